@@ -1,0 +1,92 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+T ?= tests
+J ?= auto
+
+# A virtual environment of the caller's must not leak into the project's own.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  \033[36mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+.PHONY: run
+run: $(VENV)/ready ## Start everything on this machine: servers, API, worker, Flower (Ctrl-C stops)
+	@exec $(BIN)/python -m devstack run
+
+.PHONY: servers
+servers: $(VENV)/ready ## Start only PostgreSQL and Valkey, migrated: run the guide's commands beside them
+	@exec $(BIN)/python -m devstack servers
+
+.PHONY: psql
+psql: $(VENV)/ready ## Open psql on the database of `make run`; with SQL="..." run that and leave
+	@$(BIN)/python -m devstack psql $(if $(SQL),--command "$$SQL")
+psql: export SQL := $(SQL)
+
+.PHONY: migrate
+migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's head
+	@cd services/api && ../../$(BIN)/alembic upgrade head
+
+.PHONY: reset
+reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run` runs
+	@$(BIN)/python -m devstack reset
+
+##@ Check
+.PHONY: test
+test: $(VENV)/ready ## Run all tests with coverage; T=path runs some, J=n sets the processes
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
+	@$(BIN)/coverage report
+
+.PHONY: lint
+lint: $(VENV)/ready ## ruff, mypy, the import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=services/api:services/worker $(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/ready ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix --exit-zero --quiet . >/dev/null
+	@$(BIN)/ruff format .
+
+##@ Maintain
+.PHONY: schemas
+schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
+	@$(BIN)/python -m contracts.schemas contracts/schemas
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-package issuetracker-contracts
+MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/pyproject.toml services/flower/pyproject.toml
+.PHONY: lock
+lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versions
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml $(MEMBERS) --group dev --output-file requirements/dev.txt
+	@for service in api worker flower; do \
+		$(COMPILE) --constraints requirements/dev.txt contracts/pyproject.toml services/$$service/pyproject.toml \
+			--output-file requirements/$$service.txt; \
+	done
+	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is older than Python 3.11: name a newer one with PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: $(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)" >&2; exit 2; }
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts
+	@touch $@

@@ -1,0 +1,20 @@
+"""Names that travel between services: tasks and queues."""
+
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    """The queues that workers consume; each is a direct exchange and a Redis list of the same name."""
+
+    ISSUES = "issues"
+    DEFAULT = "default"
+
+
+class Task(StrEnum):
+    """The Celery tasks by their registered names."""
+
+    ENRICH_ISSUE = "app.tasks.issues.enrich_issue"
+
+
+QUEUE_OF: dict[Task, Queue] = {Task.ENRICH_ISSUE: Queue.ISSUES}
+"""The queue that each task's messages go to."""

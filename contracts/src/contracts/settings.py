@@ -1,0 +1,77 @@
+"""Settings that every service reads, by the same names, from the environment or a `.env` file."""
+
+import sys
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from contracts import network
+from contracts.retry import RETRY_DELAYS
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+
+def _database_url(value: str) -> str:
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in {"postgresql", "postgres"} or not url.database:
+        raise ValueError("must be postgresql://user:password@host:port/database")
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be redis://:password@host:port/database")
+    return value
+
+
+def _delays(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+
+
+class Settings(BaseSettings):
+    """The settings that services share; each adds its own in a subclass.
+
+    `.env` is looked for in the working directory and at the project's root, which is two levels above
+    a service's directory; the environment wins over both.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=("../../.env", ".env"), env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    database_url: Annotated[str, AfterValidator(_database_url)] = (
+        f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker"
+    )
+    """The default has no password: it is the loopback-only server of `make run`."""
+    celery_broker_url: RedisUrl = f"redis://127.0.0.1:{network.REDIS_PORT}/{network.BROKER_DB}"
+    lease_seconds: float = Field(default=30, gt=0)
+    """How long a job stays its worker's, or its message's, without a sign of life."""
+    retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_delays)] = (
+        RETRY_DELAYS
+    )
+    """Seconds before each retry, separated by commas; their number is the number of retries."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """`auto` writes coloured text to a terminal and one JSON object a line elsewhere."""
+
+
+def load(cls: type[SettingsT]) -> SettingsT:
+    """Read the settings; on a bad one, print one line that names it and the rule, and exit with code 2."""
+    try:
+        return cls()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        print(f"issuetracker: bad setting: {faults}", file=sys.stderr)
+        raise SystemExit(2) from None

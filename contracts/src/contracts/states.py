@@ -1,0 +1,57 @@
+"""The words that rows are in: the ledger's states and the issue's own fields."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """The states of a job in the ledger; docs/architecture.md draws the moves between them."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+WAITING = frozenset({JobState.PENDING, JobState.RETRYING})
+"""Jobs that the dispatcher publishes once their `run_at` has come."""
+
+LEASED = frozenset({JobState.QUEUED, JobState.RUNNING})
+"""Jobs that are under way; each holds a lease."""
+
+FINISHED = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.SKIPPED, JobState.CANCELLED})
+"""Jobs that no machine touches again; only a person brings a dead one back."""
+
+
+class FailureKind(StrEnum):
+    """Why an attempt did not succeed, which decides whether there is another."""
+
+    TRANSIENT = "transient"
+    """Something outside was down or slow: worth another attempt."""
+    PERMANENT = "permanent"
+    """It can never succeed: no other attempt."""
+    BUG = "bug"
+    """Anything that the code did not foresee: tried again, then kept for a person."""
+    LOST = "lost"
+    """The worker stopped renewing the lease: killed, out of memory, cut off."""
+
+
+class Priority(StrEnum):
+    """How urgent the reporter says that an issue is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class IssueStatus(StrEnum):
+    """Where an issue stands in people's work."""
+
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    RESOLVED = "resolved"
+    CLOSED = "closed"

@@ -1,0 +1,141 @@
+"""The tables, as SQLAlchemy models. The API's migrations create them; nothing else changes the schema."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
+from contracts.states import LEASED, WAITING, FailureKind, IssueStatus, JobState, Priority
+
+
+def _one_of(column: str, words: type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
+
+
+def _in_states(states: frozenset[JobState]) -> Any:
+    return text(f"state IN ({', '.join(repr(state.value) for state in sorted(states))})")
+
+
+class Base(DeclarativeBase):
+    """Registry of all tables; constraint names follow one rule, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+class Issue(Base):
+    """What people see. `tags` is what the guide prints (`bug,frontend`); `tag_list` carries the index."""
+
+    __tablename__ = "issue"
+    __table_args__ = (
+        CheckConstraint(f"char_length(title) BETWEEN 1 AND {TITLE_MAX}", name="title_length"),
+        CheckConstraint(f"char_length(description) <= {DESCRIPTION_MAX}", name="description_length"),
+        CheckConstraint(_one_of("priority", Priority), name="priority"),
+        CheckConstraint(_one_of("status", IssueStatus), name="status"),
+        Index(None, "tag_list", postgresql_using="gin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    priority: Mapped[str] = mapped_column(server_default=Priority.MEDIUM)
+    status: Mapped[str] = mapped_column(server_default=IssueStatus.OPEN)
+    ai_summary: Mapped[str | None]
+    tags: Mapped[str] = mapped_column(server_default="")
+    tag_list: Mapped[list[str]] = mapped_column(Computed("string_to_array(tags, ',')", persisted=True))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Job(Base):
+    """One piece of background work: the ledger's row, and the truth about it."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", JobState), name="state"),
+        CheckConstraint("(lease_until IS NOT NULL) = (state IN ('queued', 'running'))", name="lease"),
+        Index("ix_job_due", "queue", "run_at", postgresql_where=_in_states(WAITING)),
+        Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED)),
+        Index(None, "issue_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    task: Mapped[str]
+    queue: Mapped[str]
+    message: Mapped[dict[str, Any]]
+    """What is published, whole, as it was written when the job was created."""
+    issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    """Attempts begun in all; the number of the current one fences its writes."""
+    tries: Mapped[int] = mapped_column(server_default="0")
+    """Attempts begun since the job was created or last replayed: what the retry schedule counts."""
+    run_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    queued_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class JobFailure(Base):
+    """An attempt that did not succeed: what a person needs to see before they replay a job."""
+
+    __tablename__ = "job_failure"
+    __table_args__ = (CheckConstraint(_one_of("kind", FailureKind), name="kind"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    worker: Mapped[str | None]
+    error: Mapped[str]
+    """Class and message of the exception, one line."""
+    traceback: Mapped[str | None]
+    started_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Enrichment(Base):
+    """What one finished job made of an issue, and where it came from."""
+
+    __tablename__ = "enrichment"
+    __table_args__ = (Index(None, "issue_id", "job_id"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
+    summary: Mapped[str]
+    tags: Mapped[list[dict[str, Any]]]
+    """A list of `{"name": str, "confidence": float}`, the surest first."""
+    provenance: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,1 @@
+"""Runs the real servers and services on one machine without Docker; used by `make run` and by the tests."""

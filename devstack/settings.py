@@ -1,0 +1,51 @@
+"""What `make run` reads besides the services' own settings."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+
+from contracts import network
+from contracts.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+LOCAL = Path(os.environ.get("LOCAL_DIR", ROOT / ".local"))
+"""Where the servers keep their data."""
+
+_LOOPBACK = {"127.0.0.1", "localhost"}
+
+
+class DevSettings(Settings):
+    """The ports of the local stack; the servers' own are those in their URLs."""
+
+    model_config = SettingsConfigDict(env_file=ROOT / ".env")
+
+    api_port: int = Field(default=network.API_PORT, ge=1, le=65535)
+    flower_port: int = Field(default=network.FLOWER_PORT, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _servers_are_local(self) -> "DevSettings":
+        for name, host in (
+            ("DATABASE_URL", self.postgres.host),
+            ("CELERY_BROKER_URL", urlsplit(self.celery_broker_url).hostname),
+        ):
+            if host not in _LOOPBACK:
+                raise ValueError(
+                    f"{name} names {host}: `make run` starts its servers on 127.0.0.1; "
+                    "start the services by themselves to use others (README, the guide's commands)"
+                )
+        return self
+
+    @property
+    def postgres(self) -> URL:
+        """Where PostgreSQL is to listen, and its role and database."""
+        url = make_url(self.database_url)
+        return url if url.port else url.set(port=network.POSTGRES_PORT)
+
+    @property
+    def valkey_port(self) -> int:
+        """Where Valkey is to listen."""
+        return urlsplit(self.celery_broker_url).port or network.REDIS_PORT

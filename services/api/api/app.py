@@ -1,0 +1,45 @@
+"""Builds the ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import health, metrics, problems
+from api.body_limit import BodyLimit
+from api.database import create_pool
+from api.dispatch.broker import Broker
+from api.dispatch.dispatcher import Dispatcher
+from api.issues import endpoints as issues
+from api.settings import ApiSettings
+from contracts.logs import configure_logging
+from contracts.settings import load
+
+
+def create_app(settings: ApiSettings | None = None) -> FastAPI:
+    """Return the application; reads its settings from the environment unless they are given."""
+    settings = settings or load(ApiSettings)
+    configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with create_pool(settings) as pool, Broker(settings.celery_broker_url) as broker:
+            dispatcher = Dispatcher(pool, broker, settings)
+            app.state.pool, app.state.broker, app.state.dispatcher = pool, broker, dispatcher
+            async with dispatcher.running():
+                yield
+
+    app = FastAPI(
+        title="IssueTracker",
+        version="0.1.0",
+        description="Issue intake with background enrichment. Every error is `application/problem+json`.",
+        lifespan=lifespan,
+        responses=problems.OPENAPI_RESPONSES,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(metrics.RequestMetrics)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(issues.router, prefix="/api/v1")
+    return app

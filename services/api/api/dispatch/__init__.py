@@ -1,0 +1,1 @@
+"""The dispatcher: from the ledger's due jobs to messages that Celery workers take."""

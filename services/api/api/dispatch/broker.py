@@ -1,0 +1,70 @@
+"""The broker as the dispatcher sees it: lists of messages in Redis. Every call is bounded in time."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from api.dispatch.envelope import job_id_of
+
+TIMEOUT_S = 1
+
+
+class BrokerUnavailable(Exception):
+    """Redis does not answer in time, or refuses (it is full, or still loading its file)."""
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class Broker:
+    """A client of the broker's database; enter it with `async with`."""
+
+    def __init__(self, url: str) -> None:
+        # No retries: a push that timed out may have arrived, and the ledger tries again by itself.
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            client_name="issuetracker-dispatcher",
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        """Raise BrokerUnavailable unless Redis answers."""
+        async with _bounded():
+            await self._redis.ping()
+
+    async def depth(self, queue: str) -> int:
+        """Return how many messages wait in the queue; what workers hold is not among them."""
+        async with _bounded():
+            return await self._redis.llen(queue)
+
+    async def waiting(self, queue: str) -> set[str]:
+        """Return the job ids of all messages that wait in the queue; its length is bounded by `queue_bound`."""
+        async with _bounded():
+            messages: list[bytes] = await self._redis.lrange(queue, 0, -1)
+        return {job_id for raw in messages if (job_id := job_id_of(raw)) is not None}
+
+    async def publish(self, queue: str, messages: Sequence[bytes]) -> None:
+        """Push the messages in order, all or none; on BrokerUnavailable it is not known which."""
+        async with _bounded():
+            await self._redis.lpush(queue, *messages)

@@ -1,0 +1,133 @@
+"""Errors as RFC 9457 problem details, for every route and every kind of error."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from api.database import UNAVAILABLE
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+logger = structlog.get_logger(__name__)
+
+
+class FieldProblem(BaseModel):
+    """One field that breaks one rule."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the body, or the parameter's name")
+    rule: str = Field(description="The rule's stable name")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error's body (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+OPENAPI_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Any error",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    errors: list[FieldProblem] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Return a problem response with the status's own title."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status_code=status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def _pointer(location: tuple[str | int, ...]) -> str:
+    source, *path = location
+    if source != "body":
+        return ".".join(str(part) for part in location)
+    return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        where = next(fault for fault in faults if fault["type"] == "json_invalid")
+        return problem(400, f"The body is not JSON: {where['ctx']['error']} at character {where['loc'][-1]}.")
+    if any(fault["loc"] == ("body",) for fault in faults) and not _is_json(
+        request.headers.get("content-type", "")
+    ):
+        return problem(415, "Send the body as application/json.")
+    errors = [
+        FieldProblem(pointer=_pointer(fault["loc"]), rule=fault["type"], detail=fault["msg"]) for fault in faults
+    ]
+    detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)
+    return problem(422, detail, errors=errors)
+
+
+async def _database_unavailable(_request: Request, error: Exception) -> JSONResponse:
+    logger.warning("database_unavailable", error=f"{type(error).__name__}: {error}")
+    return problem(
+        503,
+        "The database does not answer; nothing was stored. Try again.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    logger.error("unexpected_error", exc_info=error)
+    return problem(500, "An unexpected error, which has been logged.")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI documents its own 422 shape; replace it by ours, and add the Problem schema."""
+    document = FastAPI.openapi(app)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    if "Problem" not in schemas:
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        definition = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= definition.pop("$defs") | {"Problem": definition}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+    return document
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers on the application, and say in its OpenAPI document what they answer."""
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    for unavailable in UNAVAILABLE:
+        app.add_exception_handler(unavailable, _database_unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it

@@ -1,0 +1,20 @@
+"""The API's settings."""
+
+from pydantic import Field
+
+from contracts.settings import Settings
+
+
+class ApiSettings(Settings):
+    """What the API reads besides the shared settings."""
+
+    database_pool_size: int = Field(default=10, ge=2)
+    """Connections that one API process holds at most."""
+    dispatch_poll_seconds: float = Field(default=1, gt=0)
+    """How often the dispatcher looks for due jobs that nobody woke it for."""
+    dispatch_batch: int = Field(default=200, ge=1)
+    """Jobs marked and published at a time."""
+    queue_bound: int = Field(default=1000, ge=1)
+    """Messages that may wait in one queue's Redis list; further due jobs wait in the ledger."""
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""

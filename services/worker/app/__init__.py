@@ -1,0 +1,1 @@
+"""IssueTracker's Celery worker."""

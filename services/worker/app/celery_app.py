@@ -1,0 +1,74 @@
+"""The Celery application: `celery -A app.celery_app worker`."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Exchange, Queue
+
+from app.settings import settings
+from contracts import names
+from contracts.logs import configure_logging
+
+OUTAGE_RETRY = {"max_retries": 60, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
+
+app = Celery(
+    "issuetracker",
+    broker=settings.celery_broker_url,
+    backend=settings.result_backend,
+    include=["app.tasks.issues"],
+)
+app.conf.update(
+    task_queues=[
+        Queue(queue.value, Exchange(queue.value, type="direct"), routing_key=queue.value) for queue in names.Queue
+    ],
+    task_default_queue=names.Queue.DEFAULT.value,
+    task_routes={task.value: {"queue": queue.value} for task, queue in names.QUEUE_OF.items()},
+    # A typo in a queue's name would make a list that nobody consumes.
+    task_create_missing_queues=False,
+    accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_concurrency=settings.worker_concurrency,
+    worker_max_tasks_per_child=500,
+    task_soft_time_limit=settings.task_soft_time_limit,
+    task_time_limit=settings.task_time_limit,
+    # Flower lives on these events.
+    worker_send_task_events=True,
+    task_track_started=False,
+    # The ledger is the truth; results are for a person who looks.
+    result_expires=3600,
+    # A task that succeeds while Redis is away would otherwise be recorded as failed.
+    result_backend_always_retry=True,
+    result_backend_max_retries=20,
+    redis_socket_timeout=10,
+    redis_socket_connect_timeout=5,
+    redis_retry_on_timeout=True,
+    redis_backend_health_check_interval=30,
+    # A broker outage must not end the worker, however long it lasts.
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,
+    # True loses running tasks when Redis is down: the cancelled message is acknowledged.
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_transport_options={
+        # Lost jobs come back by the ledger's lease. This bounds only how long a dead worker's messages
+        # stay in `unacked`; their redelivery finds the job claimed or done.
+        "visibility_timeout": 3600,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "connect_retries_timeout": 90,
+        **OUTAGE_RETRY,
+    },
+    task_publish_retry_policy=OUTAGE_RETRY,
+)
+
+
+@setup_logging.connect
+def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
+    level = settings.log_level if loglevel is None else loglevel
+    configure_logging("worker", level, settings.log_format)

@@ -1,0 +1,1 @@
+"""Enrichment: text in; summary, tags with confidence, provenance out; nothing else."""

@@ -1,0 +1,1 @@
+"""The job ledger as a worker sees it: claim, renew, finish, fail."""

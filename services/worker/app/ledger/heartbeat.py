@@ -1,0 +1,37 @@
+"""Renews the lease of the job that this process works on."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.ledger.store import Claim, Ledger
+
+logger = structlog.get_logger(__name__)
+
+
+@contextmanager
+def renewing(ledger: Ledger, claim: Claim, interval_s: float) -> Iterator[None]:
+    """Renew the claim's lease every `interval_s` seconds while the body runs.
+
+    A database that does not answer costs a renewal, not the work: the fence decides at the end.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(interval_s):
+            try:
+                if not ledger.renew(claim):
+                    return
+            except SQLAlchemyError as error:
+                logger.warning("lease_not_renewed", error=f"{type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,139 @@
+"""The ledger's moves that a worker makes, each one transaction.
+
+    queued   --claim-->   running     (attempt n begins)
+    running  --finish-->  succeeded | skipped   (with the task's effect, in one transaction)
+    running  --fail-->    retrying | dead
+
+Every write of attempt n asks that the job is still running attempt n: a worker that lost its lease
+meanwhile, and wakes, changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Text, func, insert, literal, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from contracts.retry import delay_after
+from contracts.states import FailureKind, JobState
+from contracts.tables import Job, JobFailure
+
+Effect = Callable[[Session], None]
+"""Writes a task's result with the given session; the ledger commits it together with the job's end."""
+
+ERROR_MAX = 1000
+"""Characters of an error that are kept; the traceback has the rest."""
+
+
+class LeaseLost(Exception):
+    """The job is no longer this attempt's: what it made is thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that this worker runs: attempt number `attempt` in all, `tries` since its last replay."""
+
+    job_id: UUID
+    attempt: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed."""
+
+    kind: FailureKind
+    error: str
+    traceback: str | None = None
+
+
+class Ledger:
+    """The ledger's moves, over a session factory."""
+
+    def __init__(
+        self, sessions: sessionmaker[Session], worker: str, lease: timedelta, retry_delays: Sequence[float]
+    ) -> None:
+        self._sessions = sessions
+        self._worker = worker
+        self._lease = lease
+        self._retry_delays = retry_delays
+
+    def claim(self, job_id: UUID) -> Claim | None:
+        """Begin an attempt; None when the job is not queued: claimed, done, or waiting for its retry."""
+        begin = (
+            update(Job)
+            .where(Job.id == job_id, Job.state == JobState.QUEUED)
+            .values(
+                state=JobState.RUNNING,
+                attempts=Job.attempts + 1,
+                tries=Job.tries + 1,
+                worker=self._worker,
+                started_at=func.now(),
+                lease_until=func.now() + self._lease,
+            )
+            .returning(Job.attempts, Job.tries)
+        )
+        with self._sessions.begin() as session:
+            row = session.execute(begin).one_or_none()
+        return None if row is None else Claim(job_id, row.attempts, row.tries)
+
+    def renew(self, claim: Claim) -> bool:
+        """Extend the lease; False when the job is no longer this attempt's."""
+        with self._sessions.begin() as session:
+            return _move(session, claim, lease_until=func.now() + self._lease)
+
+    def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> None:
+        """End the job, and write the task's effect in the same transaction; raise LeaseLost instead of both."""
+        with self._sessions.begin() as session:
+            # First the job: its row lock and its fence come before any write that they protect.
+            if not _move(session, claim, state=state, finished_at=func.now(), lease_until=None, last_error=None):
+                raise LeaseLost
+            if effect is not None:
+                effect(session)
+
+    def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
+        """End the attempt; return how long until the next one, None when the job is dead."""
+        delay = None if failure.kind is FailureKind.PERMANENT else delay_after(claim.tries, self._retry_delays)
+        error = failure.error[:ERROR_MAX].replace("\x00", "")
+        with self._sessions.begin() as session:
+            moved = _move(
+                session,
+                claim,
+                state=JobState.DEAD if delay is None else JobState.RETRYING,
+                run_at=func.now() + (delay or timedelta()),
+                finished_at=func.now() if delay is None else None,
+                lease_until=None,
+                last_error=error,
+            )
+            if not moved:
+                raise LeaseLost
+            session.execute(insert(JobFailure).from_select(_FAILURE_COLUMNS, _failure_row(claim, failure, error)))
+        return delay
+
+
+_FAILURE_COLUMNS = ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"]
+
+
+def _failure_row(claim: Claim, failure: Failure, error: str) -> Select[Any]:
+    traceback = None if failure.traceback is None else failure.traceback.replace("\x00", "")
+    return select(
+        Job.id,
+        Job.attempts,
+        literal(failure.kind.value),
+        Job.worker,
+        literal(error),
+        literal(traceback, Text()),
+        Job.started_at,
+    ).where(Job.id == claim.job_id)
+
+
+def _is_mine(claim: Claim) -> ColumnElement[bool]:
+    return (Job.id == claim.job_id) & (Job.state == JobState.RUNNING) & (Job.attempts == claim.attempt)
+
+
+def _move(session: Session, claim: Claim, **values: Any) -> bool:
+    moved = session.execute(update(Job).where(_is_mine(claim)).values(**values).returning(Job.id))
+    return moved.one_or_none() is not None

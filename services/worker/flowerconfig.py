@@ -1,0 +1,1 @@
+../flower/flowerconfig.py
