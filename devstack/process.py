@@ -37,7 +37,7 @@ class Process:
     def __init__(  # noqa: PLR0913 - what a process is started with
         self,
         name: str,
-        command: Sequence[str | Path],
+        command: Sequence[str],
         output: Output,
         *,
         cwd: Path | None = None,

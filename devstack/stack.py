@@ -200,6 +200,6 @@ def reset() -> None:
             shutil.rmtree(LOCAL)
 
 
-def _tool(name: str) -> Path:
+def _tool(name: str) -> str:
     """Return a console script of this very environment, whatever PATH says."""
-    return Path(sys.executable).with_name(name)
+    return str(Path(sys.executable).with_name(name))

@@ -37,7 +37,7 @@ class Valkey:
         self.process = Process(
             "valkey",
             [
-                get_binary_path(),
+                str(get_binary_path()),
                 *(part for name, value in settings.items() for part in (f"--{name}", value)),
                 *self._options,
             ],

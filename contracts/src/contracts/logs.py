@@ -21,6 +21,10 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     def add_origin(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
         return {**event, "service": service, "contract_version": CONTRACT_VERSION}
 
+    # Local variables hold issue texts and passwords.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -29,9 +33,13 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         structlog.stdlib.ExtraAdder(),
     ]
     renderers: list[Any] = (
-        [add_origin, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [add_origin, tracebacks, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -41,5 +41,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(metrics.RequestMetrics)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    app.include_router(issues.router, prefix="/api/v1")
+    app.include_router(issues.router)
     return app

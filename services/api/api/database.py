@@ -20,7 +20,7 @@ else:
 COMMAND_TIMEOUT_S = 10
 ACQUIRE_TIMEOUT_S = 5
 
-UNAVAILABLE: tuple[type[BaseException], ...] = (
+UNAVAILABLE: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -28,7 +28,6 @@ UNAVAILABLE: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
 )
 """What asyncpg raises while the server is away, restarting or out of connections."""
 

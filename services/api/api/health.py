@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-import asyncpg
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api.database import UNAVAILABLE, PoolDep
+from api.database import UNAVAILABLE, Pool, PoolDep
 from api.dispatch.broker import Broker, BrokerUnavailable
 from contracts.network import LIVENESS_PATH, READINESS_PATH
 
@@ -49,7 +48,7 @@ async def ready(request: Request, response: Response, pool: PoolDep) -> Ready:
     return Ready(status="ready" if broker == "ok" else "degraded", database=database, broker=broker)
 
 
-async def _database(pool: asyncpg.Pool) -> Literal["ok", "unavailable", "not migrated"]:  # type: ignore[type-arg]
+async def _database(pool: Pool) -> Literal["ok", "unavailable", "not migrated"]:
     try:
         migrated = await pool.fetchval("SELECT to_regclass('job') IS NOT NULL")
     except UNAVAILABLE:

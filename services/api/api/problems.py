@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import UNAVAILABLE
 
@@ -103,9 +104,32 @@ async def _database_unavailable(_request: Request, error: Exception) -> JSONResp
     )
 
 
-async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected_error", exc_info=error)
-    return problem(500, "An unexpected error, which has been logged.")
+class UnexpectedErrors:
+    """Answers 500 to what no handler foresaw, and keeps the connection usable.
+
+    Starlette's own handler for Exception raises it again after the answer, so that uvicorn logs it a
+    second time and drops the connection under the client's next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        started = False
+
+        async def observe(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        except Exception:
+            logger.exception("unexpected_error")
+            if started or scope["type"] != "http":
+                raise
+            await problem(500, "An unexpected error, which has been logged.")(scope, receive, send)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -129,5 +153,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     for unavailable in UNAVAILABLE:
         app.add_exception_handler(unavailable, _database_unavailable)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(UnexpectedErrors)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it

@@ -61,7 +61,7 @@ class Broker:
     async def waiting(self, queue: str) -> set[str]:
         """Return the job ids of all messages that wait in the queue; its length is bounded by `queue_bound`."""
         async with _bounded():
-            messages: list[bytes] = await self._redis.lrange(queue, 0, -1)
+            messages = await self._redis.lrange(queue, 0, -1)
         return {job_id for raw in messages if (job_id := job_id_of(raw)) is not None}
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:

@@ -22,6 +22,8 @@ FULL_QUEUE_POLL_S = 0.1
 SWEEP_LIMIT = 1000
 STOP_TIMEOUT_S = 10
 
+OUTAGES: tuple[type[Exception], ...] = (BrokerUnavailable, *UNAVAILABLE)
+
 
 class Dispatcher:
     """Publishes what is due when woken or polled, and finds what was lost on the way."""
@@ -63,7 +65,7 @@ class Dispatcher:
                     await self.sweep()
                 if not await self.publish_due():
                     pause = min(pause, FULL_QUEUE_POLL_S)
-            except (BrokerUnavailable, *UNAVAILABLE) as error:
+            except OUTAGES as error:
                 self._note_outage(f"{type(error).__name__}: {error}")
             except Exception:
                 logger.exception("dispatcher_round_failed")

@@ -65,7 +65,7 @@ def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, An
     ).encode()
 
 
-def job_id_of(raw: bytes) -> str | None:
+def job_id_of(raw: bytes | str) -> str | None:
     """Return the Celery task id in a message that lies in a queue, None when it is no such message."""
     try:
         task_id = json.loads(raw)["headers"]["id"]

@@ -11,7 +11,8 @@ from api.issues import repository
 from api.issues.cursor import Cursor, encode_cursor
 from api.issues.schemas import Issue, IssueCreate, IssuePage
 
-router = APIRouter(prefix="/issues", tags=["issues"])
+# The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
+router = APIRouter(prefix="/api/v1/issues", tags=["issues"])
 
 
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)

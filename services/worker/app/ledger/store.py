@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, SelectBase, Text, func, insert, literal, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from contracts.retry import delay_after
@@ -117,7 +117,7 @@ class Ledger:
 _FAILURE_COLUMNS = ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"]
 
 
-def _failure_row(claim: Claim, failure: Failure, error: str) -> Select[Any]:
+def _failure_row(claim: Claim, failure: Failure, error: str) -> SelectBase:
     traceback = None if failure.traceback is None else failure.traceback.replace("\x00", "")
     return select(
         Job.id,

@@ -2,8 +2,8 @@
 
 import traceback
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, get_type_hints
 
 import structlog
 from celery import Task
@@ -15,8 +15,7 @@ from app.ledger.errors import Skip, kind_of
 from app.ledger.heartbeat import renewing
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
 from app.settings import settings
-from contracts import names
-from contracts.messages import MESSAGE_OF, Message
+from contracts.messages import Message
 from contracts.states import JobState
 
 logger = structlog.get_logger(__name__)
@@ -30,21 +29,30 @@ def _ledger(worker: str) -> Ledger:
 class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only in its stubs
     """Runs a task as an attempt of its job.
 
-    The task's function takes its message (`contracts.messages.MESSAGE_OF`), works outside any
+    The task's function takes its `message`, of the class that it is annotated with, works outside any
     transaction, and returns an `Effect`, which is committed together with the job's end. It may raise
     `Skip`, `PermanentError`, or anything else, which is tried again by the ledger's schedule.
     """
 
     abstract = True
+    claim: Claim
+    """The attempt under way; a bound task may look at it."""
+
+    @cached_property
+    def message_type(self) -> type[Message]:
+        """The class of message that the task takes."""
+        annotated: type[Message] = get_type_hints(self.run)["message"]
+        return annotated
 
     def __call__(self, **fields: Any) -> dict[str, Any]:
         """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
-        message = MESSAGE_OF[names.Task(self.name)].model_validate(fields)
+        message = self.message_type.model_validate(fields)
         ledger = _ledger(self.request.hostname or "unknown")
         claim = ledger.claim(message.job_id)
         if claim is None:
             logger.info("duplicate_dropped", job_id=str(message.job_id))
             raise Ignore
+        self.claim = claim
         with bound_contextvars(job_id=str(claim.job_id), task=self.name, attempt=claim.attempt):
             try:
                 state = self._attempt(ledger, claim, message)

@@ -1,0 +1,108 @@
+"""Fixtures: one set of real servers a test process, an API on them, workers on demand."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+import redis
+
+from tests.support import servers as server_module
+from tests.support.database import Database
+from tests.support.processes import API, Api, Running, start_api, start_worker, tool
+from tests.support.servers import Servers, start_servers
+
+STOP_TIMEOUT_S = 60
+
+
+def pytest_report_header() -> str:
+    return f"servers: {server_module.DESCRIPTION}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL, migrated, and Valkey."""
+    running = start_servers(tmp_path_factory.mktemp("servers"))
+    subprocess.run([tool("alembic"), "upgrade", "head"], cwd=API, env={**os.environ, **running.env}, check=True)
+    yield running
+    running.valkey.stop()
+    running.postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def _database(servers: Servers) -> Iterator[Database]:
+    database = Database(servers.database_url)
+    # What the tests' own task writes: a second row for a job would be a second effect.
+    database.query("CREATE TABLE effect (job_id uuid, attempt integer)")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(_database: Database) -> Database:
+    """The database, emptied."""
+    _database.query("TRUNCATE issue, job, job_failure, enrichment, effect")
+    return _database
+
+
+@pytest.fixture
+def broker(servers: Servers) -> Iterator[redis.Redis]:
+    """The broker's database, emptied together with the results."""
+    with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
+        # Not FLUSHALL: workers that other tests share are subscribed to what they declared.
+        client.delete("issues", "default")
+        yield client
+
+
+@pytest.fixture(scope="session")
+def shared_api(servers: Servers) -> Iterator[Api]:
+    running = start_api(servers.env)
+    yield running
+    running.process.stop(STOP_TIMEOUT_S)
+
+
+@pytest.fixture
+def api(shared_api: Api, database: Database, broker: redis.Redis) -> Api:
+    """An API process on an emptied database, with no worker behind it."""
+    del database, broker
+    return shared_api
+
+
+ApiFactory = Callable[[Mapping[str, str]], Api]
+WorkerFactory = Callable[..., Running]
+
+
+@pytest.fixture
+def new_api(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[ApiFactory]:
+    """Start API processes of the test's own, with further settings."""
+    del database, broker
+    started: list[Api] = []
+
+    def start(env: Mapping[str, str]) -> Api:
+        started.append(start_api({**servers.env, **env}))
+        return started[-1]
+
+    yield start
+    for api in started:
+        api.client.close()
+        api.process.stop(STOP_TIMEOUT_S)
+
+
+@pytest.fixture
+def new_worker(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[WorkerFactory]:
+    """Start workers of the test's own, with further settings."""
+    del database, broker
+    started: list[Running] = []
+
+    def start(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> Running:
+        started.append(start_worker({**servers.env, **env}, name, app))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.stop(STOP_TIMEOUT_S)

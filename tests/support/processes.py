@@ -1,0 +1,74 @@
+"""The product's own processes, started as an operator would start them."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from devstack.network import free_port, wait_until
+from devstack.process import Process
+from tests.support.servers import Log
+
+ROOT = Path(__file__).parents[2]
+API = ROOT / "services/api"
+WORKER = ROOT / "services/worker"
+START_TIMEOUT_S = 60
+
+
+def tool(name: str) -> str:
+    """Return a console script of this environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+@dataclass
+class Running:
+    """A started process and its output."""
+
+    process: Process
+    log: Log
+
+
+@dataclass
+class Api(Running):
+    """An API process and a client of it."""
+
+    client: httpx.Client
+
+    def post(self, title: str = "The page is empty", **fields: str) -> httpx.Response:
+        return self.client.post("/api/v1/issues", json={"title": title, **fields})
+
+
+def start_api(env: Mapping[str, str]) -> Api:
+    port, log = free_port(), Log()
+    process = Process(
+        "api", [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)], log, cwd=API, env=env
+    )
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def answers() -> bool:
+        assert process.exit_code is None, f"the API ended:\n{log}"
+        try:
+            return client.get("/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(answers, START_TIMEOUT_S, "the API")
+    return Api(process, log, client)
+
+
+def start_worker(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> Running:
+    log = Log()
+    command = [
+        *(tool("celery"), "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
+        *("--without-mingle", "--without-gossip"),
+    ]
+    process = Process(name, command, log, cwd=WORKER, env={"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env})
+
+    def ready() -> bool:
+        assert process.exit_code is None, f"the worker ended:\n{log}"
+        return log.has("celery@", " ready.") or log.has(f"{name}@", " ready.")
+
+    wait_until(ready, START_TIMEOUT_S, "the worker")
+    return Running(process, log)
