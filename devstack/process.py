@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -85,22 +86,24 @@ class Process:
         self._pump.join(2)
         return code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the child alone, if it still runs."""
         if self.exit_code is None:
             self._popen.send_signal(number)
 
+    def send_group(self, number: signal.Signals) -> None:
+        """Send a signal to the child and everything that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
     def kill_group(self) -> None:
-        """Send SIGKILL to the child and everything that it started."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        """Kill the child and everything that it started, and wait for its end."""
+        self.send_group(signal.SIGKILL)
         self.wait(10)
 
     def stop(self, timeout_s: float) -> bool:
         """Ask the child to end and wait; kill it after `timeout_s` seconds and return False."""
-        self.signal(self._stop_signal)
+        self.send(self._stop_signal)
         try:
             self.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -19,17 +19,21 @@ class Database:
         self._connection: Any = None
 
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """Run one statement and return its rows; connects again after the server was away."""
-        if self._connection is None or self._connection.closed:
+        """Run one statement and return its rows."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, [str(value) if isinstance(value, UUID) else value for value in values])
+            return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def _cursor(self) -> Any:
+        try:
+            cursor = self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
+            cursor.execute("SELECT 1")
+        except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
+            # The first use, or the server has been away.
             self._connection = psycopg2.connect(self._url)
             self._connection.autocommit = True
-        try:
-            with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(sql, [str(value) if isinstance(value, UUID) else value for value in values])
-                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
-        except psycopg2.OperationalError:
-            self._connection.close()
-            raise
+            return self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
+        return cursor
 
     def one(self, sql: str, *values: Any) -> Any:
         """Return the first column of the only row."""

@@ -14,6 +14,8 @@ TITLE_FACTOR = 2.0
 """A word in the title says more about an issue than one in its body."""
 BODY_CHARS = 6000
 MAX_AREAS = 2
+MAX_CONFIDENCE = 0.99
+"""Counting words never makes sure."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][a-z]+)?")
 
@@ -59,7 +61,7 @@ def tag_text(title: str, body: str) -> tuple[Tag, ...]:
                 for tag, weight in lexicon.weights[term].items():
                     scores[tag] = scores.get(tag, 0.0) + weight * factor
     sure = [
-        Tag(tag, round(confidence, 2))
+        Tag(tag, min(round(confidence, 2), MAX_CONFIDENCE))
         for tag, score in scores.items()
         if (confidence := 1 - math.exp(-max(score, 0.0))) >= lexicon.threshold
     ]

@@ -1,0 +1,155 @@
+"""Every command of the guide, word for word, in the directory that it names.
+
+They run in a shell with the project's environment activated, as the README says; only the servers'
+addresses, and the ports that the test may not take, come from the environment.
+"""
+
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import redis
+
+from devstack.network import is_taken, wait_until
+from devstack.postgres import binary
+from devstack.process import Process
+from tests.support.database import Database
+from tests.support.processes import API, WORKER, Api
+from tests.support.servers import Log, Servers
+
+START_TIMEOUT_S = 60
+
+Shell = Callable[..., tuple[Process, Log]]
+
+
+@pytest.fixture
+def shell(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[Shell]:
+    del database, broker
+    started = []
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(command: str, directory: Path, env: Mapping[str, str] | None = None) -> tuple[Process, Log]:
+        log = Log()
+        process = Process(
+            "guide",
+            ["bash", "-c", f"exec {command}"],
+            log,
+            cwd=directory,
+            env={**servers.env, "PATH": path, **(env or {})},
+        )
+        started.append(process)
+        return process, log
+
+    yield run
+    for process in started:
+        process.stop(60)
+
+
+@pytest.mark.parametrize(
+    ("command", "node"),
+    [
+        ("celery -A app.celery_app worker --loglevel=info", "celery@"),
+        ("celery -A app.celery_app worker --loglevel=info --concurrency=4 -n worker1@%h", "worker1@"),
+    ],
+)
+def test_worker(command: str, node: str, shell: Shell, api: Api, database: Database) -> None:
+    process, log = shell(command, WORKER)
+    wait_until(lambda: log.has(node, " ready."), START_TIMEOUT_S, f"the worker\n{log}")
+
+    banner = str(log)
+    assert re.search(r"\.> issues +exchange=issues\(direct\) key=issues", banner)
+    assert re.search(r"\.> default +exchange=default\(direct\) key=default", banner)
+    assert re.search(r"\. app\.tasks\.issues\.enrich_issue", banner)
+    assert "/0" in re.findall(r"transport: +(\S+)", banner)[0]
+    assert "/1" in re.findall(r"results: +(\S+)", banner)[0]
+    if "--concurrency=4" in command:
+        assert "concurrency: 4 (prefork)" in banner
+
+    api.post("Login button not working", description="It does not respond.")
+    database.wait_for_states({"succeeded": 1})
+    assert log.has("app.tasks.issues.enrich_issue", "received")
+
+    process.send(signal.SIGINT)
+    process.wait(60)
+    assert log.has("Warm shutdown")
+
+
+def test_api_with_reload(shell: Shell, database: Database) -> None:
+    if is_taken(8000):
+        pytest.skip("port 8000, which the guide's command listens on, is in use on this machine")
+    process, log = shell("python -m uvicorn main:app --reload", API)
+    with httpx.Client(base_url="http://127.0.0.1:8000") as client:
+
+        def answers() -> bool:
+            assert process.exit_code is None, str(log)
+            try:
+                return client.get("/livez").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(answers, START_TIMEOUT_S, f"the API\n{log}")
+        answer = client.post(
+            "/api/v1/issues",
+            json={"title": "Login button not working", "description": "No reaction.", "priority": "high"},
+        )
+
+    assert answer.status_code == 201
+    assert database.one("SELECT count(*) FROM issue") == 1
+
+
+def test_flower(shell: Shell) -> None:
+    if is_taken(5555):
+        pytest.skip("port 5555, which the guide's command listens on, is in use on this machine")
+    process, log = shell("celery -A app.celery_app flower --port=5555", WORKER)
+    with httpx.Client(base_url="http://127.0.0.1:5555") as client:
+
+        def answers() -> bool:
+            assert process.exit_code is None, str(log)
+            try:
+                return client.get("/healthcheck").text == "OK"
+            except httpx.TransportError:
+                return False
+
+        wait_until(answers, START_TIMEOUT_S, f"Flower\n{log}")
+        assert "Flower" in client.get("/").text
+    # Its page has no password yet: it may listen on this machine's loopback address only.
+    connections = psutil.Process(process.pid).net_connections("inet")
+    listening = {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+
+
+def test_the_guides_select_and_the_tasks_result(
+    shell: Shell, api: Api, servers: Servers, database: Database
+) -> None:
+    shell("celery -A app.celery_app worker --loglevel=info", WORKER)
+    api.post("Login button not working", description="It does not respond.", priority="high")
+    database.wait_for_states({"succeeded": 1})
+
+    select = "SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
+    psql, log = shell(f"{binary('psql')} {servers.database_url} -At -c {shlex.quote(select)}", API)
+    assert psql.wait(30) == 0
+
+    issue_id, title, summary, tags = log.lines[0].removeprefix("guide | ").split("|")
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", issue_id)
+    assert title == "Login button not working"
+    assert summary.startswith("AI Summary: ")
+    assert tags == "bug,frontend"
+    task_id = database.one("SELECT id FROM job")
+    with redis.Redis(port=servers.redis_port, db=1, decode_responses=True) as results:
+        wait_until(lambda: results.get(f"celery-task-meta-{task_id}") is not None, 30, "the result")
+        assert '"status": "SUCCESS"' in str(results.get(f"celery-task-meta-{task_id}"))
+
+
+def test_the_guides_troubleshooting_keys(api: Api, broker: redis.Redis) -> None:
+    """`LLEN issues` and `LLEN default` are where messages wait."""
+    api.post("Nobody works")
+
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message")
+    assert broker.llen("default") == 0

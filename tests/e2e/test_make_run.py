@@ -1,0 +1,174 @@
+"""`make run`: what it starts, prints, keeps and says when something is wrong."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from devstack.network import free_port, is_taken, wait_until
+from devstack.process import Process
+from tests.support.processes import ROOT
+from tests.support.servers import Log
+
+TIMEOUT_S = 90
+
+
+class Run:
+    """A `python -m devstack` that was started as `make run` starts it."""
+
+    def __init__(self, env: dict[str, str], *arguments: str) -> None:
+        self.env = env
+        self.log = Log()
+        self.process = Process(
+            "run", [sys.executable, "-m", "devstack", *(arguments or ("run",))], self.log, cwd=ROOT, env=env
+        )
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.exit_code is None, str(self.log)
+            return self.log.has("IssueTracker is ready")
+
+        wait_until(ready, TIMEOUT_S, f"readiness\n{self.log}")
+
+    @property
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}")
+
+    def service(self, command: str) -> psutil.Process:
+        """The first of this run's processes whose command line contains the words."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(child for child in children if command in " ".join(child.cmdline()))
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    redis_port = free_port()
+    return {
+        "LOCAL_DIR": str(tmp_path / "local"),
+        "DATABASE_URL": f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker",
+        "CELERY_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "API_PORT": str(free_port()),
+        "FLOWER_PORT": str(free_port()),
+    }
+
+
+@pytest.fixture
+def start(env: dict[str, str]) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def start_one(*arguments: str) -> Run:
+        runs.append(Run(env, *arguments))
+        return runs[-1]
+
+    yield start_one
+    for run in runs:
+        run.process.stop(TIMEOUT_S)
+
+
+def enriched(run: Run, issue_id: str) -> bool:
+    with run.client as client:
+        issue = client.get(f"/api/v1/issues/{issue_id}").json()
+    return str(issue["ai_summary"]).startswith("AI Summary: ")
+
+
+def test_an_issue_goes_all_the_way_and_is_there_after_a_restart(start: Callable[..., Run]) -> None:
+    run = start()
+    run.wait_ready()
+    assert run.log.has("curl -X POST")
+    with run.client as client:
+        issue = client.post("/api/v1/issues", json={"title": "Login button not working"}).json()
+    wait_until(lambda: enriched(run, issue["id"]), 30, "the enrichment")
+    flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck")
+    assert flower.text == "OK"
+    for name in ("postgres", "api", "worker", "flower"):
+        assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
+
+    run.process.send(signal.SIGINT)
+    assert run.process.wait(TIMEOUT_S) == 0, str(run.log)
+    assert not is_taken(int(run.env["API_PORT"]))
+
+    again = start()
+    again.wait_ready()
+    assert enriched(again, issue["id"])
+
+
+def test_a_taken_port_is_named(start: Callable[..., Run], env: dict[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(env["API_PORT"])))
+        other.listen()
+
+        run = start()
+
+        assert run.process.wait(TIMEOUT_S) == 2
+    (line,) = run.log.lines
+    assert f"port {env['API_PORT']} is taken by another program" in line
+    assert "API_PORT" in line
+
+
+def test_a_second_run_is_refused_and_so_is_reset(start: Callable[..., Run]) -> None:
+    first = start("servers")
+    first.wait_ready()
+
+    for arguments in (("run",), ("reset",)):
+        second = start(*arguments)
+        assert second.process.wait(TIMEOUT_S) == 2
+        (line,) = second.log.lines
+        assert f"already running as process {first.process.pid}" in line
+
+
+def test_a_lock_file_that_was_left_behind_is_no_obstacle(start: Callable[..., Run], env: dict[str, str]) -> None:
+    local = Path(env["LOCAL_DIR"])
+    local.mkdir()
+    (local / "lock").write_text("4711")
+
+    start("servers").wait_ready()
+
+
+def test_servers_of_a_killed_run_do_not_stay_and_its_data_is_used_again(start: Callable[..., Run]) -> None:
+    first = start("servers")
+    first.wait_ready()
+    first.process.send(signal.SIGKILL)
+    first.process.wait(TIMEOUT_S)
+    port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
+    wait_until(lambda: not is_taken(port), 30, "PostgreSQL to end")
+
+    start("servers").wait_ready()
+
+
+@pytest.mark.parametrize("service", ["api", "worker"])
+def test_a_service_that_dies_is_named_and_the_rest_stopped(service: str, start: Callable[..., Run]) -> None:
+    run = start()
+    run.wait_ready()
+    command = {"api": "uvicorn main:app", "worker": "app.celery_app worker"}[service]
+
+    run.service(command).kill()
+
+    assert run.process.wait(TIMEOUT_S) == 1
+    assert run.log.has(f"{service} ended with exit code -9")
+    assert not is_taken(int(run.env["API_PORT"]))
+
+
+def test_a_bad_setting_is_one_line(start: Callable[..., Run], env: dict[str, str]) -> None:
+    env["DATABASE_URL"] = "postgresql://issuetracker@db.example.org:5432/IssueTracker"
+
+    run = start()
+
+    assert run.process.wait(TIMEOUT_S) == 2
+    (line,) = run.log.lines
+    assert "DATABASE_URL names db.example.org" in line
+
+
+def test_reset_forgets_the_data(start: Callable[..., Run], env: dict[str, str]) -> None:
+    servers = start("servers")
+    servers.wait_ready()
+    servers.process.send(signal.SIGINT)
+    servers.process.wait(TIMEOUT_S)
+
+    assert start("reset").process.wait(TIMEOUT_S) == 0
+
+    assert not Path(env["LOCAL_DIR"]).exists()

@@ -1,0 +1,261 @@
+"""From the ledger to the broker: what is due is published, what is lost is found, what waits is left alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+
+from api.database import Pool, create_pool
+from api.dispatch.broker import Broker, BrokerUnavailable
+from api.dispatch.dispatcher import Dispatcher
+from api.dispatch.envelope import job_id_of
+from api.settings import ApiSettings
+from devstack.network import wait_until
+from tests.conftest import ApiFactory
+from tests.support.database import Database
+from tests.support.servers import Servers
+
+pytestmark = pytest.mark.anyio
+
+TASK = "tests.nobody_runs_it"
+
+
+class Harness:
+    """Dispatchers on the real servers, run by hand, round by round."""
+
+    def __init__(self, servers: Servers, pool: Pool, broker: Broker) -> None:
+        self._env = {"database_url": servers.database_url, "celery_broker_url": servers.env["CELERY_BROKER_URL"]}
+        self._pool = pool
+        self._broker = broker
+
+    def dispatcher(self, **settings: Any) -> Dispatcher:
+        return Dispatcher(self._pool, self._broker, ApiSettings(**{**self._env, **settings}))
+
+
+@pytest.fixture
+async def harness(servers: Servers, database: Database, broker: redis.Redis) -> AsyncIterator[Harness]:
+    del database, broker
+    settings = ApiSettings(database_url=servers.database_url)
+    async with create_pool(settings) as pool, Broker(servers.env["CELERY_BROKER_URL"]) as client:
+        yield Harness(servers, pool, client)
+
+
+def queued_ids(broker: redis.Redis, queue: str = "issues") -> list[str | None]:
+    """The jobs in a queue in the order in which a worker takes them."""
+    messages = broker.lrange(queue, 0, -1)
+    assert isinstance(messages, list)
+    return [job_id_of(message) for message in reversed(messages)]
+
+
+def expire_leases(database: Database) -> None:
+    database.query("UPDATE job SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL")
+
+
+async def test_due_jobs_are_published_oldest_first_to_their_queues(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    issues = [str(database.add_job(TASK)) for _ in range(5)]
+    other = str(database.add_job(TASK, queue="default"))
+    later = database.add_job(TASK)
+    database.query("UPDATE job SET run_at = now() + interval '1 h' WHERE id = %s", later)
+
+    assert await harness.dispatcher(dispatch_batch=2).publish_due()
+
+    assert queued_ids(broker) == issues
+    assert queued_ids(broker, "default") == [other]
+    assert database.states() == {"queued": 6, "pending": 1}
+
+
+async def test_a_retry_is_published_when_its_time_has_come(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    job_id = database.add_job(TASK)
+    database.query("UPDATE job SET state = 'retrying', run_at = now() WHERE id = %s", job_id)
+
+    await harness.dispatcher().publish_due()
+
+    assert queued_ids(broker) == [str(job_id)]
+
+
+async def test_two_dispatchers_publish_each_job_once(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    jobs = {str(database.add_job(TASK)) for _ in range(300)}
+    dispatchers = [harness.dispatcher(dispatch_batch=20) for _ in range(2)]
+
+    await asyncio.gather(*(dispatcher.publish_due() for dispatcher in dispatchers))
+
+    published = queued_ids(broker)
+    assert len(published) == len(jobs)
+    assert set(published) == jobs
+
+
+async def test_no_more_is_published_than_the_queue_may_hold(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    for _ in range(30):
+        database.add_job(TASK)
+    dispatcher = harness.dispatcher(queue_bound=10, dispatch_batch=4)
+
+    assert not await dispatcher.publish_due()
+    assert broker.llen("issues") == 10
+    assert database.states() == {"queued": 10, "pending": 20}
+
+    broker.rpop("issues", 4)
+    await dispatcher.publish_due()
+    assert broker.llen("issues") == 10
+    assert database.states() == {"queued": 14, "pending": 16}
+
+
+async def test_a_waiting_message_is_not_published_again_however_often_its_lease_ends(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    jobs = [str(database.add_job(TASK)) for _ in range(50)]
+    dispatcher = harness.dispatcher()
+    await dispatcher.publish_due()
+
+    for _ in range(3):
+        expire_leases(database)
+        await dispatcher.sweep()
+        await dispatcher.publish_due()
+
+    assert queued_ids(broker) == jobs
+    assert database.one("SELECT count(*) FROM job WHERE lease_until > now()") == 50
+
+
+async def test_lost_messages_are_published_again_and_waiting_ones_are_not(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    jobs = [str(database.add_job(TASK)) for _ in range(10)]
+    dispatcher = harness.dispatcher()
+    await dispatcher.publish_due()
+    broker.rpop("issues", 4)
+
+    await dispatcher.sweep()
+    assert broker.llen("issues") == 6, "a lease that still runs is left alone"
+
+    expire_leases(database)
+    await dispatcher.sweep()
+    await dispatcher.publish_due()
+
+    assert sorted(queued_ids(broker), key=str) == sorted(jobs)
+
+
+async def test_wiped_broker_gets_everything_again(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    jobs = {str(database.add_job(TASK)) for _ in range(100)}
+    dispatcher = harness.dispatcher()
+    await dispatcher.publish_due()
+
+    broker.flushall()
+    expire_leases(database)
+    await dispatcher.sweep()
+    await dispatcher.publish_due()
+
+    assert set(queued_ids(broker)) == jobs
+
+
+async def test_a_dead_workers_job_comes_back_and_the_attempt_is_told(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    job_id = database.add_job(TASK)
+    database.query(
+        "UPDATE job SET state = 'running', attempts = 1, tries = 1, worker = 'w@host', started_at = now(), "
+        "lease_until = now() - interval '1 s'"
+    )
+    dispatcher = harness.dispatcher()
+
+    await dispatcher.sweep()
+    await dispatcher.publish_due()
+
+    assert queued_ids(broker) == [str(job_id)]
+    (failure,) = database.failures(job_id)
+    assert (failure["attempt"], failure["kind"], failure["worker"]) == (1, "lost", "w@host")
+
+
+async def test_a_job_that_kills_its_workers_ends_dead(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    job_id = database.add_job(TASK)
+    database.query(
+        "UPDATE job SET state = 'running', attempts = 4, tries = 4, lease_until = now() - interval '1 s'"
+    )
+    dispatcher = harness.dispatcher()
+
+    await dispatcher.sweep()
+    await dispatcher.publish_due()
+
+    job = database.job(job_id)
+    assert (job["state"], job["lease_until"]) == ("dead", None)
+    assert "WorkerLost" in job["last_error"]
+    assert broker.llen("issues") == 0
+
+
+async def test_without_the_broker_nothing_is_marked_and_nothing_is_lost(
+    servers: Servers, harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    job_id = database.add_job(TASK)
+    servers.valkey.stop()
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await harness.dispatcher().publish_due()
+        assert database.states() == {"pending": 1}
+    finally:
+        servers.valkey.start()
+
+    await harness.dispatcher().publish_due()
+    assert queued_ids(broker) == [str(job_id)]
+
+
+async def test_a_full_broker_puts_the_jobs_back(harness: Harness, database: Database, broker: redis.Redis) -> None:
+    for _ in range(5):
+        database.add_job(TASK)
+    broker.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(BrokerUnavailable, match="OutOfMemory"):
+            await harness.dispatcher().publish_due()
+        assert database.states() == {"pending": 5}
+    finally:
+        broker.config_set("maxmemory", "0")
+
+    await harness.dispatcher().publish_due()
+    assert broker.llen("issues") == 5
+
+
+def test_post_answers_while_the_broker_is_down_and_the_job_follows(
+    servers: Servers, new_api: ApiFactory, database: Database, broker: redis.Redis
+) -> None:
+    api = new_api({})
+    servers.valkey.stop()
+    try:
+        assert api.post("While Redis is down").status_code == 201
+        ready = api.client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        assert database.states() == {"pending": 1}
+    finally:
+        servers.valkey.start()
+
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the job to be published")
+    assert database.states() == {"queued": 1}
+
+
+def test_post_answers_503_while_the_database_is_down(
+    servers: Servers, new_api: ApiFactory, database: Database
+) -> None:
+    api = new_api({})
+    servers.postgres.stop()
+    try:
+        answer = api.post("While PostgreSQL is down")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["retry-after"]) > 0
+        assert api.client.get("/readyz").status_code == 503
+        assert api.client.get("/livez").status_code == 200
+    finally:
+        servers.postgres.start()
+
+    wait_until(lambda: api.post("After it").status_code == 201, 30, "the API to use the database again")
+    assert database.one("SELECT count(*) FROM issue WHERE title = 'While PostgreSQL is down'") == 0

@@ -1,0 +1,143 @@
+"""The worker's moves in the ledger: claimed once, fenced by attempt, failed by the schedule."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.ledger.store import Claim, Failure, LeaseLost, Ledger
+from contracts.states import FailureKind, JobState
+from tests.support.database import Database
+from tests.support.servers import Servers
+
+DELAYS = (60.0, 120.0, 240.0)
+
+
+@pytest.fixture
+def ledger(servers: Servers, database: Database) -> Iterator[Ledger]:
+    del database
+    engine = create_engine(servers.database_url.replace("postgresql:", "postgresql+psycopg2:"))
+    yield Ledger(sessionmaker(engine), "w@host", timedelta(seconds=30), DELAYS)
+    engine.dispose()
+
+
+@pytest.fixture
+def job_id(database: Database) -> UUID:
+    """A job whose message has been published."""
+    job_id = database.add_job("tests.task")
+    publish(database, job_id)
+    return job_id
+
+
+def publish(database: Database, job_id: UUID) -> None:
+    database.query("UPDATE job SET state = 'queued', lease_until = now() + interval '30 s' WHERE id = %s", job_id)
+
+
+def claimed(ledger: Ledger, job_id: UUID) -> Claim:
+    claim = ledger.claim(job_id)
+    assert claim is not None
+    return claim
+
+
+def take_over(database: Database, ledger: Ledger, job_id: UUID) -> Claim:
+    """What happens to a job whose worker is thought dead: the dispatcher publishes it, another claims it."""
+    publish(database, job_id)
+    return claimed(ledger, job_id)
+
+
+def mark(job_id: UUID, attempt: int):
+    def effect(session: Session) -> None:
+        session.execute(text("INSERT INTO effect VALUES (:job, :attempt)"), {"job": job_id, "attempt": attempt})
+
+    return effect
+
+
+def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    claim = claimed(ledger, job_id)
+
+    assert (claim.attempt, claim.tries) == (1, 1)
+    assert ledger.claim(job_id) is None
+    job = database.job(job_id)
+    assert (job["state"], job["attempts"], job["worker"]) == ("running", 1, "w@host")
+    assert job["lease_until"] > job["started_at"]
+
+
+def test_a_job_that_waits_for_its_retry_is_not_claimed_by_an_old_message(ledger: Ledger, job_id: UUID) -> None:
+    ledger.fail(claimed(ledger, job_id), Failure(FailureKind.TRANSIENT, "ConnectionError: away"))
+
+    assert ledger.claim(job_id) is None
+
+
+def test_effect_and_end_are_one(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    ledger.finish(claimed(ledger, job_id), JobState.SUCCEEDED, mark(job_id, 1))
+
+    job = database.job(job_id)
+    assert (job["state"], job["lease_until"]) == ("succeeded", None)
+    assert job["finished_at"] is not None
+    assert database.one("SELECT count(*) FROM effect") == 1
+
+
+def test_an_effect_that_fails_leaves_the_job_running(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    def effect(session: Session) -> None:
+        mark(job_id, 1)(session)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ledger.finish(claimed(ledger, job_id), JobState.SUCCEEDED, effect)
+
+    assert database.job(job_id)["state"] == "running"
+    assert database.one("SELECT count(*) FROM effect") == 0
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    zombie = claimed(ledger, job_id)
+    heir = take_over(database, ledger, job_id)
+
+    assert not ledger.renew(zombie)
+    with pytest.raises(LeaseLost):
+        ledger.finish(zombie, JobState.SUCCEEDED, mark(job_id, 1))
+    with pytest.raises(LeaseLost):
+        ledger.fail(zombie, Failure(FailureKind.BUG, "late"))
+    ledger.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
+    with pytest.raises(LeaseLost):
+        ledger.finish(zombie, JobState.SUCCEEDED, mark(job_id, 1))
+
+    assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
+    assert database.failures(job_id) == []
+
+
+def test_renewal_extends_the_lease(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    claim = claimed(ledger, job_id)
+    database.query("UPDATE job SET lease_until = now() + interval '1 s' WHERE id = %s", job_id)
+    before = database.job(job_id)["lease_until"]
+
+    assert ledger.renew(claim)
+
+    assert database.job(job_id)["lease_until"] > before + timedelta(seconds=20)
+
+
+def test_failures_follow_the_schedule_and_end_dead(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    delays = []
+    for attempt in range(1, 5):
+        claim = claimed(ledger, job_id)
+        assert claim.attempt == attempt
+        delays.append(ledger.fail(claim, Failure(FailureKind.TRANSIENT, f"error {attempt}", "Traceback ...")))
+        job = database.job(job_id)
+        if attempt < 4:
+            assert job["state"] == "retrying"
+            publish(database, job_id)
+
+    assert delays == [timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=240), None]
+    assert (job["state"], job["last_error"]) == ("dead", "error 4")
+    told = [(row["attempt"], row["error"], row["worker"]) for row in database.failures(job_id)]
+    assert told == [(attempt, f"error {attempt}", "w@host") for attempt in range(1, 5)]
+
+
+def test_a_permanent_failure_is_not_tried_again(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    assert ledger.fail(claimed(ledger, job_id), Failure(FailureKind.PERMANENT, "refused\x00")) is None
+
+    job = database.job(job_id)
+    assert (job["state"], job["last_error"]) == ("dead", "refused")

@@ -1,0 +1,220 @@
+"""Real workers: what they make of issues, of tasks that fail, and of being killed."""
+
+import json
+import signal
+
+import pytest
+import redis
+
+from devstack.network import wait_until
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.database import Database
+from tests.support.misbehaving_app import TASK
+from tests.support.processes import Api
+from tests.support.servers import Servers
+
+MISBEHAVING = "tests.support.misbehaving_app"
+# Retries and leases short enough to wait for.
+SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1"}
+
+
+def wait_for_result(servers: Servers, job_id: object, status: str) -> None:
+    """Wait for what `GET celery-task-meta-<task_id>` answers; the ledger is done before it is written."""
+    with redis.Redis(port=servers.redis_port, db=1) as results:
+
+        def told() -> bool:
+            raw = results.get(f"celery-task-meta-{job_id}")
+            return isinstance(raw, bytes) and json.loads(raw)["status"] == status
+
+        wait_until(told, 30, f"Celery's result to be {status}")
+
+
+def test_an_issue_is_enriched(api: Api, new_worker: WorkerFactory, database: Database, servers: Servers) -> None:
+    new_worker({})
+    answer = api.post(
+        "Login button not working",
+        description="The login button on the homepage does not respond to clicks.",
+        priority="high",
+    )
+    database.wait_for_states({"succeeded": 1})
+
+    issue = api.client.get(answer.headers["location"]).json()
+    assert issue["ai_summary"].startswith("AI Summary: Login button not working")
+    assert issue["tags"] == ["bug", "frontend"]
+    assert issue["enrichment"] == {"status": "succeeded", "attempts": 1, "next_retry_at": None, "error": None}
+    assert issue["updated_at"] > issue["created_at"]
+    (row,) = database.query("SELECT tags, tag_list FROM issue")
+    assert row == {"tags": "bug,frontend", "tag_list": ["bug", "frontend"]}
+    (made,) = database.query("SELECT * FROM enrichment")
+    assert [tag["name"] for tag in made["tags"]] == ["bug", "frontend"]
+    assert all(0 < tag["confidence"] < 1 for tag in made["tags"])
+    assert made["provenance"]["provider"] == "local"
+    wait_for_result(servers, made["job_id"], "SUCCESS")
+
+
+def test_an_issue_that_is_gone_is_skipped(api: Api, new_worker: WorkerFactory, database: Database) -> None:
+    issue_id = api.post("Deleted at once").json()["id"]
+    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    # The foreign key would take the job along: what is left then is a message without a job.
+    database.query("UPDATE job SET issue_id = NULL")
+    database.query("DELETE FROM issue WHERE id = %s", issue_id)
+
+    new_worker({})
+
+    database.wait_for_states({"skipped": 1})
+
+
+def test_a_failing_task_is_retried_by_the_ledger_and_succeeds(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers
+) -> None:
+    new_api(SHORT)
+    new_worker(SHORT, app=MISBEHAVING)
+    job_id = database.add_job(TASK, how="transient", until=3)
+
+    database.wait_for_states({"succeeded": 1})
+
+    assert database.job(job_id)["attempts"] == 3
+    assert database.query("SELECT attempt FROM effect") == [{"attempt": 3}]
+    failures = database.failures(job_id)
+    assert [failure["kind"] for failure in failures] == ["transient", "transient"]
+    assert "provider is away" in failures[0]["error"]
+    assert "Traceback" in failures[0]["traceback"]
+    wait_for_result(servers, job_id, "SUCCESS")
+
+
+def test_a_waiting_retry_is_shown_as_such(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers, broker: redis.Redis
+) -> None:
+    new_api(SHORT)
+    new_worker({**SHORT, "RETRY_DELAYS": "3600"}, app=MISBEHAVING)
+    job_id = database.add_job(TASK, how="transient")
+
+    database.wait_for_states({"retrying": 1})
+
+    wait_for_result(servers, job_id, "RETRY")
+    # The ledger has the schedule: no message waits anywhere.
+    wait_until(lambda: broker.hlen("unacked") == 0, 10, "the acknowledgement")
+    assert broker.llen("issues") == 0
+
+
+@pytest.mark.parametrize(("how", "attempts", "kind"), [("bug", 4, "bug"), ("permanent", 1, "permanent")])
+def test_a_task_that_keeps_failing_ends_dead_with_its_error(  # noqa: PLR0917
+    how: str,
+    attempts: int,
+    kind: str,
+    new_api: ApiFactory,
+    new_worker: WorkerFactory,
+    database: Database,
+    servers: Servers,
+) -> None:
+    new_api(SHORT)
+    new_worker(SHORT, app=MISBEHAVING)
+    job_id = database.add_job(TASK, how=how)
+
+    database.wait_for_states({"dead": 1})
+
+    job = database.job(job_id)
+    assert job["attempts"] == attempts
+    assert [failure["kind"] for failure in database.failures(job_id)] == [kind] * attempts
+    wait_for_result(servers, job_id, "FAILURE")
+    assert database.one("SELECT count(*) FROM effect") == 0
+
+
+@pytest.mark.parametrize("how", ["exit", "segfault"])
+def test_a_task_that_kills_its_process_ends_dead_and_its_neighbours_do_not(
+    how: str, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    new_api(SHORT)
+    worker = new_worker(SHORT, app=MISBEHAVING)
+    poison = database.add_job(TASK, how=how)
+    for _ in range(20):
+        database.add_job(TASK)
+
+    database.wait_for_states({"succeeded": 20, "dead": 1})
+
+    assert database.job(poison)["attempts"] == 4
+    assert {failure["kind"] for failure in database.failures(poison)} == {"lost"}
+    assert worker.process.exit_code is None
+
+
+def test_a_task_longer_than_its_lease_runs_once(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    new_api(SHORT)
+    for name in ("one", "two"):
+        new_worker(SHORT, name, MISBEHAVING)
+    job_id = database.add_job(TASK, seconds=6)
+
+    database.wait_for_states({"succeeded": 1})
+
+    assert database.job(job_id)["attempts"] == 1
+
+
+def test_a_killed_workers_jobs_are_done_by_the_next(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    api = new_api(SHORT)
+    first = new_worker(SHORT)
+    for number in range(60):
+        assert api.post(f"Issue {number}").status_code == 201
+        if number == 30:
+            wait_until(lambda: database.states().get("succeeded", 0) > 0, 30, "the first results")
+            first.process.kill_group()
+
+    new_worker(SHORT)
+
+    database.wait_for_states({"succeeded": 60})
+    assert database.one("SELECT count(*) FROM issue WHERE ai_summary IS NULL") == 0
+    assert database.one("SELECT count(*) FROM enrichment") == 60
+
+
+def test_a_zombie_worker_changes_nothing(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    """A worker that is frozen past its lease, and wakes when another has done its job."""
+    new_api(SHORT)
+    zombie = new_worker({**SHORT, "WORKER_CONCURRENCY": "1"}, "zombie", MISBEHAVING)
+    job_id = database.add_job(TASK, seconds=1)
+    database.wait_for_states({"running": 1})
+    zombie.process.send_group(signal.SIGSTOP)
+    new_worker(SHORT, "heir", MISBEHAVING)
+    database.wait_for_states({"succeeded": 1})
+
+    zombie.process.send_group(signal.SIGCONT)
+
+    wait_until(lambda: zombie.log.has("lease_lost"), 30, "the zombie to notice")
+    assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
+    assert database.job(job_id)["worker"].startswith("heir@")
+
+
+def test_a_stopped_worker_finishes_what_it_holds(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    new_api(SHORT)
+    worker = new_worker(SHORT, app=MISBEHAVING)
+    job_id = database.add_job(TASK, seconds=3)
+    database.wait_for_states({"running": 1})
+
+    assert worker.process.stop(timeout_s=30)
+
+    assert worker.process.exit_code == 0
+    job = database.job(job_id)
+    assert (job["state"], job["attempts"]) == ("succeeded", 1)
+
+
+def test_a_message_delivered_twice_has_one_effect(
+    new_worker: WorkerFactory, api: Api, database: Database, broker: redis.Redis
+) -> None:
+    api.post("Delivered twice")
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message")
+    (message,) = broker.lrange("issues", 0, -1)
+    broker.lpush("issues", message, message)
+
+    worker = new_worker({})
+
+    database.wait_for_states({"succeeded": 1})
+    wait_until(lambda: broker.llen("issues") == 0, 30, "the copies to be taken")
+    wait_until(
+        lambda: sum("duplicate_dropped" in line for line in worker.log.lines) == 2, 30, "both to be dropped"
+    )
+    assert database.one("SELECT count(*) FROM enrichment") == 1

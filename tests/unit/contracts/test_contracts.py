@@ -1,0 +1,100 @@
+"""The contracts agree with themselves."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.messages import MESSAGE_OF, EnrichIssue
+from contracts.names import QUEUE_OF, Task
+from contracts.retry import RETRY_DELAYS, delay_after, max_attempts
+from contracts.settings import Settings
+from contracts.states import FINISHED, LEASED, WAITING, JobState
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_version_is_that_of_the_package() -> None:
+    package = tomllib.loads((ROOT / "contracts/pyproject.toml").read_text())
+
+    assert package["project"]["version"] == CONTRACT_VERSION
+
+
+def test_every_task_has_a_queue_and_a_message() -> None:
+    assert set(Task) == QUEUE_OF.keys() == MESSAGE_OF.keys()
+
+
+def test_every_state_is_waiting_leased_or_finished() -> None:
+    assert set(JobState) == WAITING | LEASED | FINISHED
+
+
+def test_the_guides_schedule() -> None:
+    assert RETRY_DELAYS == (60, 120, 240)
+    assert max_attempts(RETRY_DELAYS) == 4
+    assert [delay_after(attempt, RETRY_DELAYS) for attempt in (1, 2, 3, 4)] == [
+        timedelta(minutes=1),
+        timedelta(minutes=2),
+        timedelta(minutes=4),
+        None,
+    ]
+
+
+def test_a_reader_ignores_what_a_newer_writer_adds() -> None:
+    fields = {"contract_version": "1.9.0", "job_id": str(new_id()), "issue_id": str(new_id()), "new": 1}
+
+    assert EnrichIssue.model_validate(fields).contract_version == "1.9.0"
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "one", "1.0.0-rc1", ""])
+def test_a_message_without_a_version_is_refused(version: str) -> None:
+    with pytest.raises(ValidationError, match="contract_version"):
+        EnrichIssue.model_validate({"contract_version": version, "job_id": new_id(), "issue_id": new_id()})
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    ids = [new_id() for _ in range(1000)]
+
+    assert ids == sorted(ids)
+    assert {made.version for made in ids} == {7}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+asyncpg://u:p%40@h:1/db", "postgresql+psycopg2://u:p%40@h:1/db", "postgres://u:p%40@h:1/db"],
+)
+def test_database_urls_lose_their_driver_and_nothing_else(url: str) -> None:
+    assert Settings(database_url=url).database_url == "postgresql://u:p%40@h:1/db"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://h/db"),
+        ("DATABASE_URL", "postgresql://h"),
+        ("DATABASE_URL", "nonsense"),
+        ("CELERY_BROKER_URL", "amqp://h"),
+        ("RETRY_DELAYS", "60,soon"),
+        ("RETRY_DELAYS", "-1"),
+        ("LEASE_SECONDS", "0"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_bad_setting_gives_one_line_and_code_2(name: str, value: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "from contracts.settings import *; load(Settings)"],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"issuetracker: bad setting: {name}")
+    assert run.stderr.count("\n") == 1

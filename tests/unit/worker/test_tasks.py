@@ -1,0 +1,41 @@
+"""The worker's tasks and queues are those of the contracts."""
+
+from app.celery_app import app
+from app.ledger.task import LedgerTask
+from app.settings import WorkerSettings
+from contracts.messages import MESSAGE_OF
+from contracts.names import QUEUE_OF, Queue, Task
+
+
+def test_every_task_is_registered_with_its_message() -> None:
+    app.loader.import_default_modules()
+
+    for task in Task:
+        registered = app.tasks[task.value]
+        assert isinstance(registered, LedgerTask)
+        assert registered.message_type is MESSAGE_OF[task]
+
+
+def test_every_queue_is_consumed_and_every_task_goes_to_its_own() -> None:
+    assert {queue.name for queue in app.conf.task_queues} == {queue.value for queue in Queue}
+    assert {queue.exchange.type for queue in app.conf.task_queues} == {"direct"}
+    for task, queue in QUEUE_OF.items():
+        assert app.conf.task_routes[task.value] == {"queue": queue.value}
+
+
+def test_results_go_to_database_1_of_the_brokers_server() -> None:
+    settings = WorkerSettings(celery_broker_url="redis://:pw@h:7/0")
+
+    assert settings.result_backend == "redis://:pw@h:7/1"
+
+
+def test_what_the_guide_and_the_faults_ask_of_celery() -> None:
+    conf = app.conf
+
+    assert conf.task_acks_late
+    assert conf.worker_prefetch_multiplier == 1
+    assert (conf.task_serializer, conf.result_serializer, conf.accept_content) == ("json", "json", ["json"])
+    # True loses running tasks when Redis is down.
+    assert conf.worker_cancel_long_running_tasks_on_connection_loss is False
+    # The default gives up after 100 tries, and the worker with it.
+    assert conf.broker_connection_max_retries is None
