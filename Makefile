@@ -7,6 +7,9 @@ UV := $(BIN)/uv
 T ?= tests
 J ?= auto
 
+# The authorities that this machine trusts, as pip and git do: behind a company's proxy uv's own list is not enough.
+export UV_SYSTEM_CERTS ?= true
+
 # A virtual environment of the caller's must not leak into the project's own.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 

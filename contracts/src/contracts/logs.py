@@ -21,6 +21,9 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     def add_origin(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
         return {**event, "service": service, "contract_version": CONTRACT_VERSION}
 
+    def drop_coloured_copy(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in event.items() if key != "color_message"}  # uvicorn's
+
     # Local variables hold issue texts and passwords.
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
@@ -31,6 +34,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
+        drop_coloured_copy,
     ]
     renderers: list[Any] = (
         [add_origin, tracebacks, structlog.processors.JSONRenderer()]
