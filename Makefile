@@ -31,7 +31,6 @@ servers: $(VENV)/ready ## Start only PostgreSQL and Valkey, migrated: run the gu
 .PHONY: psql
 psql: $(VENV)/ready ## Open psql on the database of `make run`; with SQL="..." run that and leave
 	@$(BIN)/python -m devstack psql $(if $(SQL),--command "$$SQL")
-psql: export SQL := $(SQL)
 
 .PHONY: migrate
 migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's head
@@ -45,8 +44,15 @@ reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run
 .PHONY: test
 test: $(VENV)/ready ## Run all tests with coverage; T=path runs some, J=n sets the processes
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
+	@$(BIN)/pytest -n $(J) --cov --cov-report= $(T)
 	@$(BIN)/coverage report
+
+ROUNDS ?= 20
+ISSUES ?= 500
+SEED ?= 1
+.PHONY: chaos
+chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUNDS=20 ISSUES=500 SEED=1
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy, the import rules
@@ -67,7 +73,8 @@ schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package issuetracker-contracts
-MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/pyproject.toml services/flower/pyproject.toml
+MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/pyproject.toml services/flower/pyproject.toml \
+	cli/pyproject.toml
 .PHONY: lock
 lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml $(MEMBERS) --group dev --output-file requirements/dev.txt
@@ -82,7 +89,7 @@ clean: ## Remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
+$(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml cli/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $(PYTHON) is older than Python 3.11: name a newer one with PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -91,5 +98,5 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts --editable cli
 	@touch $@

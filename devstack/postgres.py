@@ -22,6 +22,10 @@ from devstack.network import wait_until
 from devstack.process import Output, Process, ProcessFailed
 
 START_TIMEOUT_S = 60
+SUPERUSER = "local_superuser"
+"""A name that no DATABASE_URL names: the access rules let that role in over TCP without a password."""
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+"""The same on every system, which the system's own locales are not."""
 SOCKET_PATH_MAX = 100
 """Bytes; the system's limit for a Unix socket's path is 104 to 108."""
 
@@ -56,8 +60,14 @@ def _as_allowed_user() -> list[str]:
 
 def _owned_directory(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.geteuid() == 0:
+    owner = path.stat().st_uid
+    if os.geteuid() != 0:
+        if owner != os.geteuid():
+            raise ProcessFailed(f"{path} belongs to another user: run as that user, or delete it")
+    else:
         nobody = pwd.getpwnam("nobody")
+        if owner not in {0, nobody.pw_uid}:
+            raise ProcessFailed(f"{path} belongs to user {owner}: run as that user, not as root")
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     return path
 
@@ -118,9 +128,9 @@ class Postgres:
         # A half-made directory, from a start that was interrupted, cannot be used and holds nothing.
         for left_over in self._data.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-        command = [*self._prefix, binary("initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust"]
+        command = [*self._prefix, binary("initdb"), "-D", str(self._data), "-U", SUPERUSER, "-A", "trust"]
         made = subprocess.run(
-            [*command, "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8"],
+            [*command, "--no-sync", *LOCALE, "--encoding=UTF8"],
             cwd=self._data,
             capture_output=True,
             text=True,
@@ -139,21 +149,22 @@ class Postgres:
             if self.process.exit_code is not None:
                 raise ProcessFailed("PostgreSQL did not start: see its last lines above")
             try:
-                self._connect("postgres").close()
+                self.connect("postgres").close()
             except psycopg2.OperationalError:
                 return False
             return True
 
         wait_until(ready, START_TIMEOUT_S, "PostgreSQL")
 
-    def _connect(self, database: str) -> "psycopg2.extensions.connection":
-        return psycopg2.connect(host=str(self._socket), port=self._url.port, user="postgres", dbname=database)
+    def connect(self, database: str) -> "psycopg2.extensions.connection":
+        """Return a superuser's connection, over the Unix socket."""
+        return psycopg2.connect(host=str(self._socket), port=self._url.port, user=SUPERUSER, dbname=database)
 
     def _create_database(self) -> None:
         assert self._url.username is not None
         assert self._url.database is not None
         role, database = sql.Identifier(self._url.username), sql.Identifier(self._url.database)
-        connection = self._connect("postgres")
+        connection = self.connect("postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [self._url.username])

@@ -97,8 +97,7 @@ class Stack:
             if self._with_services:
                 stack.callback(self._stop_services)
                 self._start_services()
-                self._wait_ready()
-            if not self._interrupted.is_set():
+            if not self._with_services or self._wait_ready():
                 self._announce(time.monotonic() - started)
             return self._watch()
 
@@ -138,7 +137,7 @@ class Stack:
         env = {"LOG_FORMAT": "console"} if settings.log_format == "auto" else {}
         celery = [_tool("celery"), "-A", "app.celery_app"]
         # Without the second that a worker spends looking for others, of which there are none.
-        worker = [*celery, "worker", "--loglevel=info", "--without-mingle", "--without-gossip"]
+        worker = [*celery, "worker", f"--loglevel={settings.log_level}", "--without-mingle", "--without-gossip"]
         uvicorn = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(settings.api_port)]
         flower = [*celery, "flower", f"--port={settings.flower_port}"]
         self._services += [
@@ -148,13 +147,15 @@ class Stack:
         ]
         self._watched += self._services
 
-    def _wait_ready(self) -> None:
+    def _wait_ready(self) -> bool:
+        """Wait for API and worker; False when it was interrupted or a process has ended."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self._worker_ready.is_set() and self._answers(READINESS_PATH)):
             if self._interrupted.wait(0.05) or any(process.exit_code is not None for process in self._watched):
-                return
+                return False
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s: see the lines above")
+        return True
 
     def _answers(self, path: str) -> bool:
         try:

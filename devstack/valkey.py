@@ -16,7 +16,7 @@ class Valkey:
     """A server on a loopback port that keeps an append-only file in `directory`, and never evicts."""
 
     def __init__(self, directory: Path, port: int, output: Output, options: Sequence[str] = ()) -> None:
-        self._directory = directory
+        self.directory = directory
         self._port = port
         self._output = output
         self._options = options
@@ -24,11 +24,11 @@ class Valkey:
 
     def start(self) -> Process:
         """Start the server, on its old data where there is some, and wait until it answers."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = {
             "bind": "127.0.0.1",
             "port": str(self._port),
-            "dir": str(self._directory),
+            "dir": str(self.directory),
             "appendonly": "yes",
             "save": "",
             "loglevel": "warning",
@@ -42,7 +42,7 @@ class Valkey:
                 *self._options,
             ],
             self._output,
-            cwd=self._directory,
+            cwd=self.directory,
         )
         self._wait_ready()
         return self.process

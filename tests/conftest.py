@@ -1,7 +1,5 @@
 """Fixtures: one set of real servers a test process, an API on them, workers on demand."""
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -9,8 +7,8 @@ import redis
 
 from tests.support import servers as server_module
 from tests.support.database import Database
-from tests.support.processes import API, Api, Running, start_api, start_worker, tool
-from tests.support.servers import Servers, start_servers
+from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
 
@@ -28,7 +26,7 @@ def anyio_backend() -> str:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """PostgreSQL, migrated, and Valkey."""
     running = start_servers(tmp_path_factory.mktemp("servers"))
-    subprocess.run([tool("alembic"), "upgrade", "head"], cwd=API, env={**os.environ, **running.env}, check=True)
+    migrate(running)
     yield running
     running.valkey.stop()
     running.postgres.stop()
@@ -46,7 +44,7 @@ def _database(servers: Servers) -> Iterator[Database]:
 @pytest.fixture
 def database(_database: Database) -> Database:
     """The database, emptied."""
-    _database.query("TRUNCATE issue, job, job_failure, enrichment, effect")
+    _database.query("TRUNCATE issue, job, job_failure, enrichment, dead_message, circuit, effect")
     return _database
 
 
@@ -55,7 +53,7 @@ def broker(servers: Servers) -> Iterator[redis.Redis]:
     """The broker's database, emptied together with the results."""
     with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
         # Not FLUSHALL: workers that other tests share are subscribed to what they declared.
-        client.delete("issues", "default")
+        client.delete("issues", "default", "refused")
         yield client
 
 

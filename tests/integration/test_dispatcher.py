@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import redis
 
-from api.database import Pool, create_pool
+from api.database import Database as ApiDatabase
+from api.database import open_database
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.dispatcher import Dispatcher
 from api.dispatch.envelope import job_id_of
@@ -25,7 +26,7 @@ TASK = "tests.nobody_runs_it"
 class Harness:
     """Dispatchers on the real servers, run by hand, round by round."""
 
-    def __init__(self, servers: Servers, pool: Pool, broker: Broker) -> None:
+    def __init__(self, servers: Servers, pool: ApiDatabase, broker: Broker) -> None:
         self._env = {"database_url": servers.database_url, "celery_broker_url": servers.env["CELERY_BROKER_URL"]}
         self._pool = pool
         self._broker = broker
@@ -38,7 +39,7 @@ class Harness:
 async def harness(servers: Servers, database: Database, broker: redis.Redis) -> AsyncIterator[Harness]:
     del database, broker
     settings = ApiSettings(database_url=servers.database_url)
-    async with create_pool(settings) as pool, Broker(servers.env["CELERY_BROKER_URL"]) as client:
+    async with open_database(settings) as pool, Broker(servers.env["CELERY_BROKER_URL"]) as client:
         yield Harness(servers, pool, client)
 
 
@@ -51,6 +52,11 @@ def queued_ids(broker: redis.Redis, queue: str = "issues") -> list[str | None]:
 
 def expire_leases(database: Database) -> None:
     database.query("UPDATE job SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL")
+
+
+async def sweep(dispatcher: Dispatcher) -> None:
+    await dispatcher.expire_running()
+    await dispatcher.find_lost_messages()
 
 
 async def test_due_jobs_are_published_oldest_first_to_their_queues(
@@ -118,7 +124,7 @@ async def test_a_waiting_message_is_not_published_again_however_often_its_lease_
 
     for _ in range(3):
         expire_leases(database)
-        await dispatcher.sweep()
+        await sweep(dispatcher)
         await dispatcher.publish_due()
 
     assert queued_ids(broker) == jobs
@@ -133,11 +139,11 @@ async def test_lost_messages_are_published_again_and_waiting_ones_are_not(
     await dispatcher.publish_due()
     broker.rpop("issues", 4)
 
-    await dispatcher.sweep()
+    await sweep(dispatcher)
     assert broker.llen("issues") == 6, "a lease that still runs is left alone"
 
     expire_leases(database)
-    await dispatcher.sweep()
+    await sweep(dispatcher)
     await dispatcher.publish_due()
 
     assert sorted(queued_ids(broker), key=str) == sorted(jobs)
@@ -152,7 +158,7 @@ async def test_wiped_broker_gets_everything_again(
 
     broker.flushall()
     expire_leases(database)
-    await dispatcher.sweep()
+    await sweep(dispatcher)
     await dispatcher.publish_due()
 
     assert set(queued_ids(broker)) == jobs
@@ -168,7 +174,7 @@ async def test_a_dead_workers_job_comes_back_and_the_attempt_is_told(
     )
     dispatcher = harness.dispatcher()
 
-    await dispatcher.sweep()
+    await sweep(dispatcher)
     await dispatcher.publish_due()
 
     assert queued_ids(broker) == [str(job_id)]
@@ -185,7 +191,7 @@ async def test_a_job_that_kills_its_workers_ends_dead(
     )
     dispatcher = harness.dispatcher()
 
-    await dispatcher.sweep()
+    await sweep(dispatcher)
     await dispatcher.publish_due()
 
     job = database.job(job_id)
@@ -252,7 +258,9 @@ def test_post_answers_503_while_the_database_is_down(
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
         assert int(answer.headers["retry-after"]) > 0
-        assert api.client.get("/readyz").status_code == 503
+        ready = api.client.get("/readyz")
+        assert (ready.status_code, ready.headers["content-type"]) == (503, "application/problem+json")
+        assert (ready.json()["database"], ready.json()["broker"]) == ("unavailable", "ok")
         assert api.client.get("/livez").status_code == 200
     finally:
         servers.postgres.start()

@@ -6,18 +6,20 @@ start it with `celery -A tests.support.misbehaving_app worker`.
 
 import ctypes
 import os
+import signal
+import sys
 import time
 
+import httpx
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.celery_app import app
-from app.ledger.errors import PermanentError, Skip
+from app.ledger.errors import PermanentError, ProviderError, Skip, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts.messages import Message
-
-TASK = "tests.misbehave"
+from tests.support.tasks import PROVIDER_TASK, TASK
 
 
 class Misbehave(Message):
@@ -28,7 +30,12 @@ class Misbehave(Message):
     seconds: float = 0
 
 
-def _misbehave(how: str) -> None:
+class Unpicklable(Exception):
+    def __reduce__(self):
+        raise TypeError("not to be pickled")
+
+
+def _misbehave(how: str) -> None:  # noqa: C901 - a list of ways
     match how:
         case "transient":
             raise ConnectionError("the provider is away")
@@ -38,6 +45,15 @@ def _misbehave(how: str) -> None:
             raise ZeroDivisionError("nobody foresaw this")
         case "skip":
             raise Skip("nothing to do")
+        case "stubborn":
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+            time.sleep(60)
+        case "memory":
+            raise MemoryError
+        case "unpicklable":
+            raise Unpicklable
+        case "sysexit":
+            sys.exit(3)
         case "exit":
             os._exit(9)
         case "segfault":
@@ -50,9 +66,40 @@ def _misbehave(how: str) -> None:
 
 @app.task(name=TASK, base=LedgerTask, bind=True)
 def misbehave(self: LedgerTask, message: Misbehave) -> Effect:
-    time.sleep(message.seconds)
+    deadline = time.monotonic() + message.seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
     if self.claim.attempt < message.until:
         _misbehave(message.how)
+
+    def write(session: Session) -> None:
+        session.execute(
+            text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
+            {"job_id": message.job_id, "attempt": self.claim.attempt},
+        )
+
+    return write
+
+
+class AskProvider(Message):
+    """Which address to ask."""
+
+    url: str
+
+
+@app.task(name=PROVIDER_TASK, base=LedgerTask, bind=True, provider="scripted")
+def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
+    """Depend on a real HTTP server, as an enricher does."""
+    try:
+        answer = httpx.get(message.url, timeout=5)
+    except httpx.TransportError as error:
+        raise ProviderError(f"no answer: {error}") from error
+    if answer.status_code == 429:
+        raise TransientError("too many requests", float(answer.headers["retry-after"]))
+    if answer.is_server_error:
+        raise ProviderError(f"status {answer.status_code}")
+    if answer.is_client_error:
+        raise PermanentError(f"status {answer.status_code}")
 
     def write(session: Session) -> None:
         session.execute(

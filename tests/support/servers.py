@@ -4,8 +4,14 @@ Today these are the wheels' servers; where a Docker engine answers, testcontaine
 and nowhere else.
 """
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
@@ -54,6 +60,15 @@ class Servers:
             "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{self.redis_port}/1",
         }
 
+    @contextmanager
+    def superuser(self) -> Iterator[Any]:
+        """A superuser's cursor that commits each statement."""
+        connection = self.postgres.connect("IssueTracker")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
+        connection.close()
+
     @property
     def valkey_process(self) -> Process:
         assert self.valkey.process is not None
@@ -63,6 +78,18 @@ class Servers:
     def postgres_process(self) -> Process:
         assert self.postgres.process is not None
         return self.postgres.process
+
+
+def migrate(servers: Servers) -> None:
+    """Bring the database to the schema's head."""
+    root = Path(__file__).parents[2]
+    alembic = Path(sys.executable).with_name("alembic")
+    subprocess.run(
+        [alembic, "upgrade", "head"],
+        cwd=root / "services/api",
+        env={**os.environ, **servers.env},
+        check=True,
+    )
 
 
 def start_servers(directory: Path) -> Servers:

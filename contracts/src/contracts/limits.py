@@ -5,3 +5,9 @@ TITLE_MAX = 255
 
 DESCRIPTION_MAX = 65_536
 """Characters."""
+
+MESSAGE_MAX = 64 * 1024
+"""Bytes of a message in its queue; ours are below one KiB, since they carry ids and no text."""
+
+RAW_MESSAGE_MAX = 1024 * 1024
+"""Bytes of a refused message that are kept."""

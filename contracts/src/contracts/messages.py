@@ -4,11 +4,16 @@ A reader ignores fields that it does not know, so a minor version may add option
 changes is a new major version. `tests/unit/contracts/test_compatibility.py` holds models to that.
 """
 
+import re
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts import CONTRACT_VERSION
 from contracts.names import Task
+from contracts.states import RefusalReason
+
+_VERSION = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
 
 
 class Message(BaseModel):
@@ -16,7 +21,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    contract_version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    contract_version: str = Field(pattern=_VERSION)
     job_id: UUID
 
 
@@ -28,3 +33,32 @@ class EnrichIssue(Message):
 
 MESSAGE_OF: dict[Task, type[Message]] = {Task.ENRICH_ISSUE: EnrichIssue}
 """The message that each task takes."""
+
+
+class RefusedMessage(BaseModel):
+    """What a worker leaves in `contracts.names.REFUSED_LIST`: a message that it cannot run, and why."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    contract_version: str = Field(pattern=_VERSION)
+    queue: str
+    reason: RefusalReason
+    error: str
+    worker: str
+    job_id: UUID | None
+    """The message's task id, where it has one that could be a job's."""
+    raw: bytes
+
+
+EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage,)
+"""What services tell each other besides tasks."""
+
+
+def is_newer(contract_version: str) -> bool:
+    """Tell whether a message's major version is above the one that this package reads."""
+    known = re.fullmatch(_VERSION, contract_version) is not None
+    return known and _major(contract_version) > _major(CONTRACT_VERSION)
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])

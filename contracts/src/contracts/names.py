@@ -16,5 +16,8 @@ class Task(StrEnum):
     ENRICH_ISSUE = "app.tasks.issues.enrich_issue"
 
 
+REFUSED_LIST = "refused"
+"""The Redis list in which workers leave messages that they cannot run, for the dispatcher to decide on."""
+
 QUEUE_OF: dict[Task, Queue] = {Task.ENRICH_ISSUE: Queue.ISSUES}
 """The queue that each task's messages go to."""

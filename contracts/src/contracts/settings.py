@@ -1,7 +1,9 @@
 """Settings that every service reads, by the same names, from the environment or a `.env` file."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,15 +19,24 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 def _database_url(value: str) -> str:
     try:
         url = make_url(value)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         url = None
-    if url is None or url.get_backend_name() not in {"postgresql", "postgres"} or not url.database:
+    if (
+        url is None
+        or url.get_backend_name() not in {"postgresql", "postgres"}
+        or not (url.database and url.username)
+    ):
         raise ValueError("must be postgresql://user:password@host:port/database")
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "unix://")):
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in {"redis", "rediss"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise ValueError("must be redis://:password@host:port/database")
     return value
 
@@ -37,23 +48,26 @@ def _delays(value: object) -> object:
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
+def _env_files() -> tuple[Path, ...]:
+    here = Path.cwd()
+    return (here.parents[1] / ".env", here / ".env") if here.parent.name == "services" else (here / ".env",)
+
+
 class Settings(BaseSettings):
     """The settings that services share; each adds its own in a subclass.
 
-    `.env` is looked for in the working directory and at the project's root, which is two levels above
-    a service's directory; the environment wins over both.
+    `.env` is looked for in the working directory and, from a service's directory, at the project's root; the
+    environment wins over both.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=("../../.env", ".env"), env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_file=_env_files(), env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: Annotated[str, AfterValidator(_database_url)] = (
         f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker"
     )
     """The default has no password: it is the loopback-only server of `make run`."""
     celery_broker_url: RedisUrl = f"redis://127.0.0.1:{network.REDIS_PORT}/{network.BROKER_DB}"
-    lease_seconds: float = Field(default=30, gt=0)
+    lease_seconds: float = Field(default=20, gt=0)
     """How long a job stays its worker's, or its message's, without a sign of life."""
     retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_delays)] = (
         RETRY_DELAYS
@@ -70,7 +84,7 @@ def load(cls: type[SettingsT]) -> SettingsT:
         return cls()
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            ": ".join(filter(None, (".".join(str(part) for part in fault["loc"]).upper(), fault["msg"])))
             for fault in error.errors(include_url=False, include_input=False)
         )
         print(f"issuetracker: bad setting: {faults}", file=sys.stderr)

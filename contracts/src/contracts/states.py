@@ -22,9 +22,6 @@ WAITING = frozenset({JobState.PENDING, JobState.RETRYING})
 LEASED = frozenset({JobState.QUEUED, JobState.RUNNING})
 """Jobs that are under way; each holds a lease."""
 
-FINISHED = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.SKIPPED, JobState.CANCELLED})
-"""Jobs that no machine touches again; only a person brings a dead one back."""
-
 
 class FailureKind(StrEnum):
     """Why an attempt did not succeed, which decides whether there is another."""
@@ -55,3 +52,26 @@ class IssueStatus(StrEnum):
     IN_PROGRESS = "in_progress"
     RESOLVED = "resolved"
     CLOSED = "closed"
+
+
+class RefusalReason(StrEnum):
+    """Why a worker gives back a message instead of running it."""
+
+    UNDECODABLE = "undecodable"
+    OVERSIZED = "oversized"
+    UNKNOWN_TASK = "unknown_task"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    NEWER_CONTRACT = "newer_contract"
+    UNKNOWN_JOB = "unknown_job"
+
+
+FOR_NEWER_WORKERS = frozenset({RefusalReason.UNKNOWN_TASK, RefusalReason.NEWER_CONTRACT})
+"""Reasons that go away with an upgrade: such a job is offered again, for a day."""
+
+
+class DeadMessageState(StrEnum):
+    """What has become of a dead message."""
+
+    DEAD = "dead"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"

@@ -21,7 +21,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
-from contracts.states import LEASED, WAITING, FailureKind, IssueStatus, JobState, Priority
+from contracts.states import (
+    LEASED,
+    WAITING,
+    DeadMessageState,
+    FailureKind,
+    IssueStatus,
+    JobState,
+    Priority,
+    RefusalReason,
+)
 
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
@@ -41,6 +50,7 @@ class Base(DeclarativeBase):
             "ck": "ck_%(table_name)s_%(constraint_name)s",
             "fk": "fk_%(table_name)s_%(column_0_N_name)s",
             "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         }
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
@@ -84,6 +94,7 @@ class Job(Base):
         CheckConstraint(_one_of("state", JobState), name="state"),
         CheckConstraint("(lease_until IS NOT NULL) = (state IN ('queued', 'running'))", name="lease"),
         Index("ix_job_due", "queue", "run_at", postgresql_where=_in_states(WAITING)),
+        Index("ix_job_dead", "id", postgresql_where=_in_states(frozenset({JobState.DEAD}))),
         Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED)),
         Index(None, "issue_id", "id"),
     )
@@ -93,7 +104,8 @@ class Job(Base):
     queue: Mapped[str]
     message: Mapped[dict[str, Any]]
     """What is published, whole, as it was written when the job was created."""
-    issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
+    issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
+    """Null once the issue is gone: the job then ends skipped."""
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Attempts begun in all; the number of the current one fences its writes."""
@@ -103,6 +115,10 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]
     last_error: Mapped[str | None]
+    refused_since: Mapped[datetime | None]
+    """When a worker first gave the message back unread, because only a newer worker can read it."""
+    note: Mapped[str | None]
+    """Why a person discarded it."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
@@ -139,3 +155,42 @@ class Enrichment(Base):
     """A list of `{"name": str, "confidence": float}`, the surest first."""
     provenance: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DeadMessage(Base):
+    """A message that is no job of the ledger and that no worker can run; kept until a person decides."""
+
+    __tablename__ = "dead_message"
+    __table_args__ = (
+        CheckConstraint(_one_of("reason", RefusalReason), name="reason"),
+        CheckConstraint(_one_of("state", DeadMessageState), name="state"),
+        Index(None, "state", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    """SHA-256 of the raw message: the same message is kept once."""
+    queue: Mapped[str]
+    reason: Mapped[str]
+    error: Mapped[str]
+    worker: Mapped[str]
+    raw: Mapped[bytes]
+    """As it lay in the queue, cut at `contracts.limits.RAW_MESSAGE_MAX`."""
+    state: Mapped[str] = mapped_column(server_default=DeadMessageState.DEAD)
+    note: Mapped[str | None]
+    """Why a person discarded it."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    decided_at: Mapped[datetime | None]
+
+
+class Circuit(Base):
+    """Failures of the provider that a task depends on; while `open_until` lies ahead its jobs wait."""
+
+    __tablename__ = "circuit"
+
+    task: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    failures: Mapped[int]
+    """In a row, by any worker."""
+    last_error: Mapped[str]
+    open_until: Mapped[datetime | None]

@@ -7,7 +7,8 @@ from fastapi import FastAPI
 
 from api import health, metrics, problems
 from api.body_limit import BodyLimit
-from api.database import create_pool
+from api.database import open_database
+from api.dead_letters import endpoints as dead_letters
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.issues import endpoints as issues
@@ -23,9 +24,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with create_pool(settings) as pool, Broker(settings.celery_broker_url) as broker:
-            dispatcher = Dispatcher(pool, broker, settings)
-            app.state.pool, app.state.broker, app.state.dispatcher = pool, broker, dispatcher
+        async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
+            dispatcher = Dispatcher(database, broker, settings)
+            app.state.database, app.state.broker, app.state.dispatcher = database, broker, dispatcher
             async with dispatcher.running():
                 yield
 
@@ -42,4 +43,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(issues.router)
+    app.include_router(dead_letters.router)
     return app

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from api.database import UNAVAILABLE, Pool, PoolDep
+from api.database import Database, DatabaseDep, DatabaseUnavailable
 from api.dispatch.broker import Broker, BrokerUnavailable
+from api.problems import RETRY_AFTER_S, problem
 from contracts.network import LIVENESS_PATH, READINESS_PATH
 
 router = APIRouter(tags=["health"])
@@ -21,8 +23,8 @@ class Live(BaseModel):
 class Ready(BaseModel):
     """What requests need. Without the broker issues are accepted, and their enrichment waits."""
 
-    status: Literal["ready", "degraded", "unavailable"]
-    database: Literal["ok", "unavailable", "not migrated"]
+    status: Literal["ready", "degraded"]
+    database: Literal["ok"]
     broker: Literal["ok", "unavailable"]
 
 
@@ -32,26 +34,28 @@ async def live() -> Live:
     return Live()
 
 
-@router.get(
-    READINESS_PATH,
-    operation_id="ready",
-    summary="Whether requests can be served",
-    responses={503: {"model": Ready, "description": "The database cannot be used"}},
-)
-async def ready(request: Request, response: Response, pool: PoolDep) -> Ready:
-    """Look at the database and the broker; only the database decides the status code."""
-    database = await _database(pool)
+@router.get(READINESS_PATH, operation_id="ready", summary="Whether requests can be served", response_model=Ready)
+async def ready(request: Request, database: DatabaseDep) -> Ready | JSONResponse:
+    """Look at the database and the broker; only the database decides the status code.
+
+    The 503 is a problem document with the same `database` and `broker` beside its own members.
+    """
+    store = await _database(database)
     broker = await _broker(request.app.state.broker)
-    if database != "ok":
-        response.status_code = 503
-        return Ready(status="unavailable", database=database, broker=broker)
-    return Ready(status="ready" if broker == "ok" else "degraded", database=database, broker=broker)
+    if store != "ok":
+        return problem(
+            503,
+            f"The database is {store}.",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+            extensions={"database": store, "broker": broker},
+        )
+    return Ready(status="ready" if broker == "ok" else "degraded", database=store, broker=broker)
 
 
-async def _database(pool: Pool) -> Literal["ok", "unavailable", "not migrated"]:
+async def _database(database: Database) -> Literal["ok", "unavailable", "not migrated"]:
     try:
-        migrated = await pool.fetchval("SELECT to_regclass('job') IS NOT NULL")
-    except UNAVAILABLE:
+        migrated = await database.fetchval("SELECT to_regclass('job') IS NOT NULL")
+    except DatabaseUnavailable:
         return "unavailable"
     return "ok" if migrated else "not migrated"
 

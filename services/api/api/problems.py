@@ -11,10 +11,12 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.database import UNAVAILABLE
+from api.database import DatabaseUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+ERRORS_MAX = 20
+"""Errors that one answer lists; a body may hold 100,000 unknown fields."""
 
 logger = structlog.get_logger(__name__)
 
@@ -51,11 +53,15 @@ def problem(
     *,
     errors: list[FieldProblem] | None = None,
     headers: dict[str, str] | None = None,
+    extensions: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Return a problem response with the status's own title."""
+    """Return a problem response with the status's own title; `extensions` are further members."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
     return JSONResponse(
-        body.model_dump(exclude_none=True), status_code=status, headers=headers, media_type=MEDIA_TYPE
+        {**body.model_dump(exclude_none=True), **(extensions or {})},
+        status_code=status,
+        headers=headers,
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -89,19 +95,24 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     ):
         return problem(415, "Send the body as application/json.")
     errors = [
-        FieldProblem(pointer=_pointer(fault["loc"]), rule=fault["type"], detail=fault["msg"]) for fault in faults
+        FieldProblem(pointer=_pointer(fault["loc"]), rule=fault["type"], detail=fault["msg"])
+        for fault in faults[:ERRORS_MAX]
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)
+    if len(faults) > ERRORS_MAX:
+        detail += f"; and {len(faults) - ERRORS_MAX} more"
     return problem(422, detail, errors=errors)
 
 
 async def _database_unavailable(_request: Request, error: Exception) -> JSONResponse:
-    logger.warning("database_unavailable", error=f"{type(error).__name__}: {error}")
-    return problem(
-        503,
-        "The database does not answer; nothing was stored. Try again.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
+    assert isinstance(error, DatabaseUnavailable)
+    logger.warning("database_unavailable", error=str(error))
+    outcome = (
+        "whether the request was carried out is not known: look before you repeat it."
+        if error.begun
+        else "nothing was stored. Try again."
     )
+    return problem(503, f"The database does not answer; {outcome}", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class UnexpectedErrors:
@@ -151,7 +162,6 @@ def install(app: FastAPI) -> None:
     """Register the handlers on the application, and say in its OpenAPI document what they answer."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    for unavailable in UNAVAILABLE:
-        app.add_exception_handler(unavailable, _database_unavailable)
+    app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
     app.add_middleware(UnexpectedErrors)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it

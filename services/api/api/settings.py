@@ -16,5 +16,9 @@ class ApiSettings(Settings):
     """Jobs marked and published at a time."""
     queue_bound: int = Field(default=1000, ge=1)
     """Messages that may wait in one queue's Redis list; further due jobs wait in the ledger."""
+    refused_retry_seconds: float = Field(default=30, gt=0)
+    """How soon a job is offered again that only a newer worker can run."""
+    refused_patience_seconds: float = Field(default=86_400, gt=0)
+    """For how long it is offered, before it is dead."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""

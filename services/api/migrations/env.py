@@ -1,9 +1,12 @@
 """Alembic's environment: one migrator at a time, a transaction each, and no waiting in front of readers."""
 
+from __future__ import annotations
+
 import asyncio
 
+import asyncpg
 from alembic import context
-from sqlalchemy import Connection, make_url, pool, text
+from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.settings import Settings, load
@@ -34,12 +37,13 @@ def migrate(connection: Connection) -> None:
 
 async def main() -> None:
     """Connect, migrate, disconnect; the advisory lock ends with the connection."""
-    url = make_url(load(Settings).database_url).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(
-        url,
-        poolclass=pool.NullPool,
-        connect_args={"server_settings": {"application_name": "issuetracker-migrate"}},
-    )
+    url = load(Settings).database_url
+
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        # asyncpg itself reads the URL, with its ?sslmode= and the like, as it does for the API.
+        return await asyncpg.connect(url, server_settings={"application_name": "issuetracker-migrate"})
+
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=pool.NullPool, async_creator=connect)
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

@@ -3,14 +3,14 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
+from app.broker.transport import CheckedChannel
+from app.ledger.task import LedgerTask
 from app.settings import settings
 from contracts import names
 from contracts.logs import configure_logging
-
-OUTAGE_RETRY = {"max_retries": 60, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
 
 app = Celery(
     "issuetracker",
@@ -31,6 +31,8 @@ app.conf.update(
     result_serializer="json",
     task_acks_late=True,
     worker_prefetch_multiplier=1,
+    # Where a message is fetched only when a process is free, Celery's own count of them cannot drift.
+    worker_disable_prefetch=True,
     worker_concurrency=settings.worker_concurrency,
     worker_max_tasks_per_child=500,
     task_soft_time_limit=settings.task_soft_time_limit,
@@ -53,6 +55,7 @@ app.conf.update(
     broker_channel_error_retry=True,
     # True loses running tasks when Redis is down: the cancelled message is acknowledged.
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_transport="app.broker.transport:Transport",
     broker_transport_options={
         # Lost jobs come back by the ledger's lease. This bounds only how long a dead worker's messages
         # stay in `unacked`; their redelivery finds the job claimed or done.
@@ -62,10 +65,19 @@ app.conf.update(
         "socket_keepalive": True,
         "health_check_interval": 10,
         "connect_retries_timeout": 90,
-        **OUTAGE_RETRY,
+        "max_retries": 60,
+        "interval_start": 0.2,
+        "interval_step": 0.5,
+        "interval_max": 5,
     },
-    task_publish_retry_policy=OUTAGE_RETRY,
 )
+
+
+@worker_init.connect
+def _tell_transport_the_tasks(**_: Any) -> None:
+    CheckedChannel.messages = {
+        name: task.message_type for name, task in app.tasks.items() if isinstance(task, LedgerTask)
+    }
 
 
 @setup_logging.connect

@@ -1,5 +1,7 @@
 """The worker's settings."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field
 
 from contracts.network import RESULT_DB
@@ -17,14 +19,17 @@ class WorkerSettings(Settings):
     """Seconds after which a task is told to end; it counts as a transient failure."""
     task_time_limit: float = Field(default=30, gt=0)
     """Seconds after which a task's process is killed."""
+    circuit_threshold: int = Field(default=5, ge=1)
+    """Failures of a provider in a row, by any worker, after which its jobs wait."""
+    circuit_pause_seconds: float = Field(default=30, gt=0)
+    """How long they wait before one of them tries the provider again."""
 
     @property
     def result_backend(self) -> str:
         """The result backend's URL, derived from the broker's where it is not set."""
         if self.celery_result_backend is not None:
             return self.celery_result_backend
-        server, _, _database = self.celery_broker_url.rpartition("/")
-        return f"{server}/{RESULT_DB}"
+        return urlsplit(self.celery_broker_url)._replace(path=f"/{RESULT_DB}").geturl()
 
 
 settings = load(WorkerSettings)

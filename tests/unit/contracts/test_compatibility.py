@@ -2,42 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from contracts import CONTRACT_VERSION
-from contracts.schemas import current_schemas, write_schemas
+from contracts.schemas import IncompatibleChange, breaks, current_schemas, write_schemas
 
 SCHEMAS = Path(__file__).parents[3] / "contracts/schemas"
 MAJOR = SCHEMAS / CONTRACT_VERSION.split(".", maxsplit=1)[0]
-
-# What a field's schema says beside its meaning.
-PROSE = {"title", "description", "default", "examples"}
-
-
-def breaks(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return what of the change from `old` to `new` an older reader or writer would not survive.
-
-    Readers ignore unknown fields. So a field may be added if it is optional (older writers leave it
-    out); nothing may be taken away that an older reader requires, and no field may change its meaning.
-    """
-    found = []
-    old_fields, new_fields = old.get("properties", {}), new.get("properties", {})
-    required_before, required_now = set(old.get("required", [])), set(new.get("required", []))
-    found += [f"{name}: required now, older writers leave it out" for name in required_now - required_before]
-    found += [f"{name}: no longer required, older readers need it" for name in required_before - required_now]
-    found += [
-        f"{name}: gone, older writers send it and readers know it" for name in old_fields if name not in new_fields
-    ]
-    for name in old_fields.keys() & new_fields.keys():
-        before, now = ({k: v for k, v in f[name].items() if k not in PROSE} for f in (old_fields, new_fields))
-        if before != now:
-            found.append(f"{name}: was {before}, is {now}")
-    if old.get("$defs", {}) != new.get("$defs", {}):
-        found.append("a nested model changed")
-    return found
 
 
 @pytest.mark.parametrize("name", sorted(current_schemas()))
@@ -94,3 +67,16 @@ def test_an_optional_field_may_be_added() -> None:
 @pytest.mark.parametrize("changed", [WithRequired, WithoutRequired, WithoutOptional, Retyped, Loosened])
 def test_other_changes_break(changed: type[BaseModel]) -> None:
     assert breaks(Before.model_json_schema(), changed.model_json_schema())
+
+
+def test_an_incompatible_schema_is_not_written_over_its_baseline(tmp_path: Path) -> None:
+    (name, *_) = current_schemas()
+    (baseline,) = [path for path in write_schemas(tmp_path) if path.stem == name]
+    older = json.loads(baseline.read_text())
+    older["properties"]["gone"] = {"type": "string"}
+    baseline.write_text(json.dumps(older))
+
+    with pytest.raises(IncompatibleChange, match=f"{name}: gone"):
+        write_schemas(tmp_path)
+
+    assert json.loads(baseline.read_text()) == older

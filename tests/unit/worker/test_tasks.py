@@ -1,5 +1,7 @@
 """The worker's tasks and queues are those of the contracts."""
 
+import pytest
+
 from app.celery_app import app
 from app.ledger.task import LedgerTask
 from app.settings import WorkerSettings
@@ -23,10 +25,16 @@ def test_every_queue_is_consumed_and_every_task_goes_to_its_own() -> None:
         assert app.conf.task_routes[task.value] == {"queue": queue.value}
 
 
-def test_results_go_to_database_1_of_the_brokers_server() -> None:
-    settings = WorkerSettings(celery_broker_url="redis://:pw@h:7/0")
-
-    assert settings.result_backend == "redis://:pw@h:7/1"
+@pytest.mark.parametrize(
+    ("broker", "results"),
+    [
+        ("redis://:pw@h:7/0", "redis://:pw@h:7/1"),
+        ("redis://h:7", "redis://h:7/1"),
+        ("rediss://h:7/0?ssl_cert_reqs=required", "rediss://h:7/1?ssl_cert_reqs=required"),
+    ],
+)
+def test_results_go_to_database_1_of_the_brokers_server(broker: str, results: str) -> None:
+    assert WorkerSettings(celery_broker_url=broker).result_backend == results
 
 
 def test_what_the_guide_and_the_faults_ask_of_celery() -> None:

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.dispatch.envelope import job_id_of
+from contracts.names import REFUSED_LIST
 
 TIMEOUT_S = 1
 
@@ -63,6 +64,17 @@ class Broker:
         async with _bounded():
             messages = await self._redis.lrange(queue, 0, -1)
         return {job_id for raw in messages if (job_id := job_id_of(raw)) is not None}
+
+    async def refused(self, limit: int) -> list[bytes]:
+        """Return what workers have given back, oldest first; each stays until it is forgotten."""
+        async with _bounded():
+            found = await self._redis.lrange(REFUSED_LIST, 0, limit - 1)
+        return [entry if isinstance(entry, bytes) else entry.encode() for entry in found]
+
+    async def forget_refused(self, entry: bytes) -> None:
+        """Remove one entry that has been settled; another dispatcher may have done it."""
+        async with _bounded():
+            await self._redis.lrem(REFUSED_LIST, 1, entry.decode())
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:
         """Push the messages in order, all or none; on BrokerUnavailable it is not known which."""

@@ -1,41 +1,54 @@
 """The loop that publishes due jobs; each API process runs one, and any number of them get along."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
+from pydantic import ValidationError
 
-from api.database import UNAVAILABLE, Pool
+from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.envelope import celery_message
 from api.settings import ApiSettings
-from contracts.names import Queue
+from contracts import CONTRACT_VERSION
+from contracts.messages import RefusedMessage
+from contracts.names import REFUSED_LIST, Queue
 from contracts.retry import max_attempts
+from contracts.states import RefusalReason
+
+Result = TypeVar("Result")
 
 logger = structlog.get_logger(__name__)
 
 FULL_QUEUE_POLL_S = 0.1
 """How soon to look again when jobs are due but their queue has no room."""
 SWEEP_LIMIT = 1000
+REFUSED_LIMIT = 100
 STOP_TIMEOUT_S = 10
+RENEWALS_S = 3
+"""How long workers have after an outage of the database to renew their leases."""
 
-OUTAGES: tuple[type[Exception], ...] = (BrokerUnavailable, *UNAVAILABLE)
+OUTAGES = (BrokerUnavailable, DatabaseUnavailable)
 
 
 class Dispatcher:
     """Publishes what is due when woken or polled, and finds what was lost on the way."""
 
-    def __init__(self, pool: Pool, broker: Broker, settings: ApiSettings) -> None:
-        self._pool = pool
+    def __init__(self, database: Database, broker: Broker, settings: ApiSettings) -> None:
+        self._database = database
         self._broker = broker
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._max_attempts = max_attempts(settings.retry_delays)
+        self._refused_retry = timedelta(seconds=settings.refused_retry_seconds)
+        self._refused_patience = timedelta(seconds=settings.refused_patience_seconds)
         self._wakened = asyncio.Event()
         self._stopping = False
+        self._renewals_until = 0.0
         self._outage: str | None = None
 
     def wake(self) -> None:
@@ -56,22 +69,30 @@ class Dispatcher:
 
     async def _run(self) -> None:
         next_sweep = 0.0
+        # It may have started in the middle of an outage.
+        self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
         while not self._stopping:
-            pause = self._settings.dispatch_poll_seconds
-            now = asyncio.get_running_loop().time()
-            try:
-                if now >= next_sweep:
-                    next_sweep = now + self._settings.dispatch_poll_seconds
-                    await self.sweep()
-                if not await self.publish_due():
-                    pause = min(pause, FULL_QUEUE_POLL_S)
-            except OUTAGES as error:
-                self._note_outage(f"{type(error).__name__}: {error}")
-            except Exception:
-                logger.exception("dispatcher_round_failed")
-            else:
-                self._note_outage(None)
-            await self._wait(pause)
+            outages: list[str] = []
+            has_room = await self._guarded(self.publish_due, outages)
+            if (now := asyncio.get_running_loop().time()) >= next_sweep:
+                next_sweep = now + self._settings.dispatch_poll_seconds
+                for step in (self.expire_running, self.find_lost_messages, self.settle_refused):
+                    await self._guarded(step, outages)
+            self._note_outage(next(iter(outages), None))
+            poll = self._settings.dispatch_poll_seconds
+            await self._wait(min(poll, FULL_QUEUE_POLL_S) if has_room is False else poll)
+
+    async def _guarded(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
+        """Run one step; whatever it runs into, the loop and the other steps go on."""
+        try:
+            return await step()
+        except OUTAGES as error:
+            if isinstance(error, DatabaseUnavailable):
+                self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
+            outages.append(f"{type(error).__name__}: {error}")
+        except Exception:
+            logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
+        return None
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -95,7 +116,7 @@ class Dispatcher:
             room = self._settings.queue_bound - await self._broker.depth(queue)
             while room > 0 and not self._stopping:
                 batch = min(room, self._settings.dispatch_batch)
-                jobs = await ledger.take_due(self._pool, queue, batch, self._lease)
+                jobs = await ledger.take_due(self._database, queue, batch, self._lease)
                 await self._publish(queue, jobs)
                 room -= len(jobs)
                 if len(jobs) < batch:
@@ -110,23 +131,55 @@ class Dispatcher:
         try:
             await self._broker.publish(queue, messages)
         except BrokerUnavailable:
-            await ledger.put_back(self._pool, [job.id for job in jobs])
+            await ledger.put_back(self._database, [job.id for job in jobs])
             raise
         logger.debug("published", queue=queue.value, jobs=len(jobs))
 
-    async def sweep(self) -> None:
-        """Take back what was lost: jobs whose worker died, and queued jobs whose message is gone.
+    async def expire_running(self) -> None:
+        """Take back the jobs of workers that stopped renewing their leases.
+
+        While the database was away nobody could renew: workers that live get a moment to do it first.
+        """
+        if asyncio.get_running_loop().time() < self._renewals_until:
+            return
+        expired = await ledger.expire_running(self._database, SWEEP_LIMIT, self._max_attempts)
+        for job_id, state in expired.items():
+            logger.warning("lease_expired", job_id=str(job_id), state=state)
+
+    async def find_lost_messages(self) -> None:
+        """Make queued jobs due again whose messages are gone.
 
         A queued job whose message still waits in the list is not lost, however long it waits: its lease
         is renewed. A message that a worker holds is not in the list; that worker has claimed the job
         within milliseconds (prefetch 1), or it died first.
         """
-        for job_id, state in (await ledger.expire_running(self._pool, SWEEP_LIMIT, self._max_attempts)).items():
-            logger.warning("lease_expired", job_id=str(job_id), state=state)
-        for queue, ids in (await ledger.expired_queued(self._pool, SWEEP_LIMIT)).items():
+        for queue, ids in (await ledger.expired_queued(self._database, SWEEP_LIMIT)).items():
             waiting = await self._broker.waiting(queue)
-            await ledger.renew_queued(self._pool, [i for i in ids if str(i) in waiting], self._lease)
+            await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
                 logger.warning("messages_lost", queue=queue, jobs=len(lost))
-                await ledger.put_back(self._pool, lost)
+                await ledger.put_back_lost(self._database, lost)
+
+    async def settle_refused(self) -> None:
+        """Decide on the messages that workers have given back."""
+        for entry in await self._broker.refused(REFUSED_LIMIT):
+            try:
+                refused = RefusedMessage.model_validate_json(entry)
+            except ValidationError as error:
+                # A newer worker's: kept whole, for a newer API or a person.
+                refused = _unreadable(entry, str(error))
+            await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)
+            await self._broker.forget_refused(entry)
+
+
+def _unreadable(entry: bytes, error: str) -> RefusedMessage:
+    return RefusedMessage(
+        contract_version=CONTRACT_VERSION,
+        queue=REFUSED_LIST,
+        reason=RefusalReason.UNDECODABLE,
+        error=" ".join(error.split())[:1000],
+        worker="dispatcher",
+        job_id=None,
+        raw=entry,
+    )

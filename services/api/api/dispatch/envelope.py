@@ -8,8 +8,9 @@ through Celery and compares. Source: docs.celeryq.dev, "Message Protocol", versi
 import json
 import os
 import socket
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -69,6 +70,32 @@ def job_id_of(raw: bytes | str) -> str | None:
     """Return the Celery task id in a message that lies in a queue, None when it is no such message."""
     try:
         task_id = json.loads(raw)["headers"]["id"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return task_id if isinstance(task_id, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedJob:
+    """The job that a message names."""
+
+    job_id: UUID
+    task: str
+    message: dict[str, Any]
+
+
+def job_named_in(raw: bytes) -> NamedJob | None:
+    """Return the job that a dead message names, None where it names none; its message may still be invalid.
+
+    It is an envelope as above, or what a worker keeps of a message without a job: `headers` and `message`.
+    """
+    try:
+        envelope = json.loads(raw)
+        headers = envelope["headers"]
+        message = envelope["message"] if "message" in envelope else json.loads(b64decode(envelope["body"]))[1]
+        job_id, task = UUID(headers["id"]), headers["task"]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
+    if not (isinstance(task, str) and isinstance(message, dict)) or "\\u0000" in json.dumps([task, message]):
+        return None
+    return NamedJob(job_id, task, message)

@@ -3,15 +3,20 @@
 pending | retrying  --take_due-->         queued    (run_at has come, the queue has room)
 queued              --put_back-->         pending   (publishing failed, or the message is lost)
 running             --expire_running-->   pending | dead   (the worker's lease has ended)
+queued              --settle_refused-->   pending | dead   (no worker of this version can run it)
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from api.database import Pool
+from api.database import Database
+from contracts.ids import new_id
+from contracts.messages import RefusedMessage
+from contracts.states import FOR_NEWER_WORKERS
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
@@ -31,6 +36,7 @@ _TAKE_DUE = """
 WITH due AS (
     SELECT id FROM job
     WHERE state IN ('pending', 'retrying') AND queue = $1 AND run_at <= now()
+        AND NOT EXISTS (SELECT FROM circuit WHERE circuit.task = job.task AND open_until > now())
     ORDER BY run_at LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
@@ -43,6 +49,8 @@ _PUT_BACK = """
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL
 WHERE id = ANY($1) AND state = 'queued'
 """
+
+_PUT_BACK_LOST = f"{_PUT_BACK} AND lease_until < now()"
 
 _EXPIRED_QUEUED = """
 SELECT id, queue FROM job
@@ -75,31 +83,83 @@ SELECT id, state FROM moved
 """
 
 
-async def take_due(pool: Pool, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
+_REFUSE = """
+WITH refused AS (
+    SELECT id, NOT $2 OR coalesce(refused_since, now()) < now() - $5::interval AS is_over FROM job
+    WHERE id = $1 AND state = 'queued'
+    FOR UPDATE
+), moved AS (
+    UPDATE job SET
+        state = CASE WHEN is_over THEN 'dead' ELSE 'pending' END,
+        finished_at = CASE WHEN is_over THEN now() END,
+        refused_since = coalesce(refused_since, now()),
+        run_at = now() + $4::interval, queued_at = NULL, lease_until = NULL, last_error = $3
+    FROM refused WHERE job.id = refused.id
+    RETURNING job.id, attempts, state
+), failure AS (
+    INSERT INTO job_failure (job_id, attempt, kind, worker, error)
+    SELECT id, attempts, 'permanent', $6, $3 FROM moved WHERE state = 'dead'
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM job WHERE id = $1)
+"""
+
+_KEEP_MESSAGE = """
+INSERT INTO dead_message (id, digest, queue, reason, error, worker, raw) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_message.state = 'replayed'
+"""
+
+
+async def take_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
     """Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
-    rows = await pool.fetch(_TAKE_DUE, queue, limit, lease)
+    rows = await database.fetch(_TAKE_DUE, queue, limit, lease)
     return [DueJob(**row) for row in rows]
 
 
-async def put_back(pool: Pool, ids: Sequence[UUID]) -> None:
+async def put_back(database: Database, ids: Sequence[UUID]) -> None:
     """Make queued jobs due again, unless a worker has claimed them meanwhile."""
-    await pool.execute(_PUT_BACK, ids)
+    await database.execute(_PUT_BACK, ids)
 
 
-async def expired_queued(pool: Pool, limit: int) -> dict[str, list[UUID]]:
+async def put_back_lost(database: Database, ids: Sequence[UUID]) -> None:
+    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile."""
+    await database.execute(_PUT_BACK_LOST, ids)
+
+
+async def expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
     """Return queued jobs whose lease has ended, by queue: their messages wait, or are lost."""
     by_queue: dict[str, list[UUID]] = {}
-    for row in await pool.fetch(_EXPIRED_QUEUED, limit):
+    for row in await database.fetch(_EXPIRED_QUEUED, limit):
         by_queue.setdefault(row["queue"], []).append(row["id"])
     return by_queue
 
 
-async def renew_queued(pool: Pool, ids: Collection[UUID], lease: timedelta) -> None:
+async def renew_queued(database: Database, ids: Collection[UUID], lease: timedelta) -> None:
     """Give queued jobs, whose messages were seen waiting, a new lease."""
-    await pool.execute(_RENEW_QUEUED, ids, lease)
+    await database.execute(_RENEW_QUEUED, ids, lease)
 
 
-async def expire_running(pool: Pool, limit: int, max_attempts: int) -> dict[UUID, str]:
+async def expire_running(database: Database, limit: int, max_attempts: int) -> dict[UUID, str]:
     """End the attempts of workers that stopped renewing their lease; return each job's new state."""
-    rows = await pool.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)
+    rows = await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)
     return {row["id"]: row["state"] for row in rows}
+
+
+async def settle_refused(
+    database: Database, refused: RefusedMessage, retry: timedelta, patience: timedelta
+) -> None:
+    """Decide on a message that a worker gave back.
+
+    A job is offered again after `retry` when a newer worker may be able to run it, until `patience` has passed
+    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message.
+    """
+    error = f"{refused.reason}: {refused.error}".replace("\x00", "")
+    for_newer = refused.reason in FOR_NEWER_WORKERS
+    if refused.job_id is not None and await database.fetchval(
+        _REFUSE, refused.job_id, for_newer, error, retry, patience, refused.worker
+    ):
+        return
+    digest = sha256(refused.raw).digest()
+    await database.execute(
+        _KEEP_MESSAGE, new_id(), digest, refused.queue, refused.reason, error, refused.worker, refused.raw
+    )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from api.database import Pool
+from api.database import Database
 from api.issues.schemas import EnrichmentState, Issue, IssueCreate
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
@@ -28,7 +28,7 @@ FROM issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
 ) newest_job ON true
-"""  # noqa: S608 - a constant of ours
+"""
 
 _GET = f"{_SELECT} WHERE issue.id = $1"
 _PAGE = f"{_SELECT} WHERE issue.id < $1 ORDER BY issue.id DESC LIMIT $2"
@@ -38,11 +38,11 @@ _NEWEST = UUID(int=2**128 - 1)
 """Every id is before it."""
 
 
-async def create_issue(pool: Pool, new: IssueCreate) -> Issue:
+async def create_issue(database: Database, new: IssueCreate) -> Issue:
     """Store the issue and its enrichment job in one statement and one commit; return the issue as stored."""
     issue_id, job_id = new_id(), new_id()
     message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
-    row = await pool.fetchrow(
+    row = await database.fetchrow(
         _CREATE,
         issue_id,
         new.title,
@@ -57,15 +57,15 @@ async def create_issue(pool: Pool, new: IssueCreate) -> Issue:
     return _issue(row)
 
 
-async def get_issue(pool: Pool, issue_id: UUID) -> Issue | None:
+async def get_issue(database: Database, issue_id: UUID) -> Issue | None:
     """Return the issue, None where there is none."""
-    row = await pool.fetchrow(_GET, issue_id)
+    row = await database.fetchrow(_GET, issue_id)
     return None if row is None else _issue(row)
 
 
-async def list_issues(pool: Pool, before: UUID | None, limit: int) -> list[Issue]:
+async def list_issues(database: Database, before: UUID | None, limit: int) -> list[Issue]:
     """Return at most `limit` issues, newest first, that are older than the issue `before`."""
-    return [_issue(row) for row in await pool.fetch(_PAGE, before or _NEWEST, limit)]
+    return [_issue(row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
 
 
 def _issue(row: asyncpg.Record) -> Issue:

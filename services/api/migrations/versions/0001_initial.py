@@ -65,7 +65,7 @@ def upgrade() -> None:
             "state IN ('pending', 'queued', 'running', 'retrying', 'succeeded', 'dead', 'skipped', 'cancelled')",
             name=op.f("ck_job_state"),
         ),
-        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_job_issue_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_job_issue_id"), ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
     )
     op.create_index(

@@ -14,6 +14,8 @@ engine = create_engine(
     pool_size=2,
     max_overflow=0,
     pool_pre_ping=True,
+    # A failed statement's values are issue texts; its error goes to the ledger, the log and Flower.
+    hide_parameters=True,
     connect_args={
         "application_name": "issuetracker-worker",
         "connect_timeout": 5,

@@ -9,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.store import Claim, Ledger
 
+RETRY_S = 0.5
+
 logger = structlog.get_logger(__name__)
 
 
@@ -21,11 +23,15 @@ def renewing(ledger: Ledger, claim: Claim, interval_s: float) -> Iterator[None]:
     done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(interval_s):
+        pause = interval_s
+        while not done.wait(pause):
             try:
                 if not ledger.renew(claim):
                     return
+                pause = interval_s
             except SQLAlchemyError as error:
+                # Soon again: when the database is back the dispatcher waits only a moment for renewals.
+                pause = min(interval_s, RETRY_S)
                 logger.warning("lease_not_renewed", error=f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)

@@ -10,7 +10,7 @@ meanwhile, and wakes, changes nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +48,8 @@ class Failure:
     kind: FailureKind
     error: str
     traceback: str | None = None
+    retry_after: timedelta = timedelta()
+    """How long the next attempt is to wait at least."""
 
 
 class Ledger:
@@ -73,12 +75,37 @@ class Ledger:
                 worker=self._worker,
                 started_at=func.now(),
                 lease_until=func.now() + self._lease,
+                refused_since=None,
             )
             .returning(Job.attempts, Job.tries)
         )
         with self._sessions.begin() as session:
             row = session.execute(begin).one_or_none()
         return None if row is None else Claim(job_id, row.attempts, row.tries)
+
+    def defer(self, job_id: UUID, until: datetime) -> None:
+        """Give a queued job back unread: it is due again at `until`, and no attempt is counted."""
+        give_back = (
+            update(Job)
+            .where(Job.id == job_id, Job.state == JobState.QUEUED)
+            .values(state=JobState.PENDING, run_at=until, lease_until=None, queued_at=None)
+        )
+        with self._sessions.begin() as session:
+            session.execute(give_back)
+
+    def held(self, job_id: UUID, worker: str) -> Claim | None:
+        """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
+        mine = select(Job.attempts, Job.tries).where(
+            Job.id == job_id, Job.state == JobState.RUNNING, Job.worker.startswith(worker, autoescape=True)
+        )
+        with self._sessions() as session:
+            row = session.execute(mine).one_or_none()
+        return None if row is None else Claim(job_id, row.attempts, row.tries)
+
+    def knows(self, job_id: UUID) -> bool:
+        """Tell whether there is such a job, in whatever state."""
+        with self._sessions() as session:
+            return session.scalar(select(Job.id).where(Job.id == job_id)) is not None
 
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this attempt's."""
@@ -97,7 +124,9 @@ class Ledger:
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
         """End the attempt; return how long until the next one, None when the job is dead."""
         delay = None if failure.kind is FailureKind.PERMANENT else delay_after(claim.tries, self._retry_delays)
-        error = failure.error[:ERROR_MAX].replace("\x00", "")
+        if delay is not None:
+            delay = max(delay, failure.retry_after)
+        error = _storable(failure.error)[:ERROR_MAX]
         with self._sessions.begin() as session:
             moved = _move(
                 session,
@@ -114,11 +143,16 @@ class Ledger:
         return delay
 
 
+def _storable(text: str) -> str:
+    """Return the text without what PostgreSQL cannot store: NUL, and halves of characters."""
+    return text.replace("\x00", "").encode(errors="replace").decode()
+
+
 _FAILURE_COLUMNS = ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"]
 
 
 def _failure_row(claim: Claim, failure: Failure, error: str) -> SelectBase:
-    traceback = None if failure.traceback is None else failure.traceback.replace("\x00", "")
+    traceback = None if failure.traceback is None else _storable(failure.traceback)
     return select(
         Job.id,
         Job.attempts,

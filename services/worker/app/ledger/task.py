@@ -1,29 +1,37 @@
 """The base of every task: it carries the ledger, so that a task writes only its own work."""
 
+import math
+import os
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
-from typing import Any, get_type_hints
+from functools import cached_property
+from typing import Any, TypeVar, get_type_hints
 
 import structlog
 from celery import Task
 from celery.exceptions import Ignore, Retry
+from sqlalchemy.exc import InterfaceError, OperationalError
 from structlog.contextvars import bound_contextvars
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from app.database.config import SyncSessionLocal
-from app.ledger.errors import Skip, kind_of
+from app.broker.refused import keep_without_job
+from app.ledger.errors import JobDead, PermanentError, ProviderError, Skip, TransientError, describe, kind_of
 from app.ledger.heartbeat import renewing
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
+from app.ledger.worker import LedgerRequest, circuits, ledger_of
 from app.settings import settings
 from contracts.messages import Message
 from contracts.states import JobState
 
 logger = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
 
-@cache
-def _ledger(worker: str) -> Ledger:
-    return Ledger(SyncSessionLocal, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
+RETRY_AFTER_MAX_S = 86_400
+"""The longest wait that a provider may ask for."""
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only in its stubs
@@ -35,6 +43,9 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     """
 
     abstract = True
+    Request = LedgerRequest  # type: ignore[assignment] # Celery takes a class as well as its name
+    provider: str | None = None
+    """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
     claim: Claim
     """The attempt under way; a bound task may look at it."""
 
@@ -47,43 +58,103 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     def __call__(self, **fields: Any) -> dict[str, Any]:
         """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
         message = self.message_type.model_validate(fields)
-        ledger = _ledger(self.request.hostname or "unknown")
-        claim = ledger.claim(message.job_id)
-        if claim is None:
-            logger.info("duplicate_dropped", job_id=str(message.job_id))
-            raise Ignore
-        self.claim = claim
-        with bound_contextvars(job_id=str(claim.job_id), task=self.name, attempt=claim.attempt):
-            try:
-                state = self._attempt(ledger, claim, message)
-            except LeaseLost:
-                logger.warning("lease_lost")
-                raise Ignore from None
+        ledger = ledger_of(self.request.hostname or "unknown", os.getpid())
+        with bound_contextvars(job_id=str(message.job_id), task=self.name):
+            claim = self._claim(ledger, message)
+            with bound_contextvars(attempt=claim.attempt):
+                try:
+                    state = self._attempt(ledger, claim, message)
+                except LeaseLost:
+                    logger.warning("lease_lost")
+                    raise Ignore from None
         return {"state": state, "attempt": claim.attempt}
+
+    def _claim(self, ledger: Ledger, message: Message) -> Claim:
+        try:
+            open_until = None if self.provider is None else circuits.open_until(self.name, message.job_id)
+            if open_until is not None:
+                ledger.defer(message.job_id, open_until)
+                logger.info("deferred", provider=self.provider)
+                raise Ignore
+            claim = ledger.claim(message.job_id)
+            if claim is None:
+                self._drop(ledger, message)
+                raise Ignore
+        except DATABASE_AWAY as error:
+            # The job stays queued: when its lease ends the dispatcher publishes it again.
+            logger.warning("ledger_unavailable", error=describe(error))
+            raise Ignore from None
+        self.claim = claim
+        return claim
+
+    def _drop(self, ledger: Ledger, message: Message) -> None:
+        """Let go of a message whose job is claimed or done; keep one that has no job."""
+        if ledger.knows(message.job_id):
+            logger.info("duplicate_dropped")
+        else:
+            logger.error("message_without_job")
+            keep_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
         try:
             with renewing(ledger, claim, settings.lease_seconds / 3):
                 effect: Effect = self.run(message)
-            ledger.finish(claim, JobState.SUCCEEDED, effect)
+                _patiently(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
         except LeaseLost:
             raise
         except Skip as reason:
-            ledger.finish(claim, JobState.SKIPPED)
+            _patiently(lambda: ledger.finish(claim, JobState.SKIPPED))
             logger.info("skipped", reason=str(reason))
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
             self._fail(ledger, claim, error)
+        self._tell_circuit(None)
         logger.info("succeeded")
         return JobState.SUCCEEDED
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception) -> None:
-        failure = Failure(kind_of(error), f"{type(error).__name__}: {error}", traceback.format_exc())
-        delay = ledger.fail(claim, failure)
+        asked = error.retry_after_s if isinstance(error, TransientError) else None
+        retry_after = timedelta(seconds=_bounded(asked))
+        failure = Failure(kind_of(error), describe(error), traceback.format_exc(), retry_after)
+        delay = _patiently(lambda: ledger.fail(claim, failure))
+        self._tell_circuit(error)
         log = logger.bind(kind=failure.kind.value, error=failure.error)
         if delay is None:
             log.error("dead")
-            raise error
+            raise JobDead(failure.error) from None
         log.warning("retrying", delay_s=delay.total_seconds())
         # Raised by hand, Retry marks the task in Flower and publishes nothing: the ledger has the schedule.
-        raise Retry(str(error), error, datetime.now(UTC) + delay) from error
+        raise Retry(failure.error, when=datetime.now(UTC) + delay) from None
+
+    def _tell_circuit(self, error: Exception | None) -> None:
+        """Count a provider's failure; forget them when it has answered, with a result or a refusal."""
+        if self.provider is None:
+            return
+        try:
+            if isinstance(error, ProviderError):
+                circuits.failed(self.name, self.provider, describe(error))
+            elif error is None or isinstance(error, PermanentError):
+                circuits.succeeded(self.name)
+        except DATABASE_AWAY as unavailable:
+            # The job's own end is written; the next job tells the circuit.
+            logger.warning("circuit_not_told", error=describe(unavailable))
+
+
+def _bounded(retry_after_s: float | None) -> float:
+    if retry_after_s is None or math.isnan(retry_after_s):
+        return 0
+    return min(max(retry_after_s, 0), RETRY_AFTER_MAX_S)
+
+
+def _patiently(write: Callable[[], Result]) -> Result:
+    """Write the end of an attempt although the database may be away, for a lease or until the time limit.
+
+    A commit whose answer was lost is written again, and the fence refuses that.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(DATABASE_AWAY),
+        stop=stop_after_delay(settings.lease_seconds),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    return retrying(write)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.celery_app import app
 from app.database.config import SyncSessionLocal
-from app.enrichment.interface import IssueText
+from app.enrichment.interface import Enricher, IssueText
 from app.enrichment.local import LocalEnricher
 from app.ledger.errors import Skip
 from app.ledger.store import Effect
@@ -16,7 +16,7 @@ from contracts import names
 from contracts.messages import EnrichIssue
 from contracts.tables import Enrichment, Issue
 
-enricher = LocalEnricher()
+enricher: Enricher = LocalEnricher()
 
 
 @app.task(name=names.Task.ENRICH_ISSUE.value, base=LedgerTask)

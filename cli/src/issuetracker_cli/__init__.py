@@ -1,0 +1,1 @@
+"""IssueTracker's command line: `issuetracker`. It knows the HTTP API and nothing else."""

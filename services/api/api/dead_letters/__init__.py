@@ -1,0 +1,1 @@
+"""Dead letters over HTTP: what no machine can mend, for a person to replay or discard."""

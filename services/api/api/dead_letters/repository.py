@@ -1,0 +1,101 @@
+"""Dead letters in the database: dead jobs of the ledger, and dead messages."""
+
+from uuid import UUID
+
+from api.database import Database
+from api.dead_letters.schemas import Attempt, DeadLetter, DeadLetterDetail, Decision
+from api.dispatch.envelope import job_named_in
+
+_JOB = """
+SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at
+FROM job
+"""
+_MESSAGE = """
+SELECT id, 'message' AS kind, state, queue, NULL AS task, NULL::uuid AS issue_id, 0 AS attempts, error,
+    created_at AS died_at
+FROM dead_message
+"""
+_PAGE = f"""
+(SELECT * FROM ({_JOB} WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2) jobs)
+UNION ALL
+(SELECT * FROM ({_MESSAGE} WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2) messages)
+ORDER BY id DESC LIMIT $2
+"""
+_GET_JOB = f"SELECT letter.*, message, note FROM ({_JOB}) letter JOIN job USING (id) WHERE id = $1"
+_GET_MESSAGE = f"SELECT letter.*, raw, note FROM ({_MESSAGE}) letter JOIN dead_message USING (id) WHERE id = $1"
+_FAILURES = """
+SELECT attempt, kind, worker, error, traceback, started_at, failed_at FROM job_failure
+WHERE job_id = $1 ORDER BY attempt
+"""
+_STATE = """
+SELECT id, 'job' AS kind, state FROM job WHERE id = $1
+UNION ALL
+SELECT id, 'message' AS kind, state FROM dead_message WHERE id = $1
+"""
+_REPLAY_JOB = """
+UPDATE job SET state = 'pending', tries = 0, run_at = now(), finished_at = NULL, refused_since = NULL
+WHERE id = $1 AND state = 'dead'
+"""
+_RAW = "SELECT queue, raw FROM dead_message WHERE id = $1 AND state = 'dead'"
+_REPLAY_MESSAGE = """
+WITH replayed AS (
+    UPDATE dead_message SET state = 'replayed', decided_at = now() WHERE id = $1 AND state = 'dead'
+    RETURNING queue
+)
+INSERT INTO job (id, task, queue, message) SELECT $2, $3, queue, $4 FROM replayed
+ON CONFLICT (id) DO NOTHING
+"""
+_DISCARD = """
+WITH discarded_job AS (
+    UPDATE job SET state = 'cancelled', note = $2, finished_at = now() WHERE id = $1 AND state = 'dead'
+)
+UPDATE dead_message SET state = 'discarded', note = $2, decided_at = now() WHERE id = $1 AND state = 'dead'
+"""
+_NEWEST = UUID(int=2**128 - 1)
+
+
+async def list_dead_letters(database: Database, before: UUID | None, limit: int) -> list[DeadLetter]:
+    """Return at most `limit` dead letters, newest id first, older than `before`."""
+    return [DeadLetter(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+
+
+async def get_dead_letter(database: Database, letter_id: UUID) -> DeadLetterDetail | None:
+    """Return a dead letter, or what became of it; None where the id is neither a job's nor a message's."""
+    job = await database.fetchrow(_GET_JOB, letter_id)
+    if job is not None:
+        failures = [Attempt(**row) for row in await database.fetch(_FAILURES, letter_id)]
+        return DeadLetterDetail(**job, raw=None, failures=failures)
+    message = await database.fetchrow(_GET_MESSAGE, letter_id)
+    if message is None:
+        return None
+    raw: bytes = message["raw"]
+    columns = {**message, "raw": raw.decode(errors="backslashreplace")}
+    return DeadLetterDetail(**columns, message=None, failures=[])
+
+
+async def get_decision(database: Database, letter_id: UUID) -> Decision | None:
+    """Return what state a job or dead message is in; None where there is none."""
+    row = await database.fetchrow(_STATE, letter_id)
+    return None if row is None else Decision(**row)
+
+
+async def replay_job(database: Database, letter_id: UUID) -> None:
+    """Make a dead job due now, with all its attempts before it; do nothing with any other."""
+    await database.execute(_REPLAY_JOB, letter_id)
+
+
+async def replay_message(database: Database, letter_id: UUID) -> bool:
+    """Make a dead message a job of the ledger, which is due now; False when it names none."""
+    row = await database.fetchrow(_RAW, letter_id)
+    if row is None:
+        return True
+    named = job_named_in(row["raw"])
+    if named is None:
+        return False
+    await database.execute(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message)
+    return True
+
+
+async def discard(database: Database, letter_id: UUID, reason: str) -> None:
+    """Give up a dead letter; do nothing with what is not dead."""
+    await database.execute(_DISCARD, letter_id, reason)

@@ -1,0 +1,1 @@
+"""What a worker checks of a message before Celery sees it."""

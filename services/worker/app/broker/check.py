@@ -1,0 +1,94 @@
+"""Tells messages that a worker can run from those that it must give back.
+
+Some malformed messages make Celery's worker exit, and come back to the next one; others it logs and throws
+away. None of them gets that far here.
+"""
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from kombu.utils.json import loads
+from pydantic import ValidationError
+
+from contracts.limits import MESSAGE_MAX
+from contracts.messages import Message, is_newer
+from contracts.states import RefusalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message cannot be run here, and the job that it names, if it names one."""
+
+    reason: RefusalReason
+    error: str
+    job_id: UUID | None = None
+
+
+def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
+    """Return why a worker that knows these tasks cannot run the message; None when it can."""
+    if len(raw) > MESSAGE_MAX:
+        return Refusal(RefusalReason.OVERSIZED, f"{len(raw)} bytes; at most {MESSAGE_MAX} are read", _job_in(raw))
+    try:
+        task, job_id, arguments, fields = _parts(raw)
+    except Exception as error:  # noqa: BLE001 - whatever reading it raises, it cannot be read
+        return Refusal(RefusalReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
+    version = fields.get("contract_version")
+    if task not in messages:
+        return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id)
+    if isinstance(version, str) and is_newer(version):
+        return Refusal(RefusalReason.NEWER_CONTRACT, f"written by contract {version}", job_id)
+    fault = _fault_in_arguments(messages[task], job_id, arguments, fields)
+    return None if fault is None else Refusal(RefusalReason.INVALID_ARGUMENTS, fault, job_id)
+
+
+def _fault_in_arguments(
+    message_type: type[Message], job_id: UUID, arguments: list[Any], fields: dict[str, Any]
+) -> str | None:
+    if arguments:
+        return "a task takes its message by name only"
+    try:
+        message = message_type.model_validate(fields)
+    except ValidationError as error:
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    if message.job_id != job_id:
+        return f"job_id is {message.job_id}, but the task id is {job_id}"
+    return None
+
+
+def _parts(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
+    """Return task, job id, positional and named arguments; raise what is wrong with the envelope.
+
+    Read as kombu and Celery will read it, so that nothing passes which they stumble over.
+    """
+    envelope = loads(raw.decode())
+    headers, properties = envelope["headers"], envelope["properties"]
+    if properties["body_encoding"] != "base64" or envelope["content-encoding"] != "utf-8":
+        raise ValueError("the body is not UTF-8 in base64")
+    if envelope["content-type"] != "application/json":
+        raise ValueError(f"content type {envelope['content-type']!r} is not read")
+    delivery = properties["delivery_info"]
+    _require_text(properties["delivery_tag"], delivery["exchange"], delivery["routing_key"], headers["task"])
+    if any(headers.get(name) is not None for name in ("eta", "expires", "chord", "group")):
+        raise ValueError("a message with a time or a group of its own: the ledger has the schedule")
+    if headers.get("timelimit") not in (None, [None, None]):
+        raise ValueError("a message with a time limit of its own")
+    arguments, fields, embedded = loads(b64decode(envelope["body"], validate=True).decode())
+    if not (isinstance(arguments, list) and isinstance(fields, dict) and isinstance(embedded, dict)):
+        raise TypeError("the body is not [arguments, named arguments, options]")
+    return headers["task"], UUID(headers["id"]), arguments, fields
+
+
+def _require_text(*values: Any) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("a name in the envelope is not text")
+
+
+def _job_in(raw: bytes) -> UUID | None:
+    try:
+        return UUID(json.loads(raw)["headers"]["id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,65 @@
+"""Kombu's Redis transport, which hands Celery only messages that it can run.
+
+The one method that is overridden, `Channel._brpop_read`, is private to kombu 5.7.0, which is pinned;
+`tests/integration/test_bad_messages.py` fails when another version calls it otherwise.
+"""
+
+import socket
+from typing import Any, ClassVar
+
+from kombu.transport import redis
+
+from app.broker.check import Refusal, check
+from app.broker.refused import leave
+from contracts import CONTRACT_VERSION
+from contracts.limits import RAW_MESSAGE_MAX
+from contracts.messages import Message, RefusedMessage
+
+
+class CheckedChannel(redis.Channel):
+    """Leaves what no worker of this version can run in the list of refused messages."""
+
+    messages: ClassVar[dict[str, type[Message]]] = {}
+    """The message of each task that this worker has registered; set when it starts."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        client = self.client
+        receive = client.parse_response
+
+        def receive_checked(*args: Any, **kwargs: Any) -> Any:
+            reply = receive(*args, **kwargs)
+            if not reply:
+                return reply
+            queue, raw = reply
+            refusal = check(raw, self.messages)
+            if refusal is None:
+                return reply
+            self._refuse(queue, raw, refusal)
+            return None  # as if nothing had been waiting
+
+        client.parse_response = receive_checked
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc] # private
+        finally:
+            del client.parse_response
+
+    def _refuse(self, queue: bytes, raw: bytes, refusal: Refusal) -> None:
+        # Kombu's lists of lower priorities have a suffix behind their queue's name.
+        name = queue.decode().partition(self.sep)[0]
+        refused = RefusedMessage(
+            contract_version=CONTRACT_VERSION,
+            queue=name,
+            reason=refusal.reason,
+            error=refusal.error[:1000],
+            worker=socket.gethostname(),
+            job_id=refusal.job_id,
+            raw=raw[:RAW_MESSAGE_MAX],
+        )
+        with self.conn_or_acquire() as client:
+            leave(refused, client)
+
+
+class Transport(redis.Transport):
+    """The Redis transport with checked channels."""
+
+    Channel = CheckedChannel

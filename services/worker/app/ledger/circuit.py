@@ -1,0 +1,74 @@
+"""A circuit breaker for each task that depends on a provider, shared by all workers through PostgreSQL.
+
+    closed --`threshold` failures in a row--> open --`pause`--> one probe --success--> closed
+                                                ^                  |
+                                                +-----failure------+
+
+While it is open the dispatcher publishes none of the task's jobs, and a job whose message is already on
+its way is given back before an attempt is counted.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import case, delete, func, null, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, sessionmaker
+
+from contracts.states import JobState
+from contracts.tables import Circuit, Job
+
+
+class Circuits:
+    """The circuits, over a session factory."""
+
+    def __init__(self, sessions: sessionmaker[Session], threshold: int, pause: timedelta) -> None:
+        self._sessions = sessions
+        self._threshold = threshold
+        self._pause = pause
+
+    def open_until(self, task: str, job_id: UUID) -> datetime | None:
+        """Return until when the task's jobs must wait; None when this one may run: closed, or as the probe.
+
+        A message whose job is not queued any more is no probe.
+        """
+        is_queued = select(Job.id).where(Job.id == job_id, Job.state == JobState.QUEUED).exists()
+        probe = (
+            update(Circuit)
+            .where(Circuit.task == task, Circuit.open_until <= func.now(), is_queued)
+            .values(open_until=func.now() + self._pause)
+            .returning(Circuit.task)
+        )
+        waiting = select(Circuit.open_until).where(Circuit.task == task, Circuit.open_until > func.now())
+        with self._sessions.begin() as session:
+            if session.scalar(probe) is not None:
+                return None
+            return session.scalar(waiting)
+
+    def succeeded(self, task: str) -> None:
+        """Close the task's circuit."""
+        with self._sessions.begin() as session:
+            session.execute(delete(Circuit).where(Circuit.task == task))
+
+    def failed(self, task: str, provider: str, error: str) -> None:
+        """Count a failure of the provider; open the circuit when there were enough in a row."""
+        failures = Circuit.failures + 1
+        pause_ends = func.now() + self._pause
+        first = insert(Circuit).values(
+            task=task,
+            provider=provider,
+            failures=1,
+            last_error=error,
+            open_until=pause_ends if self._threshold == 1 else null(),
+        )
+        count = first.on_conflict_do_update(
+            index_elements=[Circuit.task],
+            set_={
+                "provider": provider,
+                "failures": failures,
+                "last_error": error,
+                "open_until": case((failures >= self._threshold, pause_ends), else_=null()),
+            },
+        )
+        with self._sessions.begin() as session:
+            session.execute(count)

@@ -1,0 +1,70 @@
+"""The ledger and the circuits of this worker, and what its main process sees of attempts that die."""
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import structlog
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined] # its stubs lack it
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.worker.request import Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database.config import SyncSessionLocal
+from app.ledger.circuit import Circuits
+from app.ledger.errors import describe
+from app.ledger.store import Failure, LeaseLost, Ledger
+from app.settings import settings
+from contracts.states import FailureKind
+
+logger = structlog.get_logger(__name__)
+
+circuits = Circuits(
+    SyncSessionLocal, settings.circuit_threshold, timedelta(seconds=settings.circuit_pause_seconds)
+)
+
+
+@cache
+def ledger_of(node: str, pid: int) -> Ledger:
+    """Return the ledger as one process of a worker writes it: the process is who holds a lease."""
+    worker = f"{node}/{pid}"
+    return Ledger(SyncSessionLocal, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
+
+
+class LedgerRequest(Request):
+    """A message under way, in the worker's main process.
+
+    Ordinary failures the task has recorded itself, in its own process. Of a process that died only the main
+    process knows: it records that at once, where the lease would end later.
+    """
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take note of a process that died."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, WorkerLostError):
+            self._end_attempt(FailureKind.LOST, error)
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Take note of a process that was killed for its time limit."""
+        if not soft:
+            self._end_attempt(FailureKind.TRANSIENT, TimeLimitExceeded(timeout))
+        super().on_timeout(soft, timeout)
+
+    def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
+        log = logger.bind(job_id=self.id, error=describe(error))
+        # A process that dies at once has not told its pid; then any process of this worker is meant.
+        ledger = ledger_of(self.hostname, self.worker_pid or 0)
+        try:
+            claim = ledger.held(UUID(self.id), f"{self.hostname}/{self.worker_pid or ''}")
+            if claim is not None:
+                ledger.fail(claim, Failure(kind, describe(error)))
+                log.warning("process_died", attempt=claim.attempt)
+        except LeaseLost:
+            return
+        except SQLAlchemyError as unavailable:
+            # The lease tells the dispatcher the same, later.
+            log.warning("process_died", not_recorded=describe(unavailable))

@@ -1,0 +1,267 @@
+"""Messages that are no job, as they may lie in a queue: the worker lives, and each is kept as it was."""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from api.dispatch.envelope import celery_message
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.limits import MESSAGE_MAX
+from contracts.names import Task
+from devstack.network import wait_until
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.database import Database
+from tests.support.processes import Api
+
+SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REFUSED_RETRY_SECONDS": "0.2"}
+Envelope = dict[str, Any]
+
+
+def envelope(task: str = Task.ENRICH_ISSUE, **fields: Any) -> Envelope:
+    job_id = new_id()
+    message = {
+        "contract_version": CONTRACT_VERSION,
+        "job_id": str(job_id),
+        "issue_id": str(new_id()),
+        **fields,
+    }
+    made: Envelope = json.loads(celery_message(job_id, task, "issues", message, 0))
+    return made
+
+
+def with_body(body: object) -> str:
+    return json.dumps({**envelope(), "body": b64encode(json.dumps(body).encode()).decode()})
+
+
+def with_properties(**changed: object) -> str:
+    made = envelope()
+    return json.dumps({**made, "properties": {**made["properties"], **changed}})
+
+
+def with_headers(**changed: object) -> str:
+    made = envelope()
+    return json.dumps({**made, "headers": {**made["headers"], **changed}})
+
+
+def without(*path: str) -> str:
+    made = envelope()
+    part = made
+    for key in path[:-1]:
+        part = part[key]
+    del part[path[-1]]
+    return json.dumps(made)
+
+
+BAD: dict[str, tuple[Callable[[], str | bytes], str]] = {
+    "not JSON": (lambda: "garbage", "undecodable"),
+    "not UTF-8": (lambda: b"\xff\xfe\x00", "undecodable"),
+    "empty": (lambda: "", "undecodable"),
+    "a list": (lambda: "[1, 2]", "undecodable"),
+    "a number": (lambda: "7", "undecodable"),
+    "nested without end": (lambda: "[" * 50_000, "undecodable"),
+    "no properties": (lambda: without("properties"), "undecodable"),
+    "no delivery tag": (lambda: without("properties", "delivery_tag"), "undecodable"),
+    "no headers": (lambda: without("headers"), "undecodable"),
+    "headers null": (lambda: json.dumps({**envelope(), "headers": None}), "undecodable"),
+    "no task": (lambda: without("headers", "task"), "undecodable"),
+    "body not base64": (lambda: json.dumps({**envelope(), "body": "@@@"}), "undecodable"),
+    "body not JSON": (lambda: json.dumps({**envelope(), "body": b64encode(b"x").decode()}), "undecodable"),
+    "body of another shape": (lambda: with_body({"a": 1}), "undecodable"),
+    "pickle": (
+        lambda: json.dumps({**envelope(), "content-type": "application/x-python-serialize"}),
+        "undecodable",
+    ),
+    "a time of its own": (lambda: with_headers(eta="yesterday"), "undecodable"),
+    "oversized": (lambda: json.dumps(envelope(padding="x" * MESSAGE_MAX)), "oversized"),
+    "unknown task": (lambda: json.dumps(envelope("app.tasks.nobody.knows")), "unknown_task"),
+    "wrong arguments": (lambda: json.dumps(envelope(issue_id="seven")), "invalid_arguments"),
+    "no arguments": (lambda: with_body([[], {}, {}]), "invalid_arguments"),
+    "positional arguments": (lambda: with_body([[1], {}, {}]), "invalid_arguments"),
+    "a byte order mark": (lambda: b"\xef\xbb\xbf" + json.dumps(envelope()).encode(), "undecodable"),
+    "UTF-16": (lambda: json.dumps(envelope()).encode("utf-16"), "undecodable"),
+    "a type of kombu's": (
+        lambda: json.dumps({**envelope(), "x": {"__type__": "no", "__value__": 1}}),
+        "undecodable",
+    ),
+    "delivery info null": (lambda: with_properties(delivery_info=None), "undecodable"),
+    "delivery info text": (lambda: with_properties(delivery_info="x"), "undecodable"),
+    "delivery tag a list": (lambda: with_properties(delivery_tag=[1]), "undecodable"),
+    "a time limit": (lambda: with_headers(timelimit=5), "undecodable"),
+    "a chord": (lambda: with_headers(chord={"a": 1}), "undecodable"),
+    "headers a list": (lambda: json.dumps({**envelope(), "headers": ["task"]}), "undecodable"),
+    "options no object": (lambda: with_body([[], {}, 5]), "undecodable"),
+    "version no version": (lambda: json.dumps(envelope(contract_version="one")), "invalid_arguments"),
+    "version with NUL": (lambda: json.dumps(envelope(contract_version="2.\0")), "invalid_arguments"),
+    "newer contract": (lambda: json.dumps(envelope(contract_version="99.0.0")), "newer_contract"),
+}
+
+
+def dead_letters(api: Api) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.client.get("/api/v1/dead-letters", params={"limit": 100}).json()["items"]
+    return found
+
+
+def test_every_bad_message_is_kept_as_it_was_and_the_worker_lives(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    api = new_api(SHORT)
+    worker = new_worker(SHORT)
+    messages = {name: make() for name, (make, _) in BAD.items()}
+    for raw in messages.values():
+        broker.lpush("issues", raw)
+    api.post("A healthy issue behind them")
+
+    wait_until(lambda: len(dead_letters(api)) == len(BAD), 60, "all dead letters")
+    database.wait_for_states({"succeeded": 1})
+
+    assert worker.process.exit_code is None
+    kept = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
+    for name, raw in messages.items():
+        assert kept[raw if isinstance(raw, bytes) else raw.encode()] == BAD[name][1], name
+    assert broker.hlen("unacked") == 0
+    assert broker.llen("refused") == 0
+
+
+def test_the_same_bad_message_is_kept_once_and_can_only_be_discarded(
+    new_api: ApiFactory, new_worker: WorkerFactory, broker: redis.Redis
+) -> None:
+    api = new_api(SHORT)
+    new_worker(SHORT)
+    broker.lpush("issues", "garbage", "garbage")
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    (letter,) = dead_letters(api)
+
+    replay = api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
+    assert replay.status_code == 409
+    assert "discard it" in replay.json()["detail"]
+    assert len(dead_letters(api)) == 1
+
+    api.client.post(f"/api/v1/dead-letters/{letter['id']}/discard", json={"reason": "garbage"})
+    assert dead_letters(api) == []
+
+
+def test_a_foreign_message_becomes_a_job_and_runs_once_a_worker_knows_its_task(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    api = new_api(SHORT)
+    old = new_worker(SHORT, "old")
+    broker.lpush("issues", json.dumps(envelope("tests.misbehave")))
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    (letter,) = dead_letters(api)
+    assert letter["error"].startswith("unknown_task: no task named 'tests.misbehave'")
+    old.process.stop(60)
+    new_worker(SHORT, "new", "tests.support.misbehaving_app")
+
+    for _ in range(2):
+        assert api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay").status_code == 202
+
+    database.wait_for_states({"succeeded": 1})
+    assert database.one("SELECT count(*) FROM effect") == 1
+    assert dead_letters(api) == []
+
+
+def test_a_message_whose_job_is_not_in_the_ledger_is_kept(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    """Another producer's, or one that outlived a restore of the database."""
+    api = new_api(SHORT)
+    new_worker(SHORT)
+    issue_id = api.post("Restored").json()["id"]
+    database.wait_for_states({"succeeded": 1})
+    foreign = json.dumps(envelope(issue_id=issue_id))
+    broker.lpush("issues", foreign, foreign)
+
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    (letter,) = dead_letters(api)
+    assert letter["error"].startswith("unknown_job")
+
+    api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
+    database.wait_for_states({"succeeded": 2})
+
+
+def test_what_is_refused_while_redis_is_full_is_kept_too(
+    new_api: ApiFactory, new_worker: WorkerFactory, broker: redis.Redis
+) -> None:
+    api = new_api(SHORT)
+    new_worker(SHORT)
+    broker.lpush("default", "first")
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the worker to consume")
+    with broker.pipeline() as at_once:
+        at_once.lpush("issues", "second")
+        at_once.config_set("maxmemory", "1")
+        at_once.execute()
+    try:
+        wait_until(lambda: len(dead_letters(api)) == 2, 30, "the second dead letter")
+    finally:
+        broker.config_set("maxmemory", "0")
+
+
+def test_what_a_newer_worker_refuses_in_its_own_words_is_kept(
+    new_api: ApiFactory, broker: redis.Redis, database: Database
+) -> None:
+    api = new_api(SHORT)
+    broker.rpush("refused", '{"contract_version": "2.0.0", "why": "in other words"}')
+
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    assert b"in other words" in bytes(database.one("SELECT raw FROM dead_message"))
+
+
+@pytest.mark.parametrize("version", ["99.0.0", None])
+def test_a_job_for_a_newer_worker_waits_for_it(
+    version: str | None, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    """A task that the old worker does not know, or a contract that it cannot read: given back, then done."""
+    new_api(SHORT)
+    old = new_worker(SHORT, "old")
+    task = "tests.misbehave" if version is None else Task.ENRICH_ISSUE
+    job_id = database.add_job(task, **({} if version is None else {"contract_version": version}))
+    wait_until(lambda: database.job(job_id)["refused_since"] is not None, 30, "the refusal")
+    first = database.job(job_id)["refused_since"]
+    wait_until(lambda: sum("message_refused" in line for line in old.log.lines) >= 3, 30, "it to be offered again")
+    job = database.job(job_id)
+    assert (job["state"] in {"pending", "queued"}, job["attempts"]) == (True, 0)
+    assert job["refused_since"] == first
+
+    if version is None:
+        new_worker(SHORT, "new", "tests.support.misbehaving_app")
+        database.wait_for_states({"succeeded": 1})
+        assert database.job(job_id)["refused_since"] is None
+    else:
+        database.query("UPDATE job SET refused_since = now() - interval '25 h'")
+        database.wait_for_states({"dead": 1})
+        assert "written by contract 99.0.0" in database.job(job_id)["last_error"]
+    assert database.one("SELECT count(*) FROM dead_message") == 0
+
+
+def test_a_job_with_a_message_that_no_worker_can_read_is_dead_at_once(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    new_api(SHORT)
+    new_worker(SHORT)
+    job_id = database.add_job(Task.ENRICH_ISSUE, issue_id="seven")
+
+    database.wait_for_states({"dead": 1})
+
+    (failure,) = database.failures(job_id)
+    assert (failure["kind"], failure["attempt"]) == ("permanent", 0)
+    assert "issue_id" in failure["error"]
+
+
+def test_a_refusal_is_settled_once_by_two_dispatchers(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    apis = [new_api(SHORT), new_api(SHORT)]
+    new_worker(SHORT)
+    for number in range(50):
+        broker.lpush("issues", f"garbage {number}")
+
+    wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 50, 60, "all dead messages")
+    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of refused messages to be empty")
+    answers: list[httpx.Response] = [api.client.get("/api/v1/dead-letters?limit=100") for api in apis]
+    assert [len(answer.json()["items"]) for answer in answers] == [50, 50]

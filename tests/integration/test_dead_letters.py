@@ -1,0 +1,181 @@
+"""Dead letters over HTTP and on the command line, as an operator works with them."""
+
+import json
+import os
+import subprocess
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from contracts.ids import new_id
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.database import Database
+from tests.support.processes import Api, tool
+from tests.support.tasks import TASK
+
+SHORT = {"RETRY_DELAYS": "0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
+
+
+def cli(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [tool("issuetracker"), *arguments],
+        env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def add_dead_job(database: Database, error: str = "ConnectionError: away") -> UUID:
+    job_id = database.add_job("tests.nobody_runs_it")
+    database.query(
+        "UPDATE job SET state = 'dead', attempts = 4, tries = 4, finished_at = now(), last_error = %s "
+        "WHERE id = %s",
+        error,
+        job_id,
+    )
+    database.query(
+        "INSERT INTO job_failure (job_id, attempt, kind, worker, error, traceback, started_at) "
+        "VALUES (%s, 4, 'transient', 'w@host', %s, 'Traceback ...', now())",
+        job_id,
+        error,
+    )
+    return job_id
+
+
+def test_list_and_detail_tell_every_attempt(api: Api, database: Database) -> None:
+    job_id = add_dead_job(database)
+
+    (listed,) = api.client.get("/api/v1/dead-letters").json()["items"]
+    detail = api.client.get(f"/api/v1/dead-letters/{job_id}").json()
+
+    assert (listed["id"], listed["kind"], listed["attempts"]) == (str(job_id), "job", 4)
+    assert listed["error"] == "ConnectionError: away"
+    assert detail["message"]["job_id"] == str(job_id)
+    (attempt,) = detail["failures"]
+    assert (attempt["attempt"], attempt["kind"], attempt["worker"]) == (4, "transient", "w@host")
+    assert attempt["traceback"] == "Traceback ..."
+
+
+def test_pages(api: Api, database: Database) -> None:
+    jobs = [str(add_dead_job(database)) for _ in range(5)]
+
+    seen, url = [], "/api/v1/dead-letters?limit=2"
+    while url:
+        page = api.client.get(url)
+        seen += [letter["id"] for letter in page.json()["items"]]
+        url = page.links["next"]["url"] if "next" in page.links else ""
+
+    assert seen == jobs[::-1]
+
+
+def test_replay_runs_the_job_again_and_twice_is_once(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    api = new_api(SHORT)
+    new_worker(SHORT, app="tests.support.misbehaving_app")
+    job_id = database.add_job(TASK, how="transient", until=4)
+    database.wait_for_states({"dead": 1})
+    assert database.job(job_id)["attempts"] == 3
+
+    first = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
+    second = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
+    database.wait_for_states({"succeeded": 1})
+    third = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
+
+    assert [answer.status_code for answer in (first, second, third)] == [202, 202, 202]
+    assert third.json()["state"] == "succeeded"
+    assert database.query("SELECT attempt FROM effect") == [{"attempt": 4}]
+    assert api.client.get("/api/v1/dead-letters").json()["items"] == []
+
+
+def test_discard_needs_a_reason_and_keeps_it(api: Api, database: Database) -> None:
+    job_id = add_dead_job(database)
+
+    assert api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={}).status_code == 422
+    assert api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={"reason": " "}).status_code == 422
+    answer = api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={"reason": "a test"})
+
+    assert answer.json()["state"] == "cancelled"
+    assert database.job(job_id)["note"] == "a test"
+    assert api.client.get("/api/v1/dead-letters").json()["items"] == []
+    replay = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
+    assert replay.json()["state"] == "cancelled", "what was discarded is not run by a late click"
+
+
+def test_a_living_job_is_left_alone(api: Api, database: Database) -> None:
+    job_id = database.add_job("tests.nobody_runs_it")
+    database.query("UPDATE job SET state = 'running', lease_until = now() + interval '1 h'")
+
+    for action, body in (("replay", None), ("discard", {"reason": "no"})):
+        answer = api.client.post(f"/api/v1/dead-letters/{job_id}/{action}", json=body)
+        assert answer.json()["state"] == "running"
+
+
+def test_unknown_letters_are_problems(api: Api) -> None:
+    for method, path, body in (
+        ("GET", "", None),
+        ("POST", "/replay", None),
+        ("POST", "/discard", {"reason": "none"}),
+    ):
+        answer = api.client.request(method, f"/api/v1/dead-letters/{new_id()}{path}", json=body)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_command_line_lists_shows_replays_and_discards(api: Api, database: Database) -> None:
+    one, other = add_dead_job(database, "one"), add_dead_job(database, "other")
+
+    listed = cli(api, "dead-letters", "list")
+    assert listed.returncode == 0
+    assert str(one) in listed.stdout
+    assert listed.stdout.endswith("2 dead letters\n")
+    as_json: list[dict[str, Any]] = json.loads(cli(api, "dead-letters", "list", "--json").stdout)
+    assert {letter["id"] for letter in as_json} == {str(one), str(other)}
+    assert "Traceback ..." in cli(api, "dead-letters", "show", str(one)).stdout
+
+    assert cli(api, "dead-letters", "replay", str(one)).stdout in {
+        f"job {one} is pending\n",
+        f"job {one} is queued\n",
+    }
+    discarded = cli(api, "dead-letters", "discard", str(other), "--reason", "a test")
+    assert discarded.stdout == f"job {other} is cancelled\n"
+    assert cli(api, "dead-letters", "list").stdout.endswith("0 dead letters\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("dead-letters", "replay", "seven"), 2, "'ID...'"),
+        (("dead-letters", "replay", "01a20614-800e-771f-862f-526a86f415ac"), 2, "There is no dead letter"),
+        (("dead-letters", "discard", "01a20614-800e-771f-862f-526a86f415ac"), 2, "--reason"),
+    ],
+)
+def test_the_command_line_names_what_is_wrong(api: Api, arguments: tuple[str, ...], code: int, words: str) -> None:
+    run = cli(api, *arguments)
+
+    assert run.returncode == code
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("http://127.0.0.1:1", 3, "no answer from http://127.0.0.1:1"),
+        ("http://localhost:abc", 2, "ISSUETRACKER_URL"),
+    ],
+)
+def test_the_command_line_says_when_nobody_answers(url: str, code: int, words: str) -> None:
+    run = subprocess.run(
+        [tool("issuetracker"), "dead-letters", "list"],
+        env={**os.environ, "ISSUETRACKER_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == code
+    assert run.stderr.startswith(f"issuetracker: {words}")
+    assert run.stderr.count("\n") == 1

@@ -1,0 +1,25 @@
+"""The worker's application with an enricher that takes its time, so that faults hit work under way."""
+
+import random
+import time
+
+from app.celery_app import app
+from app.enrichment.interface import Enrichment, IssueText
+from app.enrichment.local import LocalEnricher
+from app.tasks import issues
+
+__all__ = ["app"]
+
+
+class SlowEnricher:
+    """Enriches as the local one does, after 50 to 250 ms."""
+
+    def __init__(self) -> None:
+        self._enricher = LocalEnricher()
+
+    def enrich(self, issue: IssueText) -> Enrichment:
+        time.sleep(random.uniform(0.05, 0.25))
+        return self._enricher.enrich(issue)
+
+
+issues.enricher = SlowEnricher()
