@@ -1,0 +1,125 @@
+"""The processes that a round of chaos runs on, and the faults that it causes."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+
+import psutil
+import redis
+
+from devstack.network import wait_until
+from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.servers import Servers
+
+SETTINGS = {
+    # Short enough that a round takes a minute, long enough that a slow machine does not lose leases.
+    "LEASE_SECONDS": "5",
+    "RETRY_DELAYS": "1,2,4",
+    "DISPATCH_POLL_SECONDS": "0.5",
+    "WORKER_CONCURRENCY": "2",
+}
+APP = "tests.support.slow_app"
+PAUSE_S = (0.5, 7.0)
+"""How long a paused process stands still: some pauses outlast a lease."""
+
+
+class Fleet:
+    """Two API processes and two workers on one pair of servers; every process that dies is started again."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self._rng = random.Random()
+        self._env = {**servers.env, **SETTINGS}
+        self.apis = [start_api(self._env) for _ in range(2)]
+        self.workers = [start_worker(self._env, f"worker{number}", APP) for number in range(2)]
+        self.faults: dict[str, Callable[[], None]] = {
+            "worker killed": self._kill_worker,
+            "worker's child killed": self._kill_child,
+            "worker paused": lambda: self._pause(self._rng.choice(self.workers)),
+            "api killed": self._kill_api,
+            "api paused": lambda: self._pause(self._rng.choice(self.apis)),
+            "redis killed, data kept": self._kill_redis,
+            "redis wiped": self._wipe_redis,
+            "redis paused": self._pause_redis,
+            "postgresql stopped at once": self._stop_postgres,
+            "postgresql killed": self._kill_postgres,
+        }
+
+    def reseed(self, seed: int) -> None:
+        """Make the faults to come depend on the seed alone."""
+        self._rng = random.Random(seed)
+
+    def stop(self) -> None:
+        for running in (*self.apis, *self.workers):
+            running.process.stop(60)
+
+    def cause(self, name: str) -> float:
+        """Cause a fault; return when it struck. Nothing else may have ended a process before."""
+        self.ensure_alive()
+        struck = time.monotonic()
+        self.faults[name]()
+        return struck
+
+    def ensure_alive(self) -> None:
+        """Raise AssertionError where a process ended by itself: none may, whatever happens to the servers."""
+        for running in (*self.apis, *self.workers):
+            if running.process.exit_code is not None:
+                raise AssertionError(f"{running.process.name} ended by itself:\n{running.log}")
+
+    def _kill_worker(self) -> None:
+        number = self._rng.randrange(len(self.workers))
+        self.workers[number].process.kill_group()
+        self.workers[number] = start_worker(self._env, f"worker{number}", APP)
+
+    def _kill_child(self) -> None:
+        children = psutil.Process(self._rng.choice(self.workers).process.pid).children()
+        if children:
+            self._rng.choice(children).kill()
+
+    def _pause(self, running: Running) -> None:
+        running.process.send_group(signal.SIGSTOP)
+        time.sleep(self._rng.uniform(*PAUSE_S))
+        running.process.send_group(signal.SIGCONT)
+
+    def _kill_api(self) -> None:
+        number = self._rng.randrange(len(self.apis))
+        old: Api = self.apis[number]
+        old.process.kill_group()
+        old.client.close()
+        self.apis[number] = start_api(self._env)
+
+    def _kill_redis(self) -> None:
+        self.servers.valkey_process.kill_group()
+        time.sleep(self._rng.uniform(0, 3))
+        self.servers.valkey.start()
+
+    def _wipe_redis(self) -> None:
+        with redis.Redis(port=self.servers.redis_port) as client:
+            client.flushall()
+
+    def _pause_redis(self) -> None:
+        self.servers.valkey_process.send_group(signal.SIGSTOP)
+        time.sleep(self._rng.uniform(0.5, 4))
+        self.servers.valkey_process.send_group(signal.SIGCONT)
+
+    def _stop_postgres(self) -> None:
+        self.servers.postgres_process.send(signal.SIGQUIT)
+        self.servers.postgres_process.wait(30)
+        time.sleep(self._rng.uniform(0, 3))
+        self.servers.postgres.start()
+
+    def _kill_postgres(self) -> None:
+        self.servers.postgres_process.kill_group()
+        time.sleep(self._rng.uniform(0, 2))
+        self.servers.postgres.start()
+
+    def wait_serving(self) -> None:
+        """Wait until every API process can be used again."""
+        for api in self.apis:
+            wait_until(partial(_ready, api), 60, "an API process to be ready")
+
+
+def _ready(api: Api) -> bool:
+    return api.client.get("/readyz").is_success

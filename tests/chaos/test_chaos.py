@@ -1,0 +1,22 @@
+"""A short round of what `make chaos` does at length."""
+
+import pytest
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.round import run_round, watch_summaries
+from tests.support.database import Database
+from tests.support.servers import Servers
+
+
+@pytest.mark.timeout(400)
+def test_nothing_is_lost_and_nothing_is_done_twice(servers: Servers, database: Database) -> None:
+    watch_summaries(database)
+    fleet = Fleet(servers)
+    try:
+        report = run_round(fleet, database, issues=100, faults=6, seed=7)
+    finally:
+        fleet.stop()
+        database.query("DROP TABLE summary_written; DROP FUNCTION note_summary CASCADE")
+
+    assert report.accepted == 100
+    assert (report.lost, report.enriched_twice, report.untold) == (0, 0, 0), report
