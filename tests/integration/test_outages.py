@@ -292,3 +292,18 @@ def test_workers_replaced_one_by_one_under_load(
 
     assert database.one("SELECT max(attempts) FROM job") == 1
     assert broker.hlen("unacked") == 0
+
+
+def test_redis_demoted_and_promoted_again(
+    api: Api, worker: Running, database: Database, broker: redis.Redis
+) -> None:
+    """What clients of a primary see in a failover: it refuses writes until another takes its place."""
+    with all_done(database, worker, 20):
+        broker.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            assert api.post("During the failover").status_code == 201
+            wait_until(lambda: api.log.has("dispatch_waits", "ReadOnly"), 30, "the dispatcher to notice")
+        finally:
+            broker.execute_command("REPLICAOF", "NO", "ONE")
+        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")
+        database.query("DELETE FROM job WHERE task <> %s", TASK)

@@ -96,7 +96,7 @@ def test_a_waiting_retry_is_shown_as_such(
 
 
 @pytest.mark.parametrize(("how", "attempts", "kind"), [("bug", 4, "bug"), ("permanent", 1, "permanent")])
-def test_a_task_that_keeps_failing_ends_dead_with_its_error(  # noqa: PLR0917
+def test_a_task_that_keeps_failing_ends_dead_with_its_error(
     how: str,
     attempts: int,
     kind: str,
