@@ -13,7 +13,6 @@ import psutil
 import redis
 
 from benchmarks.stage import stage
-from devstack.network import wait_until
 from tests.support.database import Database
 from tests.support.processes import start_api, start_worker
 from tests.support.provider import Provider
@@ -79,11 +78,8 @@ def main() -> int:
         )
         provider.status = 200
         back = time.monotonic()
-        wait_until(
-            lambda: not {"pending", "queued", "running", "retrying"} & database.states().keys(),
-            3600,
-            "the recovery",
-        )
+        while {"pending", "queued", "running", "retrying"} & database.states().keys():
+            time.sleep(2)  # counting all jobs costs more than working on them
         took = time.monotonic() - back
         report("recovered")
         print(f"all done {took:.0f} s after the provider was back, {arguments.jobs / took:.0f} a second")

@@ -36,7 +36,7 @@ _TAKE_DUE = """
 WITH due AS (
     SELECT id FROM job
     WHERE state IN ('pending', 'retrying') AND queue = $1 AND run_at <= now()
-        AND NOT EXISTS (SELECT FROM circuit WHERE circuit.task = job.task AND open_until > now())
+        AND task <> ALL (ARRAY(SELECT task FROM circuit WHERE open_until > now()))
     ORDER BY run_at LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
