@@ -12,6 +12,10 @@ from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
 
+# The shared API's dispatcher goes on beside the APIs that tests start with settings of their own: what it
+# happens to take first must not wait longer than theirs would.
+SHARED_SETTINGS = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REFUSED_RETRY_SECONDS": "0.2"}
+
 
 def pytest_report_header() -> str:
     return f"servers: {server_module.DESCRIPTION}"
@@ -59,7 +63,7 @@ def broker(servers: Servers) -> Iterator[redis.Redis]:
 
 @pytest.fixture(scope="session")
 def shared_api(servers: Servers) -> Iterator[Api]:
-    running = start_api(servers.env)
+    running = start_api({**servers.env, **SHARED_SETTINGS})
     yield running
     running.process.stop(STOP_TIMEOUT_S)
 
