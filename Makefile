@@ -66,13 +66,19 @@ format: $(VENV)/ready ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --exit-zero --quiet . >/dev/null
 	@$(BIN)/ruff format .
 
+TASK ?= types
+.PHONY: evaluate
+evaluate: $(VENV)/ready ## Measure the enrichment; TASK=types|types_more|areas|summary|similar|calibration TRAIN=FILE DATA=FILE
+	@PYTHONPATH=services/worker $(BIN)/python -m evaluation $(TASK) $(if $(TRAIN),--train $(TRAIN)) --data $(or $(DATA),missing)
+
 ##@ Maintain
 .PHONY: schemas
 schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas
 
+# requirements/overrides.in says what is left out of what others depend on, and why.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-package issuetracker-contracts
+	--no-emit-package issuetracker-contracts --overrides requirements/overrides.in
 MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/pyproject.toml services/flower/pyproject.toml \
 	cli/pyproject.toml
 .PHONY: lock
@@ -97,6 +103,6 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 	@echo "Setting up $(VENV) (once)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts --editable cli
 	@touch $@

@@ -47,7 +47,9 @@ def _database(servers: Servers) -> Iterator[Database]:
 @pytest.fixture
 def database(_database: Database) -> Database:
     """The database, emptied."""
-    _database.query("TRUNCATE issue, job, job_failure, enrichment, dead_message, circuit, effect")
+    _database.query(
+        "TRUNCATE issue, job, dead_message, circuit, effect, type_model, audit_log, provider_usage CASCADE"
+    )
     return _database
 
 

@@ -88,7 +88,7 @@ def watch_summaries(database: Database) -> None:
 
 def run_round(fleet: Fleet, database: Database, issues: int, faults: int, seed: int) -> Report:
     """Run one round on a fleet that works, and leave it working."""
-    database.query("TRUNCATE issue, job, job_failure, enrichment, dead_message, circuit, summary_written")
+    database.query("TRUNCATE issue, job, dead_message, circuit, summary_written CASCADE")
     rng = random.Random(seed)
     fleet.reseed(seed)
     report = Report()

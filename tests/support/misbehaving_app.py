@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from functools import cache
 
 import httpx
 from sqlalchemy import text
@@ -87,11 +88,17 @@ class AskProvider(Message):
     url: str
 
 
+@cache
+def _client() -> httpx.Client:
+    """Return this process's client: making one reads all the machine's certificate authorities."""
+    return httpx.Client(timeout=5)
+
+
 @app.task(name=PROVIDER_TASK, base=LedgerTask, bind=True, provider="scripted")
 def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
     """Depend on a real HTTP server, as an enricher does."""
     try:
-        answer = httpx.get(message.url, timeout=5)
+        answer = _client().get(message.url)
     except httpx.TransportError as error:
         raise ProviderError(f"no answer: {error}") from error
     if answer.status_code == 429:

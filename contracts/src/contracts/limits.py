@@ -6,6 +6,12 @@ TITLE_MAX = 255
 DESCRIPTION_MAX = 65_536
 """Characters."""
 
+PROJECT_PATTERN = "^[a-z0-9][a-z0-9._/-]{0,99}$"
+"""A project's name: lower case, as in `acme/shop`."""
+
+DEFAULT_PROJECT = "default"
+"""The project of an issue whose reporter names none."""
+
 MESSAGE_MAX = 64 * 1024
 """Bytes of a message in its queue; ours are below one KiB, since they carry ids and no text."""
 

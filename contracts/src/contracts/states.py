@@ -75,3 +75,14 @@ class DeadMessageState(StrEnum):
     DEAD = "dead"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+
+
+class TagVerdict(StrEnum):
+    """What a person made of a tag."""
+
+    ACCEPTED = "accepted"
+    """Suggested, and kept."""
+    REJECTED = "rejected"
+    """Suggested, and taken away."""
+    ADDED = "added"
+    """Not suggested, and set."""

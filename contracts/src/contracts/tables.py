@@ -1,12 +1,13 @@
 """The tables, as SQLAlchemy models. The API's migrations create them; nothing else changes the schema."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     Computed,
     DateTime,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
+from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, PROJECT_PATTERN, TITLE_MAX
 from contracts.states import (
     LEASED,
     WAITING,
@@ -30,6 +31,7 @@ from contracts.states import (
     JobState,
     Priority,
     RefusalReason,
+    TagVerdict,
 )
 
 
@@ -71,10 +73,19 @@ class Issue(Base):
         CheckConstraint(f"char_length(description) <= {DESCRIPTION_MAX}", name="description_length"),
         CheckConstraint(_one_of("priority", Priority), name="priority"),
         CheckConstraint(_one_of("status", IssueStatus), name="status"),
+        CheckConstraint(f"project ~ '{PROJECT_PATTERN}'", name="project"),
         Index(None, "tag_list", postgresql_using="gin"),
+        Index(
+            "ix_issue_confirmed",
+            "project",
+            "tags_confirmed_at",
+            postgresql_where=text("tags_confirmed_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(server_default=DEFAULT_PROJECT)
+    """Whose habits of tagging it follows: what people confirm in a project is learned for that project."""
     title: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     priority: Mapped[str] = mapped_column(server_default=Priority.MEDIUM)
@@ -82,6 +93,8 @@ class Issue(Base):
     ai_summary: Mapped[str | None]
     tags: Mapped[str] = mapped_column(server_default="")
     tag_list: Mapped[list[str]] = mapped_column(Computed("string_to_array(tags, ',')", persisted=True))
+    tags_confirmed_at: Mapped[datetime | None]
+    """When a person set the tags; from then on no run overwrites them."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -153,8 +166,79 @@ class Enrichment(Base):
     summary: Mapped[str]
     tags: Mapped[list[dict[str, Any]]]
     """A list of `{"name": str, "confidence": float}`, the surest first."""
+    priority: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """`{"value": Priority, "reason": str}` where a rule suggests one; the reporter's own is never overwritten."""
+    language: Mapped[str | None]
+    """ISO 639-1 code of the text's language, where it was recognised."""
     provenance: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TagFeedback(Base):
+    """What a person made of one tag when they set an issue's tags."""
+
+    __tablename__ = "tag_feedback"
+    __table_args__ = (CheckConstraint(_one_of("verdict", TagVerdict), name="verdict"), Index(None, "issue_id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
+    tag: Mapped[str]
+    verdict: Mapped[str]
+    confidence: Mapped[float | None]
+    """How sure the machine was of a tag that it suggested."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TypeModel(Base):
+    """What was learned of one project's habits from its confirmed tags: a delta on the shipped base model."""
+
+    __tablename__ = "type_model"
+    __table_args__ = (
+        Index(None, "project", "id"),
+        Index("uq_type_model_active", "project", unique=True, postgresql_where=text("is_active")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project: Mapped[str]
+    base_version: Mapped[str]
+    """The base that the delta was trained on; on another base it is not used."""
+    parameters: Mapped[bytes]
+    """numpy arrays, no pickle."""
+    sha256: Mapped[bytes]
+    examples: Mapped[int]
+    """Confirmed issues that it was trained on."""
+    metrics: Mapped[dict[str, Any]]
+    """How it did on issues that it had not seen, beside what was active then."""
+    is_active: Mapped[bool] = mapped_column(server_default="false")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditEntry(Base):
+    """Who changed what, and when. Rows are only ever added."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    """A person, or a worker's name."""
+    action: Mapped[str]
+    """A verb on a resource, such as `type_model.activated`."""
+    subject: Mapped[str]
+    """The resource's id or name."""
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ProviderUsage(Base):
+    """What was asked of a provider on one day (UTC), for its daily budget."""
+
+    __tablename__ = "provider_usage"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(server_default="0")
+    tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Prompt and completion together."""
 
 
 class DeadMessage(Base):

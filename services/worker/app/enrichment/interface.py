@@ -1,8 +1,11 @@
 """What every enricher takes and gives."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from contracts.limits import DEFAULT_PROJECT
+from contracts.states import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +14,7 @@ class IssueText:
 
     title: str
     description: str
+    project: str = DEFAULT_PROJECT
 
     def digest(self) -> str:
         """Return the SHA-256 of the text in hexadecimal: equal texts are enriched equally."""
@@ -26,6 +30,14 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class PrioritySuggestion:
+    """A priority that a rule suggests, and the rule's reason, with the words that it found."""
+
+    value: Priority
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Who said so: the same text, provider, model and version give the same result."""
 
@@ -33,19 +45,32 @@ class Provenance:
     model: str
     version: str
     input_sha256: str
+    prompt_version: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """In the currency of the configured prices; None where none are configured."""
+    fallback: str | None = None
+    """Why another provider than the configured one answered."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as they are stored."""
-        return asdict(self)
+        """Return the fields that are known, as they are stored."""
+        known = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in known if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """What an enricher makes of an issue: a summary that begins `AI Summary: `, tags with the surest first."""
+    """What an enricher makes of an issue."""
 
     summary: str
+    """Begins with `AI Summary: `; at most 160 characters follow."""
     tags: tuple[Tag, ...]
+    """At most one type, two areas and one `lang:xx`; the surest first."""
     provenance: Provenance
+    priority: PrioritySuggestion | None = None
+    language: str | None = None
+    """ISO 639-1 code, None where it was not recognised."""
 
 
 class Enricher(Protocol):

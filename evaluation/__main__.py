@@ -1,0 +1,38 @@
+"""`python -m evaluation TASK --train FILE --data FILE` prints one JSON object.
+
+Each task is a module of this package with a function `evaluate(train: Path | None, data: Path) -> dict`.
+"""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+TASKS = ("types", "types_more", "areas", "summary", "similar", "calibration")
+
+
+def _file(value: str) -> Path:
+    path = Path(value)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {value}")
+    return path
+
+
+def main() -> None:
+    """Evaluate one task; bad input is one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__, usage=None)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--train", type=_file, help="JSON lines to learn from; `make evaluate TRAIN=FILE`")
+    parser.add_argument("--data", type=_file, required=True, help="JSON lines to measure on")
+    arguments = parser.parse_args()
+    try:
+        result = import_module(f"evaluation.{arguments.task}").evaluate(arguments.train, arguments.data)
+    except ValueError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Keep what people confirm, what is learned from it, and who did what.
+
+Revision: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("issue", sa.Column("project", sa.Text(), server_default="default", nullable=False))
+    op.add_column("issue", sa.Column("tags_confirmed_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_check_constraint(op.f("ck_issue_project"), "issue", "project ~ '^[a-z0-9][a-z0-9._/-]{0,99}$'")
+    op.create_index(
+        "ix_issue_confirmed",
+        "issue",
+        ["project", "tags_confirmed_at"],
+        unique=False,
+        postgresql_where=sa.text("tags_confirmed_at IS NOT NULL"),
+    )
+    op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
+    op.create_table(
+        "tag_feedback",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("issue_id", sa.Uuid(), nullable=False),
+        sa.Column("tag", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("verdict IN ('accepted', 'rejected', 'added')", name=op.f("ck_tag_feedback_verdict")),
+        sa.ForeignKeyConstraint(
+            ["issue_id"], ["issue.id"], name=op.f("fk_tag_feedback_issue_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tag_feedback")),
+    )
+    op.create_index(op.f("ix_tag_feedback_issue_id"), "tag_feedback", ["issue_id"], unique=False)
+    op.create_table(
+        "type_model",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("base_version", sa.Text(), nullable=False),
+        sa.Column("parameters", sa.LargeBinary(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("examples", sa.Integer(), nullable=False),
+        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_type_model")),
+    )
+    op.create_index(op.f("ix_type_model_project_id"), "type_model", ["project", "id"], unique=False)
+    op.create_index(
+        "uq_type_model_active", "type_model", ["project"], unique=True, postgresql_where=sa.text("is_active")
+    )
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column(
+            "detail", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "provider_usage",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("requests", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("provider", "day", name=op.f("pk_provider_usage")),
+    )
+
+
+def downgrade() -> None:
+    for table in ("provider_usage", "audit_log", "type_model", "tag_feedback"):
+        op.drop_table(table)
+    op.drop_column("enrichment", "language")
+    op.drop_column("enrichment", "priority")
+    op.drop_index("ix_issue_confirmed", table_name="issue")
+    op.drop_constraint(op.f("ck_issue_project"), "issue", type_="check")
+    op.drop_column("issue", "tags_confirmed_at")
+    op.drop_column("issue", "project")
