@@ -42,7 +42,7 @@ reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run
 
 ##@ Check
 .PHONY: test
-test: $(VENV)/ready ## Run all tests with coverage; T=path runs some, J=n sets the processes
+test: $(VENV)/ready $(VENV)/llm ## Run all tests with coverage; T=path runs some, J=n sets the processes
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest -n $(J) --cov --cov-report= $(T)
 	@$(BIN)/coverage report
@@ -69,7 +69,11 @@ format: $(VENV)/ready ## Format the code and sort its imports
 TASK ?= types
 .PHONY: evaluate
 evaluate: $(VENV)/ready ## Measure the enrichment; TASK=types|types_more|areas|summary|similar|calibration TRAIN=FILE DATA=FILE
-	@PYTHONPATH=services/worker $(BIN)/python -m evaluation $(TASK) $(if $(TRAIN),--train $(TRAIN)) --data $(or $(DATA),missing)
+	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation $(TASK) $(if $(TRAIN),--train $(TRAIN)) --data $(or $(DATA),missing)
+
+.PHONY: train
+train: $(VENV)/ready ## Make the enrichment's artefacts again, bit for bit; DATA=DIR (see evaluation/train.py)
+	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation.train --data $(or $(DATA),missing)
 
 ##@ Maintain
 .PHONY: schemas
@@ -88,6 +92,7 @@ lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versio
 		$(COMPILE) --constraints requirements/dev.txt contracts/pyproject.toml services/$$service/pyproject.toml \
 			--output-file requirements/$$service.txt; \
 	done
+	@$(COMPILE) pyproject.toml --group llm --constraints requirements/dev.txt --output-file requirements/llm.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 
 .PHONY: clean
@@ -105,4 +110,8 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts --editable cli
+	@touch $@
+
+$(VENV)/llm: requirements/llm.txt $(VENV)/ready
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/llm.txt
 	@touch $@

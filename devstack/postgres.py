@@ -26,6 +26,8 @@ SUPERUSER = "local_superuser"
 """A name that no DATABASE_URL names: the access rules let that role in over TCP without a password."""
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 """The same on every system, which the system's own locales are not."""
+EXTENSIONS = ("vector", "pg_trgm")
+"""For similar issues; only a superuser may create the first, which the role of the migrations is not."""
 SOCKET_PATH_MAX = 100
 """Bytes; the system's limit for a Unix socket's path is 104 to 108."""
 
@@ -173,6 +175,15 @@ class Postgres:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", [self._url.database])
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+        connection.close()
+        self._create_extensions()
+
+    def _create_extensions(self) -> None:
+        connection = self.connect(str(self._url.database))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for extension in EXTENSIONS:
+                cursor.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension)))
         connection.close()
 
     def stop(self) -> None:

@@ -15,6 +15,9 @@ STOP_TIMEOUT_S = 60
 # The shared API dispatches what is posted to it and looks for nothing else: tests run dispatchers of their own.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 
+# What is emptied before each test; what refers to these goes with them.
+TABLES = ("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage")
+
 
 def pytest_report_header() -> str:
     return f"servers: {server_module.DESCRIPTION}"
@@ -47,9 +50,7 @@ def _database(servers: Servers) -> Iterator[Database]:
 @pytest.fixture
 def database(_database: Database) -> Database:
     """The database, emptied."""
-    _database.query(
-        "TRUNCATE issue, job, dead_message, circuit, effect, type_model, audit_log, provider_usage CASCADE"
-    )
+    _database.query(f"TRUNCATE {', '.join(TABLES)} CASCADE")
     return _database
 
 

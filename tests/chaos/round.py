@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from contracts.names import Task
 from devstack.network import wait_until
 from tests.chaos.fleet import Fleet
 from tests.support.database import Database
@@ -123,13 +124,13 @@ def _unfinished(database: Database) -> int:
 
 def _count(report: Report, database: Database, accepted: list[str]) -> None:
     rows = database.query(
-        """
+        f"""
         SELECT issue.id, job.state, job.attempts, ai_summary IS NOT NULL AS enriched,
-            (SELECT count(*) FROM job WHERE issue_id = issue.id) AS jobs,
+            (SELECT count(*) FROM job WHERE issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}') AS jobs,
             (SELECT count(*) FROM summary_written WHERE issue_id = issue.id) AS written,
             (SELECT count(*) FROM job_failure WHERE job_id = job.id) AS failures,
             extract(epoch FROM job.finished_at - issue.created_at)::float AS wait
-        FROM issue JOIN job ON job.issue_id = issue.id
+        FROM issue JOIN job ON job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}'
         """
     )
     found = {str(row["id"]): row for row in rows}

@@ -141,7 +141,7 @@ def test_the_guides_select_and_the_tasks_result(
     assert title == "Login button not working"
     assert summary.startswith("AI Summary: ")
     assert tags == "bug,frontend"
-    task_id = database.one("SELECT id FROM job")
+    task_id = database.one("SELECT id FROM job WHERE queue = 'issues'")
     with redis.Redis(port=servers.redis_port, db=1, decode_responses=True) as results:
         wait_until(lambda: results.get(f"celery-task-meta-{task_id}") is not None, 30, "the result")
         assert '"status": "SUCCESS"' in str(results.get(f"celery-task-meta-{task_id}"))

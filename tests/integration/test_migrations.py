@@ -3,16 +3,19 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
+from contracts.ids import new_id
 from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from tests.support.database import Database
-from tests.support.processes import API, tool
+from tests.support.processes import API, start_api, tool
 from tests.support.servers import FAST, Log
 
 MIGRATION_LOCK = 0x1550_7AC4
@@ -29,21 +32,43 @@ def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@dataclass
+class EmptyServer:
+    """A server with an empty database."""
+
+    postgres: Postgres
+    url: str
+
+    def as_superuser(self, statement: str) -> None:
+        connection = self.postgres.connect("IssueTracker")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+
+
 @pytest.fixture(scope="module")
-def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server with an empty database."""
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyServer]:
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     directory: Path = tmp_path_factory.mktemp("empty")
     server = Postgres(directory, make_url(url), Log(), FAST)
     server.start()
-    yield url
+    yield EmptyServer(server, url)
     server.stop()
 
 
 @pytest.fixture
-def url(empty_server: str) -> Iterator[str]:
-    yield empty_server
-    assert alembic(empty_server, "downgrade", "base").returncode == 0
+def url(empty_server: EmptyServer) -> Iterator[str]:
+    yield empty_server.url
+    assert alembic(empty_server.url, "downgrade", "base").returncode == 0
+
+
+@pytest.fixture
+def url_without_extensions(empty_server: EmptyServer, url: str) -> Iterator[str]:
+    """The URL of a database whose superuser has created no extension."""
+    empty_server.as_superuser("DROP EXTENSION vector; DROP EXTENSION pg_trgm")
+    yield url
+    empty_server.as_superuser("CREATE EXTENSION vector CASCADE; CREATE EXTENSION IF NOT EXISTS pg_trgm")
 
 
 def tables(url: str) -> set[str]:
@@ -62,6 +87,70 @@ def test_up_check_down_and_up_again(url: str) -> None:
     assert tables(url) == {"alembic_version"}
 
     assert alembic(url, "upgrade", "head").returncode == 0
+
+
+def extensions(url: str) -> set[str]:
+    database = Database(url)
+    rows = database.query("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")
+    database.close()
+    return {row["extname"] for row in rows}
+
+
+def has_vector_index(url: str) -> bool:
+    database = Database(url)
+    found = database.one("SELECT count(*) FROM pg_indexes WHERE indexname = 'ix_issue_search_embedding'")
+    database.close()
+    return bool(found)
+
+
+def test_vectors_are_indexed_where_the_server_has_pgvector(url: str) -> None:
+    assert alembic(url, "upgrade", "head").returncode == 0
+
+    assert extensions(url) == {"vector", "pg_trgm"}
+    assert has_vector_index(url)
+    assert alembic(url, "check").returncode == 0, "an index that not every server has is no difference"
+
+
+def test_without_pgvector_similar_issues_are_found_by_their_words(url_without_extensions: str) -> None:
+    url = url_without_extensions
+
+    assert alembic(url, "upgrade", "head").returncode == 0
+
+    assert extensions(url) == {"pg_trgm"}, "the role may create what is trusted, and no more"
+    assert not has_vector_index(url)
+    assert alembic(url, "check").returncode == 0
+    assert _similar_titles(url) == ["Printing fails on large paper"]
+    database = Database(url)
+    database.query("DROP EXTENSION pg_trgm")
+    database.close()
+    assert _similar_titles(url) == ["Printing fails on large paper"], "full text alone does too"
+    assert alembic(url, "downgrade", "0003").returncode == 0
+    assert alembic(url, "upgrade", "head").returncode == 0
+
+
+def _similar_titles(url: str) -> list[str]:
+    """Return what an API on that database answers for one of three issues that hold vectors too."""
+    database = Database(url)
+    database.query("TRUNCATE issue CASCADE")
+    ids = [new_id() for _ in range(3)]
+    titles = ["Printing fails on large paper", "Dark theme for the settings", "Large paper: printing fails"]
+    for issue_id, title in zip(ids, titles, strict=True):
+        database.query("INSERT INTO issue (id, title) VALUES (%s, %s)", issue_id, title)
+        database.query(
+            "INSERT INTO issue_search (issue_id, words, embedding, model) "
+            "VALUES (%s, to_tsvector('english', %s), array_fill(0.05::real, ARRAY[384]), 'some-model')",
+            issue_id,
+            title,
+        )
+    database.close()
+    api = start_api({"DATABASE_URL": url, "CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"})
+    answer: httpx.Response = api.client.get(f"/api/v1/issues/{ids[-1]}/similar")
+    api.client.close()
+    api.process.stop(30)
+    items = answer.json()["items"]
+    assert {item["by"] for item in items} == {"full text"}
+    assert not any(item["likely_duplicate"] for item in items)
+    return [item["title"] for item in items]
 
 
 def test_a_second_migrator_waits_for_the_first(url: str) -> None:

@@ -8,6 +8,7 @@ import psycopg2.extras
 
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
+from contracts.names import Task
 from devstack.network import wait_until
 
 
@@ -41,12 +42,12 @@ class Database:
         return next(iter(row.values()))
 
     def states(self) -> dict[str, int]:
-        """Return how many jobs are in each state."""
-        rows = self.query("SELECT state, count(*) FROM job GROUP BY state")
+        """Return how many jobs are in each state, those aside that index what was enriched."""
+        rows = self.query("SELECT state, count(*) FROM job WHERE task <> %s GROUP BY state", Task.INDEX_ISSUE)
         return {row["state"]: row["count"] for row in rows}
 
     def wait_for_states(self, expected: dict[str, int], timeout_s: float = 60) -> None:
-        """Wait until the ledger holds exactly these jobs."""
+        """Wait until the ledger holds exactly these jobs, those aside that index what was enriched."""
         try:
             wait_until(lambda: self._states_or_none() == expected, timeout_s, f"{expected}")
         except TimeoutError as error:

@@ -4,9 +4,8 @@ import random
 import time
 
 from app.celery_app import app
+from app.enrichment import selection
 from app.enrichment.interface import Enrichment, IssueText
-from app.enrichment.local import LocalEnricher
-from app.tasks import issues
 
 __all__ = ["app"]
 
@@ -15,11 +14,11 @@ class SlowEnricher:
     """Enriches as the local one does, after 50 to 250 ms."""
 
     def __init__(self) -> None:
-        self._enricher = LocalEnricher()
+        self._enricher = selection.local
 
     def enrich(self, issue: IssueText) -> Enrichment:
         time.sleep(random.uniform(0.05, 0.25))
         return self._enricher.enrich(issue)
 
 
-issues.enricher = SlowEnricher()
+selection.enricher = SlowEnricher()

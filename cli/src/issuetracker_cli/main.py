@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from issuetracker_cli import dead_letters
+from issuetracker_cli import dead_letters, model
 from issuetracker_cli.client import BAD_INPUT
 
 app = typer.Typer(
@@ -16,11 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dead_letters.app, name="dead-letters")
-
-
-@app.callback()
-def _main() -> None:
-    """Keep subcommands even while there is only one."""
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts import CONTRACT_VERSION
+from contracts.limits import PROJECT_PATTERN
 from contracts.names import Task
 from contracts.states import RefusalReason
 
@@ -31,7 +32,23 @@ class EnrichIssue(Message):
     issue_id: UUID
 
 
-MESSAGE_OF: dict[Task, type[Message]] = {Task.ENRICH_ISSUE: EnrichIssue}
+class IndexIssue(Message):
+    """Asks for one issue to be made findable by its words and its meaning."""
+
+    issue_id: UUID
+
+
+class Retrain(Message):
+    """Asks for a project's models to be learned anew from its confirmed tags."""
+
+    project: str = Field(pattern=PROJECT_PATTERN)
+
+
+MESSAGE_OF: dict[Task, type[Message]] = {
+    Task.ENRICH_ISSUE: EnrichIssue,
+    Task.INDEX_ISSUE: IndexIssue,
+    Task.RETRAIN: Retrain,
+}
 """The message that each task takes."""
 
 

@@ -86,3 +86,10 @@ class TagVerdict(StrEnum):
     """Suggested, and taken away."""
     ADDED = "added"
     """Not suggested, and set."""
+
+
+class ModelKind(StrEnum):
+    """What a project's model guesses."""
+
+    TYPE = "type"
+    AREAS = "areas"

@@ -18,7 +18,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, PROJECT_PATTERN, TITLE_MAX
@@ -29,6 +29,7 @@ from contracts.states import (
     FailureKind,
     IssueStatus,
     JobState,
+    ModelKind,
     Priority,
     RefusalReason,
     TagVerdict,
@@ -175,31 +176,28 @@ class Enrichment(Base):
 
 
 class TagFeedback(Base):
-    """What a person made of one tag when they set an issue's tags."""
+    """What a person made of one tag when they last set an issue's tags."""
 
     __tablename__ = "tag_feedback"
-    __table_args__ = (CheckConstraint(_one_of("verdict", TagVerdict), name="verdict"), Index(None, "issue_id"))
+    __table_args__ = (CheckConstraint(_one_of("verdict", TagVerdict), name="verdict"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
-    tag: Mapped[str]
+    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True)
     verdict: Mapped[str]
     confidence: Mapped[float | None]
     """How sure the machine was of a tag that it suggested."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class TypeModel(Base):
-    """What was learned of one project's habits from its confirmed tags: a delta on the shipped base model."""
+class ProjectModel(Base):
+    """What was learned of one project's habits from its confirmed tags: a delta on what the worker ships."""
 
-    __tablename__ = "type_model"
-    __table_args__ = (
-        Index(None, "project", "id"),
-        Index("uq_type_model_active", "project", unique=True, postgresql_where=text("is_active")),
-    )
+    __tablename__ = "project_model"
+    __table_args__ = (CheckConstraint(_one_of("kind", ModelKind), name="kind"), Index(None, "project", "id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project: Mapped[str]
+    kind: Mapped[str]
     base_version: Mapped[str]
     """The base that the delta was trained on; on another base it is not used."""
     parameters: Mapped[bytes]
@@ -209,8 +207,20 @@ class TypeModel(Base):
     """Confirmed issues that it was trained on."""
     metrics: Mapped[dict[str, Any]]
     """How it did on issues that it had not seen, beside what was active then."""
-    is_active: Mapped[bool] = mapped_column(server_default="false")
+    replaced: Mapped[UUID | None] = mapped_column(ForeignKey("project_model.id"))
+    """The model that was active when this one was activated: what a rollback returns to. Null for the base."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ActiveModel(Base):
+    """Which of a project's models answers; without a row, or with null, the shipped base does."""
+
+    __tablename__ = "active_model"
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("project_model.id"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class AuditEntry(Base):
@@ -222,7 +232,7 @@ class AuditEntry(Base):
     actor: Mapped[str]
     """A person, or a worker's name."""
     action: Mapped[str]
-    """A verb on a resource, such as `type_model.activated`."""
+    """A verb on a resource, such as `project_model.activated`."""
     subject: Mapped[str]
     """The resource's id or name."""
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
@@ -278,3 +288,22 @@ class Circuit(Base):
     """In a row, by any worker."""
     last_error: Mapped[str]
     open_until: Mapped[datetime | None]
+
+
+class IssueSearch(Base):
+    """An issue as similar ones are looked for: by its words, and by its meaning where a model gave it a vector.
+
+    Where the server has pgvector, the migration adds an index on the vectors; the column needs no extension.
+    """
+
+    __tablename__ = "issue_search"
+    __table_args__ = (Index(None, "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),)
+
+    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), primary_key=True)
+    words: Mapped[str] = mapped_column(TSVECTOR)
+    """Lexemes of the title (weight A) and of the description's prose (weight B)."""
+    embedding: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    """A unit vector, so that the inner product of two is their cosine."""
+    model: Mapped[str | None]
+    """What made the vector; vectors of two models cannot be compared."""
+    indexed_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -11,8 +11,11 @@ from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
+from api.enrichment import endpoints as enrichment
 from api.issues import endpoints as issues
+from api.models import endpoints as models
 from api.settings import ApiSettings
+from api.similar import endpoints as similar
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -26,7 +29,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
             dispatcher = Dispatcher(database, broker, settings)
-            app.state.database, app.state.broker, app.state.dispatcher = database, broker, dispatcher
+            app.state.settings, app.state.database, app.state.broker = settings, database, broker
+            app.state.dispatcher = dispatcher
             async with dispatcher.running():
                 yield
 
@@ -43,5 +47,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(issues.router)
+    app.include_router(enrichment.router)
+    app.include_router(models.router)
+    app.include_router(similar.router)
     app.include_router(dead_letters.router)
     return app

@@ -16,7 +16,7 @@ app = Celery(
     "issuetracker",
     broker=settings.celery_broker_url,
     backend=settings.result_backend,
-    include=["app.tasks.issues"],
+    include=["app.tasks.issues", "app.tasks.index", "app.tasks.maintenance"],
 )
 app.conf.update(
     task_queues=[

@@ -1,11 +1,30 @@
 """The worker's settings."""
 
+import re
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from contracts.network import RESULT_DB
 from contracts.settings import RedisUrl, Settings, load
+
+
+def _http_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or url.username or url.password or url.query or url.fragment:
+        raise ValueError("must be http(s)://host:port/path, without a user, a password or a query")
+    return value
+
+
+def _header_word(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]{1,4096}", value.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces")
+    return value
 
 
 class WorkerSettings(Settings):
@@ -23,6 +42,38 @@ class WorkerSettings(Settings):
     """Failures of a provider in a row, by any worker, after which its jobs wait."""
     circuit_pause_seconds: float = Field(default=30, gt=0)
     """How long they wait before one of them tries the provider again."""
+
+    ai: Literal["suggest", "auto", "off"] = "auto"
+    """What becomes of an enrichment: `auto` writes its tags onto the issue, `suggest` only beside it."""
+    ai_provider: Literal["local", "openai"] = "local"
+    """Who enriches. Nothing leaves this machine unless it is `openai`, at an address that the operator names."""
+    openai_base_url: Annotated[str, AfterValidator(_http_url)] | None = None
+    """An endpoint that speaks the OpenAI protocol, as in `http://127.0.0.1:8080/v1`."""
+    openai_api_key: Annotated[SecretStr, AfterValidator(_header_word)] | None = None
+    openai_model: str | None = Field(default=None, max_length=200)
+    openai_timeout_seconds: float = Field(default=15, ge=1)
+    """For an answer and its repair together; below the task's soft limit, which would lose both."""
+    openai_max_input_bytes: int = Field(default=8192, ge=1024, le=262_144)
+    """Of an issue's title and text, cleaned; the prompt comes on top."""
+    openai_max_output_tokens: int = Field(default=300, ge=50, le=8192)
+    openai_daily_tokens: int = Field(default=1_000_000, ge=0)
+    """Of all workers together in one day (UTC); 0 counts without a limit."""
+    openai_price_in: float | None = Field(default=None, ge=0)
+    """Of a million prompt tokens; with the other price, each result tells its cost."""
+    openai_price_out: float | None = Field(default=None, ge=0)
+    """Of a million completion tokens."""
+
+    @model_validator(mode="after")
+    def _provider_is_complete(self) -> Self:
+        if self.ai_provider == "openai":
+            for name in ("openai_base_url", "openai_model"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name.upper()} must be set where AI_PROVIDER is openai")
+            if self.openai_timeout_seconds >= self.task_soft_time_limit:
+                raise ValueError("OPENAI_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
+        if (self.openai_price_in is None) != (self.openai_price_out is None):
+            raise ValueError("OPENAI_PRICE_IN and OPENAI_PRICE_OUT must be set together")
+        return self
 
     @property
     def result_backend(self) -> str:

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.enrichment.areas import MAX_AREAS
 from app.enrichment.interface import IssueText
 from app.enrichment.local import LocalEnricher
 from app.enrichment.summary import MAX_CHARS, PREFIX
-from app.enrichment.tagging import MAX_AREAS, load_lexicon
+from contracts.vocabulary import AreaTag, TypeTag, is_tag
 
 enrich = LocalEnricher().enrich
 
@@ -77,12 +78,11 @@ def test_any_text_gives_a_bounded_summary_and_tags_of_the_vocabulary(title: str,
 
     assert result.summary.startswith(PREFIX)
     assert len(PREFIX) < len(result.summary) <= len(PREFIX) + MAX_CHARS
-    lexicon = load_lexicon()
     names = [tag.name for tag in result.tags]
-    assert set(names) <= lexicon.tags
-    assert sum(name in lexicon.types for name in names) <= 1
-    assert sum(name not in lexicon.types for name in names) <= MAX_AREAS
-    assert all(lexicon.threshold <= tag.confidence < 1 for tag in result.tags)
+    assert all(is_tag(name) for name in names)
+    assert sum(name in set(TypeTag) for name in names) <= 1
+    assert sum(name in set(AreaTag) for name in names) <= MAX_AREAS
+    assert all(0 < tag.confidence < 1 for tag in result.tags)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from contracts.states import JobState
 
 _CREATE = """
 WITH new_issue AS (
-    INSERT INTO issue (id, title, description, priority) VALUES ($1, $2, $3, $4) RETURNING *
+    INSERT INTO issue (id, project, title, description, priority) VALUES ($1, $2, $3, $4, $5) RETURNING *
 ), new_job AS (
-    INSERT INTO job (id, task, queue, message, issue_id) VALUES ($5, $6, $7, $8, $1) RETURNING *
+    INSERT INTO job (id, task, queue, message, issue_id) VALUES ($6, $7, $8, $9, $1) RETURNING *
 )
 SELECT new_issue.*, state, attempts, run_at, last_error FROM new_issue, new_job
 """
@@ -45,6 +45,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
     row = await database.fetchrow(
         _CREATE,
         issue_id,
+        new.project,
         new.title,
         new.description,
         new.priority,

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
+from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, PROJECT_PATTERN, TITLE_MAX
 from contracts.states import IssueStatus, JobState, Priority
 
 
@@ -22,6 +22,7 @@ Title = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
     AfterValidator(_no_nul),
 ]
+Project = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), AfterValidator(_no_nul)]
 
 
@@ -44,6 +45,9 @@ class IssueCreate(BaseModel):
     title: Title
     description: Description = ""
     priority: Priority = Priority.MEDIUM
+    project: Project = Field(
+        default=DEFAULT_PROJECT, description="Whose habits of tagging it follows, such as `acme/shop`"
+    )
 
 
 class EnrichmentState(BaseModel):
@@ -59,12 +63,14 @@ class Issue(BaseModel):
     """An issue and what was made of it."""
 
     id: UUID
+    project: str
     title: str
     description: str
     priority: Priority
     status: IssueStatus
     ai_summary: str | None
     tags: list[str]
+    tags_confirmed_at: datetime | None = Field(description="When a person set the tags; no run overwrites them")
     enrichment: EnrichmentState | None
     created_at: datetime
     updated_at: datetime

@@ -28,7 +28,6 @@ def upgrade() -> None:
     op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
     op.create_table(
         "tag_feedback",
-        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("issue_id", sa.Uuid(), nullable=False),
         sa.Column("tag", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
@@ -38,25 +37,33 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["issue_id"], ["issue.id"], name=op.f("fk_tag_feedback_issue_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_tag_feedback")),
+        sa.PrimaryKeyConstraint("issue_id", "tag", name=op.f("pk_tag_feedback")),
     )
-    op.create_index(op.f("ix_tag_feedback_issue_id"), "tag_feedback", ["issue_id"], unique=False)
     op.create_table(
-        "type_model",
+        "project_model",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("base_version", sa.Text(), nullable=False),
         sa.Column("parameters", sa.LargeBinary(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("examples", sa.Integer(), nullable=False),
         sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("replaced", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_type_model")),
+        sa.CheckConstraint("kind IN ('type', 'areas')", name=op.f("ck_project_model_kind")),
+        sa.ForeignKeyConstraint(["replaced"], ["project_model.id"], name=op.f("fk_project_model_replaced")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_model")),
     )
-    op.create_index(op.f("ix_type_model_project_id"), "type_model", ["project", "id"], unique=False)
-    op.create_index(
-        "uq_type_model_active", "type_model", ["project"], unique=True, postgresql_where=sa.text("is_active")
+    op.create_index(op.f("ix_project_model_project_id"), "project_model", ["project", "id"], unique=False)
+    op.create_table(
+        "active_model",
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("model_id", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["model_id"], ["project_model.id"], name=op.f("fk_active_model_model_id")),
+        sa.PrimaryKeyConstraint("project", "kind", name=op.f("pk_active_model")),
     )
     op.create_table(
         "audit_log",
@@ -81,7 +88,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("provider_usage", "audit_log", "type_model", "tag_feedback"):
+    for table in ("provider_usage", "audit_log", "active_model", "project_model", "tag_feedback"):
         op.drop_table(table)
     op.drop_column("enrichment", "language")
     op.drop_column("enrichment", "priority")

@@ -1,63 +1,99 @@
 """From an issue's markdown to the prose in it, by section, in time linear in the text.
 
 Reporters paste code, logs, stack traces, tables and filled-in templates; a summary or a tag taken from
-those is noise. Every pattern below is bounded, or excludes its own opening character: naive markdown
-patterns take minutes for 100,000 brackets.
+those is noise. Lines are judged first (`blocks`, `noise`), then what is left is taken off its markup. Every
+pattern is bounded, or excludes its own opening character: naive markdown patterns take minutes for 100,000
+brackets.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-_FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
-_HEADING = re.compile(r"\s{0,3}#{1,6}\s+(\S.{0,200}?)[\s#:]*$")
-_BOLD_HEADING = re.compile(r"\s{0,3}(?:\*\*|__)([^*_]{2,80})(?:\*\*|__):?\s*$")
-_QUOTE_OR_TABLE = re.compile(r"\s{0,3}[>|]")
-_TABLE_RULE = re.compile(r"[\s|:-]{3,}$")
-_CHECKBOX = re.compile(r"\s*[-*+]\s+\[[ xX]?\]")
-_LIST_ITEM = re.compile(r"\s*(?:[-*+]|(\d{1,3})[.)])\s+")
-_TRACE = re.compile(
-    r"\s*(?:at\s+[\w$.<>\[\]]+\s?\(|File \"|Traceback|Caused by:|#\d+ |\.\.\. \d+ more|in \S+ on line \d+|"
-    r"(?:[\w.]{1,80}\.)?[A-Z]\w{2,60}(?:Error|Exception|Warning)\b:)"
-)
-_LOG = re.compile(
-    r"\s*(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:|\[?\d\d:\d\d:\d\d|"
-    r"\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|TRACE)\b[\]: ]|[$>%]\s|npm (?:ERR|WARN)|>>> )"
-)
-_FACT = re.compile(r"\s*(?:[-*+]\s+)?[\w ./()\-]{2,40}\s?[:=]\s{0,4}\S{0,60}(?:\s\S{1,40}){0,3}\s*$")
-_CODE_END = re.compile(r"[;{}]\s*$|^\s*[})\]];?,?\s*$|^\s*<[^<>]{1,200}>\s*$|=>|\)\s*\{")
+from app.enrichment.blocks import prose_lines
+from app.enrichment.sections import DETAILS, UNKNOWN, WEIGHTS, section_of, split_label
+from contracts.limits import DESCRIPTION_MAX
 
-_INLINE = [
-    (re.compile(r"!\[[^\[\]\n]{0,300}\]\([^()\n]{0,500}\)"), " "),
-    (re.compile(r"\[([^\[\]\n]{1,300})\]\([^()\n]{0,500}\)"), r"\1"),
-    (re.compile(r"</?[A-Za-z][^<>\n]{0,300}>"), " "),
-    (re.compile(r"https?://\S{1,2000}"), " "),
-    (re.compile(r"`([^`\n]{1,60})`"), r"\1"),
-    (re.compile(r"`[^`\n]{61,300}`"), " "),
-    (re.compile(r"\*{1,3}|_{2,3}|~~|`{1,3}"), ""),
-    (re.compile(r"&(?:nbsp|amp|lt|gt|quot);"), " "),
-    (re.compile(r"\s{1,1000}"), " "),
-]
+_HEADING = re.compile(r"#{1,6}\s+(\S.{0,200}?)[\s#:]*$")
+_BOLD_LEAD = re.compile(r"(?:[-*+]\s+|\d{1,2}[.)]\s+)?(\*\*|__)(.{2,400}?)\1\s*[:\-\u2013]?\s*(.*)$")
+_HEADING_MAX: Final = 80
+_LIST_ITEM = re.compile(r"(?:[-*+\u2022]|\d{1,3}[.)])\s+")
+_ENTITIES: Final = {"&nbsp;": " ", "&amp;": "&", "&quot;": '"', "&#39;": "'", "&lt;": " ", "&gt;": " "}
 
-_TEMPLATE = re.compile(
-    r"_?no response_?$|n/?a$|none$|"
-    r"(?:please|kindly) (?:\w+ ){0,3}(?:describe|provide|include|check|read|fill|add|search|make)|"
-    r"(?:a )?clear and concise|describe (?:the|your|what)|tell us|if applicable|add any other|"
-    r"(?:what|how) (?:did|do|are|were|should|would) you |what (?:is|was|happened|actually)|"
-    r"i have (?:searched|read|checked)|thanks? (?:you )?for|steps to reproduce|is there an existing issue|"
-    r"click (?:the )?\"?preview|delete this|replace this|your environment|see above|same as above",
+_IMAGE = re.compile(r"!\[[^\[\]\n]{0,300}\]\s?(?:\([^()\n]{0,500}\)|\[[^\[\]\n]{0,100}\])")
+_LINK = re.compile(r"\[([^\[\]\n]{0,300})\](?:\((?:[^()\n]|\([^()\n]{0,200}\)){0,500}\)|\[[^\[\]\n]{0,100}\])")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,300}>")
+_URL = re.compile(r"<?(?:https?|ftp)://[^\s<>]{1,2000}>?|\bwww\.[^\s<>]{3,2000}")
+_CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
+_ARROW = re.compile(r"(?<=[\s\w])\s?[-=]{1,2}>\s?(?=[\s\w\"'(])")
+_NAME = re.compile(r"[\w.$@#:/\\~()\[\]'\"*+-]{1,60}|[\w.-]{1,30}(?: [\w.=/-]{1,30}){1,3}")
+_EMPHASIS = re.compile(r"\*{1,3}|_{2,3}|(?<![\w/.])_(?=\w)|(?<=[\w.,!?:;)])_(?![\w/(])|~~|`{1,3}|<!-{1,2}|-->")
+_EMOJI = re.compile(r"(?<!\w):[a-z][a-z0-9_+-]{1,30}:(?!\w)")
+_SPACE_BEFORE = re.compile(r" ([,.;!?](?:\s|$))")
+_EMPTY_BRACKETS = re.compile(r"(?<!\S)(?:\(\s{0,9}\)|\[\s{0,9}\])")
+
+_PROMPT = re.compile(
+    r"_?no response_?$|n/?a\.?$|none\.?$|\.{3}$|(?:yes|no|every time|sometimes|always)[.!]?$|"
+    r"(?:please|kindly) (?:\w+ ){0,3}(?:describe|provide|include|check|read|fill|search|make sure|note|do not|"
+    r"don't|remove|"
+    r"ensure|answer|complete|use the|attach|specify|be)\b|"
+    r"(?:a )?clear and concise|describe (?:the|your|what|how|any|alternatives)\b|tell us|if applicable|"
+    r"if relevant|"
+    r"(?:add|include|provide|share|explain|list|paste|insert|enter|put|type|write|drag) (?:here|below|any|all|"
+    r"your|a link|"
+    r"a screenshot|screenshots|as much|the relevant)\b|what (?:did|do|were) you (?:do|expect|try|see)|"
+    r"what (?:actually )?happen(?:s|ed)(?: instead)?\?|what is the (?:current|expected|actual)\b|"
+    r"i have (?:searched|read|checked)|steps to reproduce|is there an existing issue|go to '|click on '|"
+    r"scroll down to '|"
+    r"see error|is your feature request related|do you want to (?:request|report)|(?:which|"
+    r"what) versions?\b[^.!]{0,80}\?|"
+    r"if the current behaviou?r|this (?:issue|bug) (?:exists|occurs) (?:in|on) |have you (?:read|tried|searched|"
+    r"checked|reproduced)|"
+    r"click (?:the|to) \W?(?:preview|expand)|(?:delete|replace|remove) this|your environment|(?:see|"
+    r"same as) above|"
+    r"(?:do not|please do not|ne pas|nicht) (?:edit|modif|remove|delete|ändern)|before (?:opening|submitting|"
+    r"creating|posting)|"
+    r"search for (?:duplicate|existing)|read the contribut|ex(?:ample)?\. |\[?(?:e\.g\.|eg|"
+    r"for example)[^a-z]{0,2}$|"
+    r"\W*ne pas modifier|\[(?:tapez|enter|insert|describe|type|your|add)\b|bitte (?:beschreib|füge|gib)|"
+    r"(?:veuillez|merci de) (?:décrire|fournir|préciser)|originally reported (?:by|in|at)|reported (?:in|by|"
+    r"on) \S{0,40}$|"
+    r"does this (?:issue|bug|problem) (?:occur|happen)s? when|add (?:issue|your|a) \w+ here|"
+    r"\W*please fill (?:in|out)|"
+    r"as much detail as possible|relevant links to|as per our \w+ policy|if you open a github issue|"
+    r"the form below|"
+    r"(?:feature requests?|bug reports?|when (?:suggesting|reporting|submitting))\b.{0,40}\binclude\b|"
+    r"please go to stack|"
+    r"it must be a bug|it shouldn't be a|those go here|if including tracebacks|large logs and files|"
+    r"try to provide a reprod|"
+    r"you can (?:also )?(?:collect|obtain|record) |be sure to convey|have i written custom|"
+    r"\(\d+ \w+ extensions excluded|"
+    r"patch to \w+ has the same branch|mobile device \(e\.g|link to code example|documentation feature request$|"
+    r"report a bug\.?$|(?:bug|feature|support|question|feature request)$",
     re.IGNORECASE,
 )
-
-_SKIPPED_SECTIONS = re.compile(
-    r"environment|version|system info|platform|steps?\b|reproduc|log|trace|output|code|example|snippet|screenshot|"
-    r"checklist|contribut|additional|config|setup|browser|test case|possible|workaround|alternative",
+_COURTESY = re.compile(
+    r"(?:hi|hello|hey|dear|thanks?|thank you|thx|regards|best regards|kind regards|best|cheers|sincerely|"
+    r"please help|"
+    r"any (?:ideas?|help|thoughts|suggestions?)|thoughts|what do you think|good (?:morning|day|evening)|greetings|"
+    r"hallo|guten (?:tag|morgen|abend)|moin|danke|vielen dank|viele grüße|grüße|mfg|lg|bonjour|salut|"
+    r"bonsoir|merci|"
+    r"cordialement|hola|gracias|olá|ciao|grazie)\b"
+    r"(?:[ ,]{1,2}(?:all|there|guys|everyone|everybody|team|folks|you|me|on|this|is|would|be|appreciated|"
+    r"zusammen|schon|"
+    r"mal|à|tous|toutes|in|advance|for|any|your|the|help|time|work|great|a|lot|so|much|very|again|im|"
+    r"voraus|d'avance|"
+    r"devs?|developers|community|support|"
+    r"@[\w-]{1,30})\b){0,8}(?:[ ,]{1,2}(?-i:[A-Z])[\w'-]{1,20}){0,2}[\s,.!?:;)(-]{0,6}$",
     re.IGNORECASE,
 )
-_LEADING_SECTIONS = re.compile(
-    r"descri|summary|problem|bug|issue|what happen|actual|current|feature|request|proposal|propose|motivation",
+_NOT_OURS = re.compile(
+    r"\W*(?:please )?(?:do not|don't|ne pas|nicht) (?:edit|modif|remove|delete|change|ändern|"
+    r"bearbeiten)\w* (?:this|the|cette|les|den|die)",
     re.IGNORECASE,
 )
+"""What follows it in the paragraph was written by a machine."""
+_PROMPT_END = re.compile(r"[.?!:](?:\s+|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,100 +102,134 @@ class Paragraph:
 
     text: str
     weight: int
+    section: str = UNKNOWN
+    """One of the names in `sections`."""
 
 
 def clean_inline(text: str) -> str:
-    """Return one line or paragraph without its markup."""
-    for pattern, replacement in _INLINE:
-        text = pattern.sub(replacement, text)
-    return text.strip()
+    """Return one line or paragraph without its markup; code that is no name becomes an ellipsis."""
+    if "`" in text:
+        text = _CODE.sub(_code_span, text)
+    if "](" in text or "][" in text:
+        text = _LINK.sub(r"\1", _IMAGE.sub(" ", text))
+    if "/" in text or "www." in text:
+        text = _URL.sub(" ", text)
+    if ">" in text:
+        text = _ARROW.sub(" \u2192 ", text)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "&" in text:
+        for entity, character in _ENTITIES.items():
+            text = text.replace(entity, character)
+    text = " ".join(_EMPHASIS.sub("", _EMOJI.sub(" ", text)).replace("](", "] (").split())
+    return _SPACE_BEFORE.sub(r"\1", _EMPTY_BRACKETS.sub("", text)).strip()
 
 
 def paragraphs(markdown: str) -> list[Paragraph]:
-    """Return the prose of an issue's text, in order."""
-    found: list[Paragraph] = []
-    lines: list[str] = []
-    weight = 1
+    """Return the prose of an issue's text, in order; what is beyond the longest description is not read."""
+    collector = _Collector()
+    for line in prose_lines(markdown[:DESCRIPTION_MAX]):
+        collector.take(line)
+    collector.close()
+    return collector.found
 
-    def close() -> None:
-        if not lines:
+
+class _Collector:
+    """Joins lines to paragraphs and keeps the section they are in."""
+
+    def __init__(self) -> None:
+        self.found: list[Paragraph] = []
+        self._lines: list[str] = []
+        self._section = UNKNOWN
+        self._outer: str | None = None
+        """The section around `<details>`."""
+
+    def take(self, line: str) -> None:
+        """Take the next line; an empty one ends a paragraph."""
+        if not line:
+            self.close()
             return
-        text = clean_inline(" ".join(lines))
-        lines.clear()
-        if len(text) > 2 and not _TEMPLATE.match(text):
-            found.append(Paragraph(text, weight))
-
-    for line in _prose_lines(_without_comments(markdown)):
-        heading = _HEADING.match(line) or _BOLD_HEADING.match(line)
+        if "details" in line:
+            self._fold(line)
+        heading = _HEADING.match(line)
         if heading:
-            close()
-            weight = _section_weight(heading[1])
-        elif not line:
-            close()
-        elif _LIST_ITEM.match(line):
-            close()
-            lines.append(_LIST_ITEM.sub("", line, count=1))
+            self._open(section_of(heading[1]))
         else:
-            lines.append(line)
-    close()
-    return found
+            self._add(self._after_heading(line))
+
+    def close(self) -> None:
+        """End the paragraph."""
+        if not self._lines:
+            return
+        text = clean_inline(" ".join(self._lines))
+        self._lines.clear()
+        text = "" if _NOT_OURS.match(text) else _without_prompts(text)
+        if len(text) > 2 and any(character.isalpha() for character in text) and not _COURTESY.match(text):
+            self.found.append(Paragraph(text, WEIGHTS[self._section], self._section))
+
+    def _open(self, section: str) -> None:
+        self.close()
+        self._section = DETAILS if section == UNKNOWN and self._outer is not None else section
+
+    def _fold(self, line: str) -> None:
+        if "</details>" in line:
+            outer, self._outer = self._outer, None
+            self._open(outer or UNKNOWN)
+        elif "<details" in line and self._outer is None:
+            outer = self._section
+            self._open(DETAILS)
+            self._outer = outer
+
+    def _after_heading(self, line: str) -> str:
+        """Open the section that a bold or plain label at the line's start names; return the rest."""
+        bold = _BOLD_LEAD.match(line)
+        if bold:
+            label = clean_inline(bold[2])
+            section = section_of(label)
+            if (
+                (not bold[3] and len(label) <= _HEADING_MAX)
+                or (section and len(label) < 60)
+                or _PROMPT.match(label)
+            ):
+                self._open(section)
+                return bold[3]
+        elif label_and_rest := split_label(line):
+            self._open(label_and_rest[0])
+            return label_and_rest[1]
+        return line
+
+    def _add(self, line: str) -> None:
+        if _COURTESY.match(line):
+            self.close()
+            return
+        item = _LIST_ITEM.match(line)
+        if item:
+            self.close()
+            line = line[item.end() :]
+        if line:
+            self._lines.append(line)
 
 
-def _section_weight(heading: str) -> int:
-    if _SKIPPED_SECTIONS.search(heading):
-        return 0
-    return 2 if _LEADING_SECTIONS.search(heading) else 1
+def is_prompt(sentence: str) -> bool:
+    """Tell a sentence that a template says, not the reporter."""
+    return bool(_PROMPT.match(sentence))
 
 
-def _without_comments(text: str) -> str:
-    kept = []
-    position = 0
-    while (start := text.find("<!--", position)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
-        kept.append(text[position:start])
-        position = end + 3
-    kept.append(text[position:].replace("<!--", " "))
-    return "".join(kept)
+def _code_span(match: re.Match[str]) -> str:
+    code = match[2].strip()
+    name = code.strip("<>/") if code.startswith("<") else code
+    if _NAME.fullmatch(name):
+        return name
+    word = re.match(r"<([A-Za-z][\w.-]{0,40})[\s>/]", code)
+    return f"{word[1]}" if word else "\u2026"
 
 
-def _prose_lines(text: str) -> Iterator[str]:
-    """Yield the lines outside code, quotes, tables, logs and traces; an empty one where some are left out."""
-    fence = ""
-    after_blank = True
-    in_list = False
-    for raw in text.expandtabs(4).splitlines():
-        line = raw.rstrip()
-        marker = _FENCE.match(line)
-        if fence:
-            if marker and marker[1].startswith(fence):
-                fence = ""
-            continue
-        if marker:
-            fence = marker[1]
-            yield ""
-        elif not line:
-            yield ""
-        elif line.startswith("    ") and after_blank and not in_list:
-            continue
-        elif _is_noise(line):
-            yield ""
-        else:
-            yield line
-        after_blank = not line or bool(fence) or (after_blank and line.startswith("    "))
-        in_list = bool(_LIST_ITEM.match(line)) or (in_list and (not line or line.startswith(" ")))
-
-
-def _is_noise(line: str) -> bool:
-    return bool(
-        _QUOTE_OR_TABLE.match(line)
-        or _TABLE_RULE.match(line)
-        or _CHECKBOX.match(line)
-        or _TRACE.match(line)
-        or _LOG.match(line)
-        or _CODE_END.search(line[-200:])
-        or _is_fact(line)
-    )
-
-
-def _is_fact(line: str) -> bool:
-    """Tell `PHP version: 8.1` and its kind, which templates ask for, from a sentence with a colon."""
-    return len(line) < 120 and bool(_FACT.match(line)) and not line.rstrip().endswith((".", "!", "?"))
+def _without_prompts(text: str) -> str:
+    """Return the text without the template's sentences that lead it."""
+    start = 0
+    while prompt := _PROMPT.match(text, start):
+        end = _PROMPT_END.search(text, prompt.end() - 1)
+        if end is None:
+            return ""
+        start = end.end()
+    return text[start:]

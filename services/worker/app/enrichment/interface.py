@@ -45,6 +45,8 @@ class Provenance:
     model: str
     version: str
     input_sha256: str
+    learned: str | None = None
+    """Ids of the project's own models that took part, separated by commas."""
     prompt_version: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

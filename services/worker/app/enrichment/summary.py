@@ -1,78 +1,70 @@
 """A summary by extraction: the title, and the sentence that adds most to it."""
 
 import re
+from collections.abc import Collection
+from typing import Final
 
 from app.enrichment.cleaning import Paragraph, clean_inline
+from app.enrichment.ranking import HEAD_CHARS, load_model, look, score
+from app.enrichment.sentences import sentences, words_of
 
-PREFIX = "AI Summary: "
-MAX_CHARS = 160
+PREFIX: Final = "AI Summary: "
+MAX_CHARS: Final = HEAD_CHARS
+_ROOM_MIN: Final = 40
+"""Characters beside the title below which a sentence says too little."""
+_NEW_WORDS_MIN: Final = 3
+_NEW_SHARE_MIN: Final = 0.35
+"""Of a sentence's words: else it says the title once more."""
 
+_BRACES = str.maketrans("", "", "{}")
 _TITLE_LABEL = re.compile(
     r"\s*(?:\[[^\[\]]{1,30}\]|(?:bug|feature(?: request)?|question|docs?|enhancement|issue)(?=\s?:))\s?:?\s*",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9À-Þ])")
-_GREETING = re.compile(
-    r"(?:hi|hello|hey|dear|thanks?|thank you|sorry|bonjour|hallo|salut|regards|cheers)\b|see\b|e\.g|i\.e",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"\w{3,}")
-_CANDIDATES = 40
+_CLAUSE_ENDS = (", ", "; ", ": ", " (", " - ", " \u2013 ", "\u3001", "\uff0c")
+_CLOSED = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
 
 
 def summarise(title: str, body: list[Paragraph]) -> str:
     """Return the summary, at most `MAX_CHARS` characters after its prefix; never empty."""
     head = _clean_title(title)
-    sentence = _best_sentence(head, body)
+    room = MAX_CHARS - len(head) - len(". ")
+    sentence = best_sentence(body, frozenset(words_of(head))) if room >= _ROOM_MIN else None
     if sentence is None:
-        return PREFIX + _shorten(head)
-    joint = " " if head.endswith((".", "!", "?", "…")) else ". "
-    room = MAX_CHARS - len(head) - len(joint)
-    if room < 40:
-        return PREFIX + _shorten(head)
-    return PREFIX + head + joint + _shorten(sentence, room)
+        return PREFIX + shorten(head)
+    joint = " " if head.endswith(_CLOSED) else ". "
+    return PREFIX + head + joint + shorten(sentence, room)
 
 
-def _clean_title(title: str) -> str:
-    cleaned = clean_inline(title)
-    unlabelled = _TITLE_LABEL.sub("", cleaned, count=1) if _TITLE_LABEL.match(cleaned) else cleaned
-    return unlabelled or cleaned or title
+def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -> str | None:
+    """Return the sentence that says best what the issue is about, uncut; None where none says anything.
 
-
-def _best_sentence(title: str, body: list[Paragraph]) -> str | None:
-    known = {word.lower() for word in _WORD.findall(title)}
+    `known` are lower-cased words that the reader has seen already: a sentence has to add to them.
+    """
+    model = load_model()
     best: tuple[float, str] | None = None
-    seen = 0
-    for paragraph in body:
-        for sentence in _SENTENCE_END.split(paragraph.text):
-            if not _is_sentence(sentence):
-                continue
-            seen += 1
-            new = len({word.lower() for word in _WORD.findall(sentence)} - known)
-            if new < 3:
-                continue
-            score = paragraph.weight * 2 + min(new, 8) / 8 - seen * 0.15
-            if best is None or score > best[0]:
-                best = score, sentence
-        if seen >= _CANDIDATES:
-            break
+    for seen in look(sentences(body), model.words):
+        new = {*seen.content}.difference(known)
+        if known and (len(new) < _NEW_WORDS_MIN or len(new) < _NEW_SHARE_MIN * len(seen.content)):
+            continue
+        value = score(seen, model)
+        if best is None or value > best[0]:
+            best = value, seen.sentence.text
     return None if best is None else best[1]
 
 
-def _is_sentence(text: str) -> bool:
-    letters = sum(character.isalpha() or character == " " for character in text)
-    return (
-        20 <= len(text) <= 600
-        and letters >= 0.8 * len(text)
-        and text.count(" ") >= 3
-        and not text.endswith(":")
-        and not _GREETING.match(text)
-    )
-
-
-def _shorten(text: str, room: int = MAX_CHARS) -> str:
+def shorten(text: str, room: int = MAX_CHARS) -> str:
+    """Return the text, cut after a clause or else a word where it is longer than `room` characters."""
     if len(text) <= room:
         return text
     cut = text[: room - 1]
-    at_word = cut.rsplit(" ", 1)[0] if " " in cut[room // 2 :] else cut
-    return at_word.rstrip(" ,;:-(") + "…"
+    clause = max(cut.rfind(mark) for mark in _CLAUSE_ENDS)
+    word = cut.rfind(" ")
+    end = next((end for end in (clause, word) if end >= room // 2), len(cut))
+    return cut[:end].rstrip(" ,;:-(\u2026") + "\u2026"
+
+
+def _clean_title(title: str) -> str:
+    cleaned = clean_inline(title.translate(_BRACES))
+    unlabelled = _TITLE_LABEL.sub("", cleaned, count=1) if _TITLE_LABEL.match(cleaned) else cleaned
+    return unlabelled or cleaned or title

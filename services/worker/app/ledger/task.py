@@ -22,6 +22,7 @@ from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
 from app.ledger.worker import LedgerRequest, circuits, ledger_of
 from app.settings import settings
 from contracts.messages import Message
+from contracts.retry import max_attempts
 from contracts.states import JobState
 
 logger = structlog.get_logger(__name__)
@@ -48,6 +49,13 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
     claim: Claim
     """The attempt under way; a bound task may look at it."""
+    provider_error: ProviderError | None = None
+    """A failure of the provider that a bound task has made up for: the circuit counts it all the same."""
+
+    @property
+    def is_last_try(self) -> bool:
+        """Whether the schedule allows no other attempt after the one under way."""
+        return self.claim.tries >= max_attempts(settings.retry_delays)
 
     @cached_property
     def message_type(self) -> type[Message]:
@@ -84,7 +92,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             # The job stays queued: when its lease ends the dispatcher publishes it again.
             logger.warning("ledger_unavailable", error=describe(error))
             raise Ignore from None
-        self.claim = claim
+        self.claim, self.provider_error = claim, None
         return claim
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
@@ -108,7 +116,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
             self._fail(ledger, claim, error)
-        self._tell_circuit(None)
+        self._tell_circuit(self.provider_error)
         logger.info("succeeded")
         return JobState.SUCCEEDED
 

@@ -2,58 +2,79 @@
 
 from time import perf_counter
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, false, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.celery_app import app
 from app.database.config import SyncSessionLocal
-from app.enrichment.interface import Enricher, IssueText
-from app.enrichment.local import LocalEnricher
-from app.ledger.errors import Skip
+from app.enrichment import selection
+from app.enrichment.interface import Enrichment, IssueText
+from app.ledger.errors import ProviderError, Skip, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
-from contracts import names
+from app.settings import settings
+from app.tasks.index import enqueue_index
+from contracts import names, tables
 from contracts.messages import EnrichIssue
-from contracts.tables import Enrichment, Issue
-
-enricher: Enricher = LocalEnricher()
+from contracts.tables import Issue
 
 
-@app.task(name=names.Task.ENRICH_ISSUE.value, base=LedgerTask)
-def enrich_issue(message: EnrichIssue) -> Effect:
-    """Give an issue its summary and tags."""
+@app.task(name=names.Task.ENRICH_ISSUE.value, base=LedgerTask, bind=True, provider=selection.PROVIDER)
+def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
+    """Give an issue its summary and tags, beside or in place of what it has; never over what a person set."""
+    if settings.ai == "off":
+        raise Skip("AI is off")
     with SyncSessionLocal() as session:
         row = session.execute(
-            select(Issue.title, Issue.description).where(Issue.id == message.issue_id)
+            select(Issue.title, Issue.description, Issue.project).where(Issue.id == message.issue_id)
         ).one_or_none()
     if row is None:
         raise Skip("the issue is gone")
     started = perf_counter()
-    result = enricher.enrich(IssueText(row.title, row.description))
+    result = _enrich(self, IssueText(row.title, row.description, row.project))
     duration_ms = round((perf_counter() - started) * 1000, 1)
 
     def write(session: Session) -> None:
+        tags = ",".join(tag.name for tag in result.tags)
+        may_tag = Issue.tags_confirmed_at.is_(None) if settings.ai == "auto" else false()
         session.execute(
             update(Issue)
             .where(Issue.id == message.issue_id)
             .values(
                 ai_summary=result.summary,
-                tags=",".join(tag.name for tag in result.tags),
+                tags=case((may_tag, tags), else_=Issue.tags),
                 updated_at=func.now(),
             )
         )
-        session.execute(
-            insert(Enrichment).values(
-                job_id=message.job_id,
-                issue_id=message.issue_id,
-                summary=result.summary,
-                tags=[{"name": tag.name, "confidence": tag.confidence} for tag in result.tags],
-                provenance={
-                    **result.provenance.as_dict(),
-                    "contract_version": message.contract_version,
-                    "duration_ms": duration_ms,
-                },
-            )
-        )
+        session.execute(insert(tables.Enrichment).values(**_row(message, result, duration_ms)))
+        enqueue_index(session, message.issue_id)
 
     return write
+
+
+def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
+    """Enrich by the configured provider; where that has failed on the last try, on this machine."""
+    try:
+        return selection.enricher.enrich(issue)
+    except TransientError as error:
+        if not task.is_last_try:
+            raise
+        task.provider_error = error if isinstance(error, ProviderError) else None
+        return selection.without_provider(issue, error)
+
+
+def _row(message: EnrichIssue, result: Enrichment, duration_ms: float) -> dict[str, object]:
+    priority = result.priority
+    return {
+        "job_id": message.job_id,
+        "issue_id": message.issue_id,
+        "summary": result.summary,
+        "tags": [{"name": tag.name, "confidence": tag.confidence} for tag in result.tags],
+        "priority": None if priority is None else {"value": priority.value, "reason": priority.reason},
+        "language": result.language,
+        "provenance": {
+            **result.provenance.as_dict(),
+            "contract_version": message.contract_version,
+            "duration_ms": duration_ms,
+        },
+    }

@@ -1,0 +1,36 @@
+"""Whether the types' confidence can be believed: 15 bins of equal width, on the likeliest type.
+
+With TRAIN each repository has the delta of its rows there; without it the shipped base stands alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.enrichment.classification.types import CLASSES, load_base
+from evaluation.scores import calibration_bins, calibration_error
+from evaluation.types_more import likeliest, predict
+
+_SURE = 0.8
+
+
+def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
+    """Return the calibration error, the bins, accuracy and coverage from 0.8 and from the threshold on."""
+    rows, predictions = predict(train_file, data_file)
+    confidences = np.array([found.confidence for found in predictions])
+    right = np.array(
+        [CLASSES[likeliest(found)] == row["label"] for found, row in zip(predictions, rows, strict=True)]
+    )
+    said = confidences >= load_base().threshold
+    sure = confidences >= _SURE
+    return {
+        "rows": len(rows),
+        "ece": calibration_error(confidences, right),
+        "accuracy": float(right.mean()),
+        "sure_accuracy": float(right[sure].mean()) if sure.any() else None,
+        "sure_coverage": float(sure.mean()),
+        "said_accuracy": float(right[said].mean()) if said.any() else None,
+        "said_coverage": float(said.mean()),
+        "bins": calibration_bins(confidences, right),
+    }

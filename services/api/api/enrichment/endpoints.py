@@ -1,0 +1,35 @@
+"""The endpoints of what is suggested, and of what people confirm."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Request
+
+from api.database import DatabaseDep
+from api.enrichment import repository
+from api.enrichment.schemas import ConfirmedTags, Enrichment
+from api.issues.repository import get_issue
+from api.issues.schemas import Issue
+
+router = APIRouter(prefix="/api/v1/issues/{issue_id}", tags=["enrichment"])
+
+
+@router.get("/enrichment", operation_id="getEnrichment", summary="Get what was made of an issue")
+async def get_enrichment(issue_id: UUID, database: DatabaseDep) -> Enrichment:
+    """Answer the newest finished run's suggestions, how sure each is, and where it comes from."""
+    enrichment = await repository.get_newest(database, issue_id)
+    if enrichment is None:
+        raise HTTPException(404, f"There is no finished enrichment of an issue {issue_id}.")
+    return enrichment
+
+
+@router.put("/tags", operation_id="confirmTags", summary="Set an issue's tags by hand")
+async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, request: Request, database: DatabaseDep) -> Issue:
+    """Replace the tags; no run overwrites them from now on, and the project's models learn from them."""
+    project = await repository.confirm_tags(database, issue_id, confirmed.tags)
+    issue = None if project is None else await get_issue(database, issue_id)
+    if project is None or issue is None:
+        raise HTTPException(404, f"There is no issue {issue_id}.")
+    retrain_after: int = request.app.state.settings.retrain_after
+    if retrain_after and await repository.train_if_due(database, project, retrain_after):
+        request.app.state.dispatcher.wake()
+    return issue

@@ -1,0 +1,98 @@
+"""Enrichments and confirmed tags in the database."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from api.database import Database
+from api.enrichment.schemas import Enrichment
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.messages import Retrain
+from contracts.names import QUEUE_OF, Task
+
+_NEWEST = """
+SELECT issue_id, job_id, summary, tags, priority, language, provenance, created_at FROM enrichment
+WHERE issue_id = $1 ORDER BY job_id DESC LIMIT 1
+"""
+
+_CONFIRM = """
+WITH confirmed AS (
+    UPDATE issue SET tags = array_to_string($2::text[], ','), tags_confirmed_at = now(), updated_at = now()
+    WHERE id = $1
+    RETURNING id, project
+), suggested AS (
+    SELECT tag->>'name' AS tag, (tag->>'confidence')::float AS confidence
+    FROM jsonb_array_elements(
+        (SELECT tags FROM enrichment WHERE issue_id = $1 ORDER BY job_id DESC LIMIT 1)
+    ) AS tag
+), verdicts AS (
+    SELECT coalesce(suggested.tag, chosen.tag) AS tag, confidence,
+        CASE WHEN suggested.tag IS NULL THEN 'added' WHEN chosen.tag IS NULL THEN 'rejected' ELSE 'accepted' END
+            AS verdict
+    FROM suggested FULL JOIN unnest($2::text[]) AS chosen (tag) ON chosen.tag = suggested.tag
+), forgotten AS (
+    DELETE FROM tag_feedback WHERE issue_id = $1 AND tag NOT IN (SELECT tag FROM verdicts)
+), kept AS (
+    INSERT INTO tag_feedback (issue_id, tag, verdict, confidence)
+    SELECT confirmed.id, tag, verdict, confidence FROM verdicts, confirmed
+    ON CONFLICT (issue_id, tag) DO UPDATE
+    SET verdict = excluded.verdict, confidence = excluded.confidence, created_at = excluded.created_at
+), audit AS (
+    INSERT INTO audit_log (id, actor, action, subject, detail)
+    SELECT $3, 'api', 'issue.tags_confirmed', id::text, jsonb_build_object('tags', $2::text[]) FROM confirmed
+)
+SELECT project FROM confirmed
+"""
+
+_TRAIN_IF_DUE = """
+INSERT INTO job (id, task, queue, message)
+SELECT $1, $2, $3, $4
+WHERE NOT EXISTS (
+    SELECT FROM job
+    WHERE task = $2 AND state IN ('pending', 'queued', 'running', 'retrying') AND message->>'project' = $5
+) AND (
+    SELECT count(*) FROM (
+        SELECT FROM issue
+        WHERE project = $5 AND tags_confirmed_at > coalesce(
+            (SELECT max(created_at) FROM project_model WHERE project = $5), '-infinity'
+        )
+        LIMIT $6
+    ) newly_confirmed
+) >= $6
+RETURNING id
+"""
+
+
+async def get_newest(database: Database, issue_id: UUID) -> Enrichment | None:
+    """Return the issue's newest enrichment, None where there is none."""
+    row = await database.fetchrow(_NEWEST, issue_id)
+    return None if row is None else Enrichment(**row)
+
+
+async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) -> str | None:
+    """Set the tags that a person chose and keep what they made of each suggestion, all in one commit.
+
+    Return the issue's project, None where there is no such issue.
+    """
+    project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id())
+    return project
+
+
+async def train_if_due(database: Database, project: str, newly_confirmed: int) -> UUID | None:
+    """Create a job that learns the project's models anew, unless one is under way.
+
+    It is due when `newly_confirmed` issues have been confirmed since the last time. Return the job's id, None
+    where none was created.
+    """
+    job_id = new_id()
+    message = Retrain(contract_version=CONTRACT_VERSION, job_id=job_id, project=project)
+    created: UUID | None = await database.fetchval(
+        _TRAIN_IF_DUE,
+        job_id,
+        Task.RETRAIN,
+        QUEUE_OF[Task.RETRAIN],
+        message.model_dump(mode="json"),
+        project,
+        newly_confirmed,
+    )
+    return created

@@ -1,0 +1,1 @@
+"""Issues that resemble an issue."""

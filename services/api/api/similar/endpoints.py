@@ -1,0 +1,23 @@
+"""The similarity endpoint."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query
+
+from api.database import DatabaseDep
+from api.similar import repository
+from api.similar.schemas import SimilarIssues
+
+router = APIRouter(prefix="/api/v1/issues", tags=["issues"])
+
+
+@router.get("/{issue_id}/similar", operation_id="listSimilarIssues", summary="List similar issues")
+async def list_similar(
+    issue_id: UUID, database: DatabaseDep, limit: Annotated[int, Query(ge=1, le=20)] = 5
+) -> SimilarIssues:
+    """Answer the issues that resemble it, likely duplicates marked; fewer, or none, where nothing does."""
+    similar = await repository.find_similar(database, issue_id, limit)
+    if similar is None:
+        raise HTTPException(404, f"There is no issue {issue_id}.")
+    return similar

@@ -1,0 +1,1 @@
+"""Linear classifiers over words: what type an issue is; numpy alone, at run time and for training."""

@@ -1,0 +1,81 @@
+"""From a document to a row of numbers: TF-IDF block by block, then the signs, then a one."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from app.enrichment.classification.features import Document
+from app.enrichment.classification.linear import Floats, Integers, SparseRows
+from app.enrichment.classification.signs import NAMES
+
+_BLOCK_LENGTHS = {
+    "title": 1.0,
+    "first": 0.5,
+    "letters": 1.0,
+    "text": 1.0,
+    "heading": 0.7,
+    "answer": 0.7,
+    "code": 0.7,
+}
+_SIGN_LENGTH = 0.2
+
+
+class Encoder:
+    """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the signs.
+
+    A row has `len(terms) + signs + 1` columns. The known terms of each block are a vector of fixed length: a long
+    description has no more to say than a short one, and the title as much as either.
+    """
+
+    def __init__(self, terms: Sequence[str], rarities: Floats, centre: Floats, spread: Floats) -> None:
+        self.terms = terms
+        self.rarities, self.centre, self.spread = rarities, centre, spread
+        self.width = len(terms) + len(NAMES) + 1
+        self._columns: dict[str, dict[str, int]] = {block: {} for block in _BLOCK_LENGTHS}
+        for column, name in enumerate(terms):
+            self._columns[name.partition(":")[0]][name] = column
+
+    def row(self, document: Document) -> tuple[Integers, Floats]:
+        """Return the columns and values of a document."""
+        columns: list[Integers] = []
+        values: list[Floats] = []
+        for block, length in _BLOCK_LENGTHS.items():
+            known = self._columns[block]
+            found = [(known[term], count) for term, count in document.blocks[block].items() if term in known]
+            if not found:
+                continue
+            places, counts = np.array(found, dtype=np.int64).T
+            weights = (1 + np.log(counts)) * self.rarities[places]
+            columns.append(places)
+            values.append(weights * (length / np.sqrt((weights * weights).sum())))
+        columns.append(np.arange(len(self.terms), self.width))
+        values.append(np.append(_SIGN_LENGTH * (document.signs - self.centre) / self.spread, 1.0))
+        return np.concatenate(columns), np.concatenate(values)
+
+    def rows(self, documents: Sequence[Document]) -> SparseRows:
+        """Return a matrix with a row for each document."""
+        return SparseRows.stack([self.row(document) for document in documents], self.width)
+
+
+def fit_terms(documents: Sequence[Document], least: Mapping[str, int], most: int) -> tuple[list[str], Floats]:
+    """Return the terms that stand in at least `least[block]` documents, the most frequent ones, and their rarity.
+
+    They are in alphabetical order; rarity is the smoothed inverse document frequency.
+    """
+    frequencies: Counter[str] = Counter()
+    for document in documents:
+        for counts in document.blocks.values():
+            frequencies.update(counts.keys())
+    kept = [
+        term for term, count in frequencies.items() if count >= least[term.partition(":")[0]] and "\n" not in term
+    ]
+    kept = sorted(sorted(kept, key=lambda term: (-frequencies[term], term))[:most])
+    shares = np.array([frequencies[term] for term in kept], dtype=np.float64)
+    return kept, np.log((1 + len(documents)) / (1 + shares)) + 1
+
+
+def fit_signs(documents: Sequence[Document]) -> tuple[Floats, Floats]:
+    """Return the mean and the standard deviation of each sign."""
+    table = np.array([document.signs for document in documents])
+    return table.mean(axis=0), table.std(axis=0) + 1e-3

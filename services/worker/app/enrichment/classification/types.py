@@ -1,0 +1,259 @@
+"""What type an issue is: a general base, and a delta that a project's confirmed tags teach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.enrichment.classification import artefact
+from app.enrichment.classification.encoding import Encoder, fit_signs, fit_terms
+from app.enrichment.classification.features import Document, read
+from app.enrichment.classification.linear import Floats, SparseRows, fit_logistic, softmax
+from contracts.vocabulary import TypeTag
+
+CLASSES = tuple(TypeTag)
+BASE_FILE = Path(__file__).parents[1] / "data" / "types-base.model"
+
+_BASE_LEAST = {"title": 3, "first": 3, "letters": 12, "text": 6, "heading": 4, "answer": 3, "code": 12}
+_BASE_TERMS = 60_000
+_BASE_PENALTY = 4.0
+_DELTA_LEAST = {"title": 1, "first": 1, "letters": 2, "text": 2, "heading": 1, "answer": 1, "code": 2}
+_DELTA_TERMS = 16_000
+_DELTA_PENALTY = 0.33
+_PRIOR_PENALTY = 1e-3
+_DELTA_PRIOR_PENALTY = 0.3
+_FOLDS = 5
+_FOLDED = 30
+"""From so many examples on, a delta's temperature is measured; below, the base's is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledIssue:
+    """An issue with the type that people gave it."""
+
+    title: str
+    description: str
+    label: TypeTag
+
+
+@dataclass(frozen=True, slots=True)
+class TypePrediction:
+    """`label` is None where the model is not sure enough; `confidence` is the likeliest type's probability."""
+
+    label: TypeTag | None
+    confidence: float
+    probabilities: dict[TypeTag, float]
+
+
+class TypeDelta:
+    """What a project's confirmed tags add to the base: weights for the project's own terms."""
+
+    def __init__(
+        self, base_version: str, examples: int, temperature: float, encoder: Encoder, weights: Floats
+    ) -> None:
+        self.base_version = base_version
+        self.examples = examples
+        self.temperature = temperature
+        self._encoder = encoder
+        self._weights = weights
+
+    def scores(self, document: Document) -> Floats:
+        """Return what to add to the base's scores, one number a class."""
+        return _scores(self._encoder, self._weights, document)
+
+    def to_bytes(self) -> bytes:
+        """Return the delta with its checksum."""
+        return artefact.pack(
+            {
+                **_encoder_arrays(self._encoder),
+                "weights": self._weights.astype(np.float16),
+                "base": artefact.text_array(self.base_version),
+                "examples": np.array(self.examples),
+                "temperature": np.array(self.temperature),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TypeDelta":
+        """Return the delta; raise ArtefactError for damaged bytes."""
+        arrays = artefact.unpack(data)
+        return cls(
+            base_version=artefact.array_text(arrays["base"]),
+            examples=int(arrays["examples"].item()),
+            temperature=float(arrays["temperature"].item()),
+            encoder=_encoder(arrays),
+            weights=arrays["weights"].astype(np.float64),
+        )
+
+
+class TypeModel:
+    """The base: scores any issue, alone or with a project's delta."""
+
+    def __init__(
+        self, version: str, encoder: Encoder, weights: Floats, temperature: float = 1.0, threshold: float = 0.0
+    ) -> None:
+        self.version = version
+        self.encoder = encoder
+        self.temperature, self.threshold = temperature, threshold
+        self._weights = weights
+
+    def predict(self, title: str, description: str, delta: TypeDelta | None = None) -> TypePrediction:
+        """Return how likely each type is; raise ValueError for a delta of another base."""
+        if delta is not None and delta.base_version != self.version:
+            raise ValueError(f"the delta belongs to base {delta.base_version}, not to {self.version}")
+        document = read(title, description)
+        scores = self.scores(document)
+        temperature = self.temperature
+        if delta is not None:
+            scores, temperature = scores + delta.scores(document), delta.temperature
+        likely = softmax(scores / temperature)
+        best = int(likely.argmax())
+        confidence = float(likely[best])
+        return TypePrediction(
+            label=CLASSES[best] if confidence >= self.threshold else None,
+            confidence=confidence,
+            probabilities={name: float(value) for name, value in zip(CLASSES, likely, strict=True)},
+        )
+
+    def scores(self, document: Document) -> Floats:
+        """Return one number a class."""
+        return _scores(self.encoder, self._weights, document)
+
+    def to_bytes(self) -> bytes:
+        """Return the base with its checksum."""
+        scale = np.abs(self._weights).max(axis=1) / 127
+        return artefact.pack(
+            {
+                **_encoder_arrays(self.encoder),
+                "weights": np.rint(self._weights / scale[:, None]).astype(np.int8),
+                "scale": scale,
+                "temperature": np.array(self.temperature),
+                "threshold": np.array(self.threshold),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TypeModel":
+        """Return the base; raise ArtefactError for damaged bytes."""
+        arrays = artefact.unpack(data)
+        return cls(
+            version=artefact.version(data),
+            encoder=_encoder(arrays),
+            weights=arrays["weights"] * arrays["scale"][:, None],
+            temperature=float(arrays["temperature"].item()),
+            threshold=float(arrays["threshold"].item()),
+        )
+
+
+@cache
+def load_base(path: Path = BASE_FILE) -> TypeModel:
+    """Return the base that comes with the program, read once a process; raise ArtefactError naming the file."""
+    try:
+        return TypeModel.from_bytes(path.read_bytes())
+    except (OSError, artefact.ArtefactError) as error:
+        raise artefact.ArtefactError(f"{path.name}: {error}; make it again with `make train`") from None
+
+
+def fit_encoder(documents: Sequence[Document]) -> Encoder:
+    """Return the base's encoder of these documents."""
+    terms, rarities = fit_terms(documents, _BASE_LEAST, _BASE_TERMS)
+    return Encoder(terms, _rounded(rarities), *(_rounded(numbers) for numbers in fit_signs(documents)))
+
+
+def fit_base(encoder: Encoder, rows: SparseRows, labels: NDArray[np.int64], sample_weights: Floats) -> Floats:
+    """Return the weights (classes x columns) of a base."""
+    return fit_logistic(
+        rows,
+        labels,
+        len(CLASSES),
+        penalty=_penalties(encoder, _BASE_PENALTY, _PRIOR_PENALTY),
+        sample_weights=sample_weights,
+        tolerance=5e-3,
+    )
+
+
+def train_delta(model: TypeModel, examples: Sequence[LabelledIssue]) -> TypeDelta:
+    """Learn from a project's confirmed tags; the same examples in the same order give the same delta.
+
+    Raise ValueError where there are none. The weights are drawn to zero, that is to the base: a few examples move
+    it a little, and a class that is never confirmed becomes rarer.
+    """
+    if not examples:
+        raise ValueError("no examples to learn from")
+    documents = [read(example.title, example.description) for example in examples]
+    labels = np.array([CLASSES.index(example.label) for example in examples])
+    offsets = np.array([model.scores(document) for document in documents])
+    terms, rarities = fit_terms(documents, _DELTA_LEAST, _DELTA_TERMS)
+    encoder = Encoder(terms, _rounded(rarities), model.encoder.centre, model.encoder.spread)
+    rows = encoder.rows(documents)
+    penalty = _penalties(encoder, _DELTA_PENALTY, _DELTA_PRIOR_PENALTY)
+
+    def fit(kept: NDArray[np.bool_]) -> Floats:
+        return fit_logistic(
+            rows,
+            labels,
+            len(CLASSES),
+            penalty=penalty,
+            offsets=offsets,
+            sample_weights=kept.astype(np.float64),
+            tolerance=3e-3,
+        )
+
+    temperature = model.temperature
+    if len(examples) >= _FOLDED:
+        folds = np.arange(len(examples)) % _FOLDS
+        unseen = offsets.copy()
+        for fold in range(_FOLDS):
+            unseen[folds == fold] += rows.times(fit(folds != fold))[folds == fold]
+        temperature = fit_temperature(unseen, labels)
+    weights = fit(np.ones(len(examples), dtype=np.bool_))
+    return TypeDelta(
+        model.version, len(examples), temperature, encoder, weights.astype(np.float16).astype(np.float64)
+    )
+
+
+def fit_temperature(scores: Floats, labels: NDArray[np.int64], sample_weights: Floats | None = None) -> float:
+    """Return by what to divide scores for the least log loss, from 0.5 to 4 in steps of 2 %."""
+    candidates = 0.5 * 1.02 ** np.arange(106)
+    index = np.arange(len(labels))
+
+    def loss(temperature: float) -> float:
+        losses = -np.log(softmax(scores / temperature)[index, labels] + 1e-12)
+        return float(np.average(losses, weights=sample_weights))
+
+    return float(min(candidates, key=loss))
+
+
+def _penalties(encoder: Encoder, penalty: float, prior: float) -> Floats:
+    penalties = np.full(encoder.width, penalty)
+    penalties[-1] = prior
+    return penalties
+
+
+def _rounded(numbers: Floats) -> Floats:
+    """Round as the artefact does, so that what is trained is what is loaded."""
+    return numbers.astype(np.float16).astype(np.float64)
+
+
+def _scores(encoder: Encoder, weights: Floats, document: Document) -> Floats:
+    columns, values = encoder.row(document)
+    return np.asarray((weights[:, columns] * values).sum(axis=1))
+
+
+def _encoder_arrays(encoder: Encoder) -> dict[str, NDArray[Any]]:
+    return {
+        "terms": artefact.text_array("\n".join(encoder.terms)),
+        "rarities": encoder.rarities.astype(np.float16),
+        "centre": encoder.centre.astype(np.float16),
+        "spread": encoder.spread.astype(np.float16),
+    }
+
+
+def _encoder(arrays: dict[str, NDArray[Any]]) -> Encoder:
+    text = artefact.array_text(arrays["terms"])
+    numbers = (arrays[name].astype(np.float64) for name in ("rarities", "centre", "spread"))
+    return Encoder(text.split("\n") if text else [], *numbers)

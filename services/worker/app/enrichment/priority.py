@@ -1,0 +1,104 @@
+"""A suggested priority with its reason: rules that people can read and edit (`priority.toml`), no learning.
+
+A suggestion stands beside the priority that the reporter chose, and is never written over it. The rules look for
+what an issue says has happened; what it denies, fears, asks for or shows as code is not that.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from app.enrichment.interface import PrioritySuggestion
+from app.enrichment.phrases import Clause, Patterns, match, parse, sentences
+from contracts.states import Priority
+
+READ_CHARACTERS = 6_000
+QUOTE_CHARACTERS = 80
+BEFORE_WORDS = 4
+
+_CODE = re.compile(r"`[^`\n]{1,300}`")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    value: Priority
+    says: str
+    title_only: bool
+
+
+class PriorityRules:
+    """The rules of a TOML text."""
+
+    def __init__(self, text: str) -> None:
+        document: dict[str, Any] = tomllib.loads(text)
+        self._rules = [
+            _Rule(Priority(rule["value"]), rule["says"], rule["value"] == Priority.LOW)
+            for rule in document["rules"]
+        ]
+        self._findings = Patterns(
+            [(pattern, number) for number, rule in enumerate(document["rules"]) for pattern in rule["patterns"]]
+        )
+        self._before = Patterns([(pattern, 0) for pattern in document["cancelled_before"]])
+        # These may begin with a gap, so they are matched one by one where something was found.
+        self._after = [parse(pattern) for pattern in document["cancelled_after"]]
+        self._requests = Patterns([(pattern, 0) for pattern in document["requests"]])
+        self._labels = Patterns([(pattern, 0) for pattern in document["labels"]])
+
+    def suggest(self, title: str, body: str) -> PrioritySuggestion | None:
+        """Return the gravest rule's priority and its reason; None where none finds its words."""
+        if self._asks(next(sentences(title), [])):
+            return None
+        found = [
+            (number, place, clause[end - 1].end, -clause[start].start)
+            for place, text in enumerate((title, body))
+            for sentence in sentences(text)
+            if not self._asks(sentence)
+            for clause in sentence
+            for number, start, end in self._found(clause)
+            if place == 0 or not self._rules[number].title_only
+        ]
+        if not found:
+            return None
+        number, place, end, start = min(found)
+        quote = (title, body)[place][-start:end]
+        rule = self._rules[number]
+        return PrioritySuggestion(rule.value, f'{rule.says}: "{" ".join(quote.split())[:QUOTE_CHARACTERS]}"')
+
+    def _asks(self, sentence: list[Clause]) -> bool:
+        if not sentence:
+            return False
+        clause = sentence[0]
+        labelled = len(sentence) > 1 and len(clause) == 1 and any(self._labels.at(clause, 0))
+        return labelled or any(self._requests.at(clause, 0))
+
+    def _found(self, clause: Clause) -> Iterator[tuple[int, int, int]]:
+        """Yield rule, start and end of what a clause says has happened."""
+        for start in range(len(clause)):
+            for number, end in self._findings.at(clause, start):
+                if not self._is_cancelled(clause, start, end):
+                    yield number, start, end
+
+    def _is_cancelled(self, clause: Clause, start: int, end: int) -> bool:
+        for index in range(max(start - BEFORE_WORDS, 0), start):
+            if clause[index].text.endswith("n't") or any(
+                stop <= start for _, stop in self._before.at(clause, index)
+            ):
+                return True
+        return any(match(steps, clause, end) is not None for steps in self._after)
+
+
+def suggest_priority(title: str, body: str) -> PrioritySuggestion | None:
+    """Return the priority that a cleaned title and a body's prose speak for, with a reason that quotes them."""
+    return load_rules().suggest(
+        _CODE.sub(" ` ", title[:READ_CHARACTERS]), _CODE.sub(" ` ", body[:READ_CHARACTERS])
+    )
+
+
+@cache
+def load_rules() -> PriorityRules:
+    """Read `priority.toml`, which lies beside this module for people to edit."""
+    return PriorityRules((files("app.enrichment") / "priority.toml").read_text(encoding="utf-8"))

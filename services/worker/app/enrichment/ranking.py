@@ -1,0 +1,161 @@
+"""Ranks an issue's sentences by how much they say what it is about: a linear model over what a reader can see.
+
+The weights and words come from `evaluation/train_summary.py`: they were chosen so that the sentence ranked first
+shares as much as possible with the title that the issue's reporter chose (ROUGE-L). A word's value is the
+logarithm of how much more often than others it recurs in the title when the body holds it.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from app.enrichment.sentences import Sentence, words_of
+
+HEAD_CHARS: Final = 160
+"""Of a summary; what a sentence says beyond is not weighed."""
+
+_STOP_WORDS_TEXT: Final = """
+the a an is are was were be been to of in on for and or but not it its this that these those i we you my our
+your he they them as at by with from if when then than so do does did have has had can could would should
+will just also there here what which who how why because all any some no only very more most such into about
+after before up down out over same other like get got use using used make made see want need
+"""
+_STOP_WORDS: Final = frozenset(_STOP_WORDS_TEXT.split())
+_FAULT = re.compile(
+    r"\b(?:error|fail|crash|broken|bug|wrong|incorrect|exception|missing|invalid|problem|cannot|can't|can not|"
+    r"unable|"
+    r"doesn't|"
+    r"does not|isn't|is not|don't|not work|no longer|instead of|unexpected)"
+)
+_WISH = re.compile(
+    r"\b(?:should|would be|could|add|support|allow|improve|feature|want|need|nice|propose|suggest|please|"
+    r"implement|"
+    r"possib)"
+)
+_REPORTER = re.compile(r"\b(?:i|i'm|i've|my|me|we|our|us)\b")
+_ABOUT_THE_REPORT = re.compile(
+    r"\b(?:screenshot|attach|below|following|above|here is|here's|example|see |link|reported|version|reproduc|"
+    r"steps|"
+    r"tested|thank|let me know|hope|sorry|question|this issue|this bug|i(?:'m| am) (?:using|running|on)\b|i use\b|"
+    r"my (?:computer|machine|system|setup|os)\b|not sure)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sentence, its words, and how many sentences of the issue hold each word."""
+
+    sentence: Sentence
+    head: str
+    """Its first `HEAD_CHARS` characters."""
+    lower: str
+    """The head in lower case."""
+    words: list[str]
+    content: list[str]
+    """The words that say something by themselves."""
+    counts: Counter[str]
+    word_values: dict[str, float]
+
+    def value_of_words(self) -> float:
+        """Return how many of the title's words are to be expected in the sentence, as a share of its length."""
+        expected = sum(math.exp(self.word_values.get(word, 0.0)) for word in {*self.words})
+        return expected / (len(self.words) + 8)
+
+    def mean_value(self) -> float:
+        """Return the mean of the words' values."""
+        return sum(self.word_values.get(word, 0.0) for word in {*self.words}) / (len(self.words) or 1)
+
+    def recurring(self) -> float:
+        """Return the share of words that other sentences hold as well."""
+        return sum(self.counts[word] > 1 for word in self.content) / (len(self.content) or 1)
+
+    def share(self, test: Callable[[str], bool]) -> float:
+        """Return the share of the head's tokens after the first that pass the test."""
+        tokens = self.head.split()
+        return sum(map(test, tokens[1:])) / (len(tokens) or 1)
+
+
+FEATURES: Final[dict[str, Callable[[Seen], float]]] = {
+    "first": lambda seen: seen.sentence.index == 0,
+    "log_index": lambda seen: math.log1p(seen.sentence.index),
+    "log_index_in_section": lambda seen: math.log1p(seen.sentence.in_section),
+    "leads_paragraph": lambda seen: seen.sentence.leads,
+    "main_section": lambda seen: seen.sentence.weight == 2,
+    "side_section": lambda seen: seen.sentence.weight == 0,
+    "expected_section": lambda seen: seen.sentence.section == "expected",
+    "details_section": lambda seen: seen.sentence.section in {"details", "logs", "environment"},
+    "checklist_section": lambda seen: seen.sentence.section == "checklist",
+    "under_4_words": lambda seen: len(seen.words) < 4,
+    "under_6_words": lambda seen: len(seen.words) < 6,
+    "under_8_words": lambda seen: len(seen.words) < 8,
+    "log_words": lambda seen: math.log(len(seen.words) or 1),
+    "cut": lambda seen: len(seen.sentence.text) > HEAD_CHARS,
+    "content": lambda seen: len(seen.content) / (len(seen.words) or 1),
+    "recurring": Seen.recurring,
+    "capitalised": lambda seen: seen.share(lambda token: token[0].isupper()),
+    "digits": lambda seen: seen.share(lambda token: not token.isalpha() and any(map(str.isdigit, token))),
+    "fault": lambda seen: bool(_FAULT.search(seen.lower)),
+    "wish": lambda seen: bool(_WISH.search(seen.lower)),
+    "reporter": lambda seen: bool(_REPORTER.search(seen.lower)),
+    "about_the_report": lambda seen: bool(_ABOUT_THE_REPORT.search(seen.lower)),
+    "question": lambda seen: seen.sentence.text.endswith("?"),
+    "lower_case": lambda seen: seen.sentence.text[0].islower(),
+    "full_stop": lambda seen: seen.sentence.text.endswith((".", "!", "\u3002")),
+    "gap": lambda seen: "\u2026" in seen.head,
+    "trimmed": lambda seen: seen.sentence.trimmed,
+    "words_expected": Seen.value_of_words,
+    "words_mean": Seen.mean_value,
+}
+"""What is seen of a sentence, each a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankingModel:
+    """The weight of each feature, and the value of each word that has one."""
+
+    weights: dict[str, float]
+    words: dict[str, float]
+
+
+@cache
+def load_model() -> RankingModel:
+    """Read `data/summary-ranking.json`; raise ValueError where it is of other features than these."""
+    document = json.loads((files("app.enrichment") / "data" / "summary-ranking.json").read_text(encoding="utf-8"))
+    if {*document["weights"]} != {*FEATURES}:
+        raise ValueError("data/summary-ranking.json is of other features: run evaluation/train_summary.py")
+    return RankingModel(document["weights"], document["words"])
+
+
+def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[Seen]:
+    """Return what is seen of each candidate."""
+    heads = [sentence.text[:HEAD_CHARS] for sentence in candidates]
+    words = [words_of(head) for head in heads]
+    counts = Counter(
+        word for sentence, row in zip(candidates, words, strict=True) if not sentence.trimmed for word in {*row}
+    )
+    return [
+        Seen(
+            sentence, head, head.lower(), row, [word for word in row if _says_something(word)], counts, word_values
+        )
+        for sentence, head, row in zip(candidates, heads, words, strict=True)
+    ]
+
+
+def features_of(seen: Seen) -> list[float]:
+    """Return the features in their order."""
+    return [float(feature(seen)) for feature in FEATURES.values()]
+
+
+def score(seen: Seen, model: RankingModel) -> float:
+    """Return the score; only its order means something."""
+    return sum(weight * feature for weight, feature in zip(model.weights.values(), features_of(seen), strict=True))
+
+
+def _says_something(word: str) -> bool:
+    return word not in _STOP_WORDS and (len(word) > 1 or ord(word) > 0x2FFF)

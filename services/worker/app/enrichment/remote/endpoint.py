@@ -1,0 +1,207 @@
+"""One request to a server that speaks the OpenAI protocol: bounded in time and size, its errors told apart."""
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import httpx2
+from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+
+from app.enrichment.remote.answer import Misfit
+from app.enrichment.remote.prompt import Conversation
+from app.ledger.errors import ProviderError
+
+if TYPE_CHECKING:
+    from openai.types.shared_params import ResponseFormatJSONSchema
+
+# A line for each request says nothing that the job's own line does not.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+ANSWER_BYTES = 256 * 1024
+"""The longest answer that is read, of success or of failure."""
+CONNECT_SECONDS = 5.0
+
+_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_CONTEXT_WORDS = re.compile(r"context (?:length|size|window)|maximum context", re.IGNORECASE)
+_CODE = re.compile(r"[a-z0-9_.-]{1,40}")
+_TRY_AGAIN = {408, 409, 425, 429}
+_REACHED_NOTHING = (httpx2.ConnectError, httpx2.ConnectTimeout)
+
+
+class Refused(Exception):
+    """The server is there and will not do it, now or later: the operator's to mend."""
+
+
+class TooLong(Refused):
+    """The request does not fit the model's context."""
+
+
+class NoAnswer(ProviderError):
+    """The server took the request and no whole answer came; it may have worked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered, and what the server says that it used; None where it does not say."""
+
+    content: str
+    is_cut: bool
+    is_declined: bool
+    model: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+
+
+class _Completion(BaseModel):
+    """The part of a completion that is read; whatever else a server sends is not."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    model: str | None = None
+    usage: _Usage | None = None
+
+
+class Endpoint:
+    """A server, by its address; used by one thread at a time.
+
+    The asynchronous client is run to its end in each call: only a task that can be cancelled has an end that
+    counts everything, name resolution and a server that sends a byte a second included.
+    """
+
+    def __init__(self, base_url: str, api_key: SecretStr | None, model: str) -> None:
+        self._model = model
+        self._runner = asyncio.Runner()
+        self._client = AsyncOpenAI(
+            base_url=base_url,
+            # Servers on this machine ask for none, and the library wants one.
+            api_key=api_key.get_secret_value() if api_key else "none",
+            max_retries=0,
+            # The ledger repeats. And an issue's text goes to the named address, wherever that sends us.
+            http_client=httpx2.AsyncClient(follow_redirects=False, event_hooks={"response": [_bound]}),
+            # A few compressed bytes can be a gigabyte.
+            default_headers={"Accept-Encoding": "identity"},
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+    def ask(self, messages: Conversation, schema: dict[str, Any], max_tokens: int, seconds: float) -> Reply:
+        """Return the model's answer; raise Refused, ProviderError, or Misfit for no completion."""
+        form: ResponseFormatJSONSchema = {
+            "type": "json_schema",
+            "json_schema": {"name": "enrichment", "strict": True, "schema": schema},
+        }
+        request = self._client.chat.completions.with_raw_response.create(
+            model=self._model,
+            messages=messages,
+            response_format=form,
+            temperature=0,
+            max_tokens=max_tokens,
+            timeout=httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
+        )
+        try:
+            # The messages of the library's errors quote the server, and that may quote the key: they stay here.
+            response = self._runner.run(asyncio.wait_for(request, seconds))
+        except (TimeoutError, APITimeoutError) as error:
+            if isinstance(error.__cause__, httpx2.ConnectTimeout):
+                raise ProviderError("cannot be reached in time") from None
+            raise NoAnswer(f"no answer within {seconds:.0f} s") from None
+        except APIConnectionError as error:
+            _raise_disconnected(error.__cause__)
+        except APIStatusError as error:
+            _raise_status(error)
+        return _read(response.content)
+
+
+def _read(content: bytes) -> Reply:
+    try:
+        completion = _Completion.model_validate_json(content)
+    except ValidationError:
+        raise Misfit("the server's answer is no chat completion") from None
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    return Reply(
+        choice.message.content or "",
+        choice.finish_reason == "length",
+        bool(choice.message.refusal) or choice.finish_reason == "content_filter",
+        completion.model,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+    )
+
+
+def _raise_disconnected(cause: BaseException | None) -> NoReturn:
+    name = type(cause).__name__
+    if isinstance(cause, _REACHED_NOTHING):
+        raise ProviderError(f"cannot be reached: {name}") from None
+    raise NoAnswer(f"connection lost: {name}") from None
+
+
+def _raise_status(error: APIStatusError) -> NoReturn:
+    status = error.status_code
+    codes = {str(code) for code in (error.code, error.type) if code and _CODE.fullmatch(str(code))}
+    told = " ".join([f"status {status}", *sorted(codes)])
+    if status == 413 or codes & _CONTEXT_CODES or (status == 400 and _CONTEXT_WORDS.search(error.message[:1000])):
+        raise TooLong("the prompt is longer than the model's context") from None
+    if "insufficient_quota" in codes or not (status in _TRY_AGAIN or status >= 500):
+        raise Refused(told) from None
+    raise ProviderError(told, _retry_after(error.response.headers.get("retry-after"))) from None
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in either of its forms; None for anything else."""
+    if header is None:
+        return None
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Let no more of a response be read than an answer needs."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise Misfit("the server's answer is compressed, which was not asked for")
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _BoundedStream(response.stream)
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> Any:
+        left = ANSWER_BYTES
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise Misfit("the server's answer is too long")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

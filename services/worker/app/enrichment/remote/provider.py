@@ -1,0 +1,202 @@
+"""The enricher that asks a model; what the model cannot or may not do, the local enricher does and says so."""
+
+import json
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Self
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database.config import SyncSessionLocal
+from app.enrichment.fallback import fall_back
+from app.enrichment.interface import Enricher, Enrichment, IssueText, Provenance, Tag
+from app.enrichment.language import detect_language
+from app.enrichment.plain import one_line
+from app.enrichment.remote import answer, prompt
+from app.enrichment.remote.answer import Finding, Misfit
+from app.enrichment.remote.budget import DailyBudget, Reservation
+from app.enrichment.remote.endpoint import Endpoint, NoAnswer, Refused, Reply, TooLong
+from app.enrichment.remote.prompt import Conversation, Prose
+from app.ledger.errors import ProviderError, describe
+from app.settings import WorkerSettings
+
+logger = structlog.get_logger(__name__)
+
+PROVIDER = "openai"
+SHORTER = 4
+"""What does not fit the model's context is cut to this part, once."""
+LAST_SECONDS = 1.0
+"""With less time left than this nothing is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one enrichment may take: bytes of the issue, tokens of an answer, seconds with its repair."""
+
+    input_bytes: int
+    output_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The price of a million tokens."""
+
+    prompt: float
+    completion: float
+
+
+@dataclass(slots=True)
+class Bill:
+    """What the requests for one issue used, as far as the server said."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def add(self, reply: Reply) -> None:
+        """Count one answer."""
+        self.prompt_tokens = _sum(self.prompt_tokens, reply.prompt_tokens)
+        self.completion_tokens = _sum(self.completion_tokens, reply.completion_tokens)
+
+    def cost(self, prices: Prices | None) -> float | None:
+        """Return what the tokens cost; None without prices, or without tokens."""
+        if prices is None or self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return round((self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion) / 1e6, 9)
+
+
+class OpenAIEnricher:
+    """Asks a server that speaks the OpenAI protocol, twice at most: again when its answer cannot be used.
+
+    What another attempt may mend (a server that is down, slow or busy) is raised, for the ledger's schedule.
+    Everything else ends with the local enricher's result, and the reason in its provenance.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        budget: DailyBudget,
+        local: Enricher,
+        limits: Limits,
+        prices: Prices | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._budget = budget
+        self._local = local
+        self._limits = limits
+        self._prices = prices
+        self._schema = answer.schema()
+        self._schema_bytes = len(json.dumps(self._schema))
+
+    @classmethod
+    def configured(cls, chosen: WorkerSettings, local: Enricher) -> Self:
+        """Return the enricher that the settings describe."""
+        assert chosen.openai_base_url is not None
+        assert chosen.openai_model is not None
+        prices = None
+        if chosen.openai_price_in is not None and chosen.openai_price_out is not None:
+            prices = Prices(chosen.openai_price_in, chosen.openai_price_out)
+        return cls(
+            Endpoint(chosen.openai_base_url, chosen.openai_api_key, chosen.openai_model),
+            DailyBudget(SyncSessionLocal, PROVIDER, chosen.openai_daily_tokens or None),
+            local,
+            Limits(chosen.openai_max_input_bytes, chosen.openai_max_output_tokens, chosen.openai_timeout_seconds),
+            prices,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._endpoint.close()
+
+    def enrich(self, issue: IssueText) -> Enrichment:
+        """Enrich one issue; raise ProviderError for what another attempt may mend."""
+        bill = Bill()
+        prose = prompt.prose(issue)
+        try:
+            found, model = self._ask(prose, bill)
+        except Misfit as fault:
+            return self._without(issue, f"no answer that can be used: {fault}", bill)
+        except Refused as refusal:
+            return self._without(issue, str(refusal), bill)
+        # Found here, so that it means the same whoever answers.
+        language = detect_language(f"{prose.title}\n{prose.body}")
+        tags = found.tags
+        if language is not None and language.code != "en":
+            tags = (*tags, Tag(f"lang:{language.code}", language.confidence))
+        return Enrichment(
+            summary=found.summary,
+            tags=tuple(sorted(tags, key=lambda tag: -tag.confidence)),
+            provenance=Provenance(
+                provider=PROVIDER,
+                model=one_line(model or "", 100) or "unnamed",
+                version=answer.VERSION,
+                input_sha256=issue.digest(),
+                prompt_version=prompt.VERSION,
+                prompt_tokens=bill.prompt_tokens,
+                completion_tokens=bill.completion_tokens,
+                cost=bill.cost(self._prices),
+            ),
+            priority=found.priority,
+            language=None if language is None else language.code,
+        )
+
+    def _without(self, issue: IssueText, reason: str, bill: Bill) -> Enrichment:
+        """Enrich an issue with no provider; what was paid in vain is told too."""
+        result = fall_back(self._local, issue, reason)
+        provenance = replace(
+            result.provenance,
+            prompt_tokens=bill.prompt_tokens,
+            completion_tokens=bill.completion_tokens,
+            cost=bill.cost(self._prices),
+        )
+        return replace(result, provenance=provenance)
+
+    def _ask(self, issue: Prose, bill: Bill) -> tuple[Finding, str | None]:
+        ends = monotonic() + self._limits.seconds
+        asked = prompt.conversation(issue, self._limits.input_bytes)
+        try:
+            return self._once(asked, ends, bill)
+        except TooLong as error:
+            fault: Refused | Misfit = error
+            again = prompt.conversation(issue, self._limits.input_bytes // SHORTER)
+        except Misfit as error:
+            fault = error
+            again = prompt.repair(asked, error.answer, str(error)) if error.answer else asked
+        if ends - monotonic() < LAST_SECONDS:
+            raise fault
+        return self._once(again, ends, bill)
+
+    def _once(self, asked: Conversation, ends: float, bill: Bill) -> tuple[Finding, str | None]:
+        """Ask within the day's budget; raise Misfit where the answer is not what was asked for."""
+        most = prompt.token_bound(asked, self._schema_bytes) + self._limits.output_tokens
+        reservation = self._budget.reserve(most)
+        if reservation is None:
+            raise Refused("the day's budget of tokens is used up")
+        try:
+            reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
+        except (NoAnswer, Misfit):
+            # What it used is not known: what was set aside stays.
+            raise
+        except (Refused, ProviderError):
+            self._settle(reservation, 0)
+            raise
+        bill.add(reply)
+        used = _sum(reply.prompt_tokens, reply.completion_tokens)
+        self._settle(reservation, most if used is None else used)
+        if reply.is_declined:
+            raise Refused("the model declined")
+        if reply.is_cut:
+            raise Misfit(f"it was cut off after {self._limits.output_tokens} tokens; be shorter", reply.content)
+        return answer.read(reply.content), reply.model
+
+    def _settle(self, reservation: Reservation, tokens: int) -> None:
+        try:
+            self._budget.settle(reservation, tokens)
+        except SQLAlchemyError as error:
+            # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
+            logger.warning("usage_not_settled", error=describe(error))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other

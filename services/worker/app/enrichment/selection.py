@@ -1,0 +1,30 @@
+"""Which enricher works: the one that the settings name."""
+
+from app.database.config import SyncSessionLocal
+from app.enrichment.fallback import fall_back
+from app.enrichment.interface import Enricher, Enrichment, IssueText
+from app.enrichment.local import LocalEnricher
+from app.learning.serving import ProjectModels
+from app.settings import WorkerSettings, settings
+
+PROVIDER: str | None = None if settings.ai_provider == "local" else settings.ai_provider
+"""The service outside that enriching depends on; its failures open a circuit."""
+
+
+def select(chosen: WorkerSettings, local: Enricher) -> Enricher:
+    """Return the configured enricher."""
+    if chosen.ai_provider == "local":
+        return local
+    # The library costs a second and 50 MB, which a worker that asks nobody need not pay.
+    from app.enrichment.remote.provider import OpenAIEnricher  # noqa: PLC0415
+
+    return OpenAIEnricher.configured(chosen, local)
+
+
+local: Enricher = LocalEnricher(ProjectModels(SyncSessionLocal).of)
+enricher: Enricher = select(settings, local)
+
+
+def without_provider(issue: IssueText, error: Exception) -> Enrichment:
+    """Enrich an issue whose provider failed on its last attempt: late and local is better than never."""
+    return fall_back(local, issue, f"gave up: {error}")

@@ -1,0 +1,50 @@
+"""What there is to learn from: issues whose tags a person has set."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contracts.tables import Issue
+from contracts.vocabulary import AreaTag, TypeTag
+
+EXAMPLES_MAX = 3000
+"""The newest are learned from; habits change, and a training has to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """An issue and the tags that a person gave it."""
+
+    issue_id: UUID
+    title: str
+    description: str
+    tags: frozenset[str]
+    confirmed_at: datetime
+
+    @property
+    def type(self) -> TypeTag | None:
+        """The tag that says what kind of issue it is, where it has one."""
+        return next((tag for tag in TypeTag if tag in self.tags), None)
+
+    @property
+    def areas(self) -> frozenset[str]:
+        """The tags that say what part of the product it is about; often none."""
+        return self.tags & set(AreaTag)
+
+
+def confirmed_issues(session: Session, project: str) -> list[Confirmed]:
+    """Return the project's newest confirmed issues, at most `EXAMPLES_MAX`, in the order of their ids."""
+    newest = (
+        select(Issue.id, Issue.title, Issue.description, Issue.tag_list, Issue.tags_confirmed_at)
+        .where(Issue.project == project, Issue.tags_confirmed_at.is_not(None))
+        .order_by(Issue.tags_confirmed_at.desc())
+        .limit(EXAMPLES_MAX)
+    )
+    examples = [
+        Confirmed(row.id, row.title, row.description, frozenset(row.tag_list), row.tags_confirmed_at)
+        for row in session.execute(newest)
+    ]
+    return sorted(examples, key=lambda example: example.issue_id)

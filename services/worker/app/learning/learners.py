@@ -1,0 +1,125 @@
+"""One learner for each kind of model: what teaches it, how it is trained, scored and stored."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from app.enrichment.areas import AreaDelta, area_version, suggest_areas, train_areas
+from app.enrichment.classification.types import LabelledIssue, TypeDelta, load_base, train_delta
+from app.enrichment.cleaning import clean_inline, paragraphs
+from app.learning.examples import Confirmed
+from contracts.states import ModelKind
+
+LEAST_PROBABILITY = 1e-6
+"""What a guess that was thought impossible counts as, in the likelihood."""
+
+
+class ProjectLearner(Protocol):
+    """What a training needs of a kind of model; `app.learning.validation.Learner` is the part that compares."""
+
+    kind: ModelKind
+
+    @property
+    def base_version(self) -> str:
+        """The version of what the worker ships, which a delta is trained on."""
+        ...
+
+    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+        """Return the examples that teach this kind of model something."""
+        ...
+
+    def train(self, examples: Sequence[Confirmed]) -> Any:
+        """Return the delta that the examples teach."""
+        ...
+
+    def score(self, judged: Sequence[tuple[Confirmed, Any]]) -> dict[str, float]:
+        """Return figures of how well each example is guessed with its delta; the first one decides."""
+        ...
+
+    def read(self, parameters: bytes) -> Any:
+        """Return a stored delta."""
+        ...
+
+
+class TypeLearner:
+    """Learns what a project calls a bug, a feature, a question, documentation."""
+
+    kind = ModelKind.TYPE
+
+    @property
+    def base_version(self) -> str:
+        """The version of the shipped base model."""
+        return load_base().version
+
+    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+        """Return the examples that people gave a type."""
+        return [example for example in examples if example.type is not None]
+
+    def train(self, examples: Sequence[Confirmed]) -> TypeDelta:
+        """Return the delta that the examples teach."""
+        labelled = [
+            LabelledIssue(example.title, example.description, example.type)
+            for example in examples
+            if example.type is not None
+        ]
+        return train_delta(load_base(), labelled)
+
+    def score(self, judged: Sequence[tuple[Confirmed, TypeDelta | None]]) -> dict[str, float]:
+        """Return the share of types guessed right, and the mean log-likelihood of the right ones."""
+        right, likelihood = 0, 0.0
+        for example, delta in judged:
+            assert example.type is not None
+            guess = load_base().predict(example.title, example.description, delta=delta).probabilities
+            right += max(guess, key=lambda tag: guess[tag]) == example.type
+            likelihood += math.log(max(guess[example.type], LEAST_PROBABILITY))
+        count = len(judged)
+        return {"accuracy": round(right / count, 4), "log_likelihood": round(likelihood / count, 4)}
+
+    def read(self, parameters: bytes) -> TypeDelta:
+        """Return a stored delta."""
+        return TypeDelta.from_bytes(parameters)
+
+
+class AreasLearner:
+    """Learns which parts of its product a project's issues are about."""
+
+    kind = ModelKind.AREAS
+
+    @property
+    def base_version(self) -> str:
+        """The version of the shipped lexicon."""
+        return area_version()
+
+    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+        """Return the examples that people gave an area: where they gave none, they may not have cared to."""
+        return [example for example in examples if example.areas]
+
+    def train(self, examples: Sequence[Confirmed]) -> AreaDelta:
+        """Return the delta that the examples teach."""
+        return train_areas([(*_cleaned(example), example.areas) for example in examples])
+
+    def score(self, judged: Sequence[tuple[Confirmed, AreaDelta | None]]) -> dict[str, float]:
+        """Return the micro-averaged F1 of the suggested areas."""
+        hits = suggested = confirmed = 0
+        for example, delta in judged:
+            guess = {tag.name for tag in suggest_areas(*_cleaned(example), delta)}
+            hits += len(guess & example.areas)
+            suggested += len(guess)
+            confirmed += len(example.areas)
+        return {"micro_f1": round(2 * hits / max(suggested + confirmed, 1), 4)}
+
+    def read(self, parameters: bytes) -> AreaDelta:
+        """Return a stored delta."""
+        return AreaDelta.from_bytes(parameters)
+
+
+def _cleaned(example: Confirmed) -> tuple[str, str]:
+    body = "\n".join(paragraph.text for paragraph in paragraphs(example.description))
+    return clean_inline(example.title), body
+
+
+LEARNERS: dict[ModelKind, Callable[[], ProjectLearner]] = {
+    ModelKind.TYPE: TypeLearner,
+    ModelKind.AREAS: AreasLearner,
+}
+"""The learner of each kind."""

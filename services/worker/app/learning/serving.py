@@ -1,0 +1,66 @@
+"""The active models of each project, as one worker process keeps them at hand."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.enrichment.local import Learned
+from app.learning import registry
+from app.learning.learners import LEARNERS
+from contracts.states import ModelKind
+
+PROJECTS_MAX = 100
+"""Projects whose models a process keeps; a delta takes up to a few hundred KiB."""
+
+logger = structlog.get_logger(__name__)
+
+
+class ProjectModels:
+    """Looks up which models are active for each issue, and reads their parameters only when that has changed."""
+
+    def __init__(self, sessions: sessionmaker[Session]) -> None:
+        self._sessions = sessions
+        self._kept: OrderedDict[str, tuple[Mapping[ModelKind, UUID], Learned]] = OrderedDict()
+
+    def of(self, project: str) -> Learned:
+        """Return what was learned of the project; nothing where the shipped base is to answer."""
+        with self._sessions() as session:
+            active = registry.active_ids(session, project)
+            kept = self._kept.get(project)
+            if kept is None or kept[0] != active:
+                kept = active, self._read(session, active)
+                self._kept[project] = kept
+        self._kept.move_to_end(project)
+        if len(self._kept) > PROJECTS_MAX:
+            self._kept.popitem(last=False)
+        return kept[1]
+
+    def _read(self, session: Session, active: Mapping[ModelKind, UUID]) -> Learned:
+        deltas: dict[ModelKind, Any] = {}
+        for kind, model_id in active.items():
+            delta = self._delta(kind, registry.load(session, model_id))
+            if delta is not None:
+                deltas[kind] = delta
+        return Learned(
+            type=deltas.get(ModelKind.TYPE),
+            areas=deltas.get(ModelKind.AREAS),
+            models=tuple(str(active[kind]) for kind in sorted(deltas)),
+        )
+
+    def _delta(self, kind: ModelKind, stored: registry.Stored) -> Any:
+        """Return the model's delta; None, said in the log, where it does not fit: then the base answers."""
+        learner = LEARNERS[kind]()
+        reason = None
+        if sha256(stored.parameters).digest() != stored.sha256:
+            reason = "its checksum is wrong"
+        elif stored.base_version != learner.base_version:
+            reason = "it was trained on another base: train it again"
+        if reason is not None:
+            logger.warning("project_model_not_used", model=str(stored.id), kind=kind.value, reason=reason)
+            return None
+        return learner.read(stored.parameters)

@@ -1,0 +1,103 @@
+"""Makes an issue findable by its words and its meaning, in a job of its own: enrichment waits for no model."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from app.celery_app import app
+from app.database.config import SyncSessionLocal
+from app.enrichment.cleaning import clean_inline, paragraphs
+from app.ledger.errors import Skip
+from app.ledger.store import Effect
+from app.ledger.task import LedgerTask
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.messages import IndexIssue
+from contracts.names import QUEUE_OF, Task
+from contracts.tables import Issue, IssueSearch, Job
+
+if TYPE_CHECKING:
+    from app.enrichment.embedding import Embedder
+
+logger = structlog.get_logger(__name__)
+
+
+def enqueue_index(session: Session, issue_id: UUID) -> None:
+    """Insert the job that indexes the issue, in the caller's transaction; the dispatcher finds it."""
+    job_id = new_id()
+    message = IndexIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    session.execute(
+        insert(Job).values(
+            id=job_id,
+            task=Task.INDEX_ISSUE,
+            queue=QUEUE_OF[Task.INDEX_ISSUE],
+            message=message.model_dump(mode="json"),
+            issue_id=issue_id,
+        )
+    )
+
+
+@app.task(name=Task.INDEX_ISSUE.value, base=LedgerTask)
+def index_issue(message: IndexIssue) -> Effect:
+    """Store the issue's lexemes, and its vector where there is a model."""
+    with SyncSessionLocal() as session:
+        row = session.execute(
+            select(Issue.title, Issue.description).where(Issue.id == message.issue_id)
+        ).one_or_none()
+    if row is None:
+        raise Skip("the issue is gone")
+    entry = search_entry(row.title, row.description, _embedder())
+
+    def write(session: Session) -> None:
+        write_entry(session, message.issue_id, entry)
+
+    return write
+
+
+def search_entry(title: str, description: str, embedder: "Embedder | None") -> dict[str, object]:
+    """Return the columns of `issue_search` that follow from an issue's text; without a model no vector."""
+    heading = clean_inline(title) or title
+    body = paragraphs(description)
+    entry: dict[str, object] = {
+        "words": _lexemes(heading, "A").op("||")(_lexemes(" ".join(part.text for part in body), "B")),
+        "embedding": None,
+        "model": None,
+        "indexed_at": func.now(),
+    }
+    if embedder is not None:
+        # What says what the issue is comes before its details: the model reads no further than its first words.
+        body.sort(key=lambda part: -part.weight)
+        text = ". ".join([heading, *(part.text for part in body)])
+        entry |= {"embedding": embedder.embed(text).tolist(), "model": embedder.name}
+    return entry
+
+
+def write_entry(session: Session, issue_id: UUID, entry: dict[str, object]) -> None:
+    """Write an issue's row of `issue_search`, in place of an older one."""
+    session.execute(
+        upsert(IssueSearch)
+        .values(issue_id=issue_id, **entry)
+        .on_conflict_do_update(index_elements=[IssueSearch.issue_id], set_=entry)
+    )
+
+
+def _lexemes(text: str, weight: str) -> ColumnElement[str]:
+    return func.setweight(func.to_tsvector("english", text), weight)
+
+
+@cache
+def _embedder() -> "Embedder | None":
+    """Return this process's model, loaded for its first issue; None, said once, where it cannot be."""
+    try:
+        # Here, since it takes a second and memory that a process which only enriches has no use for.
+        from app.enrichment.embedding import Embedder  # noqa: PLC0415
+
+        return Embedder()
+    except ImportError as error:
+        logger.warning("no_embedding_model", error=str(error))
+        return None

