@@ -40,6 +40,11 @@ migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's hea
 reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run` runs
 	@$(BIN)/python -m devstack reset
 
+##@ Containers
+.PHONY: images
+images: $(VENV)/ready ## Build the images of API, worker and Flower, and print their sizes
+	@$(BIN)/python -m deploy.images
+
 ##@ Check
 .PHONY: test
 test: $(VENV)/ready ## Run all tests with coverage; T=path runs some, J=n sets the processes
@@ -55,11 +60,12 @@ chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUND
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: lint
-lint: $(VENV)/ready ## ruff, mypy, the import rules
+lint: $(VENV)/ready ## ruff, mypy, the import rules, hadolint
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=services/api:services/worker $(BIN)/lint-imports
+	@$(BIN)/hadolint services/*/Dockerfile
 
 .PHONY: format
 format: $(VENV)/ready ## Format the code and sort its imports
@@ -84,10 +90,11 @@ MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/
 .PHONY: lock
 lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml $(MEMBERS) --group dev --output-file requirements/dev.txt
-	@for service in api worker flower; do \
+	@for service in api worker; do \
 		$(COMPILE) --constraints requirements/dev.txt contracts/pyproject.toml services/$$service/pyproject.toml \
 			--output-file requirements/$$service.txt; \
 	done
+	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 
 .PHONY: clean
