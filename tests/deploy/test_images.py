@@ -42,6 +42,11 @@ def test_how_it_runs(service: str) -> None:
     assert set(config.get("ExposedPorts") or {}) == port[service]
 
 
+def test_the_workers_signs_of_life_are_where_the_probe_looks() -> None:
+    build("worker")
+    assert f"BEAT_DIRECTORY={network.BEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
+
+
 def test_labels(service: str) -> None:
     labels = inspect(tag(service))["Config"]["Labels"]
 

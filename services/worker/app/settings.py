@@ -1,5 +1,6 @@
 """The worker's settings."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -23,6 +24,8 @@ class WorkerSettings(Settings):
     """Failures of a provider in a row, by any worker, after which its jobs wait."""
     circuit_pause_seconds: float = Field(default=30, gt=0)
     """How long they wait before one of them tries the provider again."""
+    beat_directory: Path | None = None
+    """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
 
     @property
     def result_backend(self) -> str:
