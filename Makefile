@@ -41,6 +41,18 @@ reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run
 	@$(BIN)/python -m devstack reset
 
 ##@ Containers
+.PHONY: env
+env: ## Write random passwords into .env, for each that is missing there
+	@deploy/compose/make-env
+
+.PHONY: up
+up: env ## Build the images and start everything in containers, until all is healthy
+	@docker compose up --build --wait
+
+.PHONY: down
+down: ## Stop the containers; the data stays in its volumes
+	@docker compose down
+
 .PHONY: images
 images: $(VENV)/ready ## Build the images of API, worker and Flower, and print their sizes
 	@$(BIN)/python -m deploy.images

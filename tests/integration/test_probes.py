@@ -21,7 +21,7 @@ from tests.support.tasks import TASK
 
 MISBEHAVING = "tests.support.misbehaving_app"
 BOUND_S = 6
-"""Above the worker's interval, far below the bounds of the contracts, so that the tests need not wait for those."""
+"""Above the worker's interval, far below the contracts' bounds: the tests need not wait for those."""
 
 
 class Probes:

@@ -27,3 +27,15 @@ def missing(*images: str) -> str:
 def needs_images(*images: str) -> pytest.MarkDecorator:
     """Skip tests, with the reason, where containers of these images cannot be run."""
     return pytest.mark.skipif(bool(missing(*images)), reason=missing(*images))
+
+
+@cache
+def _missing_compose() -> str:
+    try:
+        subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "docker compose is not installed"
+    return ""
+
+
+needs_compose = pytest.mark.skipif(bool(_missing_compose()), reason=_missing_compose())
