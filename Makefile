@@ -61,7 +61,7 @@ images: $(VENV)/ready ## Build the images of API, worker and Flower, and print t
 .PHONY: test
 test: $(VENV)/ready ## Run all tests with coverage; T=path runs some, J=n sets the processes
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest -n $(J) --cov --cov-report= $(T)
+	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
 	@$(BIN)/coverage report
 
 ROUNDS ?= 20

@@ -21,5 +21,4 @@ def stage() -> Iterator[tuple[Servers, Database]]:
         database.query("CREATE TABLE effect (job_id uuid, attempt integer)")
         yield servers, database
         database.close()
-        servers.valkey.stop()
-        servers.postgres.stop()
+        servers.close()
