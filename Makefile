@@ -72,12 +72,14 @@ chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUND
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: lint
-lint: $(VENV)/ready ## ruff, mypy, the import rules, hadolint
+lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=services/api:services/worker $(BIN)/lint-imports
 	@$(BIN)/hadolint services/*/Dockerfile
+	@$(BIN)/actionlint
+	@$(BIN)/zizmor --quiet --offline --no-progress .github
 
 .PHONY: format
 format: $(VENV)/ready ## Format the code and sort its imports

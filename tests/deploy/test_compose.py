@@ -102,12 +102,16 @@ class TestRendered:
     def test_probes(self, services: dict[str, Any]) -> None:
         expected = {
             "api": network.API_PROBE,
+            "api-dev": network.API_PROBE,
             "flower": network.FLOWER_PROBE,
             "worker-issues": network.WORKER_READINESS_PROBE,
             "worker-default": network.WORKER_READINESS_PROBE,
+            "worker-dev": network.WORKER_READINESS_PROBE,
         }
         for name, probe in expected.items():
             assert services[name]["healthcheck"]["test"] == ["CMD", *probe]
+        # Without one, `docker compose up --wait` fails.
+        assert all(service["healthcheck"].get("test") for name, service in services.items() if name != "migrate")
 
     def test_the_prefix_moves_flowers_probe(self) -> None:
         done = compose_config({**SECRETS, "FLOWER_URL_PREFIX": "flower"}, "config", "--format", "json")

@@ -28,13 +28,14 @@ pytestmark = [
 PROXY, PROMETHEUS = "nginx:stable", os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:latest")
 AUTH = ("admin", SECRETS["FLOWER_PASSWORD"])
 UP_TIMEOUT_S = 180
+PORTS = ("API_PORT", "API_DEV_PORT", "FLOWER_PORT", "PROXY_PORT", "PROMETHEUS_PORT")
 
 
 class Project:
     """A compose project under its own name, on free ports, on passwords of the test."""
 
     def __init__(self) -> None:
-        self.ports = {name: free_port() for name in ("API_PORT", "FLOWER_PORT", "PROXY_PORT", "PROMETHEUS_PORT")}
+        self.ports = {name: free_port() for name in PORTS}
         self.env = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             **SECRETS,
@@ -260,3 +261,17 @@ def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
         return {found["metric"]["job"]: found["value"][1] for found in answer.json()["data"]["result"]}
 
     wait_until(lambda: up() == {"api": "1", "flower": "1", "prometheus": "1"}, 60, f"all targets, not {up()}")
+
+
+def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:
+    project.compose("up", "--detach", "--wait", "api-dev", "worker-dev")
+
+    (ROOT / "services/api/api/app.py").touch()
+    (ROOT / "services/worker/app/celery_app.py").touch()
+
+    def log(service: str) -> str:
+        return project.compose("logs", "--no-log-prefix", service)
+
+    wait_until(lambda: "Reloading" in log("api-dev"), 60, "the API to begin anew")
+    wait_until(lambda: log("worker-dev").count(" ready.") == 2, 60, "the worker to begin anew")
+    assert "reload: a file has changed" in log("worker-dev")
