@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from contracts import network
 from deploy.images import BASE, BUDGET_MB, ROOT, SERVICES, added_mb, build, inspect, tag, version
+from devstack.network import wait_until
 from tests.support.docker import docker, needs_images
 
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("images")]
@@ -60,6 +62,24 @@ def test_the_version_has_one_place() -> None:
     members = [*ROOT.glob("services/*/pyproject.toml"), ROOT / "cli/pyproject.toml"]
     assert {tomllib.loads(member.read_text())["project"]["version"] for member in members} == {version()}
     assert f'version="{version()}"' in (ROOT / "services/api/api/app.py").read_text()
+
+
+def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
+    """Kubernetes brings no init, which compose does; none of the servers is there."""
+    environment = ("-e", "CELERY_BROKER_URL=redis://127.0.0.1:1/0", "-e", "FLOWER_BASIC_AUTH=a:b")
+    name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
+    started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
+
+    def log() -> str:
+        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    try:
+        wait_until(lambda: started in log(), 60, f"{started}\n{log()}")
+        docker("stop", "--time=60", name)
+        assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
+    finally:
+        docker("rm", "--force", name)
 
 
 def test_nobody_can_write_to_it_and_it_has_no_capabilities(service: str) -> None:
