@@ -40,11 +40,28 @@ migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's hea
 reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run` runs
 	@$(BIN)/python -m devstack reset
 
+##@ Containers
+.PHONY: env
+env: ## Write random passwords into .env, for each that is missing there
+	@deploy/compose/make-env
+
+.PHONY: up
+up: env ## Build the images and start everything in containers, until all is healthy
+	@docker compose up --build --wait
+
+.PHONY: down
+down: ## Stop the containers; the data stays in its volumes
+	@docker compose down
+
+.PHONY: images
+images: $(VENV)/ready ## Build the images of API, worker and Flower, and print their sizes
+	@$(BIN)/python -m deploy.images
+
 ##@ Check
 .PHONY: test
 test: $(VENV)/ready $(VENV)/llm ## Run all tests with coverage; T=path runs some, J=n sets the processes
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest -n $(J) --cov --cov-report= $(T)
+	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
 	@$(BIN)/coverage report
 
 ROUNDS ?= 20
@@ -55,11 +72,14 @@ chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUND
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: lint
-lint: $(VENV)/ready ## ruff, mypy, the import rules
+lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=services/api:services/worker $(BIN)/lint-imports
+	@$(BIN)/hadolint services/*/Dockerfile
+	@$(BIN)/actionlint
+	@$(BIN)/zizmor --quiet --offline --no-progress .github
 
 .PHONY: format
 format: $(VENV)/ready ## Format the code and sort its imports
@@ -88,11 +108,12 @@ MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/
 .PHONY: lock
 lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml $(MEMBERS) --group dev --output-file requirements/dev.txt
-	@for service in api worker flower; do \
+	@for service in api worker; do \
 		$(COMPILE) --constraints requirements/dev.txt contracts/pyproject.toml services/$$service/pyproject.toml \
 			--output-file requirements/$$service.txt; \
 	done
 	@$(COMPILE) pyproject.toml --group llm --constraints requirements/dev.txt --output-file requirements/llm.txt
+	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 
 .PHONY: clean

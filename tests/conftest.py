@@ -20,7 +20,7 @@ TABLES = ("issue", "job", "dead_message", "circuit", "effect", "project_model", 
 
 
 def pytest_report_header() -> str:
-    return f"servers: {server_module.DESCRIPTION}"
+    return f"servers: {server_module.description()}"
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +30,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """PostgreSQL, migrated, and Valkey."""
+    """PostgreSQL, migrated, and Redis or Valkey."""
     running = start_servers(tmp_path_factory.mktemp("servers"))
     migrate(running)
     yield running
-    running.valkey.stop()
-    running.postgres.stop()
+    running.close()
 
 
 @pytest.fixture(scope="session")

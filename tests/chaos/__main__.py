@@ -45,8 +45,7 @@ def main() -> int:
             )
         fleet.stop()
         database.close()
-        servers.valkey.stop()
-        servers.postgres.stop()
+        servers.close()
     return summarise(reports, arguments.issues // POSTERS * POSTERS * arguments.rounds)
 
 

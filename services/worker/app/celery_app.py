@@ -8,6 +8,7 @@ from kombu import Exchange, Queue
 
 from app.broker.transport import CheckedChannel
 from app.ledger.task import LedgerTask
+from app.probe import Beat
 from app.settings import settings
 from contracts import names
 from contracts.logs import configure_logging
@@ -71,6 +72,7 @@ app.conf.update(
         "interval_max": 5,
     },
 )
+app.steps["consumer"].add(Beat)
 
 
 @worker_init.connect

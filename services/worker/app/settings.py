@@ -1,6 +1,7 @@
 """The worker's settings."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ class WorkerSettings(Settings):
     """Failures of a provider in a row, by any worker, after which its jobs wait."""
     circuit_pause_seconds: float = Field(default=30, gt=0)
     """How long they wait before one of them tries the provider again."""
+    beat_directory: Path | None = None
+    """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
 
     ai: Literal["suggest", "auto", "off"] = "auto"
     """What becomes of an enrichment: `auto` writes its tags onto the issue, `suggest` only beside it."""

@@ -11,6 +11,7 @@ from kombu.transport import redis
 
 from app.broker.check import Refusal, check
 from app.broker.refused import leave
+from app.probe import signs
 from contracts import CONTRACT_VERSION
 from contracts.limits import RAW_MESSAGE_MAX
 from contracts.messages import Message, RefusedMessage
@@ -28,6 +29,7 @@ class CheckedChannel(redis.Channel):
 
         def receive_checked(*args: Any, **kwargs: Any) -> Any:
             reply = receive(*args, **kwargs)
+            signs.answered()
             if not reply:
                 return reply
             queue, raw = reply
@@ -60,6 +62,11 @@ class CheckedChannel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """The Redis transport with checked channels."""
+    """The Redis transport with checked channels, which tells the probe of each attempt to connect."""
 
     Channel = CheckedChannel
+
+    def establish_connection(self) -> Any:
+        """Connect, or fail to: either way the main loop is alive."""
+        signs.alive()
+        return super().establish_connection()

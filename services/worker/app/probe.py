@@ -1,0 +1,69 @@
+"""The worker's signs of life: two files that its main process touches, for a probe that starts no Celery.
+
+`alive`: the main loop turns, or tries to reach the broker: an outage, however long, is no reason to restart.
+`consuming`: the broker has answered the worker's question for messages, or no process is free to ask for one.
+"""
+
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state
+
+from app.settings import settings
+from contracts.network import ALIVE_FILE, CONSUMING_FILE
+
+INTERVAL_S = 2
+PATIENCE_S = 5
+"""An unanswered question older than this is none; the broker answers each within a second."""
+
+
+class Signs:
+    """What this process knows of itself; touches nothing unless a directory is set."""
+
+    def __init__(self) -> None:
+        self._answered = float("-inf")
+
+    def answered(self) -> None:
+        """Take note that the broker has answered, with a message or without."""
+        self._answered = monotonic()
+
+    def alive(self) -> None:
+        """Touch the file that says that the main process gets things done."""
+        self._touch(ALIVE_FILE)
+
+    def consuming(self, free_processes: int) -> None:
+        """Touch the file that says that messages are taken, if they are."""
+        if free_processes <= 0 or monotonic() - self._answered < PATIENCE_S:
+            self._touch(CONSUMING_FILE)
+
+    @staticmethod
+    def _touch(name: str) -> None:
+        # A file that cannot be touched gets old, which the probe tells.
+        with suppress(OSError):
+            if settings.beat_directory is not None:
+                (settings.beat_directory / name).touch()
+
+
+signs = Signs()
+
+
+class Beat(bootsteps.StartStopStep):
+    """Gives the signs from the worker's main loop, while that has a connection and turns."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Begin, with each connection anew: its loss has cleared the timers."""
+        self._entry = consumer.timer.call_repeatedly(INTERVAL_S, self._beat, (consumer,))
+
+    def stop(self, consumer: Any) -> None:
+        """End, before the connection does."""
+        del consumer
+        self._entry.cancel()
+
+    @staticmethod
+    def _beat(consumer: Any) -> None:
+        signs.alive()
+        signs.consuming(consumer.pool.num_processes - len(state.reserved_requests))

@@ -1,0 +1,143 @@
+"""What is in the images, and what is not."""
+
+import json
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from contracts import network
+from deploy.images import BASE, BUDGET_MB, ROOT, SERVICES, added_mb, build, inspect, tag, version
+from devstack.network import wait_until
+from tests.support.docker import docker, needs_images
+
+pytestmark = [needs_images(BASE), pytest.mark.xdist_group("images")]
+
+CONFINED = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+
+
+@pytest.fixture(scope="session", params=SERVICES)
+def service(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    build(name)
+    return name
+
+
+def python(service: str, code: str) -> str:
+    return docker("run", *CONFINED, tag(service), "python", "-c", code)
+
+
+def test_size(service: str) -> None:
+    assert added_mb(service) <= BUDGET_MB[service]
+
+
+def test_how_it_runs(service: str) -> None:
+    config = inspect(tag(service))["Config"]
+
+    assert config["User"] == "10001:10001"
+    assert "Healthcheck" not in config
+    assert config["Entrypoint"] is None
+    assert config["Cmd"][0] not in {"sh", "/bin/sh", "bash"}
+    port = {"api": {f"{network.API_PORT}/tcp"}, "flower": {f"{network.FLOWER_PORT}/tcp"}, "worker": set()}
+    assert set(config.get("ExposedPorts") or {}) == port[service]
+
+
+def test_the_workers_signs_of_life_are_where_the_probe_looks() -> None:
+    build("worker")
+    assert f"BEAT_DIRECTORY={network.BEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
+
+
+def test_labels(service: str) -> None:
+    labels = inspect(tag(service))["Config"]["Labels"]
+
+    assert labels["org.opencontainers.image.version"] == version()
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert len(labels["org.opencontainers.image.revision"]) == 40
+    assert labels["org.opencontainers.image.title"].startswith("IssueTracker")
+
+
+def test_the_version_has_one_place() -> None:
+    members = [*ROOT.glob("services/*/pyproject.toml"), ROOT / "cli/pyproject.toml"]
+    assert {tomllib.loads(member.read_text())["project"]["version"] for member in members} == {version()}
+    assert f'version="{version()}"' in (ROOT / "services/api/api/app.py").read_text()
+
+
+def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
+    """Kubernetes brings no init, which compose does; none of the servers is there."""
+    environment = ("-e", "CELERY_BROKER_URL=redis://127.0.0.1:1/0", "-e", "FLOWER_BASIC_AUTH=a:b")
+    name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
+    started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
+
+    def log() -> str:
+        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    try:
+        wait_until(lambda: started in log(), 60, f"{started}\n{log()}")
+        docker("stop", "--time=60", name)
+        assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_nobody_can_write_to_it_and_it_has_no_capabilities(service: str) -> None:
+    code = """if True:
+        import errno, json, os, pathlib
+        refused = []
+        for path in ("/app/new", "/opt/venv/new", "/usr/local/bin/new", "/tmp/new"):
+            try:
+                pathlib.Path(path).touch()
+            except OSError as error:
+                refused.append(errno.errorcode[error.errno])
+        status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+        print(json.dumps([os.getuid(), refused, status["CapEff"].strip(), status["NoNewPrivs"].strip()]))
+    """
+    uid, refused, capabilities, no_new_privileges = json.loads(python(service, code))
+
+    assert uid == 10001
+    assert set(refused) <= {"EROFS", "EACCES"}
+    assert len(refused) == 4
+    assert int(capabilities, 16) == 0
+    assert no_new_privileges == "1"
+
+
+def test_the_user_owns_none_of_its_files(service: str) -> None:
+    owned = docker("run", *CONFINED, tag(service), "find", "/app", "/opt/venv", "-user", "10001")
+    assert not owned
+
+
+def test_only_what_it_needs_is_in_it(service: str) -> None:
+    strangers = {
+        "api": ["celery", "kombu", "psycopg2", "numpy", "app"],
+        "worker": ["fastapi", "starlette", "uvicorn", "asyncpg", "flower", "api"],
+        "flower": ["fastapi", "sqlalchemy", "psycopg2", "asyncpg", "contracts", "app"],
+    }
+    code = f"""if True:
+        import importlib.util, shutil
+        modules = [name for name in {strangers[service]} if importlib.util.find_spec(name)]
+        tools = [name for name in ("uv", "cc", "gcc", "make", "git") if shutil.which(name)]
+        print(modules + tools)
+    """
+    assert python(service, code) == "[]"
+
+
+def test_a_change_in_the_code_keeps_the_dependencies_layer(service: str, tmp_path: Path) -> None:
+    for part in (".dockerignore", "contracts", "deploy/probe.py", "requirements", "services"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        copy(ROOT / part, tmp_path / part)
+    for changed in ("contracts/src/contracts/names.py", "deploy/probe.py", "services/flower/flowerconfig.py"):
+        with (tmp_path / changed).open("a") as file:
+            file.write("# changed\n")
+
+    built = docker("build", "--quiet", "--file", f"{tmp_path}/services/{service}/Dockerfile", str(tmp_path))
+
+    before, after = (inspect(image)["RootFS"]["Layers"] for image in (tag(service), built))
+    docker("rmi", built)
+    base = inspect(BASE)["RootFS"]["Layers"]
+    kept = [layer for layer, other in zip(before, after, strict=True) if layer == other]
+    # The base, the working directory and the dependencies.
+    assert kept[: len(base) + 2] == before[: len(base) + 2]
+    assert before != after

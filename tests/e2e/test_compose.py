@@ -1,0 +1,277 @@
+"""The built images as a compose project of the test's own: what is promised holds in containers too.
+
+One project for all tests, in their order: each leaves it whole.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from devstack.network import free_port, wait_until
+from tests.deploy.test_compose import SECRETS
+from tests.support.docker import docker, needs_compose, needs_images
+from tests.support.processes import ROOT
+
+pytestmark = [
+    needs_compose,
+    needs_images("python:3.13-slim-trixie", "pgvector/pgvector:pg17", "redis:8"),
+    pytest.mark.xdist_group("compose"),
+    pytest.mark.timeout(600),
+]
+PROXY, PROMETHEUS = "nginx:stable", os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:latest")
+AUTH = ("admin", SECRETS["FLOWER_PASSWORD"])
+UP_TIMEOUT_S = 180
+PORTS = ("API_PORT", "API_DEV_PORT", "FLOWER_PORT", "PROXY_PORT", "PROMETHEUS_PORT")
+
+
+class Project:
+    """A compose project under its own name, on free ports, on passwords of the test."""
+
+    def __init__(self) -> None:
+        self.ports = {name: free_port() for name in PORTS}
+        self.env = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **SECRETS,
+            **{name: str(port) for name, port in self.ports.items()},
+            "COMPOSE_PROJECT_NAME": f"issuetracker-test-{self.ports['API_PORT']}",
+            "LEASE_SECONDS": "5",
+            "RETRY_DELAYS": "1,1,1",
+            "PROMETHEUS_IMAGE": PROMETHEUS,
+        }
+        self.api = httpx.Client(base_url=self.url("API_PORT"), timeout=30)
+
+    def url(self, port: str) -> str:
+        return f"http://127.0.0.1:{self.ports[port]}"
+
+    def compose(self, *arguments: str, **env: str) -> str:
+        files = ("--env-file", "/dev/null", "-f", "compose.yaml", "-f", "tests/support/compose.yaml")
+        done = subprocess.run(
+            ["docker", "compose", *files, *arguments],
+            cwd=ROOT,
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            timeout=540,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}:\n{done.stdout}{done.stderr}\n{self._logs(files)}"
+        return done.stdout.strip()
+
+    def _logs(self, files: tuple[str, ...]) -> str:
+        command = ["docker", "compose", *files, "logs", "--tail=40"]
+        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False).stdout
+
+    def up(self, workers: int = 1) -> None:
+        scale = f"worker-issues={workers}"
+        self.compose("up", "--detach", "--wait", f"--wait-timeout={UP_TIMEOUT_S}", "--scale", scale)
+
+    def containers(self, service: str) -> list[str]:
+        return self.compose("ps", "--all", "--quiet", service).split()
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        (found,) = json.loads(docker("inspect", container))
+        return dict(found)
+
+    def sql(self, query: str) -> str:
+        psql = ("psql", "--username=postgres", "--no-psqlrc", "-At", "IssueTracker", "-c", query)
+        return self.compose("exec", "-T", "postgres", *psql)
+
+    def jobs(self, what: str, column: str) -> list[str]:
+        """Return one column of the jobs that enrich issues whose titles begin so."""
+        return self.sql(
+            f"SELECT job.{column} FROM job JOIN issue ON issue.id = job.issue_id "
+            f"WHERE job.task LIKE '%.enrich_issue' AND issue.title LIKE '{what} %'"
+        ).splitlines()
+
+    def post(self, what: str, number: int) -> None:
+        """Post so many issues, again where the answer is not 201: a test may have taken a server away."""
+
+        def one(index: int) -> None:
+            body = {
+                "title": f"{what} {index}: the button Save does nothing",
+                "description": f"Since 2.{index} a click on Save leaves the form as it was. No error is shown.",
+            }
+            wait_until(lambda: self._accepted(body), 120, f"a 201 for {body['title']}")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(one, range(number)))
+
+    def _accepted(self, body: dict[str, str]) -> bool:
+        try:
+            return self.api.post("/api/v1/issues", json=body).status_code == 201
+        except httpx.TransportError:
+            return False
+
+    def wait_enriched(self, what: str, number: int) -> None:
+        """Wait until as many issues as were posted have a summary."""
+        enriched = f"title LIKE '{what} %' AND ai_summary LIKE 'AI Summary: %'"
+        query = f"SELECT count(DISTINCT title) FROM issue WHERE {enriched}"
+        wait_until(lambda: self._sql_or_none(query) == str(number), 240, f"{number} enriched of {what}")
+
+    def _sql_or_none(self, query: str) -> str | None:
+        time.sleep(0.5)  # each look starts a process in the container
+        try:
+            return self.sql(query)
+        except AssertionError:
+            return None  # the server is away
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    project = Project()
+    project.compose("build", "--quiet")
+    try:
+        project.up()
+        yield project
+    finally:
+        project.compose("--profile", "*", "down", "--volumes", "--timeout=5")
+
+
+def test_all_come_up_healthy(project: Project) -> None:
+    states = [json.loads(line) for line in project.compose("ps", "--all", "--format", "json").splitlines()]
+
+    health = {state["Service"]: state["Health"] or state["ExitCode"] for state in states}
+    assert health == {
+        "migrate": 0,
+        **dict.fromkeys(["postgres", "redis", "api", "worker-issues", "worker-default", "flower"], "healthy"),
+    }
+    assert project.api.get("/readyz").json()["status"] == "ready"
+
+
+def test_500_issues_are_enriched(project: Project) -> None:
+    project.post("Batch", 500)
+
+    project.wait_enriched("Batch", 500)
+    assert set(project.jobs("Batch", "attempts")) == {"1"}
+
+
+def test_more_workers_share_the_work(project: Project) -> None:
+    project.up(workers=3)
+    project.post("Shared", 150)
+    project.wait_enriched("Shared", 150)
+
+    assert len({worker.split("/")[0] for worker in project.jobs("Shared", "worker")}) == 3
+
+
+def test_a_killed_worker_takes_nothing_with_it(project: Project) -> None:
+    project.post("Killed", 150)
+    docker("kill", project.containers("worker-issues")[0])
+    project.wait_enriched("Killed", 150)
+
+    project.up(workers=1)
+
+
+@pytest.mark.parametrize("server", ["redis", "postgres"])
+def test_a_restarted_server_takes_nothing_with_it(server: str, project: Project) -> None:
+    before = [
+        project.inspect(container)["State"]["StartedAt"] for container in project.containers("worker-issues")
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(project.post, f"During a restart of {server}", 150)
+        wait_until(lambda: bool(project.jobs("During a restart", "state")), 60, "the first issue")
+        project.compose("restart", server)
+        posting.result()
+    project.wait_enriched(f"During a restart of {server}", 150)
+
+    after = [project.inspect(container)["State"]["StartedAt"] for container in project.containers("worker-issues")]
+    assert after == before, "a worker was restarted"
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(project: Project) -> None:
+    title = {"title": "Takes 20 s"}
+    assert project.api.post("/api/v1/issues", json=title).status_code == 201
+    wait_until(lambda: project.jobs("Takes", "state") == ["running"], 60, "the long task to run")
+    project.post("Behind it", 20)
+    (container,) = project.containers("worker-issues")
+
+    project.compose("stop", "worker-issues")
+
+    state = project.inspect(container)["State"]
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
+    assert "Warm shutdown" in docker("logs", container)
+    assert project.jobs("Takes", "state") == ["succeeded"]
+    assert "running" not in project.jobs("Behind it", "state")
+    project.up()
+    project.wait_enriched("Behind it", 20)
+    assert set(project.jobs("Takes", "attempts") + project.jobs("Behind it", "attempts")) == {"1"}
+
+
+def test_all_is_there_after_down_and_up(project: Project) -> None:
+    project.post("Before down", 100)
+    issues = project.sql("SELECT count(*) FROM issue")
+
+    project.compose("down")
+    project.up()
+
+    assert project.sql("SELECT count(*) FROM issue") == issues
+    project.wait_enriched("Before down", 100)
+    assert project.sql("SELECT count(*) FROM issue WHERE ai_summary IS NULL") == "0"
+    assert project.sql("SELECT DISTINCT state FROM job") == "succeeded"
+
+
+def test_flower_asks_for_its_password_and_shows_workers_and_tasks(project: Project) -> None:
+    url = project.url("FLOWER_PORT")
+    project.post("Seen in Flower", 1)
+    assert httpx.get(f"{url}/").status_code == 401
+    assert "Flower" in httpx.get(f"{url}/workers", auth=AUTH).text
+
+    def task() -> dict[str, Any]:
+        table = {"draw": "1", "start": "0", "length": "1", "order[0][column]": "0", "order[0][dir]": "desc"}
+        query = {**table, "columns[0][data]": "received"}
+        rows: list[dict[str, Any]] = httpx.get(f"{url}/tasks/datatable", params=query, auth=AUTH).json()["data"]
+        return rows[0] if rows else {}
+
+    wait_until(lambda: task().get("state") == "SUCCESS", 60, "the task on the page")
+    assert task()["name"] == "app.tasks.issues.enrich_issue"
+    assert task()["kwargs"].startswith("issue_id=")
+    assert "Save" not in json.dumps(task())
+    assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH).status_code == 403
+
+
+@needs_images(PROXY)
+def test_flower_behind_a_reverse_proxy(project: Project) -> None:
+    up = ("--profile", "proxy", "up", "--detach", "--wait", "flower", "proxy")
+    project.compose(*up, FLOWER_URL_PREFIX="flower")
+    with httpx.Client(base_url=project.url("PROXY_PORT")) as client:
+        wait_until(lambda: client.get("/flower/").status_code == 401, 60, "Flower behind the proxy")
+        assert client.get("/flower").headers["location"].endswith("/flower/")
+        page = client.get("/flower/workers", auth=AUTH)
+        assert page.status_code == 200
+        assert client.get("/flower/static/js/flower.js", auth=AUTH).status_code == 200
+        assert "/flower/static/" in page.text
+        for path in ("metrics", "healthcheck", "metrics/", "metrics?x"):
+            assert client.get(f"/flower/{path}", auth=AUTH).status_code == 404
+        assert client.get("/metrics").status_code == 404
+    project.up()
+
+
+@needs_images(PROMETHEUS)
+def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
+
+    def up() -> dict[str, str]:
+        answer = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
+        return {found["metric"]["job"]: found["value"][1] for found in answer.json()["data"]["result"]}
+
+    wait_until(lambda: up() == {"api": "1", "flower": "1", "prometheus": "1"}, 60, f"all targets, not {up()}")
+
+
+def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:
+    project.compose("up", "--detach", "--wait", "api-dev", "worker-dev")
+
+    (ROOT / "services/api/api/app.py").touch()
+    (ROOT / "services/worker/app/celery_app.py").touch()
+
+    def log(service: str) -> str:
+        return project.compose("logs", "--no-log-prefix", service)
+
+    wait_until(lambda: "Reloading" in log("api-dev"), 60, "the API to begin anew")
+    wait_until(lambda: log("worker-dev").count(" ready.") == 2, 60, "the worker to begin anew")
+    assert "reload: a file has changed" in log("worker-dev")

@@ -1,0 +1,65 @@
+"""Where Flower listens, and for whom."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from devstack.network import free_port, wait_until
+from devstack.process import Process
+from tests.support.processes import WORKER, tool
+from tests.support.servers import Log, Servers
+
+CREDENTIALS = {"FLOWER_BASIC_AUTH": "admin:a-password-of-the-test"}
+AUTH = ("admin", "a-password-of-the-test")
+
+
+@contextmanager
+def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str]:
+    port, log = free_port(), Log()
+    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={port}", *options]
+    process = Process("flower", command, log, cwd=WORKER, env={**servers.env, **env})
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.exit_code is None, str(log)
+        try:
+            return httpx.get(f"{url}/healthcheck").text == "OK"
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(answers, 60, f"Flower\n{log}")
+        yield url
+    finally:
+        process.stop(30)
+
+
+@pytest.mark.parametrize(
+    ("env", "options"),
+    [({"FLOWER_ADDRESS": "0.0.0.0"}, []), ({}, ["--address=0.0.0.0"]), ({}, ["--address=192.0.2.1"])],
+)
+def test_it_does_not_start_where_others_reach_it_without_a_password(
+    env: dict[str, str], options: list[str], servers: Servers
+) -> None:
+    log = Log()
+    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={free_port()}", *options]
+
+    assert Process("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
+
+    (line,) = log.lines
+    assert "without credentials: set FLOWER_BASIC_AUTH" in line
+
+
+def test_where_others_reach_it_it_asks_who_they_are_and_changes_nothing(servers: Servers) -> None:
+    with flower(servers, {**CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0"}) as url:
+        assert [httpx.get(f"{url}{path}").status_code for path in ("/", "/tasks", "/api/tasks")] == [401] * 3
+        assert httpx.get(f"{url}/", auth=("admin", "wrong")).status_code == 401
+        assert httpx.get(f"{url}/workers", auth=AUTH).status_code == 200
+        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 403
+
+
+def test_a_person_may_allow_changes(servers: Servers) -> None:
+    with flower(servers, {**CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
+        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 404

@@ -1,0 +1,136 @@
+"""The worker's probes, by the program that its image brings, through outages and hangs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from contracts.network import ALIVE_FILE, CONSUMING_FILE
+from devstack.network import wait_until
+from devstack.process import Process
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.database import Database
+from tests.support.processes import ROOT, WORKER, Running, tool
+from tests.support.servers import Log, Servers
+from tests.support.tasks import TASK
+
+MISBEHAVING = "tests.support.misbehaving_app"
+BOUND_S = 6
+"""Above the worker's interval, far below the contracts' bounds: the tests need not wait for those."""
+
+
+class Probes:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def passes(self, name: str) -> bool:
+        command = [sys.executable, "-I", "-S", str(ROOT / "deploy/probe.py"), "fresh"]
+        return subprocess.run([*command, str(self.directory / name), str(BOUND_S)], check=False).returncode == 0
+
+    @contextmanager
+    def touched(self, name: str, times: int) -> Iterator[None]:
+        """Wait, when the body has run, until the file has been touched anew so often."""
+        seen = {self._touch(name)}
+        yield
+
+        def enough() -> bool:
+            seen.add(self._touch(name))
+            return len(seen) > times
+
+        wait_until(enough, 90, f"{times} touches of {name}")
+
+    def _touch(self, name: str) -> int:
+        return (self.directory / name).stat().st_mtime_ns
+
+
+@pytest.fixture
+def probes(tmp_path: Path) -> Probes:
+    return Probes(tmp_path)
+
+
+@pytest.fixture
+def worker(new_worker: WorkerFactory, probes: Probes) -> Running:
+    running = new_worker({"BEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
+    wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes")
+    return running
+
+
+def stop_redis(servers: Servers) -> Callable[[], object]:
+    servers.valkey.stop()
+    return servers.valkey.start
+
+
+def freeze_redis(servers: Servers) -> Callable[[], object]:
+    servers.valkey_process.send_group(signal.SIGSTOP)
+    return lambda: servers.valkey_process.send_group(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("away", [stop_redis, freeze_redis])
+def test_a_worker_without_its_broker_is_alive_and_not_ready(
+    away: Callable[[Servers], Callable[[], object]], worker: Running, probes: Probes, servers: Servers
+) -> None:
+    back = away(servers)
+    try:
+        wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
+        with probes.touched(ALIVE_FILE, times=2):
+            assert not probes.passes(CONSUMING_FILE)
+    finally:
+        back()
+
+    wait_until(lambda: probes.passes(CONSUMING_FILE), 90, "the readiness probe")
+    assert worker.process.exit_code is None
+
+
+def test_a_worker_that_begins_without_its_broker_is_alive(servers: Servers, probes: Probes) -> None:
+    environment = {**servers.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
+    worker = Process(
+        "worker",
+        [tool("celery"), "-A", "app.celery_app", "worker"],
+        Log(),
+        cwd=WORKER,
+        env={**environment, "BEAT_DIRECTORY": str(probes.directory)},
+    )
+    try:
+        wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe")
+        with probes.touched(ALIVE_FILE, times=1):
+            assert not (probes.directory / CONSUMING_FILE).exists()
+    finally:
+        worker.kill_group()
+
+
+def test_a_busy_worker_is_ready(worker: Running, probes: Probes, new_api: ApiFactory, database: Database) -> None:
+    new_api({})
+    for _ in range(3):
+        database.add_job(TASK, seconds=3600)
+    wait_until(lambda: database.states().get("running") == 2, 30, "both processes to work")
+
+    with probes.touched(CONSUMING_FILE, times=3):
+        pass
+
+    worker.process.kill_group()
+
+
+def test_a_hanging_worker_is_not_alive(worker: Running, probes: Probes) -> None:
+    worker.process.send(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
+    finally:
+        worker.process.send(signal.SIGCONT)
+
+
+def test_a_worker_that_no_longer_asks_for_messages_is_not_ready(
+    worker: Running, probes: Probes, servers: Servers
+) -> None:
+    """Whatever the reason: here it has been told to."""
+    with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+        for queue in ("issues", "default"):
+            app.control.cancel_consumer(queue)
+
+    wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
+    with probes.touched(ALIVE_FILE, times=1):
+        assert worker.process.exit_code is None

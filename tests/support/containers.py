@@ -1,0 +1,140 @@
+"""PostgreSQL and Redis in containers of their public images, to be killed, frozen and started again."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import redis
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from contracts import network
+from devstack.network import free_port, wait_until
+from tests.support.docker import missing
+
+POSTGRES_IMAGE = "pgvector/pgvector:pg17"
+REDIS_IMAGE = "redis:8"
+PASSWORD = "of-the-tests"
+START_TIMEOUT_S = 120
+ROOT = Path(__file__).parents[2]
+
+
+class ContainerProcess:
+    """The container's first process, as the tests treat a server's."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def send(self, number: signal.Signals) -> None:
+        self._container.kill(signal=number.name)
+
+    def send_group(self, number: signal.Signals) -> None:
+        """Send a signal to all that runs in the container; to stop them is the kernel's freezer."""
+        match number:
+            case signal.SIGSTOP:
+                self._container.pause()
+            case signal.SIGCONT:
+                self._container.unpause()
+            case _:
+                self.send(number)
+
+    def kill_group(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait(30)
+
+    def wait(self, timeout_s: float) -> int:
+        code: int = self._container.wait(timeout=timeout_s)["StatusCode"]
+        return code
+
+
+class ContainerServer:
+    """A server on a loopback port that stays its own, whatever happens to it."""
+
+    def __init__(
+        self, image: str, port: int, own_port: int, command: Sequence[str], ready: Callable[[], bool]
+    ) -> None:
+        # Its helper image, which removes what a killed test run leaves, is not everywhere.
+        if missing(testcontainers_config.ryuk_image):
+            testcontainers_config.ryuk_disabled = True
+        self.container = DockerContainer(image)
+        # Its own method knows ports only, which would be every address of the machine.
+        self.container.ports[f"{own_port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
+        self.container.with_command([*command])
+        self._ready = ready
+        self._made = False
+
+    @property
+    def process(self) -> ContainerProcess:
+        return ContainerProcess(self.container.get_wrapped_container())
+
+    def start(self) -> ContainerProcess:
+        """Start the container, with what it held where it ran before, and wait until the server answers."""
+        if self._made:
+            self.container.get_wrapped_container().start()
+        else:
+            self.container.start()
+            self._made = True
+        try:
+            wait_until(self._ready, START_TIMEOUT_S, f"a server of {self.container.image}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.container.get_wrapped_container().logs().decode()}") from None
+        return self.process
+
+    def stop(self) -> None:
+        self.container.get_wrapped_container().stop(timeout=30)
+
+    def forget(self) -> None:
+        """Forget what the stopped server held; `start` starts an empty one."""
+        self.container.stop()
+        self._made = False
+
+    remove = forget
+
+
+class ContainerPostgres(ContainerServer):
+    """PostgreSQL, set up as compose sets it up."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        port = free_port()
+        super().__init__(POSTGRES_IMAGE, port, network.POSTGRES_PORT, ["postgres", *options], self._answers)
+        self.url = f"postgresql://issuetracker:{PASSWORD}@127.0.0.1:{port}/IssueTracker"
+        self._port = port
+        self.container.with_envs(POSTGRES_PASSWORD=PASSWORD, ISSUETRACKER_PASSWORD=PASSWORD)
+        self.container.with_volume_mapping(ROOT / "deploy/compose/postgres", "/docker-entrypoint-initdb.d")
+
+    def connect(self, database: str) -> "psycopg2.extensions.connection":
+        """Return a superuser's connection."""
+        return psycopg2.connect(
+            host="127.0.0.1",
+            port=self._port,
+            user="postgres",
+            password=PASSWORD,
+            dbname=database,
+            connect_timeout=5,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            self.connect("IssueTracker").close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+
+class ContainerRedis(ContainerServer):
+    """Redis with an append-only file, which never evicts."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        settings = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        command = ["redis-server", *settings, "--enable-debug-command", "yes"]
+        super().__init__(REDIS_IMAGE, self.port, network.REDIS_PORT, command, self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, socket_timeout=1) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False

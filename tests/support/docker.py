@@ -1,0 +1,41 @@
+"""Whether containers can be had here, and the images that are there."""
+
+import subprocess
+from functools import cache
+
+import pytest
+
+
+def docker(*arguments: str, timeout_s: float = 300, check: bool = True) -> str:
+    """Run docker and return what it prints; an error carries what it printed of it."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert not check or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+@cache
+def missing(*images: str) -> str:
+    """Tell why containers of these images cannot be run; an empty string when they can."""
+    try:
+        subprocess.run(["docker", "version"], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "no Docker engine answers"
+    absent = [image for image in images if not docker("images", "--quiet", image)]
+    return f"no image {', '.join(absent)} here" if absent else ""
+
+
+def needs_images(*images: str) -> pytest.MarkDecorator:
+    """Skip tests, with the reason, where containers of these images cannot be run."""
+    return pytest.mark.skipif(bool(missing(*images)), reason=missing(*images))
+
+
+@cache
+def _missing_compose() -> str:
+    try:
+        subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "docker compose is not installed"
+    return ""
+
+
+needs_compose = pytest.mark.skipif(bool(_missing_compose()), reason=_missing_compose())
