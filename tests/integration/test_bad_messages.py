@@ -124,7 +124,7 @@ def test_every_bad_message_is_kept_as_it_was_and_the_worker_lives(
     kept = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
     for name, raw in messages.items():
         assert kept[raw if isinstance(raw, bytes) else raw.encode()] == BAD[name][1], name
-    assert broker.hlen("unacked") == 0
+    wait_until(lambda: broker.hlen("unacked") == 0, 30, "the last message to be acknowledged")
     assert broker.llen("refused") == 0
 
 

@@ -26,6 +26,8 @@ logger = structlog.get_logger(__name__)
 
 FULL_QUEUE_POLL_S = 0.1
 """How soon to look again when jobs are due but their queue has no room."""
+OUTAGE_POLL_S = 1
+"""How soon at the latest to look again after an outage: whoever woke the dispatcher then does not do it again."""
 SWEEP_LIMIT = 1000
 REFUSED_LIMIT = 100
 STOP_TIMEOUT_S = 10
@@ -79,8 +81,13 @@ class Dispatcher:
                 for step in (self.expire_running, self.find_lost_messages, self.settle_refused):
                     await self._guarded(step, outages)
             self._note_outage(next(iter(outages), None))
-            poll = self._settings.dispatch_poll_seconds
-            await self._wait(min(poll, FULL_QUEUE_POLL_S) if has_room is False else poll)
+            await self._wait(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
+
+    def _pause(self, *, has_room: bool, is_outage: bool) -> float:
+        poll = self._settings.dispatch_poll_seconds
+        if not has_room:
+            return min(poll, FULL_QUEUE_POLL_S)
+        return min(poll, OUTAGE_POLL_S) if is_outage else poll
 
     async def _guarded(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
         """Run one step; whatever it runs into, the loop and the other steps go on."""
