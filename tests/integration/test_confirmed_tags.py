@@ -50,6 +50,7 @@ def test_tags_outside_the_vocabulary_are_refused(api: Api, tags: object, rule: s
 
     assert isinstance(problem["errors"], list)
     assert [(error["pointer"], error["rule"]) for error in problem["errors"]] == [("#/tags", rule)]
+    assert "{" not in str(problem["detail"]), "what the rule is about is filled in"
     assert api.client.get(f"/api/v1/issues/{issue_id}").json()["tags_confirmed_at"] is None
 
 

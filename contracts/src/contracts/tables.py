@@ -166,7 +166,7 @@ class Enrichment(Base):
     issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
     summary: Mapped[str]
     tags: Mapped[list[dict[str, Any]]]
-    """A list of `{"name": str, "confidence": float}`, the surest first."""
+    """A list of `{"name": str, "confidence": float}`."""
     priority: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """`{"value": Priority, "reason": str}` where a rule suggests one; the reporter's own is never overwritten."""
     language: Mapped[str | None]

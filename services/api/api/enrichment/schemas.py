@@ -16,7 +16,7 @@ def _of_vocabulary(tags: list[str]) -> list[str]:
     if unknown:
         known = ", ".join([*TypeTag, *AreaTag])
         raise PydanticCustomError(
-            "tag", "{tag!r} is no tag: use {known} or lang:xx", {"tag": unknown[0], "known": known}
+            "tag", "'{tag}' is no tag: use {known} or lang:xx", {"tag": unknown[0], "known": known}
         )
     if len(set(tags)) < len(tags):
         raise PydanticCustomError("unique", "Tags should not repeat")
@@ -54,7 +54,7 @@ class Enrichment(BaseModel):
     issue_id: UUID
     job_id: UUID
     summary: str
-    tags: list[SuggestedTag] = Field(description="The surest first")
+    tags: list[SuggestedTag] = Field(description="At most one type, two areas and one `lang:xx`")
     priority: SuggestedPriority | None
     language: str | None = Field(description="ISO 639-1 code, where the language was recognised")
     provenance: dict[str, JsonValue] = Field(

@@ -5,15 +5,15 @@ them. So an area that was never confirmed is still told by the lexicon, and one 
 uses it.
 """
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.enrichment.area_lexicon import Weights, load_calibration, load_lexicon
+from app.enrichment.classification import artefact
 from app.enrichment.classification.features import Vocabulary, ngrams, words
 from app.enrichment.classification.linear import Floats, Integers, SparseRows, fit_logistic
 from contracts.vocabulary import AreaTag
@@ -29,8 +29,6 @@ BIAS_PENALTY = 0.3
 """Dear enough that a few dozen issues without an area do not silence the lexicon on it."""
 MAX_EVIDENCE = 4.0
 """The lexicon's evidence is halved and bounded where it is a feature, so that one long issue teaches no more."""
-
-_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class _Columns:
@@ -76,32 +74,27 @@ class AreaDelta:
         }
 
     def to_bytes(self) -> bytes:
-        """Return a SHA-256 checksum and NumPy's archive of the arrays; equal deltas give equal bytes."""
-        stream = io.BytesIO()
-        np.savez_compressed(
-            stream,
-            areas=_text(self.areas),
-            evidence=_text(self.columns.evidence),
-            title_terms=_text(self.columns.title.terms),
-            title_weights=self.columns.title.weights,
-            body_terms=_text(self.columns.body.terms),
-            body_weights=self.columns.body.weights,
-            weights=self.weights.astype(np.float32),
+        """Return the delta with its checksum; equal deltas give equal bytes."""
+        return artefact.pack(
+            {
+                "areas": _text(self.areas),
+                "evidence": _text(self.columns.evidence),
+                "title_terms": _text(self.columns.title.terms),
+                "title_weights": self.columns.title.weights,
+                "body_terms": _text(self.columns.body.terms),
+                "body_weights": self.columns.body.weights,
+                "weights": self.weights.astype(np.float32),
+            }
         )
-        archive = stream.getvalue()
-        return hashlib.sha256(archive).digest() + archive
 
     @classmethod
     def from_bytes(cls, parameters: bytes) -> "AreaDelta":
-        """Read what `to_bytes` wrote; raise ValueError where it was changed."""
-        digest, archive = parameters[:_DIGEST_BYTES], parameters[_DIGEST_BYTES:]
-        if hashlib.sha256(archive).digest() != digest:
-            raise ValueError("the checksum of the areas' delta is wrong")
-        with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
-            title = Vocabulary(_lines(arrays["title_terms"]), arrays["title_weights"])
-            body = Vocabulary(_lines(arrays["body_terms"]), arrays["body_weights"])
-            columns = _Columns(title, body, _lines(arrays["evidence"]))
-            return cls(_lines(arrays["areas"]), columns, arrays["weights"].astype(np.float64))
+        """Read what `to_bytes` wrote; raise ArtefactError where it was changed."""
+        arrays = artefact.unpack(parameters)
+        title = Vocabulary(_lines(arrays["title_terms"]), arrays["title_weights"])
+        body = Vocabulary(_lines(arrays["body_terms"]), arrays["body_weights"])
+        columns = _Columns(title, body, _lines(arrays["evidence"]))
+        return cls(_lines(arrays["areas"]), columns, arrays["weights"].astype(np.float64))
 
 
 def train_areas(examples: Sequence[Example], areas: Sequence[str] = tuple(AreaTag)) -> AreaDelta:
@@ -139,10 +132,10 @@ def _body_terms(body: str) -> Counter[str]:
     return Counter(words(body[:READ_CHARACTERS]))
 
 
-def _text(listed: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    return np.frombuffer("\n".join(listed).encode(), dtype=np.uint8)
+def _text(listed: Sequence[str]) -> NDArray[np.uint8]:
+    return artefact.text_array("\n".join(listed))
 
 
-def _lines(array: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> tuple[str, ...]:
-    text = array.tobytes().decode()
+def _lines(array: NDArray[np.uint8]) -> tuple[str, ...]:
+    text = artefact.array_text(array)
     return tuple(text.split("\n")) if text else ()

@@ -68,7 +68,7 @@ class Enrichment:
     summary: str
     """Begins with `AI Summary: `; at most 160 characters follow."""
     tags: tuple[Tag, ...]
-    """At most one type, two areas and one `lang:xx`; the surest first."""
+    """At most one type, two areas and one `lang:xx`."""
     provenance: Provenance
     priority: PrioritySuggestion | None = None
     language: str | None = None

@@ -56,11 +56,9 @@ def compare(
     for fold in folds:
         unseen = {example.issue_id for example in fold}
         learned = learner.train([example for example in examples if example.issue_id not in unseen])
-        before = (
-            None
-            if known is None
-            else learner.train([example for example in known if example.issue_id not in unseen])
-        )
+        seen = [example for example in known or () if example.issue_id not in unseen]
+        # Of what is active nothing may be left: people confirm the same issues again.
+        before = learner.train(seen) if seen else None
         candidate += [(example, learned) for example in fold]
         active += [(example, before) for example in fold]
     return Comparison(learner.score(candidate), learner.score(active))

@@ -1,0 +1,25 @@
+"""What a training compares, where little is left to compare with."""
+
+from datetime import UTC, datetime
+
+from app.learning.examples import Confirmed
+from app.learning.learners import TypeLearner
+from app.learning.validation import compare
+from contracts.ids import new_id
+
+
+def confirmed(number: int) -> Confirmed:
+    title, tag = (f"Sprout panel {number}", "feature") if number % 2 else (f"Panel {number} wilts", "bug")
+    return Confirmed(new_id(), title, "", frozenset({tag}), datetime.now(UTC))
+
+
+def test_an_active_model_whose_examples_were_all_confirmed_again_is_compared_as_the_base() -> None:
+    examples = [confirmed(number) for number in range(20)]
+
+    assert compare(TypeLearner(), examples, []) == compare(TypeLearner(), examples, None)
+
+
+def test_an_active_model_of_one_example_is_compared_all_the_same() -> None:
+    examples = [confirmed(number) for number in range(20)]
+
+    assert compare(TypeLearner(), examples, examples[:1]).candidate["accuracy"] > 0.5
