@@ -58,7 +58,7 @@ def broker(servers: Servers) -> Iterator[redis.Redis]:
     """The broker's database, emptied together with the results."""
     with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
         # Not FLUSHALL: workers that other tests share are subscribed to what they declared.
-        client.delete("issues", "default", "refused")
+        client.delete("issues", "default", "refused", "unacked", "unacked_index")
         yield client
 
 
