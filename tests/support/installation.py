@@ -23,8 +23,13 @@ from tests.support.servers import Servers, migrate
 Code = Literal["released", "new"]
 
 # So soon that refusals, and what was lost on the way, show within a test.
-SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "REFUSED_RETRY_SECONDS": "0.5", "LEASE_SECONDS": "5"}
-PAUSE_S = 0.03
+SETTINGS = {
+    "DISPATCH_POLL_SECONDS": "0.1",
+    "REFUSED_RETRY_SECONDS": "0.5",
+    "LEASE_SECONDS": "5",
+    "WORKER_CONCURRENCY": "1",
+}
+PAUSE_S = 0.1
 WAIT_S = 60
 
 
