@@ -14,6 +14,7 @@ from contracts.names import Task
 from contracts.schemas import breaks, current_schemas
 from tests.support import released
 from tests.support.installation import Installation
+from tests.support.processes import ROOT
 from tests.support.released import Release
 from tests.support.servers import start_servers
 
@@ -38,6 +39,13 @@ def installation(release: Release, tmp_path_factory: pytest.TempPathFactory) -> 
     made.close()
 
 
+def documented(part: str) -> str:
+    """Return the SQL in the guide that has the part in it."""
+    blocks = (ROOT / "docs/operations/upgrades.md").read_text().split("```sql\n")[1:]
+    (found,) = [sql for block in blocks if part in (sql := block.partition("```")[0])]
+    return found
+
+
 def test_api_first(installation: Installation) -> None:
     """Expand; then the API; then workers. What only they can do waits for them."""
     api, worker = installation.start_api("released"), installation.start_worker("released")
@@ -58,6 +66,10 @@ def test_api_first(installation: Installation) -> None:
     installation.end()
     assert installation.who_enriched()[CONTRACT_VERSION, "released"] > 0
     assert installation.ended(Task.RETRAIN) == {"skipped": 1}, "it found nothing to learn from"
+
+    installation.database.query(documented("INSERT INTO job"))
+    installation.end()
+    assert installation.database.one("SELECT count(*) FROM issue_search") == len(installation.traffic.accepted)
 
 
 def test_workers_first(installation: Installation) -> None:
@@ -89,6 +101,8 @@ def test_back_to_the_release_and_forward_again(installation: Installation) -> No
     api = installation.replace_api(api, "released")
     installation.wait_for_enriched(10, "released")
     installation.wait_for_refusal(Task.INDEX_ISSUE)
+
+    assert {row["task"] for row in installation.database.query(documented("refused_since"))} == {Task.INDEX_ISSUE}
 
     installation.replace_api(api, "new")
     installation.replace_worker(worker, "new")
