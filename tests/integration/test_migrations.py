@@ -190,7 +190,7 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_readers(url: str) ->
 def test_a_migration_that_was_broken_off_can_be_run_again(url: str) -> None:
     assert alembic(url, "upgrade", "0002").returncode == 0
     with psycopg2.connect(url) as backup, backup.cursor() as cursor:
-        # CREATE INDEX CONCURRENTLY waits for every older snapshot, and leaves its unfinished index when it gives up.
+        # CREATE INDEX CONCURRENTLY waits for every older snapshot; when it gives up its unfinished index stays.
         backup.set_session(isolation_level="REPEATABLE READ")
         cursor.execute("SELECT count(*) FROM job")
         broken_off = alembic(url, "upgrade", "head")

@@ -1,7 +1,8 @@
 """The latest release and this tree side by side, in both orders and back again, with issues flowing all along.
 
-The release is built as wheels from its own commit. At each switch jobs are running and messages are waiting. `end`
-asserts what an operator would look at: no request failed, each issue was enriched once, nothing is dead or left over.
+The release is built as wheels from its own commit. At each switch jobs are running and messages are waiting.
+`Installation.end` asserts what an operator would look at: no request failed, each issue was enriched once, nothing
+is dead or left over.
 """
 
 import json
@@ -32,10 +33,12 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 @pytest.fixture
 def installation(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Empty servers with the release's schema."""
-    made = Installation(start_servers(tmp_path_factory.mktemp("servers")), release, tmp_path_factory.mktemp("idle"))
+    made = Installation(
+        start_servers(tmp_path_factory.mktemp("servers")), release, tmp_path_factory.mktemp("idle")
+    )
     made.migrate("released")
     yield made
-    print(f"\n{made.summary()}")  # noqa: T201 - shown with -rP
+    print(f"\n{made.summary()}")
     made.close()
 
 

@@ -59,7 +59,10 @@ def migrate(connection: Connection) -> None:
 def write_sql() -> None:
     """Write the SQL that `alembic upgrade --sql` asks for, for a person or a linter to read."""
     context.configure(
-        dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True, transaction_per_migration=True
+        dialect_name="postgresql",
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        transaction_per_migration=True,
     )
     context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     context.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'")
