@@ -40,8 +40,6 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         for statement in WHILE_ISSUES_COME_IN:
             op.execute(statement)
-    op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
-    op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
     op.create_table(
         "tag_feedback",
         sa.Column("issue_id", sa.Uuid(), nullable=False),
@@ -55,6 +53,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("issue_id", "tag", name=op.f("pk_tag_feedback")),
     )
+    # After tag_feedback, whose foreign key locks issue: a worker's commit takes these two in the same order.
+    op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
     op.create_table(
         "project_model",
         sa.Column("id", sa.Uuid(), nullable=False),
