@@ -14,6 +14,7 @@ from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
 from api.issues import endpoints as issues
 from api.models import endpoints as models
+from api.runs import endpoints as runs
 from api.settings import ApiSettings
 from api.similar import endpoints as similar
 from contracts.logs import configure_logging
@@ -48,6 +49,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(issues.router)
     app.include_router(enrichment.router)
+    app.include_router(runs.router)
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)

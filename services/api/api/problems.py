@@ -39,6 +39,22 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+class Refused(HTTPException):
+    """An error whose problem document has members of its own beside the usual ones."""
+
+    def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
+        super().__init__(status, detail)
+        self.extensions = extensions
+
+
+def invalid(location: tuple[str | int, ...], rule: str, detail: str) -> RequestValidationError:
+    """Return the error of one field that breaks a rule which only the database, or other fields, can tell.
+
+    `location` is as FastAPI writes it: `("body", "tags", 0)`, `("query", "cursor")`.
+    """
+    return RequestValidationError([{"loc": location, "type": rule, "msg": detail}])
+
+
 OPENAPI_RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "Any error",
@@ -74,7 +90,8 @@ def _pointer(location: tuple[str | int, ...]) -> str:
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    extensions = error.extensions if isinstance(error, Refused) else None
+    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
 
 
 def _is_json(content_type: str) -> bool:

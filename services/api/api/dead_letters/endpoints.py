@@ -6,10 +6,10 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from api.cursor import Cursor, encode_cursor, next_link
 from api.database import Database, DatabaseDep
 from api.dead_letters import repository
 from api.dead_letters.schemas import DeadLetterDetail, DeadLetterPage, Decision, Discard
+from api.paging import PageQuery, cut_page, read_cursor
 
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
 
@@ -18,18 +18,12 @@ logger = structlog.get_logger(__name__)
 
 @router.get("", operation_id="listDeadLetters", summary="List dead letters")
 async def list_page(
-    request: Request,
-    response: Response,
-    database: DatabaseDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    cursor: Annotated[Cursor | None, Query(description="`next_cursor` of the page before")] = None,
+    request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> DeadLetterPage:
     """Answer dead jobs and dead messages that nobody has decided on."""
-    letters = await repository.list_dead_letters(database, cursor, limit + 1)
-    page = letters[:limit]
-    next_cursor = encode_cursor(page[-1].id) if len(letters) > limit else None
-    if next_cursor is not None:
-        response.headers["Link"] = next_link(request, limit, next_cursor)
+    after = read_cursor(request, query.cursor, tuple[UUID])
+    letters = await repository.list_dead_letters(database, after[0] if after else None, query.limit + 1)
+    page, next_cursor = cut_page(request, response, letters, query.limit, lambda letter: [letter.id])
     return DeadLetterPage(items=page, next_cursor=next_cursor)
 
 

@@ -12,13 +12,14 @@ from contracts.names import QUEUE_OF, Task
 
 _NEWEST = """
 SELECT issue_id, job_id, summary, tags, priority, language, provenance, created_at FROM enrichment
-WHERE issue_id = $1 ORDER BY job_id DESC LIMIT 1
+WHERE issue_id = $1 AND EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)
+ORDER BY job_id DESC LIMIT 1
 """
 
 _CONFIRM = """
 WITH confirmed AS (
     UPDATE issue SET tags = array_to_string($2::text[], ','), tags_confirmed_at = now(), updated_at = now()
-    WHERE id = $1
+    WHERE id = $1 AND deleted_at IS NULL
     RETURNING id, project
 ), suggested AS (
     SELECT tag->>'name' AS tag, (tag->>'confidence')::float AS confidence
