@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from api import health, metrics, problems
+from api import health, idempotency, metrics, problems
 from api.body_limit import BodyLimit
 from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
@@ -41,8 +41,11 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
+        # In this order: what decides whether a request is allowed belongs before it.
+        dependencies=[Depends(idempotency.answer_once)],
     )
-    problems.install(app)
+    idempotency.install(app)
+    problems.install(app, idempotency.describe)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(metrics.RequestMetrics)
     app.include_router(health.router)
