@@ -199,6 +199,7 @@ REFUSED = {
     "created_after=2026-01-01T00:00:00": "query.created_after",
     "q=": "query.q",
     "q=%00": "query.q",
+    'q=-login -"a b"': "query.q",
     f"q={'q' * 201}": "query.q",
     "sort=title": "query.sort",
     "sort=relevance": "query",

@@ -17,6 +17,7 @@ from api.models import endpoints as models
 from api.runs import endpoints as runs
 from api.settings import ApiSettings
 from api.similar import endpoints as similar
+from api.suggestions import endpoints as suggestions
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -53,6 +54,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(issues.router)
     app.include_router(enrichment.router)
     app.include_router(runs.router)
+    app.include_router(suggestions.router)
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)

@@ -61,7 +61,7 @@ FROM {source} issue LEFT JOIN LATERAL (
 """
 
 
-_GET = f"{select('issue')} WHERE issue.id = $1 AND deleted_at IS NULL"
+GET = f"{select('issue')} WHERE issue.id = $1 AND deleted_at IS NULL"
 _LOCK = "SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
 _MAY_BE_ORIGINAL = """
 SELECT FROM issue WHERE id = $2 AND id <> $1 AND deleted_at IS NULL AND duplicate_of IS NULL
@@ -113,7 +113,7 @@ async def find_external(database: Database, external: External) -> UUID | None:
 
 async def get_issue(database: Database, issue_id: UUID) -> Issue | None:
     """Return the issue, None where there is none or it is deleted."""
-    row = await database.fetchrow(_GET, issue_id)
+    row = await database.fetchrow(GET, issue_id)
     return None if row is None else issue_of(row)
 
 

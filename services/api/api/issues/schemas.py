@@ -1,11 +1,20 @@
 """What the issue endpoints take and answer."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from api.paging import PageQuery
@@ -23,6 +32,8 @@ from contracts.states import IssueStatus, JobState, Priority
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
 
 QUERY_MAX = 200
+_ABSENT = r'-(?:"[^"]*"?|[^"\s]\S*)'
+_ONLY_ABSENT = re.compile(rf"\s*{_ABSENT}(?:\s+{_ABSENT})*\s*")
 
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, NOT_BLANK
@@ -159,6 +170,14 @@ class IssuePage(BaseModel):
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
 
 
+def _looks_for_something(value: str) -> str:
+    if _ONLY_ABSENT.fullmatch(value):
+        raise PydanticCustomError(
+            "only_absent", "Search should look for something, and not only leave something out"
+        )
+    return value
+
+
 class IssueSort(StrEnum):
     """What a list is sorted by; `-` is the greatest first."""
 
@@ -183,7 +202,7 @@ class IssueQuery(PageQuery):
     enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
     created_after: AwareDatetime | None = None
     updated_after: AwareDatetime | None = None
-    q: Search | None = Field(
+    q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
         default=None,
         description='Words in title or description; `"as a phrase"`, `or` and `-without` are understood',
     )
