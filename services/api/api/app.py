@@ -18,6 +18,7 @@ from api.runs import endpoints as runs
 from api.settings import ApiSettings
 from api.similar import endpoints as similar
 from api.suggestions import endpoints as suggestions
+from api.tags import endpoints as tags
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -55,6 +56,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(enrichment.router)
     app.include_router(runs.router)
     app.include_router(suggestions.router)
+    app.include_router(tags.router)
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)

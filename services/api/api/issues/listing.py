@@ -4,7 +4,7 @@ A search ranks the newest `RANKED_MAX` matches: a word that a third of all issue
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 from api.database import Database
 from api.issues.repository import issue_of, select
 from api.issues.schemas import Issue, IssueQuery, IssueSort
+from api.paging import in_utc
 from contracts.names import Task
 from contracts.states import JobState, Priority
 from contracts.tables import PRIORITY_RANK
@@ -140,8 +141,8 @@ def _filtered(query: IssueQuery) -> _Statement:
     asked.where(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
     asked.where("project = {}", query.project)
     asked.where("tag_list @> {}::text[]", query.tag)
-    asked.where("created_at > {}", _utc(query.created_after))
-    asked.where("updated_at > {}", _utc(query.updated_after))
+    asked.where("created_at > {}", in_utc(query.created_after))
+    asked.where("updated_at > {}", in_utc(query.updated_after))
     if query.enrichment is not None:
         asked.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
     return asked
@@ -162,16 +163,6 @@ FROM (
 
 def _rank(priority: Priority | None) -> int | None:
     return None if priority is None else list(Priority).index(priority) + 1
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """Return the moment in UTC: PostgreSQL's driver cannot, at the ends of time."""
-    try:
-        return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:
-        return (
-            datetime.min.replace(tzinfo=UTC) if moment and moment.year < 1000 else datetime.max.replace(tzinfo=UTC)
-        )
 
 
 def _key(row: asyncpg.Record, order: Order) -> tuple[Any, ...]:
