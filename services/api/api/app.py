@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from api import health, metrics, problems
+from api import health, idempotency, metrics, problems
 from api.body_limit import BodyLimit
 from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
@@ -14,8 +14,11 @@ from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
 from api.issues import endpoints as issues
 from api.models import endpoints as models
+from api.runs import endpoints as runs
 from api.settings import ApiSettings
 from api.similar import endpoints as similar
+from api.suggestions import endpoints as suggestions
+from api.tags import endpoints as tags
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -40,14 +43,20 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
+        # In this order: what decides whether a request is allowed belongs before it.
+        dependencies=[Depends(idempotency.answer_once)],
     )
-    problems.install(app)
+    idempotency.install(app)
+    problems.install(app, idempotency.describe)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(metrics.RequestMetrics)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(issues.router)
     app.include_router(enrichment.router)
+    app.include_router(runs.router)
+    app.include_router(suggestions.router)
+    app.include_router(tags.router)
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)

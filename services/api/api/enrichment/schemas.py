@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
-from contracts.states import Priority
+from contracts.states import Priority, TagVerdict
 from contracts.vocabulary import MAX_TAGS, AreaTag, TypeTag, is_tag
 
 
@@ -39,6 +39,7 @@ class SuggestedTag(BaseModel):
 
     name: str
     confidence: float = Field(gt=0, lt=1)
+    verdict: TagVerdict | None = Field(description="What a person made of it; no run changes that")
 
 
 class SuggestedPriority(BaseModel):
@@ -46,6 +47,7 @@ class SuggestedPriority(BaseModel):
 
     value: Priority
     reason: str
+    verdict: TagVerdict | None = Field(description="What a person made of it")
 
 
 class Enrichment(BaseModel):

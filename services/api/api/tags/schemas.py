@@ -1,0 +1,72 @@
+"""What the tag endpoints take and answer."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from api.text import NOT_BLANK, NOT_NUL
+from contracts.vocabulary import DESCRIPTIONS
+
+NAME_PATTERN = f"^({'|'.join(DESCRIPTIONS)})$"
+
+
+class TagKind(StrEnum):
+    """What a tag says of an issue."""
+
+    TYPE = "type"
+    AREA = "area"
+    LANGUAGE = "language"
+
+
+class Tag(BaseModel):
+    """A word of the vocabulary."""
+
+    name: str = Field(description="`lang:xx` stands for every language")
+    kind: TagKind = Field(description="An issue has at most one `type`")
+    description: str
+
+
+class Vocabulary(BaseModel):
+    """Every tag that an issue can have."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"items": [{"name": "bug", "kind": "type", "description": "Something does not work as it should"}]}
+            ]
+        }
+    )
+
+    items: list[Tag]
+
+
+class TagMeaning(BaseModel):
+    """What a tag means here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+    description: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
+    ]
+
+
+def _once(meanings: list[TagMeaning]) -> list[TagMeaning]:
+    if len({meaning.name for meaning in meanings}) < len(meanings):
+        raise PydanticCustomError("unique", "Names should not repeat")
+    return meanings
+
+
+class Meanings(BaseModel):
+    """What tags mean here; those that are left out mean what they meant at first."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"name": "backend", "description": "Everything behind the gateway"}]}]
+        },
+    )
+
+    items: Annotated[list[TagMeaning], Field(max_length=len(DESCRIPTIONS)), AfterValidator(_once)]
