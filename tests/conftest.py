@@ -16,7 +16,18 @@ STOP_TIMEOUT_S = 60
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 
 # What is emptied before each test; what refers to these goes with them.
-TABLES = ("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage")
+TABLES = (
+    "issue",
+    "job",
+    "dead_message",
+    "circuit",
+    "effect",
+    "project_model",
+    "audit_log",
+    "provider_usage",
+    "api_token",
+    "api_session",
+)
 
 
 def pytest_report_header() -> str:

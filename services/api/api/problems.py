@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details, for every route and every kind of error."""
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -39,6 +40,22 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+class Refused(HTTPException):
+    """An error whose problem document has members of its own beside the usual ones."""
+
+    def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
+        super().__init__(status, detail)
+        self.extensions = extensions
+
+
+def invalid(location: tuple[str | int, ...], rule: str, detail: str) -> RequestValidationError:
+    """Return the error of one field that breaks a rule which only the database, or other fields, can tell.
+
+    `location` is as FastAPI writes it: `("body", "tags", 0)`, `("query", "cursor")`.
+    """
+    return RequestValidationError([{"loc": location, "type": rule, "msg": detail}])
+
+
 OPENAPI_RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "Any error",
@@ -74,7 +91,8 @@ def _pointer(location: tuple[str | int, ...]) -> str:
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    extensions = error.extensions if isinstance(error, Refused) else None
+    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
 
 
 def _is_json(content_type: str) -> bool:
@@ -104,7 +122,8 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     return problem(422, detail, errors=errors)
 
 
-async def _database_unavailable(_request: Request, error: Exception) -> JSONResponse:
+async def database_unavailable(_request: Request, error: Exception) -> JSONResponse:
+    """Answer 503, and say whether anything may have been stored."""
     assert isinstance(error, DatabaseUnavailable)
     logger.warning("database_unavailable", error=str(error))
     outcome = (
@@ -143,8 +162,8 @@ class UnexpectedErrors:
             await problem(500, "An unexpected error, which has been logged.")(scope, receive, send)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI documents its own 422 shape; replace it by ours, and add the Problem schema."""
+def _openapi(app: FastAPI, descriptions: Sequence[Callable[[dict[str, Any]], None]]) -> dict[str, Any]:
+    """FastAPI documents its own 422 shape; replace it by ours, and add the Problem schema and what else holds."""
     document = FastAPI.openapi(app)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     if "Problem" not in schemas:
@@ -155,13 +174,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for operations in document["paths"].values():
             for operation in operations.values():
                 operation["responses"].pop("422", None)
+        for describe in descriptions:
+            describe(document)
     return document
 
 
-def install(app: FastAPI) -> None:
-    """Register the handlers on the application, and say in its OpenAPI document what they answer."""
+def install(app: FastAPI, *descriptions: Callable[[dict[str, Any]], None]) -> None:
+    """Register the handlers on the application, and say in its OpenAPI document what they answer.
+
+    `descriptions` add to the document what holds for many operations.
+    """
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
+    app.add_exception_handler(DatabaseUnavailable, database_unavailable)
     app.add_middleware(UnexpectedErrors)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it
+    app.openapi = lambda: _openapi(app, descriptions)  # type: ignore[method-assign] # the documented way to change it
