@@ -19,6 +19,7 @@ SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 TABLES = (
     *("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage"),
     *("idempotent_answer", "tag_description"),
+    *("api_token", "api_session"),
 )
 
 

@@ -12,6 +12,9 @@ PROJECT_PATTERN = "^[a-z0-9][a-z0-9._/-]{0,99}$"
 DEFAULT_PROJECT = "default"
 """The project of an issue whose reporter names none."""
 
+HOLDER_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
+"""The name of whoever holds an API token, which the audit log shows."""
+
 MESSAGE_MAX = 64 * 1024
 """Bytes of a message in its queue; ours are below one KiB, since they carry ids and no text."""
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, PROJECT_PATTERN, TITLE_MAX
+from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
 from contracts.states import (
     LEASED,
     WAITING,
@@ -272,16 +272,57 @@ class AuditEntry(Base):
     """Who changed what, and when. Rows are only ever added."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "actor", "id"), Index(None, "subject", "id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     actor: Mapped[str]
-    """A person, or a worker's name."""
+    """A token's name, `admin-token`, `anonymous` where AUTH is off, or a worker's name."""
+    actor_id: Mapped[UUID | None]
+    """The token's id: names may be given again."""
     action: Mapped[str]
     """A verb on a resource, such as `project_model.activated`."""
     subject: Mapped[str]
     """The resource's id or name."""
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiToken(Base):
+    """A bearer token of the API. Rows are never deleted: the audit log names them."""
+
+    __tablename__ = "api_token"
+    __table_args__ = (
+        CheckConstraint(f"name ~ '{HOLDER_PATTERN}'", name="name"),
+        CheckConstraint("cardinality(scopes) > 0", name="scopes"),
+        Index("ix_api_token_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    """SHA-256 of the token, which itself is stored nowhere."""
+    hint: Mapped[str]
+    """Its first characters, to tell which one a configuration holds."""
+    scopes: Mapped[list[str]]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+
+
+class ApiSession(Base):
+    """A browser's session, which stands for a token and ends with it."""
+
+    __tablename__ = "api_session"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    """SHA-256 of what the cookie holds."""
+    token_digest: Mapped[bytes]
+    """Of the token that it was made from, which may be the one in the settings."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class ProviderUsage(Base):

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from api.access.actor import current_actor
 from api.database import Database
 from contracts.ids import new_id
 
-ACTOR = "api"
-
-_RECORD = "INSERT INTO audit_log (id, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)"
+_RECORD = """
+INSERT INTO audit_log (id, actor, actor_id, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)
+"""
 
 
 async def record(database: Database, action: str, subject: object, **detail: Any) -> None:
-    """Record an action, such as `issue.changed`, on the subject with that id or name."""
-    await database.execute(_RECORD, new_id(), ACTOR, action, str(subject), detail)
+    """Record that whoever makes this request did, such as `issue.changed`, to what has that id or name."""
+    actor = current_actor()
+    await database.execute(_RECORD, new_id(), actor.name, actor.token_id, action, str(subject), detail)

@@ -1,8 +1,30 @@
 """The API's settings."""
 
-from pydantic import Field
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from contracts.settings import Settings
+
+PER_TOKEN = 12_000
+PER_ADDRESS = 300
+"""Requests a minute where AUTH=on and no setting says otherwise."""
+
+
+def _origins(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in {"http", "https"} or not url.netloc or value != f"{url.scheme}://{url.netloc}":
+        raise ValueError("must be origins such as https://issues.example.org, separated by commas")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class ApiSettings(Settings):
@@ -26,3 +48,21 @@ class ApiSettings(Settings):
     """Newly confirmed issues of a project after which its models are learned anew; 0: only when asked."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""
+    auth: Literal["on", "off", "off-everywhere"] = "off"
+    """`off` serves this machine alone; `off-everywhere` whoever reaches it."""
+    admin_token: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """Lets an admin in who makes the first tokens; never stored."""
+    rate_limit: int | None = Field(default=None, ge=0)
+    """Requests a minute of one token; 0: no limit. None: PER_TOKEN where AUTH=on, else no limit."""
+    rate_limit_address: int | None = Field(default=None, ge=0)
+    """Of one address, of requests that no token stands for. None: PER_ADDRESS where AUTH=on, else no limit."""
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_origins)] = ()
+    """Other pages that may call the API from a browser, with a token of their own."""
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Requests a minute of one token, and of one address; 0: no limit."""
+        is_on = self.auth == "on"
+        per_token = self.rate_limit if self.rate_limit is not None else PER_TOKEN * is_on
+        per_address = self.rate_limit_address if self.rate_limit_address is not None else PER_ADDRESS * is_on
+        return per_token, per_address

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import Request
 
+from api.access.actor import current_actor
 from api.database import Database
 from api.enrichment.schemas import Enrichment
 from contracts import CONTRACT_VERSION
@@ -50,8 +51,8 @@ WITH confirmed AS (
     ON CONFLICT (issue_id, tag) DO UPDATE
     SET verdict = excluded.verdict, confidence = excluded.confidence, created_at = excluded.created_at
 ), audit AS (
-    INSERT INTO audit_log (id, actor, action, subject, detail)
-    SELECT $3, 'api', 'issue.tags_confirmed', id::text, jsonb_build_object('tags', $2::text[]) FROM confirmed
+    INSERT INTO audit_log (id, actor, actor_id, action, subject, detail)
+    SELECT $3, $4, $5, 'issue.tags_confirmed', id::text, jsonb_build_object('tags', $2::text[]) FROM confirmed
 )
 SELECT project FROM confirmed
 """
@@ -86,7 +87,8 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
 
     Return the issue's project, None where there is no such issue.
     """
-    project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id())
+    actor = current_actor()
+    project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id(), actor.name, actor.token_id)
     return project
 
 

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from fastapi import HTTPException, Request
 
+from api.access.actor import current_actor
 from api.idempotency.repository import StoredAnswer, find_answer, take_key
 from api.problems import invalid
 
@@ -42,7 +43,8 @@ async def answer_once(request: Request) -> None:
         raise invalid(("header", HEADER), "idempotency_key", detail)
     database = request.app.state.database
     # Keys are each caller's own.
-    use.id = _digest(request.headers.get("authorization", ""), use.key)
+    caller = current_actor()
+    use.id = _digest(str(caller.token_id or caller.name), use.key)
     if not await take_key(database, use.id):
         raise HTTPException(409, "A request with this Idempotency-Key is under way.", {"Retry-After": "1"})
     fingerprint = _digest(request.url.path, request.url.query, (await request.body()).hex())

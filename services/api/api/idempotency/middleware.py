@@ -11,6 +11,8 @@ from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
 from api.idempotency.repository import StoredAnswer, store_answer
 from api.problems import database_unavailable
 
+SECRET_ANSWERS = frozenset({"/api/v1/session", "/api/v1/tokens"})
+"""What these answer is shown once and stored nowhere, so they take no key; a token's name is taken once anyway."""
 KEPT_HEADERS = ("content-type", "location", "etag", "link")
 """What of an answer's headers a client acts on; the rest is made anew."""
 
@@ -27,8 +29,8 @@ class IdempotentPosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        key = Headers(scope=scope).get(HEADER) if is_post else None
+        takes_key = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] not in SECRET_ANSWERS
+        key = Headers(scope=scope).get(HEADER) if takes_key else None
         if key is None:
             await self._app(scope, receive, send)
             return
@@ -89,7 +91,7 @@ def install(app: FastAPI) -> None:
 
 
 def describe(document: dict[str, Any]) -> None:
-    """Say in the OpenAPI document that every POST takes a key."""
+    """Say in the OpenAPI document which POSTs take a key."""
     parameter = {
         "name": HEADER,
         "in": "header",
@@ -99,6 +101,6 @@ def describe(document: dict[str, Any]) -> None:
         "request.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
-    for operations in document["paths"].values():
-        if "post" in operations:
+    for path, operations in document["paths"].items():
+        if "post" in operations and path not in SECRET_ANSWERS:
             operations["post"].setdefault("parameters", []).append(parameter)

@@ -1,5 +1,6 @@
 """Projects' models in the database."""
 
+from api.access.actor import current_actor
 from api.database import Database
 from api.models.schemas import ModelStatus, ProjectModel, Training
 from contracts.ids import new_id
@@ -30,8 +31,8 @@ WITH before AS (
     FROM before WHERE active_model.project = $1 AND active_model.kind = before.kind
     RETURNING before.model_id AS from_id, active_model.model_id AS to_id
 ), audit AS (
-    INSERT INTO audit_log (id, actor, action, subject, detail)
-    SELECT $3, 'api', 'project_model.rolled_back', $1,
+    INSERT INTO audit_log (id, actor, actor_id, action, subject, detail)
+    SELECT $3, $4, $5, 'project_model.rolled_back', $1,
         jsonb_build_object('kind', $2::text, 'from', from_id, 'to', to_id)
     FROM moved
 )
@@ -52,4 +53,6 @@ async def get_status(database: Database, project: str) -> ModelStatus:
 
 async def roll_back(database: Database, project: str, kind: ModelKind) -> bool:
     """Return to the model that the active one replaced, or to the base; False where none is active."""
-    return await database.fetchval(_ROLL_BACK, project, kind, new_id()) is not None
+    actor = current_actor()
+    rolled_back = await database.fetchval(_ROLL_BACK, project, kind, new_id(), actor.name, actor.token_id)
+    return rolled_back is not None

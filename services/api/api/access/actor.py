@@ -1,0 +1,61 @@
+"""Who makes the request that is being served."""
+
+from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+
+
+class Scope(StrEnum):
+    """What a token allows; `admin` includes the others, which do not include each other."""
+
+    ISSUES_READ = "issues:read"
+    ISSUES_WRITE = "issues:write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whoever a request comes from: a token's holder, the operator's own token, or anybody where AUTH is off."""
+
+    name: str
+    """What the audit log says."""
+    scopes: AbstractSet[Scope]
+    token_id: UUID | None = None
+    """Null for all but tokens of table `api_token`."""
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether it has the scope, by itself or as an admin."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+ANONYMOUS = Who("anonymous", frozenset(Scope))
+"""Anybody, where AUTH is off."""
+ADMIN_TOKEN = Who("admin-token", frozenset(Scope))
+"""Whoever has the token of the setting ADMIN_TOKEN."""
+RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, "api", "cli"})
+"""Names that no token may have, so that the audit log cannot be misread."""
+
+_current: ContextVar[Who] = ContextVar("who makes the request")
+
+
+def set_actor(who: Who) -> None:
+    """Remember who makes the request that this asyncio task serves."""
+    _current.set(who)
+
+
+def current_actor() -> Who:
+    """Return who makes the request that this asyncio task serves; LookupError where nobody has been found out."""
+    return _current.get()
+
+
+async def _get_actor() -> Who:
+    return current_actor()
+
+
+Actor = Annotated[Who, Depends(_get_actor)]
+"""An endpoint's parameter that is whoever makes the request."""

@@ -1,0 +1,94 @@
+"""Puts access control into the application, and says in its OpenAPI document what it asks for."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.middleware.cors import CORSMiddleware
+
+from api.access.actor import Scope
+from api.access.credentials import Credentials
+from api.access.headers import SecurityHeaders
+from api.access.limiter import Limiter
+from api.access.middleware import SESSION_COOKIE, Access, Rules
+from api.access.open_paths import is_open
+from api.access.scopes import needed_scope
+from api.database import Database
+from api.settings import ApiSettings
+
+_METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
+_SENT = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"]
+_READ = ["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"]
+
+_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "itk_...",
+        "description": "A token that an admin has made (`POST /api/v1/tokens`). Scopes: " + ", ".join(Scope),
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": "The page's session (`POST /api/v1/session`); unsafe methods only from the API's own pages",
+    },
+}
+_REFUSALS = {
+    "401": "No token, or one that lets nobody in; `WWW-Authenticate` and the detail say why",
+    "403": "The token lacks the scope, or another site's page sent the request",
+    "429": "Too many requests in a minute; `Retry-After` says when there is room",
+}
+
+
+def install(app: FastAPI, settings: ApiSettings) -> None:
+    """Close the application. Add it before what is to see refused requests too, and after what is not to."""
+    limits = settings.limits
+    app.add_middleware(Access, Rules(settings.auth, settings.cors_origins, *limits))
+
+
+def install_headers(app: FastAPI, settings: ApiSettings) -> None:
+    """Add what browsers are told; it belongs outside of all that answers."""
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=_METHODS,
+            allow_headers=_SENT,
+            expose_headers=_READ,
+        )
+    app.add_middleware(SecurityHeaders)
+
+
+@asynccontextmanager
+async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -> AsyncIterator[None]:
+    """Hold what access control needs while the application runs."""
+    admin_token = settings.admin_token
+    app.state.credentials = Credentials(database, None if admin_token is None else admin_token.get_secret_value())
+    app.state.limiter = limiter = Limiter(settings.celery_broker_url)
+    async with AsyncExitStack() as stack:
+        if any(settings.limits):
+            await stack.enter_async_context(limiter.sharing())
+        yield
+
+
+def describe(app: FastAPI, document: dict[str, Any]) -> None:
+    """Say which scope each operation needs."""
+    document["components"]["securitySchemes"] = _SCHEMES
+    content = next(iter(document["paths"].values()))
+    content = next(iter(content.values()))["responses"]["default"]["content"]
+    for context in iter_route_contexts(app.routes):
+        for method in context.methods or ():
+            operation = document["paths"].get(context.path, {}).get(method.lower())
+            if operation is None:
+                continue
+            if is_open(method, str(context.path)):
+                operation["security"] = []
+                continue
+            scope = needed_scope(context.original_route, method)
+            needs = [] if scope is None else [str(scope)]
+            operation["security"] = [{scheme: needs} for scheme in _SCHEMES]
+            for status, description in _REFUSALS.items():
+                operation["responses"].setdefault(status, {"description": description, "content": content})

@@ -1,0 +1,148 @@
+"""Finds out who makes a request before anything else looks at it, and closes what is not open."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.access.actor import ANONYMOUS, Who, set_actor
+from api.access.credentials import Credentials, Unknown
+from api.access.cross_origin import cross_origin_reason
+from api.access.limiter import Limiter, Verdict
+from api.access.loopback import WHAT_TO_DO, outside_reason
+from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
+from api.database import DatabaseUnavailable
+from api.problems import database_unavailable, problem
+
+SESSION_COOKIE = "issuetracker_session"
+REALM = 'Bearer realm="issuetracker"'
+NO_TOKEN = (
+    "This needs a token: send `Authorization: Bearer itk_...`. An admin makes one with "
+    "`issuetracker tokens create`; the first admin has the ADMIN_TOKEN of the API's settings."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say of access."""
+
+    auth: str
+    origins: Collection[str]
+    per_token: int
+    """Requests a minute; 0: no limit."""
+    per_address: int
+
+
+class Refusal(Exception):
+    """The request is not served; carries the answer."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Access:
+    """Serves a request only where it may come from there, from that page, from that holder, and that often."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            verdict = await self._admit(scope, Headers(scope=scope))
+        except Refusal as refusal:
+            await refusal.answer(scope, receive, send)
+        except DatabaseUnavailable as error:
+            await (await database_unavailable(Request(scope), error))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send if verdict is None else _telling(verdict, send))
+
+    async def _admit(self, scope: Scope, headers: Headers) -> Verdict | None:
+        """Find out who it is and remember it; return what its limit says, raise Refusal."""
+        method, path = scope.get("method", "GET"), scope["path"]
+        has_bearer = self._rules.auth == "on" and "authorization" in headers
+        if method not in SAFE_METHODS and not has_bearer:
+            reason = cross_origin_reason(headers, self._rules.origins)
+            if reason is not None:
+                raise Refusal(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
+        if self._rules.auth != "on":
+            self._admit_anybody(scope)
+        elif not is_open(method, path):
+            return await self._admit_holder(scope, headers)
+        if path == LOGIN_PATH or self._rules.auth != "on":
+            return self._count(scope, _address_key(scope), self._rules.per_address)
+        return None
+
+    def _admit_anybody(self, scope: Scope) -> None:
+        reason = outside_reason(scope) if self._rules.auth == "off" else None
+        if reason is not None:
+            raise Refusal(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
+        set_actor(ANONYMOUS)
+
+    async def _admit_holder(self, scope: Scope, headers: Headers) -> Verdict | None:
+        try:
+            who = await self._who(scope, headers)
+        except Unknown as unknown:
+            # Only those who fail are counted by address: one stuck script keeps nobody else out.
+            self._count(scope, _address_key(scope), self._rules.per_address)
+            raise Refusal(_unauthorised(str(unknown))) from None
+        set_actor(who)
+        return self._count(scope, f"token:{who.token_id or who.name}", self._rules.per_token)
+
+    async def _who(self, scope: Scope, headers: Headers) -> Who:
+        credentials: Credentials = scope["app"].state.credentials
+        authorization = headers.get("authorization")
+        if authorization is not None:
+            scheme, _, secret = authorization.partition(" ")
+            if scheme.lower() != "bearer":
+                raise Unknown(NO_TOKEN)
+            return await credentials.of_token(secret.strip())
+        cookie = Request(scope).cookies.get(SESSION_COOKIE)
+        if cookie is None:
+            raise Unknown(NO_TOKEN)
+        return await credentials.of_session(cookie)
+
+    def _count(self, scope: Scope, key: str, limit: int) -> Verdict | None:
+        if not limit:
+            return None
+        limiter: Limiter = scope["app"].state.limiter
+        verdict = limiter.hit(key, limit)
+        if not verdict.allowed:
+            detail = f"More than {limit} requests a minute. Try again in {verdict.wait_s} s; nothing was stored."
+            answer = problem(429, detail, headers={"Retry-After": str(verdict.wait_s)})
+            _tell(verdict, answer.headers)
+            raise Refusal(answer)
+        return verdict
+
+
+def _unauthorised(detail: str) -> Response:
+    challenge = REALM if detail == NO_TOKEN else f'{REALM}, error="invalid_token"'
+    return problem(401, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _address_key(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"address:{client[0] if client else 'unknown'}"
+
+
+def _telling(verdict: Verdict, send: Send) -> Send:
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            _tell(verdict, MutableHeaders(scope=message))
+        await send(message)
+
+    return telling
+
+
+def _tell(verdict: Verdict, headers: MutableHeaders) -> None:
+    """Add the fields of draft-ietf-httpapi-ratelimit-headers: how many may come, and when there is more."""
+    headers["RateLimit-Policy"] = f'"minute";q={verdict.limit};w=60'
+    headers["RateLimit"] = f'"minute";r={verdict.remaining};t={verdict.wait_s}'

@@ -1,0 +1,28 @@
+"""The audit log in the database; rows are only ever added."""
+
+from uuid import UUID
+
+from api.audit.schemas import AuditEntry, AuditQuery
+from api.database import Database
+
+_PAGE = "SELECT id, actor, actor_id, action, subject, detail, created_at FROM audit_log"
+_FILTERS = {
+    "actor": "actor = {}",
+    "action": "action = {}",
+    "subject": "subject = {}",
+    "since": "created_at >= {}",
+    "until": "created_at < {}",
+}
+
+
+async def list_entries(database: Database, query: AuditQuery, before: UUID | None, limit: int) -> list[AuditEntry]:
+    """Return at most `limit` entries that the filters let through, newest first, older than `before`."""
+    conditions, values = [], []
+    filters = [(_FILTERS[name], getattr(query, name)) for name in _FILTERS]
+    for condition, value in [*filters, ("id < {}", before)]:
+        if value is not None:
+            values.append(value)
+            conditions.append(condition.format(f"${len(values)}"))
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    rows = await database.fetch(f"{_PAGE} {where} ORDER BY id DESC LIMIT {limit:d}", *values)
+    return [AuditEntry(**row) for row in rows]

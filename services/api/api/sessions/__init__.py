@@ -1,0 +1,1 @@
+"""Sessions of the page: a token in, a cookie out."""

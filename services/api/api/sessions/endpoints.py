@@ -1,0 +1,83 @@
+"""The session endpoints: how the page logs in and out."""
+
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from api.access import repository
+from api.access.actor import Actor, Who, set_actor
+from api.access.credentials import Credentials, CredentialsDep, Unknown
+from api.access.middleware import REALM, SESSION_COOKIE
+from api.access.open_paths import LOGIN_PATH
+from api.access.scopes import ANY_SCOPE
+from api.access.secrets import SESSION_PREFIX, digest, new_secret
+from api.audit_trail import record
+from api.database import DatabaseDep
+from api.sessions.schemas import Login, Session
+
+DURATION = timedelta(hours=12)
+"""Of a session, however much it is used: a working day."""
+
+router = APIRouter(prefix=LOGIN_PATH, tags=["access"])
+
+
+@router.post("", operation_id="logIn", summary="Begin a session with a token")
+async def log_in(
+    login: Login, request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
+) -> Session:
+    """Set a cookie that stands for the token in this browser, for 12 hours or as long as the token is valid.
+
+    Scripts cannot read it, other sites cannot send it, and it goes over https only where the page came over https.
+    """
+    token = login.token.get_secret_value().strip()
+    who = await _holder(credentials, token)
+    set_actor(who)
+    secret = new_secret(SESSION_PREFIX)
+    async with database.transaction():
+        await repository.start_session(database, digest(secret), digest(token), datetime.now(UTC) + DURATION)
+        await record(database, "session.started", who.name)
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=int(DURATION.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return _session(request, who)
+
+
+async def _holder(credentials: Credentials, token: str) -> Who:
+    try:
+        return await credentials.of_token(token)
+    except Unknown as unknown:
+        raise HTTPException(401, str(unknown), {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}) from None
+
+
+@router.get("", operation_id="getSession", summary="Get who the API takes one for", dependencies=[ANY_SCOPE])
+async def get_session(request: Request, actor: Actor) -> Session:
+    """Answer for any valid token or cookie; 401 tells a page to ask for a token."""
+    return _session(request, actor)
+
+
+@router.delete("", operation_id="logOut", summary="End the session", status_code=204)
+async def log_out(
+    request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
+) -> None:
+    """Forget the session and its cookie; done without one, too."""
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie is None:
+        return
+    await repository.end_session(database, digest(cookie))
+    credentials.forget()
+
+
+def _session(request: Request, who: Who) -> Session:
+    return Session(
+        name=who.name,
+        token_id=who.token_id,
+        scopes=sorted(who.scopes),
+        auth=request.app.state.settings.auth == "on",
+    )

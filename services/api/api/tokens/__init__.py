@@ -1,0 +1,1 @@
+"""Bearer tokens: made, listed and revoked by admins, over HTTP."""

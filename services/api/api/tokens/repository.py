@@ -1,0 +1,52 @@
+"""Tokens in the database."""
+
+from uuid import UUID
+
+import asyncpg
+
+from api.database import Database
+from api.tokens.schemas import Token, TokenCreate
+
+_COLUMNS = """
+id, name, hint, scopes, created_at, created_by, expires_at, revoked_at, last_used_at,
+CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS state
+"""
+_CREATE = f"""
+INSERT INTO api_token (id, name, digest, hint, scopes, created_by, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))
+ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING
+RETURNING {_COLUMNS}
+"""
+_PAGE = f"SELECT {_COLUMNS} FROM api_token WHERE id < $1 ORDER BY id DESC LIMIT $2"
+_GET = f"SELECT {_COLUMNS} FROM api_token WHERE id = $1"
+_REVOKE = f"UPDATE api_token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING {_COLUMNS}"
+_NEWEST = UUID(int=2**128 - 1)
+
+
+async def create_token(  # noqa: PLR0913, PLR0917 - what a token is made of
+    database: Database, token_id: UUID, new: TokenCreate, digest: bytes, hint: str, created_by: str
+) -> Token | None:
+    """Store a token; None where another one that is not revoked has its name."""
+    scopes = [str(scope) for scope in new.scopes]
+    return _token(
+        await database.fetchrow(_CREATE, token_id, new.name, digest, hint, scopes, created_by, new.expires_in_days)
+    )
+
+
+async def list_tokens(database: Database, before: UUID | None, limit: int) -> list[Token]:
+    """Return at most `limit` tokens, newest first, older than `before`."""
+    return [Token(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+
+
+async def get_token(database: Database, token_id: UUID) -> Token | None:
+    """Return the token, None where there is none."""
+    return _token(await database.fetchrow(_GET, token_id))
+
+
+async def revoke_token(database: Database, token_id: UUID) -> Token | None:
+    """Revoke a token; None where there is nothing to revoke."""
+    return _token(await database.fetchrow(_REVOKE, token_id))
+
+
+def _token(row: asyncpg.Record | None) -> Token | None:
+    return None if row is None else Token(**row)

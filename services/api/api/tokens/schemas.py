@@ -1,0 +1,87 @@
+"""What the token endpoints take and answer."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from api.access.actor import RESERVED_NAMES, Scope
+from contracts.limits import HOLDER_PATTERN
+
+DAYS = 90
+DAYS_MAX = 3650
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_NAMES:
+        raise PydanticCustomError("reserved", "Name is one that the audit log uses itself: take another")
+    return name
+
+
+def _each_once(scopes: list[Scope]) -> list[Scope]:
+    return sorted(set(scopes))
+
+
+class TokenCreate(BaseModel):
+    """A new token: who is to have it, for what, and for how long."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "crash-reporter", "scopes": ["issues:write"], "expires_in_days": 365}]
+        },
+    )
+
+    name: Annotated[
+        str,
+        StringConstraints(pattern=HOLDER_PATTERN),
+        AfterValidator(_not_reserved),
+        Field(description="What the audit log calls its holder; of those that are not revoked, each has its own"),
+    ]
+    scopes: Annotated[
+        list[Scope],
+        Field(
+            min_length=1, max_length=10, description="`admin` includes the others, which do not include each other"
+        ),
+        AfterValidator(_each_once),
+    ]
+    expires_in_days: Annotated[int, Field(ge=1, le=DAYS_MAX)] = DAYS
+
+
+class TokenState(StrEnum):
+    """Whether a token lets anybody in."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class Token(BaseModel):
+    """A token as everybody but its holder sees it."""
+
+    id: UUID
+    name: str
+    hint: str = Field(description="Its first characters")
+    scopes: list[Scope]
+    state: TokenState
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute; null while it was not used")
+
+
+class NewToken(Token):
+    """A token that was just made."""
+
+    token: str = Field(description="Shown this once: only its SHA-256 is stored")
+
+
+class TokenPage(BaseModel):
+    """A page of tokens, newest first."""
+
+    items: list[Token]
+    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
