@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from api.access.actor import current_actor
 from api.database import Database
 from api.issues.schemas import EnrichmentState, Issue, IssueCreate
 from contracts import CONTRACT_VERSION
@@ -18,6 +19,9 @@ WITH new_issue AS (
     INSERT INTO issue (id, project, title, description, priority) VALUES ($1, $2, $3, $4, $5) RETURNING *
 ), new_job AS (
     INSERT INTO job (id, task, queue, message, issue_id) VALUES ($6, $7, $8, $9, $1) RETURNING *
+), audit AS (
+    INSERT INTO audit_log (id, actor, actor_id, action, subject)
+    VALUES ($10, $11, $12, 'issue.created', $1::uuid::text)
 )
 SELECT new_issue.*, state, attempts, run_at, last_error FROM new_issue, new_job
 """
@@ -40,7 +44,7 @@ _NEWEST = UUID(int=2**128 - 1)
 
 async def create_issue(database: Database, new: IssueCreate) -> Issue:
     """Store the issue and its enrichment job in one statement and one commit; return the issue as stored."""
-    issue_id, job_id = new_id(), new_id()
+    issue_id, job_id, actor = new_id(), new_id(), current_actor()
     message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
     row = await database.fetchrow(
         _CREATE,
@@ -53,6 +57,9 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
         message.model_dump(mode="json"),
+        new_id(),
+        actor.name,
+        actor.token_id,
     )
     assert row is not None
     return _issue(row)
