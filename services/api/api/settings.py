@@ -11,6 +11,7 @@ from contracts.settings import Settings
 PER_TOKEN = 12_000
 PER_ADDRESS = 300
 """Requests a minute where AUTH=on and no setting says otherwise."""
+ADMIN_TOKEN_MIN = 32
 
 
 def _origins(value: object) -> object:
@@ -21,6 +22,12 @@ def _origin(value: str) -> str:
     url = urlsplit(value)
     if url.scheme not in {"http", "https"} or not url.netloc or value != f"{url.scheme}://{url.netloc}":
         raise ValueError("must be origins such as https://issues.example.org, separated by commas")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < ADMIN_TOKEN_MIN:
+        raise ValueError(f"must have at least {ADMIN_TOKEN_MIN} characters; `make env` writes one")
     return value
 
 
@@ -50,7 +57,7 @@ class ApiSettings(Settings):
     """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""
     auth: Literal["on", "off", "off-everywhere"] = "off"
     """`off` serves this machine alone; `off-everywhere` whoever reaches it."""
-    admin_token: Annotated[SecretStr, Field(min_length=32)] | None = None
+    admin_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
     """Lets an admin in who makes the first tokens; never stored."""
     rate_limit: int | None = Field(default=None, ge=0)
     """Requests a minute of one token; 0: no limit. None: PER_TOKEN where AUTH=on, else no limit."""

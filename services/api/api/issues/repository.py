@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from api.access.actor import current_actor
 from api.database import Database
 from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
 from contracts import CONTRACT_VERSION
@@ -28,6 +29,9 @@ WITH new_issue AS (
     RETURNING {_COLUMNS}
 ), new_job AS (
     INSERT INTO job (id, task, queue, message, issue_id) SELECT $9, $10, $11, $12, id FROM new_issue RETURNING *
+), audit AS (
+    INSERT INTO audit_log (id, actor, actor_id, action, subject)
+    SELECT $13, $14, $15, 'issue.created', id::text FROM new_issue
 )
 SELECT new_issue.*, state, attempts, run_at, last_error, false AS stale, '{{}}'::text[] AS confirmed
 FROM new_issue, new_job
@@ -86,7 +90,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
 
     None where its source already has an issue of that external id.
     """
-    issue_id, job_id = new_id(), new_id()
+    issue_id, job_id, actor = new_id(), new_id(), current_actor()
     message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
     external = new.external
     row = await database.fetchrow(
@@ -101,6 +105,9 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
         message.model_dump(mode="json"),
+        new_id(),
+        actor.name,
+        actor.token_id,
     )
     return None if row is None else issue_of(row)
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
 
+from api.audit_trail import record
 from api.database import DatabaseDep
 from api.enrichment.repository import train_if_due
 from api.issues.schemas import Project
@@ -26,7 +27,10 @@ async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) 
 
     What was learned becomes active only where it does better on issues that it has not seen.
     """
-    await train_if_due(database, choice.project, 0)
+    async with database.transaction():
+        job_id = await train_if_due(database, choice.project, 0)
+        if job_id is not None:
+            await record(database, "project_model.training_started", choice.project, job_id=str(job_id))
     request.app.state.dispatcher.wake()
     return await repository.get_status(database, choice.project)
 

@@ -1,0 +1,48 @@
+"""An API that asks for tokens, and tokens of every kind for it."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.support.database import Database
+from tests.support.processes import Api
+
+ADMIN = f"itk_admin_{secrets.token_hex(20)}"
+CLOSED = {"AUTH": "on", "ADMIN_TOKEN": ADMIN}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@dataclass
+class Tokens:
+    """Makes tokens over the API, as an admin does."""
+
+    api: Api
+
+    def make(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
+        answer = self.api.client.post(
+            "/api/v1/tokens", json={"name": name, "scopes": scopes, **fields}, headers=bearer(ADMIN)
+        )
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def revoke(self, token_id: str) -> httpx.Response:
+        return self.api.client.delete(f"/api/v1/tokens/{token_id}", headers=bearer(ADMIN))
+
+    def kinds(self, database: Database) -> Mapping[str, str]:
+        """Return a token of each scope, one that has expired and one that was revoked."""
+        kinds = {scope: self.make(scope.replace(":", "-"), scope)["token"] for scope in SCOPES}
+        kinds["expired"] = self.make("expired", "admin")["token"]
+        database.query("UPDATE api_token SET expires_at = now() - interval '1 s' WHERE name = 'expired'")
+        revoked = self.make("revoked", "admin")
+        assert self.revoke(revoked["id"]).status_code == 204
+        return {**kinds, "revoked": revoked["token"]}
+
+
+SCOPES = ("issues:read", "issues:write", "admin")
