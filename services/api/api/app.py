@@ -9,6 +9,7 @@ from api import health, metrics, problems
 from api.body_limit import BodyLimit
 from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
+from api.diagnosis import endpoints as diagnosis
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
@@ -51,4 +52,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)
+    app.include_router(diagnosis.router)
     return app
