@@ -96,6 +96,10 @@ train: $(VENV)/ready ## Make the enrichment's artefacts again, bit for bit; DATA
 	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation.train --data $(or $(DATA),missing)
 
 ##@ Maintain
+.PHONY: dashboards
+dashboards: $(VENV)/ready ## Write Grafana's dashboards (deploy/grafana/dashboards/) from deploy/dashboards.py
+	@$(BIN)/python -m deploy.dashboards
+
 .PHONY: schemas
 schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas
