@@ -77,6 +77,13 @@ def test_every_runbook_has_its_alert() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in alerts()}
 
 
+def test_every_alert_is_in_the_list() -> None:
+    page = (ROOT / "docs/operations/alerts.md").read_text()
+    listed = dict(re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| (\w+) \|", page, re.MULTILINE))
+    severities = {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
+    assert listed == severities
+
+
 def test_every_alert_is_tested_to_fire_and_not_to() -> None:
     tests = [test for file in UNIT_TESTS for test in yaml.safe_load(file.read_text())["tests"]]
     cases = [case for test in tests for case in test["alert_rule_test"]]
