@@ -41,7 +41,7 @@ class Project:
     def __init__(self) -> None:
         self.ports = {name: free_port() for name in PORTS}
         self.env = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{name: os.environ[name] for name in ("PATH", "HOME", "ISSUETRACKER_VERSION") if name in os.environ},
             **SECRETS,
             **{name: str(port) for name, port in self.ports.items()},
             "COMPOSE_PROJECT_NAME": f"issuetracker-test-{self.ports['API_PORT']}",

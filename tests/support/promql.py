@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -22,13 +23,26 @@ DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 
 
+OPERATORS = {
+    "MatchOp.Equal": "=",
+    "MatchOp.NotEqual": "!=",
+    "MatchOp.Re": "=~",
+    "MatchOp.NotRe": "!~",
+}
+
+
 @dataclass(frozen=True)
 class Selector:
-    """A metric's name and what its labels must be: `(label, operator, value)`."""
+    """A metric, what its labels must be (label, operator, value), and by which it is grouped."""
 
     name: str
     matchers: tuple[tuple[str, str, str], ...]
+    grouped_by: frozenset[str]
     where: str
+
+    def __str__(self) -> str:
+        matchers = ",".join(f'{label}{operator}"{value}"' for label, operator, value in self.matchers)
+        return f"{self.name}{{{matchers}}} by {sorted(self.grouped_by)}"
 
 
 def rules() -> list[dict[str, Any]]:
@@ -59,19 +73,31 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def selectors() -> list[Selector]:
     """Return the series that all expressions ask for."""
+    return [found for where, expression in expressions() for found in _selectors(expression, where)]
+
+
+def _selectors(expression: str, where: str) -> Iterator[Selector]:
     found: list[Selector] = []
-    for where, expression in expressions():
+    groupings: list[list[str]] = []
 
-        def take(node: promql_parser.Expr, where: str = where) -> bool:
-            if isinstance(node, promql_parser.MatrixSelector):
-                node = node.vector_selector
-            if isinstance(node, promql_parser.VectorSelector):
-                matchers = tuple((each.name, str(each.op), each.value) for each in node.matchers.matchers)
-                found.append(Selector(str(node.name), matchers, where))
-            return True
+    def enter(node: promql_parser.Expr) -> bool:
+        if isinstance(node, promql_parser.AggregateExpr):
+            by = node.modifier is not None and node.modifier.type == promql_parser.AggModifierType.By
+            groupings.append(node.modifier.labels if by and node.modifier else [])
+        if isinstance(node, promql_parser.MatrixSelector):
+            node = node.vector_selector
+        if isinstance(node, promql_parser.VectorSelector):
+            matchers = tuple((each.name, OPERATORS[str(each.op)], each.value) for each in node.matchers.matchers)
+            found.append(Selector(str(node.name), matchers, frozenset(chain(*groupings)), where))
+        return True
 
-        promql_parser.walk(promql_parser.parse(expression), take)
-    return found
+    def leave(node: promql_parser.Expr) -> bool:
+        if isinstance(node, promql_parser.AggregateExpr):
+            groupings.pop()
+        return True
+
+    promql_parser.walk(promql_parser.parse(expression), enter, leave)
+    yield from found
 
 
 @cache
