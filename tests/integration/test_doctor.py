@@ -87,7 +87,7 @@ def test_nothing_is_wrong(product: Product) -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "nothing is wrong"
-    assert "issues: 1 workers, 0 messages, default: 1 workers, 0 messages" in done.stdout
+    assert "issues: 1 worker, 0 messages, default: 1 worker, 0 messages" in done.stdout
     assert f"API {CONTRACT_VERSION}, workers {CONTRACT_VERSION}, waiting jobs none" in done.stdout
 
 
@@ -175,7 +175,7 @@ def test_dead_letters_and_old_jobs(product: Product) -> None:
 
     assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].says
     assert "the oldest has waited for 36" in found["oldest job"].says
-    assert found["dead letters"].says == "1 jobs and 0 messages wait for a decision"
+    assert found["dead letters"].says == "1 job and 0 messages to decide on"
     product.database.query("TRUNCATE circuit")
     product.database.query("DELETE FROM job WHERE id = %s", old)
     product.expect(16, "dead letters")
@@ -216,7 +216,7 @@ def test_a_queue_that_no_worker_consumes(product: Product) -> None:
 
     says = product.expect(14, "consumers")["consumers"].says
 
-    assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 messages"
+    assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
 
 
 def test_the_api_stopped() -> None:

@@ -79,7 +79,9 @@ def _broker_settings(seen: dict[str, Any]) -> Verdict:
 def _consumers(seen: dict[str, Any]) -> Verdict:
     workers, waiting = seen["workers"], seen["broker"]["messages"]
     consumers = {queue: sum(queue in worker["queues"] for worker in workers) for queue in waiting}
-    says = ", ".join(f"{queue}: {consumers[queue]} workers, {waiting[queue]} messages" for queue in waiting)
+    says = ", ".join(
+        f"{queue}: {_count(consumers[queue], 'worker')}, {_count(waiting[queue], 'message')}" for queue in waiting
+    )
     if all(consumers.values()):
         return Verdict(says)
     return Verdict(says, True, f"start a worker: `docker compose up --wait`; {_see('QueueHasNoConsumer')}")
@@ -102,7 +104,7 @@ def _dead_letters(seen: dict[str, Any]) -> Verdict:
     if jobs + messages == 0:
         return Verdict("none")
     step = f"issuetracker dead-letters list; {_see('DeadLettersGrow')}"
-    return Verdict(f"{jobs} jobs and {messages} messages wait for a decision", True, step)
+    return Verdict(f"{_count(jobs, 'job')} and {_count(messages, 'message')} to decide on", True, step)
 
 
 def _clocks(seen: dict[str, Any]) -> Verdict:
@@ -234,6 +236,10 @@ def _see(alert: str) -> str:
 
 def _versions(versions: list[str]) -> str:
     return ", ".join(sorted(set(versions))) or "none"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _major(version: str) -> int:
