@@ -351,7 +351,8 @@ def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
     try:
         wait_until(fires, 180, f"RedisDown to fire, which is {states}")
     finally:
-        project.up()
+        project.command("docker compose up --wait redis")
+    wait_until(lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, 120, "workers that consume")
 
 
 def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:
