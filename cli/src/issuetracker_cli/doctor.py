@@ -1,13 +1,14 @@
 """`issuetracker doctor`: what is wrong, and what to do next."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from issuetracker_cli.client import UNAVAILABLE, call
+from issuetracker_cli.client import DEFAULT_URL, UNAVAILABLE, call
 
 OLDEST_JOB_MAX_S = 300
 CLOCK_MAX_S = 5
@@ -24,6 +25,10 @@ class Verdict:
     says: str
     wrong: bool = False
     next_step: str | None = None
+
+
+def _see(alert: str) -> str:
+    return f"{RUNBOOKS}/{alert}.md"
 
 
 Check = Callable[[dict[str, Any]], Verdict]
@@ -90,11 +95,13 @@ def _consumers(seen: dict[str, Any]) -> Verdict:
 def _oldest_job(seen: dict[str, Any]) -> Verdict:
     jobs = seen["jobs"]
     oldest = max(jobs["oldest_due_s"].values(), default=0)
-    says = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "none waits"
+    says = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "none to do"
     if jobs["open_circuits"]:
         says += "; waiting for a provider: " + ", ".join(jobs["open_circuits"])
+    if not jobs["oldest_due_s"]:
+        return Verdict(says if jobs["open_circuits"] else f"{says}; none is due")
     if oldest <= OLDEST_JOB_MAX_S:
-        return Verdict(f"{says}; the oldest is due since {oldest:.0f} s")
+        return Verdict(f"{says}; the oldest has waited for {oldest:.0f} s")
     step = _see("CircuitOpen" if jobs["open_circuits"] else "JobsWaitTooLong")
     return Verdict(f"{says}; the oldest has waited for {oldest:.0f} s", True, step)
 
@@ -136,20 +143,22 @@ class Subject:
     exit_code: int
     needs: tuple[str, ...]
     check: Check
-    unseen: str
-    """The runbook for when those parts cannot be seen at all."""
+    unseen: str = ""
+    """What to do when those parts cannot be seen at all."""
 
 
 SUBJECTS = (
-    Subject("database", 10, ("database",), _database, "DatabaseDown"),
-    Subject("schema", 11, ("migrations",), _migrations, "SchemaNotAtHead"),
-    Subject("redis", 12, ("broker",), _broker, "RedisDown"),
-    Subject("redis settings", 13, ("broker",), _broker_settings, "RedisDown"),
-    Subject("consumers", 14, ("broker", "workers"), _consumers, "QueueHasNoConsumer"),
-    Subject("oldest job", 15, ("jobs",), _oldest_job, "SchemaNotAtHead"),
-    Subject("dead letters", 16, ("jobs",), _dead_letters, "SchemaNotAtHead"),
-    Subject("clocks", 17, (), _clocks, ""),
-    Subject("contracts", 18, ("jobs", "workers"), _contracts, ""),
+    Subject(
+        "database", 10, ("database",), _database, f"`docker compose up --wait postgres`; {_see('DatabaseDown')}"
+    ),
+    Subject("schema", 11, ("migrations",), _migrations, _see("SchemaNotAtHead")),
+    Subject("redis", 12, ("broker",), _broker, f"`docker compose up --wait redis`; {_see('RedisDown')}"),
+    Subject("redis settings", 13, ("broker",), _broker_settings),
+    Subject("consumers", 14, ("broker", "workers"), _consumers, _see("QueueHasNoConsumer")),
+    Subject("oldest job", 15, ("jobs",), _oldest_job, _see("SchemaNotAtHead")),
+    Subject("dead letters", 16, ("jobs",), _dead_letters, _see("SchemaNotAtHead")),
+    Subject("clocks", 17, (), _clocks),
+    Subject("contracts", 18, ("jobs", "workers"), _contracts),
 )
 """Causes before what they cause: the first that is wrong gives the exit code."""
 
@@ -178,7 +187,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
         if end.exit_code == UNAVAILABLE:
             typer.echo(f"next: is it running? `docker compose ps api`, or `make run`; {_see('ApiDown')}", err=True)
         raise
-    findings = examine(seen)
+    where = os.environ.get("ISSUETRACKER_URL", DEFAULT_URL)
+    findings = [Finding("api", "ok", f"version {seen['version']} at {where}", None, 0), *examine(seen)]
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -204,7 +214,7 @@ def examine(seen: dict[str, Any]) -> list[Finding]:
             continue
         says = seen["errors"].get(missing[0], "no answer")
         if unseen.isdisjoint(_SERVER[part] for part in missing):
-            findings.append(Finding(subject.name, "wrong", says, _see(subject.unseen), subject.exit_code))
+            findings.append(Finding(subject.name, "wrong", says, subject.unseen, subject.exit_code))
         else:
             findings.append(Finding(subject.name, "unknown", "cannot be seen", None, 0))
         unseen |= {_SERVER[part] for part in missing}
@@ -228,10 +238,6 @@ def _print(findings: list[Finding]) -> None:
             typer.echo(f"{'':7}  {'':14}  next: {finding.next_step}")
     wrong = sum(finding.status == "wrong" for finding in findings)
     typer.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
-
-
-def _see(alert: str) -> str:
-    return f"{RUNBOOKS}/{alert}.md"
 
 
 def _versions(versions: list[str]) -> str:
