@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from devstack.network import wait_until
+from devstack.postgres import binary
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
@@ -39,6 +40,18 @@ def new_servers(directory: Path) -> Iterator[tuple[Servers, Database]]:
     servers.close()
 
 
+def script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make backup` and `make restore` become."""
+    programs = Path(binary("pg_dump")).parent
+    return subprocess.run(
+        [ROOT / "deploy/backup", *arguments],
+        env={"PATH": f"{programs}:{os.environ['PATH']}", "PG_EXEC": "", "PG_URL": servers.database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def unfinished(database: Database) -> int:
     number: int = database.one("SELECT count(*) FROM job WHERE state NOT IN ('succeeded', 'skipped')")
     return number
@@ -55,14 +68,16 @@ def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
     dump = tmp_path / "all.dump"
     with new_servers(tmp_path / "first") as (servers, database):
         migrate(servers)
-        api, worker = start_api({**servers.env, **SHORT}), start_worker({**servers.env, **SHORT})
-        for number in range(3):
-            assert api.post(f"Done before the backup, {number}").status_code == 201
-        wait_until(lambda: unfinished(database) == 0, 60, "the first issues")
-        worker.process.stop(60)
-        for number in range(3):
-            assert api.post(f"Pending at the backup, {number}").status_code == 201
-        database.wait_for_states({"succeeded": 3, "queued": 3})
+        api = start_api({**servers.env, **SHORT})
+        for number in range(6):
+            assert api.post(f"Issue {number}").status_code == 201
+        database.wait_for_states({"queued": 6})
+        # As workers leave it: three are done.
+        database.query(
+            "WITH done AS (UPDATE job SET state = 'succeeded', lease_until = NULL WHERE id IN "
+            "(SELECT id FROM job ORDER BY id LIMIT 3) RETURNING issue_id) "
+            "UPDATE issue SET ai_summary = 'AI Summary: done', tags = 'bug' FROM done WHERE id = issue_id"
+        )
         # As if a worker were at it.
         database.query(
             "UPDATE job SET state = 'running', attempts = 1, worker = 'w' WHERE id = "
@@ -74,9 +89,9 @@ def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
         assert done.stdout.endswith("6 issues now\n")
         assert dump.stat().st_mode & 0o777 == 0o600
         before = database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")
-        assert "exists" in refused(devstack(servers, "backup", str(dump)))
+        assert "exists" in refused(script(servers, "save", str(dump)))
         database.close()
-        assert "connections to the database" in refused(devstack(servers, "restore", str(dump)))
+        assert "connections to the database" in refused(script(servers, "restore", str(dump)))
         api.process.stop(60)
 
     with new_servers(tmp_path / "second") as (servers, database):
@@ -101,7 +116,7 @@ def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
         many = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 2000)"
         database.query(f"INSERT INTO issue (id, title, description) {many}")
         dump = tmp_path / "one.dump"
-        assert devstack(servers, "backup", str(dump)).returncode == 0
+        assert script(servers, "save", str(dump)).returncode == 0
         cut = tmp_path / "cut.dump"
         whole = dump.read_bytes()
         cut.write_bytes(whole[: len(whole) // 2])
@@ -109,13 +124,13 @@ def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
         database.query("CREATE TABLE of_a_later_version ()")
         database.close()
 
-        assert "there is no file" in refused(devstack(servers, "restore", str(tmp_path / "none")))
-        assert "no whole dump" in refused(devstack(servers, "restore", str(cut)))
-        assert "no whole dump" in refused(devstack(servers, "restore", str(ROOT / "README.md")))
-        assert "not empty" in refused(devstack(servers, "restore", str(dump)))
+        assert "there is no file" in refused(script(servers, "restore", str(tmp_path / "none")))
+        assert "no whole dump" in refused(script(servers, "restore", str(cut)))
+        assert "no whole dump" in refused(script(servers, "restore", str(ROOT / "README.md")))
+        assert "not empty" in refused(script(servers, "restore", str(dump)))
         assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
 
-        done = devstack(servers, "restore", "--replace", str(dump))
+        done = script(servers, "restore", str(dump), "--replace")
         assert done.returncode == 0, done.stderr
         after = Database(servers.database_url)
         assert after.one("SELECT DISTINCT title FROM issue") == "Of the backup"
@@ -127,7 +142,7 @@ def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
 def test_a_database_that_is_away_leaves_no_file(tmp_path: Path) -> None:
     with new_servers(tmp_path) as (servers, _):
         servers.postgres.stop()
-        done = devstack(servers, "backup", str(tmp_path / "none.dump"))
+        done = script(servers, "save", str(tmp_path / "none.dump"))
 
     assert done.returncode != 0
     assert "connection" in done.stderr
