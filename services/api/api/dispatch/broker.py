@@ -78,10 +78,12 @@ class Broker:
             found = await self._redis.lrange(REFUSED_LIST, 0, limit - 1)
         return [entry if isinstance(entry, bytes) else entry.encode() for entry in found]
 
-    async def forget_refused(self, entry: bytes) -> None:
-        """Remove one entry that has been settled; another dispatcher may have done it."""
-        async with _bounded():
-            await self._redis.lrem(REFUSED_LIST, 1, entry.decode())
+    async def forget_refused(self, entries: Sequence[bytes]) -> None:
+        """Remove entries that have been settled; another dispatcher may have done it."""
+        async with _bounded(), self._redis.pipeline(transaction=False) as commands:
+            for entry in entries:
+                commands.lrem(REFUSED_LIST, 1, entry.decode())
+            await commands.execute()
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:
         """Push the messages in order, all or none; on BrokerUnavailable it is not known which."""

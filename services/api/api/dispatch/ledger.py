@@ -84,24 +84,28 @@ SELECT id, state FROM moved
 
 
 _REFUSE = """
-WITH refused AS (
-    SELECT id, NOT $2 OR coalesce(refused_since, now()) < now() - $5::interval AS is_over FROM job
-    WHERE id = $1 AND state = 'queued'
-    FOR UPDATE
+WITH given AS (
+    SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::text[])
+        AS given (id, for_newer, error, worker)
+), refused AS (
+    SELECT id, error, given.worker,
+        NOT for_newer OR coalesce(refused_since, now()) < now() - $6::interval AS is_over
+    FROM job JOIN given USING (id) WHERE state = 'queued'
+    FOR UPDATE OF job SKIP LOCKED
 ), moved AS (
     UPDATE job SET
         state = CASE WHEN is_over THEN 'dead' ELSE 'pending' END,
         finished_at = CASE WHEN is_over THEN now() END,
         refused_since = coalesce(refused_since, now()),
-        run_at = now() + $4::interval, queued_at = NULL, lease_until = NULL, last_error = $3
+        run_at = now() + $5::interval, queued_at = NULL, lease_until = NULL, last_error = error
     FROM refused WHERE job.id = refused.id
-    RETURNING job.id, attempts, state
+    RETURNING job.id, attempts, state, error, refused.worker
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error)
-    SELECT id, attempts, 'permanent', $6, $3 FROM moved WHERE state = 'dead'
+    SELECT id, attempts, 'permanent', worker, error FROM moved WHERE state = 'dead'
     ON CONFLICT DO NOTHING
 )
-SELECT EXISTS (SELECT FROM job WHERE id = $1)
+SELECT id FROM job JOIN given USING (id)
 """
 
 _KEEP_MESSAGE = """
@@ -146,20 +150,35 @@ async def expire_running(database: Database, limit: int, max_attempts: int) -> d
 
 
 async def settle_refused(
-    database: Database, refused: RefusedMessage, retry: timedelta, patience: timedelta
+    database: Database, refused: Sequence[RefusedMessage], retry: timedelta, patience: timedelta
 ) -> None:
-    """Decide on a message that a worker gave back.
+    """Decide on messages that workers gave back.
 
     A job is offered again after `retry` when a newer worker may be able to run it, until `patience` has passed
-    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message.
+    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message. A job that
+    another dispatcher decides on at this moment is left to it.
     """
-    error = f"{refused.reason}: {refused.error}".replace("\x00", "")
-    for_newer = refused.reason in FOR_NEWER_WORKERS
-    if refused.job_id is not None and await database.fetchval(
-        _REFUSE, refused.job_id, for_newer, error, retry, patience, refused.worker
-    ):
-        return
-    digest = sha256(refused.raw).digest()
-    await database.execute(
-        _KEEP_MESSAGE, new_id(), digest, refused.queue, refused.reason, error, refused.worker, refused.raw
+    naming = [message for message in refused if message.job_id is not None]
+    known = await database.fetch(
+        _REFUSE,
+        [message.job_id for message in naming],
+        [message.reason in FOR_NEWER_WORKERS for message in naming],
+        [_error(message) for message in naming],
+        [message.worker for message in naming],
+        retry,
+        patience,
     )
+    jobs = {row["id"] for row in known}
+    for message in refused:
+        if message.job_id not in jobs:
+            await _keep(database, message)
+
+
+async def _keep(database: Database, message: RefusedMessage) -> None:
+    digest = sha256(message.raw).digest()
+    values = (message.queue, message.reason, _error(message), message.worker, message.raw)
+    await database.execute(_KEEP_MESSAGE, new_id(), digest, *values)
+
+
+def _error(message: RefusedMessage) -> str:
+    return f"{message.reason}: {message.error}".replace("\x00", "")
