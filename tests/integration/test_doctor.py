@@ -158,6 +158,9 @@ def test_a_schema_of_another_version(product: Product) -> None:
         product.database.query("ALTER TABLE alembic_version RENAME TO elsewhere")
         assert "at nothing" in product.expect(11, "schema")["schema"].says
         product.database.query("ALTER TABLE elsewhere RENAME TO alembic_version")
+        product.database.query("UPDATE alembic_version SET version_num = '9999'")
+        product.expect(0)
+        assert "at 9999, newer than this API's" in product.doctor().stdout
     finally:
         product.database.query("UPDATE alembic_version SET version_num = %s", head)
 

@@ -15,10 +15,10 @@ CHANGES = (
 
 
 def commands(page: Path, *, only_asking: bool = False) -> list[str]:
-    """Return the lines of the page's `sh` blocks, and inline code that begins as a command of theirs does."""
+    """Return the lines of the page's `sh` blocks, and what its text says to do in compose."""
     text = page.read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    inline = re.findall(r"`((?:docker compose (?:exec|up|restart|run|logs|stop)|issuetracker) [^`]+)`", text)
+    inline = re.findall(r"`(docker compose (?:exec|up|restart|run|logs|stop) [^`]+)`", text)
     lines = [line for block in blocks for line in block.splitlines()] + inline
     typed = [line for line in lines if not re.search(r"[A-Z]{2,}=|\$\(|make ", line)]
     return [line for line in typed if not (only_asking and re.search(CHANGES, line))]

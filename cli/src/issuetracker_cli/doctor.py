@@ -48,6 +48,8 @@ def _migrations(seen: dict[str, Any]) -> Verdict:
     current, head = seen["migrations"]["current"], seen["migrations"]["head"]
     if current == head:
         return Verdict(f"at {head}")
+    if seen["migrations"]["is_newer"]:
+        return Verdict(f"at {current}, newer than this API's {head}: an upgrade is under way")
     return Verdict(
         f"at {current or 'nothing'}, and this version wants {head}",
         True,

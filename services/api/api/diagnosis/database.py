@@ -50,10 +50,13 @@ async def database_state(database: Database) -> DatabaseState:
 
 async def migrations_state(database: Database) -> MigrationsState:
     """Return which migration was the last, and which would be."""
-    head = schema_head()
-    if not await database.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
-        return MigrationsState(current=None, head=head)
-    return MigrationsState(current=await database.fetchval("SELECT version_num FROM alembic_version"), head=head)
+    head, *before = _revisions()
+    current: str | None = None
+    if await database.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+        current = await database.fetchval("SELECT version_num FROM alembic_version")
+    return MigrationsState(
+        current=current, head=head, is_newer=current is not None and current not in {head, *before}
+    )
 
 
 async def jobs_state(database: Database) -> JobsState:
@@ -71,13 +74,11 @@ async def jobs_state(database: Database) -> JobsState:
 
 
 @cache
-def schema_head() -> str:
-    """Return the newest migration that this API brings."""
+def _revisions() -> tuple[str, ...]:
+    """Return the migrations that this API brings, the newest first."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second that only a diagnosis needs
 
-    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    assert head is not None
-    return head
+    return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 async def _pairs(database: Database, sql: str) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ class MigrationsState(BaseModel):
 
     current: str | None = Field(description="Null before the first migration")
     head: str
+    is_newer: bool = Field(description="Whether a newer version has migrated, which this one works on")
 
 
 class JobsState(BaseModel):
