@@ -5,6 +5,7 @@ changes is a new major version. `tests/unit/contracts/test_compatibility.py` hol
 """
 
 import re
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,7 +68,20 @@ class RefusedMessage(BaseModel):
     raw: bytes
 
 
-EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage,)
+class WorkerSign(BaseModel):
+    """What a worker that consumes says of itself, in a Redis key that expires."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contract_version: str = Field(pattern=_VERSION)
+    worker: str
+    queues: list[str]
+    processes: int
+    at: datetime
+    """By its own clock."""
+
+
+EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage, WorkerSign)
 """What services tell each other besides tasks."""
 
 

@@ -15,6 +15,7 @@ from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
 from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
+from api.diagnosis import endpoints as diagnosis
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
@@ -76,4 +77,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(tokens.router)
     app.include_router(sessions.router)
     app.include_router(audit.router)
+    app.include_router(diagnosis.router)
     return app

@@ -11,6 +11,7 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state
 
+from app.announcement import announce
 from app.settings import settings
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
@@ -33,10 +34,12 @@ class Signs:
         """Touch the file that says that the main process gets things done."""
         self._touch(ALIVE_FILE)
 
-    def consuming(self, free_processes: int) -> None:
-        """Touch the file that says that messages are taken, if they are."""
-        if free_processes <= 0 or monotonic() - self._answered < PATIENCE_S:
+    def consuming(self, free_processes: int) -> bool:
+        """Touch the file that says that messages are taken, if they are; tell whether they are."""
+        is_consuming = free_processes <= 0 or monotonic() - self._answered < PATIENCE_S
+        if is_consuming:
             self._touch(CONSUMING_FILE)
+        return is_consuming
 
     @staticmethod
     def _touch(name: str) -> None:
@@ -66,4 +69,5 @@ class Beat(bootsteps.StartStopStep):
     @staticmethod
     def _beat(consumer: Any) -> None:
         signs.alive()
-        signs.consuming(consumer.pool.num_processes - len(state.reserved_requests))
+        if signs.consuming(consumer.pool.num_processes - len(state.reserved_requests)):
+            announce(consumer)

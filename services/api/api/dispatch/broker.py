@@ -1,9 +1,9 @@
 """The broker as the dispatcher sees it: lists of messages in Redis. Every call is bounded in time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -14,6 +14,8 @@ from api.dispatch.envelope import job_id_of
 from contracts.names import REFUSED_LIST
 
 TIMEOUT_S = 1
+
+Answer = TypeVar("Answer")
 
 
 class BrokerUnavailable(Exception):
@@ -53,6 +55,11 @@ class Broker:
         """Raise BrokerUnavailable unless Redis answers."""
         async with _bounded():
             await self._redis.ping()
+
+    async def ask(self, question: Callable[[Any], Awaitable[Answer]]) -> Answer:
+        """Return the answer to what a diagnosis asks of the client."""
+        async with _bounded():
+            return await question(self._redis)
 
     async def depth(self, queue: str) -> int:
         """Return how many messages wait in the queue; what workers hold is not among them."""
