@@ -114,9 +114,9 @@ def test_what_is_not_suggested_is_named(
 
 
 def test_where_nothing_is_suggested_there_is_nothing_to_decide(api: Api) -> None:
-    for unknown in (api.post("No run yet").json()["id"], str(new_id())):
-        assert_problem(decide(api, unknown, "accept-all"), 404)
-        assert_problem(decide(api, unknown, "reject", priority=True), 404)
+    for issue_id, status in ((api.post("No run yet").json()["id"], 409), (str(new_id()), 404)):
+        assert_problem(decide(api, issue_id, "accept-all"), status)
+        assert_problem(decide(api, issue_id, "reject", priority=True), status)
 
 
 def test_statistics_tell_how_often_people_agree(api: Api, issue_id: str) -> None:

@@ -28,27 +28,27 @@ def test_every_tag_is_listed_with_its_kind_and_meaning(api: Api) -> None:
 
 
 def test_descriptions_are_replaced_and_what_is_left_out_means_what_it_meant(api: Api, database: Database) -> None:
-    put = api.client.put(URL, json={"items": [{"name": "backend", "description": " Behind the gateway "}]})
+    put = api.client.put(URL, json={"descriptions": {"backend": " Behind the gateway "}})
     assert put.status_code == 200
     assert put.json() == api.client.get(URL).json()
     assert described(api) == {**DESCRIPTIONS, "backend": "Behind the gateway"}
 
-    api.client.put(URL, json={"items": [{"name": "lang:xx", "description": "Not in English"}]})
+    api.client.put(URL, json={"descriptions": {"lang:xx": "Not in English"}})
     assert described(api) == {**DESCRIPTIONS, "lang:xx": "Not in English"}
     assert database.one("SELECT count(*) FROM audit_log WHERE action = 'tags.described'") == 2
 
 
 @pytest.mark.parametrize(
-    ("items", "pointer", "rule"),
+    ("body", "pointer", "rule"),
     [
-        ([{"name": "urgent", "description": "d"}], "#/items/0/name", "string_pattern_mismatch"),
-        ([{"name": "bug", "description": " "}], "#/items/0/description", "string_too_short"),
-        ([{"name": "bug", "description": "d", "used": False}], "#/items/0/used", "extra_forbidden"),
-        ([{"name": "bug", "description": "a"}, {"name": "bug", "description": "b"}], "#/items", "unique"),
+        ({"descriptions": {"urgent": "d"}}, "#/descriptions/urgent/[key]", "string_pattern_mismatch"),
+        ({"descriptions": {"bug": " "}}, "#/descriptions/bug", "string_too_short"),
+        ({"descriptions": {"bug": "a\x00b"}}, "#/descriptions/bug", "string_nul"),
+        ({"descriptions": {}, "names": []}, "#/names", "extra_forbidden"),
     ],
 )
-def test_words_that_are_none_are_refused(api: Api, items: list[Any], pointer: str, rule: str) -> None:
-    problem = assert_problem(api.client.put(URL, json={"items": items}), 422)
+def test_words_that_are_none_are_refused(api: Api, body: dict[str, Any], pointer: str, rule: str) -> None:
+    problem = assert_problem(api.client.put(URL, json=body), 422)
 
     assert isinstance(problem["errors"], list)
     assert [(error["pointer"], error["rule"]) for error in problem["errors"]] == [(pointer, rule)]

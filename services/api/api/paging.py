@@ -3,7 +3,6 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
@@ -16,8 +15,6 @@ from api.problems import invalid
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
-
-_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 CURSOR_MAX = 500
 """Characters; ours have some hundred."""
@@ -73,16 +70,6 @@ def cut_page(
     url = f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
     response.headers["Link"] = f'<{url}>; rel="next"'
     return page, cursor
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """Return the moment in UTC, at the ends of time the end itself: PostgreSQL's driver would raise."""
-    if moment is None:
-        return None
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        return _FIRST if moment.year == _FIRST.year else _LAST
 
 
 def _query_id(request: Request) -> str:

@@ -22,6 +22,7 @@ from api.dead_letters.schemas import (
 )
 from api.paging import cut_page, read_cursor
 
+# Ids have their own pattern in the paths, so that `/replay` is no id of a wrong form.
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
 
 REPLAY_MAX = 10_000
@@ -57,7 +58,7 @@ async def replay_matching(matching: Replay, request: Request, database: Database
     return Replayed(dry_run=matching.dry_run, matched=matched, replayed=replayed, errors=errors)
 
 
-@router.get("/{letter_id}", operation_id="getDeadLetter", summary="Get a dead letter with every attempt")
+@router.get("/{letter_id:uuid}", operation_id="getDeadLetter", summary="Get a dead letter with every attempt")
 async def get_one(letter_id: UUID, database: DatabaseDep) -> DeadLetterDetail:
     """Answer what is known of it: each attempt's time, worker, error and traceback, or the raw message."""
     letter = await repository.get_dead_letter(database, letter_id)
@@ -67,7 +68,7 @@ async def get_one(letter_id: UUID, database: DatabaseDep) -> DeadLetterDetail:
 
 
 @router.post(
-    "/{letter_id}/replay", operation_id="replayDeadLetter", summary="Run a dead letter again", status_code=202
+    "/{letter_id:uuid}/replay", operation_id="replayDeadLetter", summary="Run a dead letter again", status_code=202
 )
 async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> Decision:
     """Make a dead job due now, or a dead message a job of the ledger; a second call changes nothing."""
@@ -80,7 +81,7 @@ async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> De
     return await _decision(database, letter_id)
 
 
-@router.post("/{letter_id}/discard", operation_id="discardDeadLetter", summary="Give up a dead letter")
+@router.post("/{letter_id:uuid}/discard", operation_id="discardDeadLetter", summary="Give up a dead letter")
 async def discard(letter_id: UUID, why: Discard, database: DatabaseDep) -> Decision:
     """Keep it with the reason, and list it no more; a second call changes nothing."""
     async with _deciding(database, letter_id, "dead_letter.discarded", reason=why.reason):

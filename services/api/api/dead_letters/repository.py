@@ -13,7 +13,7 @@ from api.dead_letters.schemas import (
     Filter,
 )
 from api.dispatch.envelope import job_named_in
-from api.paging import in_utc
+from api.moments import in_utc
 
 _JOB = """
 SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at

@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
+from api.moments import Moment
 from api.paging import PageQuery
 from api.text import NOT_BLANK, NOT_NUL
 from contracts.states import FailureKind
@@ -42,8 +43,8 @@ class Filter(BaseModel):
     task: Line | None = None
     queue: Line | None = None
     error: Line | None = Field(default=None, description="The error's class: what stands before the first colon")
-    died_after: AwareDatetime | None = None
-    died_before: AwareDatetime | None = None
+    died_after: Moment | None = None
+    died_before: Moment | None = None
     q: Line | None = Field(default=None, description="Words as they stand in the error, in any case")
 
 
@@ -58,7 +59,7 @@ class Replay(Filter):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"error": "ProviderError", "dry_run": True}]})
 
-    dry_run: bool = Field(default=False, description="Only tell which are meant")
+    dry_run: StrictBool = Field(default=False, description="Only tell which are meant")
 
 
 class ErrorCount(BaseModel):

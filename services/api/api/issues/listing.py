@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from api.database import Database
 from api.issues.repository import issue_of, select
 from api.issues.schemas import Issue, IssueQuery, IssueSort
-from api.paging import in_utc
+from api.moments import in_utc
 from contracts.names import Task
 from contracts.states import JobState, Priority
 from contracts.tables import PRIORITY_RANK

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.moments import Moment
 from api.paging import PageQuery
 from api.text import AS_SENT, NOT_BLANK, NOT_NUL, HttpUrl
 from contracts.limits import (
@@ -200,8 +200,8 @@ class IssueQuery(PageQuery):
         default=[], max_length=MAX_TAGS, description="Repeat it for issues that have all of these tags"
     )
     enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
-    created_after: AwareDatetime | None = None
-    updated_after: AwareDatetime | None = None
+    created_after: Moment | None = None
+    updated_after: Moment | None = None
     q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
         default=None,
         description='Words in title or description; `"as a phrase"`, `or` and `-without` are understood',

@@ -24,14 +24,16 @@ async def decide(database: Database, issue_id: UUID, choice: Choice | None, verd
     """Accept or reject what the newest run suggests; without a choice, whatever nobody has rejected.
 
     An accepted tag is set, a rejected one taken away, and no run changes that. Once every suggested tag is decided
-    on, all of the issue's tags count as confirmed: the project's models learn from them. Raises a 404
+    on, all of the issue's tags count as confirmed: the project's models learn from them. Raises a 409
     where nothing is suggested, and a 422 that names what is not among the suggestions.
     """
     async with database.transaction():
         issue = await lock_issue(database, issue_id)
-        made = None if issue is None else await get_newest(database, issue_id)
-        if issue is None or made is None:
-            raise HTTPException(404, f"Nothing is suggested for an issue {issue_id}.")
+        if issue is None:
+            raise HTTPException(404, f"There is no issue {issue_id}.")
+        made = await get_newest(database, issue_id)
+        if made is None:
+            raise HTTPException(409, "Nothing is suggested yet: no run has ended.")
         chosen = _all_open(made) if choice is None else choice
         _check(chosen, made)
         await _set(database, issue, made, chosen, verdict)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
@@ -15,12 +15,15 @@ class Choice(BaseModel):
         extra="forbid",
         json_schema_extra={
             "examples": [{"tags": ["bug"], "priority": True}],
-            "anyOf": [{"properties": {"tags": {"minItems": 1}}, "required": ["tags"]}, {"required": ["priority"]}],
+            "anyOf": [
+                {"properties": {"tags": {"minItems": 1}}, "required": ["tags"]},
+                {"properties": {"priority": {"const": True}}, "required": ["priority"]},
+            ],
         },
     )
 
     tags: list[Annotated[str, StringConstraints(pattern=TAG_PATTERN)]] = Field(default=[], max_length=MAX_TAGS)
-    priority: bool = Field(default=False, description="The suggested priority too")
+    priority: StrictBool = Field(default=False, description="The suggested priority too")
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:

@@ -20,6 +20,6 @@ async def list_tags(database: DatabaseDep) -> Vocabulary:
 async def describe(meanings: Meanings, database: DatabaseDep) -> Vocabulary:
     """Replace the descriptions. The words themselves are fixed: models are trained on them."""
     async with database.transaction():
-        await repository.set_meanings(database, meanings.items)
-        await record(database, "tags.described", "tags", names=[meaning.name for meaning in meanings.items])
+        await repository.set_descriptions(database, meanings.descriptions)
+        await record(database, "tags.described", "tags", **meanings.descriptions)
         return Vocabulary(items=await repository.list_tags(database))

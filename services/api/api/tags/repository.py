@@ -1,9 +1,9 @@
 """What tags mean, in the database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from api.database import Database
-from api.tags.schemas import Tag, TagKind, TagMeaning
+from api.tags.schemas import Tag, TagKind
 from contracts.vocabulary import DESCRIPTIONS, AreaTag, TypeTag
 
 _LIST = "SELECT name, description FROM tag_description"
@@ -24,11 +24,10 @@ async def list_tags(database: Database) -> list[Tag]:
     ]
 
 
-async def set_meanings(database: Database, meanings: Sequence[TagMeaning]) -> None:
+async def set_descriptions(database: Database, descriptions: Mapping[str, str]) -> None:
     """Keep these descriptions and no others; for one transaction."""
-    names = [meaning.name for meaning in meanings]
-    await database.execute(_FORGET, names)
-    await database.execute(_SET, names, [meaning.description for meaning in meanings])
+    await database.execute(_FORGET, list(descriptions))
+    await database.execute(_SET, list(descriptions), list(descriptions.values()))
 
 
 def _kind(name: str) -> TagKind:

@@ -3,13 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.text import NOT_BLANK, NOT_NUL
 from contracts.vocabulary import DESCRIPTIONS
-
-NAME_PATTERN = f"^({'|'.join(DESCRIPTIONS)})$"
 
 
 class TagKind(StrEnum):
@@ -42,21 +39,10 @@ class Vocabulary(BaseModel):
     items: list[Tag]
 
 
-class TagMeaning(BaseModel):
-    """What a tag means here."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-    description: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
-    ]
-
-
-def _once(meanings: list[TagMeaning]) -> list[TagMeaning]:
-    if len({meaning.name for meaning in meanings}) < len(meanings):
-        raise PydanticCustomError("unique", "Names should not repeat")
-    return meanings
+Name = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DESCRIPTIONS)})$")]
+Meaning = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
+]
 
 
 class Meanings(BaseModel):
@@ -64,9 +50,9 @@ class Meanings(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [{"items": [{"name": "backend", "description": "Everything behind the gateway"}]}]
-        },
+        json_schema_extra={"examples": [{"descriptions": {"backend": "Everything behind the gateway"}}]},
     )
 
-    items: Annotated[list[TagMeaning], Field(max_length=len(DESCRIPTIONS)), AfterValidator(_once)]
+    descriptions: dict[Name, Meaning] = Field(
+        description="By the tag's name", json_schema_extra={"additionalProperties": False}
+    )
