@@ -26,8 +26,10 @@ SECRETS = {
         "REDIS_PASSWORD",
         "FLOWER_PASSWORD",
         "GRAFANA_PASSWORD",
+        "ADMIN_TOKEN",
     )
 }
+SECRETS["ADMIN_TOKEN"] += "-and-long-enough"
 OURS = {"migrate", "api", "worker-issues", "worker-default", "flower"}
 DEVELOPMENT = {"api-dev", "worker-dev"}
 COMPOSE_FILES = [
@@ -128,6 +130,10 @@ class TestRendered:
             wanted = {field.upper() for field in set(settings.model_fields) - made_here}
             assert wanted <= set(services[name]["environment"])
 
+    def test_the_api_asks_for_tokens(self, services: dict[str, Any]) -> None:
+        for name in ("api", "api-dev"):
+            assert services[name]["environment"]["AUTH"] == "on"
+
     def test_hardening(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             assert service["cap_drop"] == ["ALL"], name
@@ -160,7 +166,7 @@ class TestRendered:
     def test_secrets_come_from_outside(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             for variable, value in (service.get("environment") or {}).items():
-                if value is not None and re.search(r"PASSWORD|AUTH|_URL$", variable):
+                if value is not None and re.search(r"PASSWORD|TOKEN|_AUTH|_URL$", variable):
                     assert any(secret in str(value) for secret in SECRETS.values()), f"{name}: {variable}"
 
     @pytest.mark.parametrize("name", sorted(SECRETS))
@@ -187,9 +193,10 @@ def test_make_env_writes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> N
     values = dict(line.split("=") for line in env.read_text().splitlines())
     assert set(values) == {"LEASE_SECONDS", *SECRETS}
     assert values["REDIS_PASSWORD"] == "kept"
-    made = [values[name] for name in SECRETS if name != "REDIS_PASSWORD"]
-    assert len(set(made)) == 4
+    made = [values[name].removeprefix("itk_admin_") for name in SECRETS if name != "REDIS_PASSWORD"]
+    assert len(set(made)) == 5
     assert all(re.fullmatch(r"[0-9a-f]{40}", value) for value in made)
+    assert values["ADMIN_TOKEN"].startswith("itk_admin_")
     assert env.stat().st_mode & 0o777 == 0o600
 
 

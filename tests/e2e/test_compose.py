@@ -49,7 +49,8 @@ class Project:
             "RETRY_DELAYS": "1,1,1",
             "PROMETHEUS_IMAGE": PROMETHEUS,
         }
-        self.api = httpx.Client(base_url=self.url("API_PORT"), timeout=30)
+        headers = {"Authorization": f"Bearer {SECRETS['ADMIN_TOKEN']}"}
+        self.api = httpx.Client(base_url=self.url("API_PORT"), headers=headers, timeout=30)
 
     def command(self, line: str, code: int = 0) -> str:
         """Run a command as an operator types it, in the project's directory."""
@@ -170,6 +171,12 @@ def test_all_come_up_healthy(project: Project) -> None:
         **dict.fromkeys(["postgres", "redis", "api", "worker-issues", "worker-default", "flower"], "healthy"),
     }
     assert project.api.get("/readyz").json()["status"] == "ready"
+
+
+def test_the_api_asks_for_a_token(project: Project) -> None:
+    url = f"{project.url('API_PORT')}/api/v1/issues"
+    assert httpx.post(url, json={"title": "t"}).status_code == 401
+    assert project.api.get("/api/v1/session").json()["name"] == "admin-token"
 
 
 def test_500_issues_are_enriched(project: Project) -> None:

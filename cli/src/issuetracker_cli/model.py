@@ -1,17 +1,16 @@
 """`issuetracker model status|train|rollback`."""
 
-import json
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from issuetracker_cli.client import call
+from issuetracker_cli.output import AsJson, print_json
 
 app = typer.Typer(help="What is learned from the tags that people confirm.", no_args_is_help=True)
 
 Project = Annotated[str, typer.Option(help="The issues' project.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 
 
 class Kind(StrEnum):
@@ -45,7 +44,7 @@ def rollback(
 
 def _print(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     training = found["training"]
     typer.echo(

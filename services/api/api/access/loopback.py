@@ -6,7 +6,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
-import click
 from starlette.datastructures import Headers
 from starlette.types import Scope
 from uvicorn.main import main as uvicorn_command
@@ -35,8 +34,9 @@ def refuse_open_listener(argv: Sequence[str]) -> None:
 
 
 def _refuse(listener: str) -> NoReturn:
-    click.echo(
-        f"issuetracker: AUTH=off answers only on 127.0.0.1, and this listens on {listener}: {WHAT_TO_DO}", err=True
+    print(
+        f"issuetracker: AUTH=off answers only on 127.0.0.1, and this listens on {listener}: {WHAT_TO_DO}",
+        file=sys.stderr,
     )
     sys.exit(2)
 

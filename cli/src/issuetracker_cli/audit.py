@@ -1,0 +1,34 @@
+"""`issuetracker audit`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from issuetracker_cli.output import AsJson, moment, print_json, print_table
+from issuetracker_cli.pages import fetch
+
+
+def show(
+    actor: Annotated[str | None, typer.Option(help="A token's name, admin-token, or anonymous.")] = None,
+    action: Annotated[str | None, typer.Option(help="Such as issue.tags_confirmed.")] = None,
+    subject: Annotated[str | None, typer.Option(help="The id or name of what was changed.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List who changed what, newest first; for admins."""
+    filters = {"actor": actor, "action": action, "subject": subject}
+    entries = fetch("/audit", limit, **{name: value for name, value in filters.items() if value is not None})
+    if as_json:
+        print_json(entries)
+        return
+    print_table(
+        ("TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"),
+        [
+            (
+                *(moment(entry["created_at"]), entry["actor"], entry["action"], entry["subject"]),
+                json.dumps(entry["detail"]) if entry["detail"] else "",
+            )
+            for entry in entries
+        ],
+    )

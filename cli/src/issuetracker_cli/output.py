@@ -1,0 +1,37 @@
+"""How commands print: a table for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
+
+PIPE_WIDTH = 10_000
+"""Characters of a line that no terminal breaks: what reads it wants each row on one."""
+
+
+def print_json(answer: Any) -> None:
+    """Print an answer of the API."""
+    typer.echo(json.dumps(answer, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their columns' names, each row on one line."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ignore"
+    # Markup in a name is text here.
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
+    console.print(table, crop=False)
+
+
+def moment(timestamp: str | None) -> str:
+    """Return a time of the API, to the second, in UTC; a dash where there is none."""
+    return "-" if timestamp is None else timestamp[:19]

@@ -1,0 +1,20 @@
+"""Lists of the API, page by page."""
+
+from typing import Any
+
+from issuetracker_cli.client import call
+
+PAGE = 100
+
+
+def fetch(path: str, limit: int, **filters: str) -> list[dict[str, Any]]:
+    """Return at most `limit` items of a list."""
+    items: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while len(items) < limit:
+        page = call("GET", path, params={**filters, **cursor, "limit": min(PAGE, limit - len(items))})
+        items += page["items"]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    return items
