@@ -9,9 +9,6 @@ import typer
 
 BAD_INPUT = 2
 UNAVAILABLE = 3
-<<<<<<< HEAD
-DEFAULT_URL = "http://127.0.0.1:8000"
-=======
 NOT_ALLOWED = 4
 EXIT_CODES = "0 done, 2 bad input, 3 the API does not answer or is busy, 4 the token is missing or may not."
 
@@ -29,7 +26,6 @@ class Target:
 
 TARGET: ContextVar[Target] = ContextVar("target")
 """Set once, before any command runs."""
->>>>>>> 2965d45c121f697e900cde5c0d66a5989960f694
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -43,12 +39,8 @@ def call(method: str, path: str, **arguments: Any) -> Any:
 
     Exit code 2: the API refused the input. 3: it does not answer, or cannot work now. 4: the token may not.
     """
-<<<<<<< HEAD
-    url = os.environ.get("ISSUETRACKER_URL", DEFAULT_URL)
-=======
     target = TARGET.get()
     headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
->>>>>>> 2965d45c121f697e900cde5c0d66a5989960f694
     try:
         answer = httpx.request(method, f"{target.url}/api/v1{path}", headers=headers, timeout=30, **arguments)
         body = answer.json() if answer.content else None

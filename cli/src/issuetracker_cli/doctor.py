@@ -1,14 +1,13 @@
 """`issuetracker doctor`: what is wrong, and what to do next."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from issuetracker_cli.client import DEFAULT_URL, UNAVAILABLE, call
+from issuetracker_cli.client import TARGET, UNAVAILABLE, call
 
 OLDEST_JOB_MAX_S = 300
 CLOCK_MAX_S = 5
@@ -189,8 +188,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
         if end.exit_code == UNAVAILABLE:
             typer.echo(f"next: is it running? `docker compose ps api`, or `make run`; {_see('ApiDown')}", err=True)
         raise
-    where = os.environ.get("ISSUETRACKER_URL", DEFAULT_URL)
-    findings = [Finding("api", "ok", f"version {seen['version']} at {where}", None, 0), *examine(seen)]
+    findings = [Finding("api", "ok", f"version {seen['version']} at {TARGET.get().url}", None, 0), *examine(seen)]
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

@@ -6,31 +6,19 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-<<<<<<< HEAD
-from issuetracker_cli import dead_letters, model
-from issuetracker_cli.client import BAD_INPUT
+from issuetracker_cli import audit, dead_letters, model, tokens
+from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 
 app = typer.Typer(
     name="issuetracker",
-    help="Work with an IssueTracker at ISSUETRACKER_URL (http://127.0.0.1:8000). "
-    "Exit codes: 0 done, 2 bad input, 3 the API does not answer; `doctor` has further ones.",
-=======
-from issuetracker_cli import audit, dead_letters, model, tokens
-from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
-
-app = typer.Typer(
-    name="issuetracker",
-    help=f"Work with an IssueTracker over its HTTP API. Exit codes: {EXIT_CODES}",
->>>>>>> 2965d45c121f697e900cde5c0d66a5989960f694
+    help=f"Work with an IssueTracker over its HTTP API. Exit codes: {EXIT_CODES} `doctor` has further ones.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
-<<<<<<< HEAD
 app.command()(doctor)
-=======
 app.add_typer(tokens.app, name="tokens")
 app.command("audit")(audit.show)
 
@@ -51,7 +39,6 @@ def target(
 ) -> None:
     """Remember where to call and with which token."""
     TARGET.set(Target(url.rstrip("/"), token))
->>>>>>> 2965d45c121f697e900cde5c0d66a5989960f694
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import structlog
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 
+from api.access.scopes import ADMIN
 from api.database import DatabaseDep, DatabaseUnavailable
 from api.diagnosis.broker import broker_state, worker_states
 from api.diagnosis.database import database_state, jobs_state, migrations_state
@@ -22,7 +23,7 @@ LOOK_TIMEOUT_S = 5
 State = TypeVar("State")
 
 logger = structlog.get_logger(__name__)
-router = APIRouter(prefix="/api/v1/diagnosis", tags=["health"])
+router = APIRouter(prefix="/api/v1/diagnosis", tags=["health"], dependencies=[ADMIN])
 
 
 @router.get("", operation_id="getDiagnosis", summary="Look at all that the service depends on")

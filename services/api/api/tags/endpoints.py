@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from api.access.scopes import ADMIN
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.tags import repository
@@ -16,7 +17,7 @@ async def list_tags(database: DatabaseDep) -> Vocabulary:
     return Vocabulary(items=await repository.list_tags(database))
 
 
-@router.put("", operation_id="describeTags", summary="Say what tags mean")
+@router.put("", operation_id="describeTags", summary="Say what tags mean", dependencies=[ADMIN])
 async def describe(meanings: Meanings, database: DatabaseDep) -> Vocabulary:
     """Replace the descriptions. The words themselves are fixed: models are trained on them."""
     async with database.transaction():
