@@ -4,6 +4,7 @@
 `consuming`: the broker has answered the worker's question for messages, or no process is free to ask for one.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -17,6 +18,8 @@ from contracts.network import ALIVE_FILE, CONSUMING_FILE
 INTERVAL_S = 2
 PATIENCE_S = 5
 """An unanswered question older than this is none; the broker answers each within a second."""
+SIGN_S = 10
+"""A sign older than this is none, for the metrics: the main loop has missed several."""
 
 
 class Signs:
@@ -24,6 +27,8 @@ class Signs:
 
     def __init__(self) -> None:
         self._answered = float("-inf")
+        self._consuming = float("-inf")
+        self._queues: frozenset[str] = frozenset()
 
     def answered(self) -> None:
         """Take note that the broker has answered, with a message or without."""
@@ -33,10 +38,15 @@ class Signs:
         """Touch the file that says that the main process gets things done."""
         self._touch(ALIVE_FILE)
 
-    def consuming(self, free_processes: int) -> None:
+    def consuming(self, free_processes: int, queues: Collection[str]) -> None:
         """Touch the file that says that messages are taken, if they are."""
         if free_processes <= 0 or monotonic() - self._answered < PATIENCE_S:
             self._touch(CONSUMING_FILE)
+            self._consuming, self._queues = monotonic(), frozenset(queues)
+
+    def consumed_queues(self) -> frozenset[str]:
+        """Return the queues whose messages are taken; none where the last sign of it is old."""
+        return self._queues if monotonic() - self._consuming < SIGN_S else frozenset()
 
     @staticmethod
     def _touch(name: str) -> None:
@@ -66,4 +76,5 @@ class Beat(bootsteps.StartStopStep):
     @staticmethod
     def _beat(consumer: Any) -> None:
         signs.alive()
-        signs.consuming(consumer.pool.num_processes - len(state.reserved_requests))
+        queues = [queue.name for queue in consumer.task_consumer.queues]
+        signs.consuming(consumer.pool.num_processes - len(state.reserved_requests), queues)
