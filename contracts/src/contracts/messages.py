@@ -6,6 +6,7 @@ changes is a new major version. `tests/unit/contracts/test_compatibility.py` hol
 
 import re
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +84,24 @@ class WorkerSign(BaseModel):
 
 EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage, WorkerSign)
 """What services tell each other besides tasks."""
+
+
+class Skew(StrEnum):
+    """How the contract that a message was written by compares with this package's."""
+
+    SAME = "same"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+def skew(contract_version: str) -> Skew | None:
+    """Compare a message's version, in all its parts, with this package's; None where it is no version."""
+    if re.fullmatch(_VERSION, contract_version) is None:
+        return None
+    written, known = (tuple(map(int, version.split("."))) for version in (contract_version, CONTRACT_VERSION))
+    if written == known:
+        return Skew.SAME
+    return Skew.NEWER if written > known else Skew.OLDER
 
 
 def is_newer(contract_version: str) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 from fastapi import Depends, FastAPI
 
-from api import health, idempotency, metrics, problems
+from api import health, idempotency, problems
 from api.access import install as access
 from api.access.loopback import refuse_open_listener
 from api.access.scopes import by_method
@@ -20,6 +20,9 @@ from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
 from api.issues import endpoints as issues
+from api.metrics import endpoint as metrics
+from api.metrics.build import tell_build
+from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
@@ -28,6 +31,7 @@ from api.similar import endpoints as similar
 from api.suggestions import endpoints as suggestions
 from api.tags import endpoints as tags
 from api.tokens import endpoints as tokens
+from contracts import VERSION
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -37,6 +41,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     settings = settings or load(ApiSettings)
     if settings.auth == "off":
         refuse_open_listener(sys.argv)
+    tell_build("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
 
     @asynccontextmanager
@@ -50,7 +55,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="IssueTracker",
-        version="0.1.0",
+        version=VERSION,
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
@@ -63,7 +68,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     problems.install(app, idempotency.describe, partial(access.describe, app))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     access.install_headers(app, settings)
-    app.add_middleware(metrics.RequestMetrics)
+    app.add_middleware(RequestMetrics)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(issues.router)
@@ -78,4 +83,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(audit.router)
     app.include_router(diagnosis.router)
+    prepare(app.routes)
     return app

@@ -4,6 +4,7 @@
 the worker whose processes are all busy.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -16,18 +17,18 @@ from redis.retry import Retry
 from app.settings import settings
 from contracts import CONTRACT_VERSION
 from contracts.messages import WorkerSign
-from contracts.names import WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS, Queue
+from contracts.names import WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS
 
 TIMEOUT_S = 1
 """It is the main loop that waits. A Redis that is away is noticed elsewhere; then this is not called."""
 
 
-def announce(consumer: Any) -> None:
-    """Say that the queues of this Celery consumer are consumed, for the next seconds."""
+def announce(consumer: Any, queues: Sequence[str]) -> None:
+    """Say that this Celery consumer takes the queues' messages, for the next seconds."""
     sign = WorkerSign(
         contract_version=CONTRACT_VERSION,
         worker=consumer.hostname,
-        queues=[queue.value for queue in Queue if consumer.task_consumer.consuming_from(queue.value)],
+        queues=list(queues),
         processes=consumer.pool.num_processes,
         at=datetime.now(UTC),
     )

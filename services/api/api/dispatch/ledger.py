@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from api.database import Database
+from api.metrics import jobs as metrics
 from contracts.ids import new_id
 from contracts.messages import RefusedMessage
 from contracts.states import FOR_NEWER_WORKERS
@@ -32,6 +33,16 @@ class DueJob:
     tries: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiredJob:
+    """A job whose worker is gone, and the state that it is in now."""
+
+    id: UUID
+    task: str
+    queue: str
+    state: str
+
+
 _TAKE_DUE = """
 WITH due AS (
     SELECT id FROM job
@@ -47,10 +58,9 @@ RETURNING job.id, task, queue, message, tries
 
 _PUT_BACK = """
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL
-WHERE id = ANY($1) AND state = 'queued'
+WHERE id = ANY($1) AND state = 'queued' AND ($2 OR lease_until < now())
+RETURNING id
 """
-
-_PUT_BACK_LOST = f"{_PUT_BACK} AND lease_until < now()"
 
 _EXPIRED_QUEUED = """
 SELECT id, queue FROM job
@@ -74,12 +84,12 @@ WITH expired AS (
         finished_at = CASE WHEN is_last THEN now() END,
         run_at = now(), lease_until = NULL, last_error = $3
     FROM expired WHERE job.id = expired.id
-    RETURNING job.id, attempts, worker, started_at, state
+    RETURNING job.id, task, queue, attempts, worker, started_at, state
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error, started_at)
     SELECT id, attempts, 'lost', worker, $3, started_at FROM moved
 )
-SELECT id, state FROM moved
+SELECT id, task, queue, state FROM moved
 """
 
 
@@ -99,13 +109,14 @@ WITH given AS (
         refused_since = coalesce(refused_since, now()),
         run_at = now() + $5::interval, queued_at = NULL, lease_until = NULL, last_error = error
     FROM refused WHERE job.id = refused.id
-    RETURNING job.id, attempts, state, error, refused.worker
+    RETURNING job.id, task, queue, attempts, state, error, refused.worker
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error)
     SELECT id, attempts, 'permanent', worker, error FROM moved WHERE state = 'dead'
     ON CONFLICT DO NOTHING
 )
-SELECT id FROM job JOIN given USING (id)
+SELECT id, job.task, job.queue, moved.state IS NOT DISTINCT FROM 'dead' AS has_died
+FROM job JOIN given USING (id) LEFT JOIN moved USING (id)
 """
 
 _KEEP_MESSAGE = """
@@ -120,14 +131,17 @@ async def take_due(database: Database, queue: str, limit: int, lease: timedelta)
     return [DueJob(**row) for row in rows]
 
 
-async def put_back(database: Database, ids: Sequence[UUID]) -> None:
-    """Make queued jobs due again, unless a worker has claimed them meanwhile."""
-    await database.execute(_PUT_BACK, ids)
+async def put_back(database: Database, ids: Sequence[UUID]) -> int:
+    """Make queued jobs due again, unless a worker has claimed them meanwhile; return how many."""
+    return len(await database.fetch(_PUT_BACK, ids, True))
 
 
-async def put_back_lost(database: Database, ids: Sequence[UUID]) -> None:
-    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile."""
-    await database.execute(_PUT_BACK_LOST, ids)
+async def put_back_lost(database: Database, ids: Sequence[UUID]) -> int:
+    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile.
+
+    Return how many.
+    """
+    return len(await database.fetch(_PUT_BACK, ids, False))
 
 
 async def expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
@@ -143,10 +157,9 @@ async def renew_queued(database: Database, ids: Collection[UUID], lease: timedel
     await database.execute(_RENEW_QUEUED, ids, lease)
 
 
-async def expire_running(database: Database, limit: int, max_attempts: int) -> dict[UUID, str]:
-    """End the attempts of workers that stopped renewing their lease; return each job's new state."""
-    rows = await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)
-    return {row["id"]: row["state"] for row in rows}
+async def expire_running(database: Database, limit: int, max_attempts: int) -> list[ExpiredJob]:
+    """End the attempts of workers that stopped renewing their lease; return their jobs."""
+    return [ExpiredJob(**row) for row in await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)]
 
 
 async def settle_refused(
@@ -168,6 +181,9 @@ async def settle_refused(
         retry,
         patience,
     )
+    for row in known:
+        if row["has_died"]:
+            metrics.dead(row["task"], row["queue"])
     jobs = {row["id"] for row in known}
     for message in refused:
         if message.job_id not in jobs:

@@ -9,6 +9,7 @@ import asyncpg
 from api.access.actor import current_actor
 from api.database import Database
 from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
+from api.metrics import jobs as metrics
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
@@ -109,7 +110,10 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
         actor.name,
         actor.token_id,
     )
-    return None if row is None else issue_of(row)
+    if row is None:
+        return None
+    metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
+    return issue_of(row)
 
 
 async def find_external(database: Database, external: External) -> UUID | None:
