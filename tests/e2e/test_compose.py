@@ -254,13 +254,16 @@ def test_flower_behind_a_reverse_proxy(project: Project) -> None:
 
 @needs_images(PROMETHEUS)
 def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
-    project.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
 
-    def up() -> dict[str, str]:
+    def up() -> list[tuple[str, str]]:
         answer = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
-        return {found["metric"]["job"]: found["value"][1] for found in answer.json()["data"]["result"]}
+        return sorted((found["metric"]["job"], found["value"][1]) for found in answer.json()["data"]["result"])
 
-    wait_until(lambda: up() == {"api": "1", "flower": "1", "prometheus": "1"}, 60, f"all targets, not {up()}")
+    project.up(workers=2)
+    jobs = ("api", "exporter", "flower", "prometheus", "worker-default", "worker-issues", "worker-issues")
+    wait_until(lambda: up() == [(job, "1") for job in jobs], 90, "all targets to be up")
+    project.up(workers=1)
 
 
 def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:
