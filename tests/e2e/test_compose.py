@@ -326,7 +326,7 @@ def test_redis_whose_file_is_thrown_away(project: Project) -> None:
 
 @needs_images(PROMETHEUS)
 def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
-    project.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
     prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1")
 
     def query(expression: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from api.database import Database
+from api.metrics import jobs as metrics
 from api.runs.schemas import Run
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
@@ -84,6 +85,7 @@ async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> U
         issue_id,
         timedelta(seconds=delay_s),
     )
+    metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
     return job_id
 
 
