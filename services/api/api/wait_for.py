@@ -39,8 +39,8 @@ async def database(connection: Connection) -> str:
 async def schema(connection: Connection) -> str:
     """Return what is missing of the schema; an empty string when nothing is.
 
-    A revision that this release does not know is a newer one's. This release works on it (docs/operations/kubernetes.md,
-    Upgrade), so its pods may start beside the newer ones.
+    A revision that this release does not know is a newer one's. This release works on it, so its pods may start
+    beside the newer ones.
     """
     script = ScriptDirectory.from_config(Config(ALEMBIC_INI))
     known = {revision.revision for revision in script.walk_revisions()}
