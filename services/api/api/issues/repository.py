@@ -47,8 +47,9 @@ def select(source: str, *columns: str) -> str:
 
     `columns` are further ones of that source.
     """
+    also = "".join(f"issue.{column}, " for column in columns)
     return f"""
-SELECT {"".join(f"issue.{column}, " for column in columns)}{_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
+SELECT {also}{_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
 FROM {source} issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
