@@ -9,6 +9,7 @@ times, the end states, and some of the results to be read. Exit code 1 unless ev
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -59,12 +60,14 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--token", default=os.environ.get("ISSUETRACKER_TOKEN"), help="or ISSUETRACKER_TOKEN")
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--timeout", type=float, default=300, help="seconds to wait for the enrichment")
     parser.add_argument("--show", type=int, default=10, help="results to print")
     arguments = parser.parse_args()
     issues = [json.loads(line) for line in arguments.file.read_text().splitlines()]
-    async with httpx.AsyncClient(base_url=arguments.url, timeout=30) as client:
+    headers = {"Authorization": f"Bearer {arguments.token}"} if arguments.token else {}
+    async with httpx.AsyncClient(base_url=arguments.url, headers=headers, timeout=30) as client:
         started = time.monotonic()
         ids = await post_all(client, issues, arguments.concurrency)
         posted = time.monotonic()

@@ -5,13 +5,11 @@ this machine, is. The rules are those of Go's net/http.CrossOriginProtection: wh
 decides, then whether `Origin` names the host that was asked. No token in a form is needed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 
-
-def cross_origin_reason(headers: Headers, allowed: Collection[str]) -> str | None:
+def cross_origin_reason(headers: Mapping[str, str], allowed: Collection[str]) -> str | None:
     """Return why an unsafe request may not be the user's will; None where it is, or no browser sent it."""
     origin = headers.get("origin")
     if origin is not None and origin in allowed:

@@ -1,25 +1,26 @@
 """What every answer tells a browser."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
-    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
-    "object-src 'none'"
+    b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
+    b"object-src 'none'"
 )
 """For the page, whose scripts and styles are files of its own; harmless for JSON."""
-DOCS_POLICY = "base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
+DOCS_POLICY = b"base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 """The pages that FastAPI makes of the OpenAPI document load their scripts from elsewhere."""
 _DOCS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
 
-HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-HSTS = "max-age=31536000"
+FIXED = [
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+PRIVATE = (b"cache-control", b"private, no-cache")
+"""A browser may keep an answer and ask whether it still holds; a shared cache may not keep it."""
 
 
 class SecurityHeaders:
@@ -36,19 +37,19 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _add(MutableHeaders(scope=message), scope)
+                present = {name for name, _ in message["headers"]}
+                added = [header for header in _headers(scope) if header[0] not in present]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, with_headers)
 
 
-def _add(headers: MutableHeaders, scope: Scope) -> None:
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
+def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     path = scope["path"]
-    headers.setdefault("Content-Security-Policy", DOCS_POLICY if path in _DOCS else POLICY)
+    headers = [*FIXED, (b"content-security-policy", DOCS_POLICY if path in _DOCS else POLICY)]
     if path.startswith("/api/"):
-        # A browser may keep an answer and ask whether it still holds; a shared cache may not keep it.
-        headers.setdefault("Cache-Control", "private, no-cache")
+        headers.append(PRIVATE)
     if scope["scheme"] == "https":
-        headers.setdefault("Strict-Transport-Security", HSTS)
+        headers.append(HSTS)
+    return headers

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.middleware.cors import CORSMiddleware
@@ -17,6 +18,8 @@ from api.access.open_paths import is_open
 from api.access.scopes import needed_scope
 from api.database import Database
 from api.settings import ApiSettings
+
+logger = structlog.get_logger(__name__)
 
 _METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
 _SENT = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"]
@@ -66,6 +69,8 @@ def install_headers(app: FastAPI, settings: ApiSettings) -> None:
 async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -> AsyncIterator[None]:
     """Hold what access control needs while the application runs."""
     admin_token = settings.admin_token
+    if settings.auth == "on" and admin_token is None:
+        logger.info("no_admin_token", meaning="only tokens that were made before let anybody in")
     app.state.credentials = Credentials(database, None if admin_token is None else admin_token.get_secret_value())
     app.state.limiter = limiter = Limiter(settings.celery_broker_url)
     async with AsyncExitStack() as stack:

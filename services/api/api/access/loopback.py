@@ -1,12 +1,11 @@
 """Keeps an API without authentication on this machine: when it starts, and at each request."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 from uvicorn.main import main as uvicorn_command
 
@@ -51,7 +50,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def outside_reason(scope: Scope) -> str | None:
+def outside_reason(scope: Scope, headers: Mapping[str, str]) -> str | None:
     """Return why a request may come from another machine; None where it comes from this one.
 
     The connection's own address tells how it came in. A reverse proxy on this machine would hide where from, but
@@ -61,7 +60,6 @@ def outside_reason(scope: Scope) -> str | None:
     server = scope.get("server")
     if server is None or not is_loopback(server[0]):
         return f"the request came in at {server[0] if server else 'a socket'}"
-    headers = Headers(scope=scope)
     for name in _FORWARDED:
         if name in headers:
             return f"a proxy has passed the request on ({name})"

@@ -1,6 +1,6 @@
 """Finds out who makes a request before anything else looks at it, and closes what is not open."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -57,7 +57,8 @@ class Access:
             await self._app(scope, receive, send)
             return
         try:
-            verdict = await self._admit(scope, Headers(scope=scope))
+            # Looked up several times: a dictionary, where Headers goes through all of them each time.
+            verdict = await self._admit(scope, dict(Headers(scope=scope).items()))
         except Refusal as refusal:
             await refusal.answer(scope, receive, send)
         except DatabaseUnavailable as error:
@@ -65,7 +66,7 @@ class Access:
         else:
             await self._app(scope, receive, send if verdict is None else _telling(verdict, send))
 
-    async def _admit(self, scope: Scope, headers: Headers) -> Verdict | None:
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
         """Find out who it is and remember it; return what its limit says, raise Refusal."""
         method, path = scope.get("method", "GET"), scope["path"]
         has_bearer = self._rules.auth == "on" and "authorization" in headers
@@ -74,20 +75,20 @@ class Access:
             if reason is not None:
                 raise Refusal(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
         if self._rules.auth != "on":
-            self._admit_anybody(scope)
+            self._admit_anybody(scope, headers)
         elif not is_open(method, path):
             return await self._admit_holder(scope, headers)
         if path == LOGIN_PATH or self._rules.auth != "on":
             return self._count(scope, _address_key(scope), self._rules.per_address)
         return None
 
-    def _admit_anybody(self, scope: Scope) -> None:
-        reason = outside_reason(scope) if self._rules.auth == "off" else None
+    def _admit_anybody(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        reason = outside_reason(scope, headers) if self._rules.auth == "off" else None
         if reason is not None:
             raise Refusal(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
         set_actor(ANONYMOUS)
 
-    async def _admit_holder(self, scope: Scope, headers: Headers) -> Verdict | None:
+    async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
         try:
             who = await self._who(scope, headers)
         except Unknown as unknown:
@@ -97,7 +98,7 @@ class Access:
         set_actor(who)
         return self._count(scope, f"token:{who.token_id or who.name}", self._rules.per_token)
 
-    async def _who(self, scope: Scope, headers: Headers) -> Who:
+    async def _who(self, scope: Scope, headers: Mapping[str, str]) -> Who:
         credentials: Credentials = scope["app"].state.credentials
         authorization = headers.get("authorization")
         if authorization is not None:
