@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
-
 from app.metrics.storage import counter, histogram
 
 OUTCOMES = ("ok", "unavailable", "no_answer", "refused", "too_long", "misfit", "error")
