@@ -108,7 +108,7 @@ def unfinished(database: Database) -> int:
 
 
 def kill_the_child_of(database: Database, job_id: object, worker_port: int) -> None:
-    """Kill the process that runs a job, as the system does when memory is short; the next attempt takes no time."""
+    """Kill the process that runs a job, as the system does without memory; the next attempt takes no time."""
 
     def running() -> bool:
         begun = database.one("SELECT sum(attempts) FROM job WHERE task = %s", TASK)
