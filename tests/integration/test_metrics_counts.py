@@ -108,15 +108,15 @@ def unfinished(database: Database) -> int:
 
 
 def kill_the_child_of(database: Database, job_id: object, worker_port: int) -> None:
-    """Kill the process that runs a job, as the system does when memory is short; the next attempt is quick."""
+    """Kill the process that runs a job, as the system does without memory; the next attempt takes no time."""
 
     def running() -> bool:
         begun = database.one("SELECT sum(attempts) FROM job WHERE task = %s", TASK)
         is_running = database.one("SELECT state = 'running' FROM job WHERE id = %s", job_id)
-        # And that it began has been counted.
+        # And its beginning has been counted.
         return bool(is_running and scrape(worker_port).one("job_wait_seconds_count", task=TASK) == begun)
 
     wait_until(running, 120, "the job to run")
-    database.query("UPDATE job SET message = message || '{\"seconds\": 0}' WHERE id = %s", job_id)
+    database.query("UPDATE job SET message = message - 'seconds' WHERE id = %s", job_id)
     worker: str = database.one("SELECT worker FROM job WHERE id = %s", job_id)
     os.kill(int(worker.rpartition("/")[2]), signal.SIGKILL)

@@ -37,6 +37,10 @@ class Scrape:
             sums[tuple(found[word] for word in words)] += int(number)
         return +sums
 
+    def series(self, name: str, *words: str) -> set[tuple[str, ...]]:
+        """Return the values of these labels that there are, at 0 too."""
+        return {tuple(found[word] for word in words) for found, _ in self._found(name, {})}
+
     def labels(self) -> dict[str, set[str]]:
         """Return the names of each sample's labels; a histogram's `le` is none."""
         return {sample.name: set(sample.labels) - {"le"} for sample in self._samples}

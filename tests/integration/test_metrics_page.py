@@ -1,0 +1,49 @@
+"""docs/operations/metrics.md against what running services tell."""
+
+import re
+
+from contracts.names import QUEUE_OF
+from devstack.network import free_port
+from tests.conftest import WorkerFactory
+from tests.support.metrics import Scrape, exporter, text
+from tests.support.processes import ROOT, Api
+from tests.support.servers import Servers
+
+PAGE = ROOT / "docs/operations/metrics.md"
+ROW = re.compile(r"^\| `issuetracker_(\w+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
+SUFFIX = {"histogram": "_count", "counter": "", "gauge": ""}
+
+
+def described(section: str) -> dict[str, tuple[str, set[str]]]:
+    """Return a section's metrics: their types and labels."""
+    page = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in ROW.findall(page)}
+
+
+def told(scrape: Scrape) -> dict[str, tuple[str, set[str]]]:
+    """Return the same of a scrape."""
+    found = {}
+    labels = scrape.labels()
+    for family, kind in scrape.types.items():
+        name = f"{family}_total" if kind == "counter" else family
+        if family.startswith("issuetracker_"):
+            found[name.removeprefix("issuetracker_")] = (kind, labels[f"{name}{SUFFIX[kind]}"])
+    return found
+
+
+def test_every_metric_is_described_as_it_is(servers: Servers, api: Api, new_worker: WorkerFactory) -> None:
+    worker_port = free_port()
+    new_worker({"METRICS_PORT": str(worker_port)})
+    with exporter(servers) as exporter_port:
+        scrapes = {
+            "API": Scrape(text(int(api.client.base_url.port or 0))),
+            "Worker": Scrape(text(worker_port)),
+            "Exporter": Scrape(text(exporter_port)),
+        }
+
+    for section, scrape in scrapes.items():
+        assert told(scrape) == described(section), section
+    # Before anything has happened every series is there.
+    assert scrapes["Worker"].one("job_attempts_total") == 0
+    for section, name in (("API", "job_attempts_total"), ("Worker", "job_attempts_total"), ("Exporter", "jobs")):
+        assert scrapes[section].series(name, "task", "queue") == set(QUEUE_OF.items())
