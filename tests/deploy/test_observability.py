@@ -58,6 +58,9 @@ def test_prometheus_scrapes_where_services_listen() -> None:
     config = (COMPOSE / "prometheus/prometheus.yml").read_text()
     assert f"api:{network.API_PORT}" in config
     assert f"flower:{network.FLOWER_PORT}" in config
+    assert f"exporter:{network.EXPORTER_PORT}" in config
+    for worker in ("worker-issues", "worker-default"):
+        assert f"names: [{worker}], type: A, port: {network.WORKER_METRICS_PORT}" in config
     assert network.METRICS_PATH == "/metrics", "which is Prometheus's own default"
 
 

@@ -1,15 +1,11 @@
 """Messages as they come in."""
 
-from prometheus_client import Counter
-
-from app.metrics import storage as storage  # noqa: PLC0414 - before the first metric
+from app.metrics.storage import counter
 from contracts.messages import Skew, skew
 from contracts.states import RefusalReason
 
-RECEIVED = Counter(
-    "issuetracker_messages_received_total", "Messages, by the contract that wrote them.", ["contract"]
-)
-REFUSED = Counter("issuetracker_messages_refused_total", "Messages given back or kept unread.", ["reason"])
+RECEIVED = counter("messages_received_total", "Messages, by the contract that wrote them.", ["contract"])
+REFUSED = counter("messages_refused_total", "Messages given back or kept unread.", ["reason"])
 
 for _contract in Skew:
     RECEIVED.labels(_contract)

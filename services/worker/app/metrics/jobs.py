@@ -1,8 +1,6 @@
 """Jobs and their attempts, as this worker's commits end them."""
 
-from prometheus_client import Counter, Histogram
-
-from app.metrics import storage as storage  # noqa: PLC0414 - before the first metric
+from app.metrics.storage import counter, histogram
 from contracts.names import QUEUE_OF, Task
 from contracts.states import FailureKind, JobState
 
@@ -11,17 +9,15 @@ WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900
 RUNS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 30, 60, 300)
 """Seconds; 25 and 30 are the default time limits."""
 
-CREATED = Counter("issuetracker_jobs_created_total", "Jobs created.", ["task", "queue"])
-ATTEMPTS = Counter("issuetracker_job_attempts_total", "Attempts ended.", ["task", "queue", "outcome"])
-FINISHED = Counter("issuetracker_jobs_finished_total", "Jobs ended.", ["task", "queue", "outcome"])
-RETRIES = Counter("issuetracker_job_retries_total", "Failed attempts that are retried.", ["task", "queue", "kind"])
-RUN = Histogram("issuetracker_job_run_seconds", "Time of an attempt.", ["task", "queue"], buckets=RUNS)
-WAIT = Histogram("issuetracker_job_wait_seconds", "From queued to started.", ["task", "queue"], buckets=WAITS)
-ENRICHED = Histogram("issuetracker_issue_enriched_seconds", "From POST to enriched.", buckets=WAITS)
-DUPLICATES = Counter("issuetracker_duplicates_dropped_total", "Messages of jobs claimed or done.", ["task"])
-PROCESSES_LOST = Counter(
-    "issuetracker_worker_processes_lost_total", "Processes that died, or were killed, at work."
-)
+CREATED = counter("jobs_created_total", "Jobs created.", ["task", "queue"])
+ATTEMPTS = counter("job_attempts_total", "Attempts ended.", ["task", "queue", "outcome"])
+FINISHED = counter("jobs_finished_total", "Jobs ended.", ["task", "queue", "outcome"])
+RETRIES = counter("job_retries_total", "Failed attempts that are retried.", ["task", "queue", "kind"])
+RUN = histogram("job_run_seconds", "Time of an attempt.", ["task", "queue"], buckets=RUNS)
+WAIT = histogram("job_wait_seconds", "From queued to started.", ["task", "queue"], buckets=WAITS)
+ENRICHED = histogram("issue_enriched_seconds", "From POST to enriched.", [], buckets=WAITS)
+DUPLICATES = counter("duplicates_dropped_total", "Messages of jobs claimed or done.", ["task"])
+PROCESSES_LOST = counter("worker_processes_lost_total", "Processes that died, or were killed, at work.")
 
 LOST = "lost"
 _ENDS = (JobState.SUCCEEDED, JobState.SKIPPED, JobState.DEAD)

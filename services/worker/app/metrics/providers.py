@@ -4,19 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
-from prometheus_client import Counter, Histogram
 
-from app.metrics import storage as storage  # noqa: PLC0414 - before the first metric
+from app.metrics.storage import counter, histogram
 
 OUTCOMES = ("ok", "unavailable", "no_answer", "refused", "too_long", "misfit", "error")
 """`error` is what none of the others is."""
 LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 _WHO = ["provider", "model"]
-REQUESTS = Counter("issuetracker_provider_requests_total", "Requests to providers.", [*_WHO, "outcome"])
-SECONDS = Histogram("issuetracker_provider_request_seconds", "Time of a request.", _WHO, buckets=LATENCIES)
-TOKENS = Counter("issuetracker_provider_tokens_total", "Tokens used.", [*_WHO, "direction"])
-COST = Counter("issuetracker_provider_cost_dollars_total", "Cost by the configured prices.", _WHO)
+REQUESTS = counter("provider_requests_total", "Requests to providers.", [*_WHO, "outcome"])
+SECONDS = histogram("provider_request_seconds", "Time of a request.", _WHO, buckets=LATENCIES)
+TOKENS = counter("provider_tokens_total", "Tokens used.", [*_WHO, "direction"])
+COST = counter("provider_cost_dollars_total", "Cost by the configured prices.", _WHO)
 
 
 class ProviderMetrics:

@@ -5,7 +5,7 @@ are named by the pool's slot instead of the process's id. A child that ends, how
 in the same slot, which goes on in the same files: neither their number nor what is counted depends on
 recycled or killed children. billiard gives a slot away only after it has waited for its last process's end.
 
-In effect where METRICS_PORT is set; import this before the first metric is made.
+In effect where METRICS_PORT is set, which is known before the first metric is made: all are made by what is here.
 """
 
 import atexit
@@ -14,14 +14,16 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from billiard.process import current_process
-from prometheus_client import values
+from prometheus_client import Counter, Histogram, values
 
 from app.settings import settings
 
+NAMESPACE = "issuetracker"
 PREFIX = "issuetracker-metrics-"
 FRESH_S = 60
 """A directory that is younger may not have been locked yet."""
@@ -73,3 +75,13 @@ if settings.metrics_port is not None:
     directory = _private_directory()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(slot)  # type: ignore[no-untyped-call]
+
+
+def counter(name: str, what: str, labels: Sequence[str] = ()) -> Counter:
+    """Return a new counter; it is read from its files, in no registry."""
+    return Counter(name, what, labels, namespace=NAMESPACE, registry=None)
+
+
+def histogram(name: str, what: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+    """Return a new histogram; it is read from its files, in no registry."""
+    return Histogram(name, what, labels, namespace=NAMESPACE, registry=None, buckets=buckets)
