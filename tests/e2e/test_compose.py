@@ -325,6 +325,20 @@ def test_redis_whose_file_is_thrown_away(project: Project) -> None:
 
 
 @needs_images(PROMETHEUS)
+def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
+
+    def up() -> list[tuple[str, str]]:
+        answer = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
+        return sorted((found["metric"]["job"], found["value"][1]) for found in answer.json()["data"]["result"])
+
+    project.up(workers=2)
+    jobs = ("api", "exporter", "flower", "prometheus", "worker-default", "worker-issues", "worker-issues")
+    wait_until(lambda: up() == [(job, "1") for job in jobs], 90, "all targets to be up")
+    project.up(workers=1)
+
+
+@needs_images(PROMETHEUS)
 def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
     project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
     prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1")
