@@ -120,8 +120,9 @@ def test_secrets_are_made_once_and_never_changed(installation: Installation) -> 
 def test_all_come_up_in_any_order(installation: Installation) -> None:
     node = installation.node
     waiting = [*(node.init(name) for name in WAITING), node.init(MIGRATE)]
-    for container in waiting:
-        wait_until(lambda name=container: "does not answer" in log(name), TIMEOUT_S, "the reason to wait")
+    wait_until(
+        lambda: all("does not answer" in log(name) for name in waiting), TIMEOUT_S, "each to say what it waits for"
+    )
 
     for server in ("redis", "postgres"):
         installation.start(server)
