@@ -21,20 +21,30 @@ from api.settings import ApiSettings
 from app.settings import WorkerSettings
 from contracts import network
 from contracts.names import Queue
-from deploy.images import SERVICES, tag, version
+from deploy.images import SERVICES, tag
 from deploy.k8s.base.secrets.generate import values
 from tests.support import manifests
-from tests.support.manifests import DEFAULT, K8S, OVERLAYS, Object, containers, labels, matches, named, quantity
+from tests.support.manifests import (
+    DEFAULT,
+    K8S,
+    MIGRATE,
+    OVERLAYS,
+    SECRETS,
+    Object,
+    containers,
+    labels,
+    matches,
+    named,
+    quantity,
+)
 from tests.support.processes import ROOT
 
 # One process renders them all.
 pytestmark = pytest.mark.xdist_group("k8s")
 
 NAMESPACE = "issuetracker"
-RELEASE = version().replace(".", "-")
 QUEUES = sorted(Queue)
 WORKERS = [f"worker-{queue}" for queue in QUEUES]
-JOBS = [f"migrate-{RELEASE}", f"secrets-{RELEASE}"]
 LONG_RUNNING = ["api", "flower", "postgres", "redis", *WORKERS]
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
 KUBERNETES = ("1.34", "1.37")
@@ -236,8 +246,8 @@ class TestEverywhere:
     ) -> None:
         for where, objects in everywhere:
             jobs = named(objects, "Job")
-            assert set(jobs) <= set(JOBS), where
-            assert JOBS[0] in jobs, where
+            assert set(jobs) <= {MIGRATE, SECRETS}, where
+            assert MIGRATE in jobs, where
             for name, job in jobs.items():
                 pod = manifests.template(job)
                 referred = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes", [])]
@@ -286,7 +296,7 @@ def test_what_there_is(default: tuple[Object, ...]) -> None:
     assert kinds == {
         **dict.fromkeys(["api", "flower", *WORKERS], "Deployment"),
         **dict.fromkeys(["postgres", "redis"], "StatefulSet"),
-        **dict.fromkeys(JOBS, "Job"),
+        **dict.fromkeys([MIGRATE, SECRETS], "Job"),
         **dict.fromkeys(["backup", "restore"], "CronJob"),
     }
     assert set(named(default, "HorizontalPodAutoscaler")) == {"api", *WORKERS}
@@ -367,7 +377,7 @@ def _allowed(objects: tuple[Object, ...], direction: str) -> set[tuple[str, str,
 
 
 def test_only_those_who_must_reach_a_server(default: tuple[Object, ...]) -> None:
-    to_postgres = {"api", *WORKERS, JOBS[0], "backup", "restore"}
+    to_postgres = {"api", *WORKERS, MIGRATE, "backup", "restore"}
     to_redis = {"api", "flower", *WORKERS}
     expected = {(name, "postgres", network.POSTGRES_PORT) for name in to_postgres}
     expected |= {(name, "redis", network.REDIS_PORT) for name in to_redis}
@@ -515,7 +525,7 @@ def test_all_replicas_together_fit_into_the_servers_connections(production: tupl
 
 
 def test_all_else_waits_for_the_schema(default: tuple[Object, ...]) -> None:
-    for name, need in [("api", "schema"), *((worker, "schema") for worker in WORKERS), (JOBS[0], "database")]:
+    for name, need in [("api", "schema"), *((worker, "schema") for worker in WORKERS), (MIGRATE, "database")]:
         (first, *_) = manifests.pods(default)[name]["spec"]["initContainers"]
         assert first["command"] == ["python", "-m", "api.wait_for", need]
         assert first["image"] == tag("api")
