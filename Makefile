@@ -36,6 +36,14 @@ psql: $(VENV)/ready ## Open psql on the database of `make run`; with SQL="..." r
 migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's head
 	@cd services/api && ../../$(BIN)/alembic upgrade head
 
+.PHONY: backup
+backup: $(VENV)/ready ## Dump the database of `make run` into FILE (backup-TIME.dump)
+	@$(BIN)/python -m devstack backup $(or $(FILE),backup-$$(date +%Y%m%dT%H%M%S).dump)
+
+.PHONY: restore
+restore: $(VENV)/ready ## Restore FILE into the empty database of `make servers`; REPLACE=1 deletes what is in it
+	@$(BIN)/python -m devstack restore $(if $(REPLACE),--replace) $(or $(FILE),missing)
+
 .PHONY: reset
 reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run` runs
 	@$(BIN)/python -m devstack reset
@@ -104,6 +112,10 @@ train: $(VENV)/ready ## Make the enrichment's artefacts again, bit for bit; DATA
 	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation.train --data $(or $(DATA),missing)
 
 ##@ Maintain
+.PHONY: dashboards
+dashboards: $(VENV)/ready ## Write Grafana's dashboards (deploy/grafana/dashboards/) from deploy/dashboards.py
+	@$(BIN)/python -m deploy.dashboards
+
 .PHONY: schemas
 schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas

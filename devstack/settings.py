@@ -25,6 +25,8 @@ class DevSettings(Settings):
 
     api_port: int = Field(default=network.API_PORT, ge=1, le=65535)
     flower_port: int = Field(default=network.FLOWER_PORT, ge=1, le=65535)
+    exporter_port: int = Field(default=network.EXPORTER_PORT, ge=1, le=65535)
+    worker_metrics_port: int = Field(default=network.WORKER_METRICS_PORT, ge=1, le=65535)
 
     @model_validator(mode="after")
     def _servers_are_local(self) -> "DevSettings":

@@ -27,6 +27,8 @@ STOP_TIMEOUT_S = 60
 SERVICES_READY = """\
   API       {api}/docs
   Flower    http://127.0.0.1:{settings.flower_port}
+  Metrics   {api}/metrics, and /metrics of ports {settings.worker_metrics_port} (worker), \
+{settings.exporter_port} (ledger and broker)
   Database  make psql SQL="SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
   Try it    curl -X POST {api}/api/v1/issues -H 'Content-Type: application/json' \\
               -d '{{"title": "Login button not working", "description": "No response", "priority": "high"}}'
@@ -36,7 +38,7 @@ SERVERS_READY = """\
   CELERY_BROKER_URL  {settings.celery_broker_url}
 """
 
-_COLOURS = {"postgres": 34, "valkey": 35, "migrate": 33, "api": 32, "worker": 36, "flower": 31}
+_COLOURS = {"postgres": 34, "valkey": 35, "migrate": 33, "api": 32, "worker": 36, "flower": 31, "exporter": 37}
 
 
 def prefixed(name: str, line: str) -> None:
@@ -114,7 +116,12 @@ class Stack:
             ("CELERY_BROKER_URL", self._settings.valkey_port),
         ]
         if self._with_services:
-            ports += [("API_PORT", self._settings.api_port), ("FLOWER_PORT", self._settings.flower_port)]
+            ports += [
+                ("API_PORT", self._settings.api_port),
+                ("FLOWER_PORT", self._settings.flower_port),
+                ("EXPORTER_PORT", self._settings.exporter_port),
+                ("WORKER_METRICS_PORT", self._settings.worker_metrics_port),
+            ]
         for name, port in ports:
             assert port is not None
             if is_taken(port):
@@ -142,8 +149,21 @@ class Stack:
         flower = [*celery, "flower", f"--port={settings.flower_port}"]
         self._services += [
             Process("api", uvicorn, prefixed, cwd=ROOT / "services/api", env=env),
-            Process("worker", worker, worker_output, cwd=ROOT / "services/worker", env=env),
+            Process(
+                "worker",
+                worker,
+                worker_output,
+                cwd=ROOT / "services/worker",
+                env={**env, "METRICS_PORT": str(settings.worker_metrics_port)},
+            ),
             Process("flower", flower, prefixed, cwd=ROOT / "services/worker", env=env),
+            Process(
+                "exporter",
+                [sys.executable, "-m", "api.exporter"],
+                prefixed,
+                cwd=ROOT / "services/api",
+                env={**env, "METRICS_PORT": str(settings.exporter_port)},
+            ),
         ]
         self._watched += self._services
 

@@ -30,6 +30,7 @@ SECRETS = {
 }
 OURS = {"migrate", "api", "worker-issues", "worker-default", "flower"}
 DEVELOPMENT = {"api-dev", "worker-dev"}
+OBSERVABILITY = {"exporter", "prometheus", "grafana"}
 COMPOSE_FILES = [
     ROOT / "compose.yaml",
     *(file for file in (ROOT / "deploy/compose").glob("*.yaml")),
@@ -72,7 +73,9 @@ class TestRendered:
         default = {name for name, service in services.items() if not service.get("profiles")}
         assert default == {"postgres", "redis", *OURS}
         assert {name for name, service in services.items() if service.get("profiles") == ["dev"]} == DEVELOPMENT
-        assert services["api"]["image"] == services["migrate"]["image"]
+        observability = {name for name in services if services[name].get("profiles") == ["observability"]}
+        assert observability == OBSERVABILITY
+        assert {services[name]["image"] for name in ("migrate", "exporter")} == {services["api"]["image"]}
 
     def test_every_queue_has_its_worker(self, services: dict[str, Any]) -> None:
         commands = [" ".join(services[name]["command"]) for name in services if re.match(r"worker-(?!dev)", name)]
@@ -88,13 +91,15 @@ class TestRendered:
         assert {host for ports in published.values() for host, _ in ports} == {"127.0.0.1"}
         assert published["api"] == [("127.0.0.1", network.API_PORT)]
         assert published["flower"] == [("127.0.0.1", network.FLOWER_PORT)]
-        assert not {"postgres", "redis", "worker-issues", "worker-default"} & set(published)
+        assert not {"postgres", "redis", "worker-issues", "worker-default", "exporter"} & set(published)
+        for worker in ("worker-issues", "worker-default"):
+            assert services[worker]["environment"]["METRICS_PORT"] == str(network.WORKER_METRICS_PORT)
 
     def test_addresses_of_the_servers(self, services: dict[str, Any]) -> None:
-        for name in (OURS | DEVELOPMENT) - {"flower"}:
+        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"flower"}:
             database = urlsplit(services[name]["environment"]["DATABASE_URL"])
             assert (database.hostname, database.port) == ("postgres", network.POSTGRES_PORT)
-        for name in (OURS | DEVELOPMENT) - {"migrate"}:
+        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"migrate"}:
             broker = urlsplit(services[name]["environment"]["CELERY_BROKER_URL"])
             assert (broker.hostname, broker.port) == ("redis", network.REDIS_PORT)
             assert broker.path == f"/{network.BROKER_DB}"
@@ -103,6 +108,7 @@ class TestRendered:
         expected = {
             "api": network.API_PROBE,
             "api-dev": network.API_PROBE,
+            "exporter": network.EXPORTER_PROBE,
             "flower": network.FLOWER_PROBE,
             "worker-issues": network.WORKER_READINESS_PROBE,
             "worker-default": network.WORKER_READINESS_PROBE,
@@ -123,7 +129,7 @@ class TestRendered:
             assert _seconds(services[name]["stop_grace_period"]) > limit + 15
 
     def test_every_setting_can_be_set(self, services: dict[str, Any]) -> None:
-        made_here = {"celery_result_backend", "beat_directory"}
+        made_here = {"celery_result_backend", "beat_directory", "metrics_address"}
         for name, settings in (("api", ApiSettings), ("worker-issues", WorkerSettings)):
             wanted = {field.upper() for field in set(settings.model_fields) - made_here}
             assert wanted <= set(services[name]["environment"])
@@ -145,16 +151,16 @@ class TestRendered:
             for joined in service["networks"]:
                 members.setdefault(joined, set()).add(name)
         workers = {"worker-issues", "worker-default", "worker-dev"}
-        assert members["database"] == {"postgres", "migrate", "api", "api-dev", *workers}
-        assert members["broker"] == {"redis", "api", "api-dev", "flower", *workers}
-        assert members["metrics"] == {"api", "flower", "prometheus", "grafana"}
+        assert members["database"] == {"postgres", "migrate", "api", "api-dev", "exporter", *workers}
+        assert members["broker"] == {"redis", "api", "api-dev", "flower", "exporter", *workers}
+        assert members["metrics"] == {"api", "flower", *OBSERVABILITY, *workers}
         assert members["edge"] == {"api", "api-dev", "flower", "prometheus", "grafana"}
         assert {name for name, made in project["networks"].items() if made.get("internal")} == set(members) - {
             "edge"
         }
 
     def test_all_else_waits_for_the_migrations(self, services: dict[str, Any]) -> None:
-        for name in (OURS | DEVELOPMENT) - {"migrate"}:
+        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"migrate"}:
             assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
 
     def test_secrets_come_from_outside(self, services: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ One project for all tests, in their order: each leaves it whole.
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +19,9 @@ import pytest
 from devstack.network import free_port, wait_until
 from tests.deploy.test_compose import SECRETS
 from tests.support.docker import docker, needs_compose, needs_images
+from tests.support.operations import PAGES, commands
 from tests.support.processes import ROOT
+from tests.support.promql import PROMETHEUS_IMAGE, alerts
 
 pytestmark = [
     needs_compose,
@@ -25,7 +29,7 @@ pytestmark = [
     pytest.mark.xdist_group("compose"),
     pytest.mark.timeout(600),
 ]
-PROXY, PROMETHEUS = "nginx:stable", os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:latest")
+PROXY, PROMETHEUS = "nginx:stable", PROMETHEUS_IMAGE
 AUTH = ("admin", SECRETS["FLOWER_PASSWORD"])
 UP_TIMEOUT_S = 180
 PORTS = ("API_PORT", "API_DEV_PORT", "FLOWER_PORT", "PROXY_PORT", "PROMETHEUS_PORT")
@@ -37,7 +41,7 @@ class Project:
     def __init__(self) -> None:
         self.ports = {name: free_port() for name in PORTS}
         self.env = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{name: os.environ[name] for name in ("PATH", "HOME", "ISSUETRACKER_VERSION") if name in os.environ},
             **SECRETS,
             **{name: str(port) for name, port in self.ports.items()},
             "COMPOSE_PROJECT_NAME": f"issuetracker-test-{self.ports['API_PORT']}",
@@ -46,6 +50,29 @@ class Project:
             "PROMETHEUS_IMAGE": PROMETHEUS,
         }
         self.api = httpx.Client(base_url=self.url("API_PORT"), timeout=30)
+
+    def command(self, line: str, code: int = 0) -> str:
+        """Run a command as an operator types it, in the project's directory."""
+        env = {
+            **self.env,
+            "COMPOSE_FILE": "compose.yaml:tests/support/compose.yaml",
+            "COMPOSE_ENV_FILES": "/dev/null",
+            "ISSUETRACKER_URL": self.url("API_PORT"),
+            "PATH": f"{Path(sys.executable).parent}:{self.env['PATH']}",
+        }
+        line = line.replace("http://127.0.0.1:8000", self.url("API_PORT"))
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
 
     def url(self, port: str) -> str:
         return f"http://127.0.0.1:{self.ports[port]}"
@@ -252,15 +279,94 @@ def test_flower_behind_a_reverse_proxy(project: Project) -> None:
     project.up()
 
 
+def test_every_command_of_the_runbooks(project: Project) -> None:
+    """Those that ask; what they change is tried below."""
+    asked = {line for page in PAGES for line in commands(page, only_asking=True)}
+    assert len(asked) > 30
+    for line in sorted(asked):
+        project.command(line)
+
+
+def test_a_backup_is_restored_and_what_was_pending_is_enriched(project: Project, tmp_path: Path) -> None:
+    services = "api worker-issues worker-default exporter"
+    project.command("docker compose stop worker-issues")
+    project.post("Pending in the backup", 20)
+    dump = tmp_path / "all.dump"
+    assert " issues now" in project.command(f"deploy/backup save {dump}")
+    project.post("After the backup", 1)
+    assert "connections to the database" in project.command(f"deploy/backup restore {dump} --replace", code=2)
+
+    project.command(f"docker compose stop {services}")
+    assert "not empty" in project.command(f"deploy/backup restore {dump}", code=2)
+    project.command(f"deploy/backup restore {dump} --replace")
+    project.command("docker compose exec redis redis-cli FLUSHALL")
+    project.up()
+
+    project.wait_enriched("Pending in the backup", 20)
+    assert project.jobs("After the backup", "state") == []
+    project.command("issuetracker doctor")
+
+
+def test_redis_whose_file_is_thrown_away(project: Project) -> None:
+    project.command("docker compose stop redis")
+    assert "RedisDown.md" in project.command("issuetracker doctor", code=12)
+    project.post("While Redis is away", 5)
+    project.command("docker compose run --rm redis sh -c 'rm -r /data/appendonlydir'")
+    project.command("docker compose up --wait redis")
+
+    project.wait_enriched("While Redis is away", 5)
+
+
 @needs_images(PROMETHEUS)
 def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
-    project.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
 
-    def up() -> dict[str, str]:
+    def up() -> list[tuple[str, str]]:
         answer = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
-        return {found["metric"]["job"]: found["value"][1] for found in answer.json()["data"]["result"]}
+        return sorted((found["metric"]["job"], found["value"][1]) for found in answer.json()["data"]["result"])
 
-    wait_until(lambda: up() == {"api": "1", "flower": "1", "prometheus": "1"}, 60, f"all targets, not {up()}")
+    project.up(workers=2)
+    jobs = ("api", "exporter", "flower", "prometheus", "worker-default", "worker-issues", "worker-issues")
+    wait_until(lambda: up() == [(job, "1") for job in jobs], 90, "all targets to be up")
+    project.up(workers=1)
+
+
+@needs_images(PROMETHEUS)
+def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
+    project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
+    prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1")
+
+    def query(expression: str) -> dict[str, str]:
+        """Return the values by their `job`, or whichever label there is."""
+        found = prometheus.get("/query", params={"query": expression}).json()["data"]["result"]
+        return {next(iter(one["metric"].values()), ""): one["value"][1] for one in found}
+
+    jobs = ("api", "worker-issues", "worker-default", "exporter", "flower", "prometheus")
+    expected = dict.fromkeys(jobs, "1")
+    wait_until(lambda: query("sum by (job) (up)") == expected, 60, f"all targets, not {query('up')}")
+    rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
+    wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, 60, "what the exporter tells")
+    assert query("sum by (queue) (issuetracker_worker_consuming)") == {"issues": "1", "default": "1"}
+    assert float(query("sum(issuetracker_issue_enriched_seconds_count)")[""]) > 0
+    assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {one["alert"] for one in alerts()}
+    assert not [rule["lastError"] for rule in rules if rule.get("lastError")]
+
+    project.command("docker compose stop redis")
+    states: set[str] = set()
+
+    def fires() -> bool:
+        states.update(
+            alert["state"]
+            for alert in prometheus.get("/alerts").json()["data"]["alerts"]
+            if alert["labels"]["alertname"] == "RedisDown"
+        )
+        return "firing" in states
+
+    try:
+        wait_until(fires, 180, f"RedisDown to fire, which is {states}")
+    finally:
+        project.command("docker compose up --wait redis")
+    wait_until(lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, 120, "workers that consume")
 
 
 def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:

@@ -54,6 +54,8 @@ def env(tmp_path: Path) -> dict[str, str]:
         "CELERY_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
         "API_PORT": str(free_port()),
         "FLOWER_PORT": str(free_port()),
+        "EXPORTER_PORT": str(free_port()),
+        "WORKER_METRICS_PORT": str(free_port()),
     }
 
 
@@ -85,7 +87,9 @@ def test_an_issue_goes_all_the_way_and_is_there_after_a_restart(start: Callable[
     wait_until(lambda: enriched(run, issue["id"]), 30, "the enrichment")
     flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck")
     assert flower.text == "OK"
-    for name in ("postgres", "api", "worker", "flower"):
+    for port in ("EXPORTER_PORT", "WORKER_METRICS_PORT"):
+        assert "issuetracker_" in httpx.get(f"http://127.0.0.1:{run.env[port]}/metrics").text
+    for name in ("postgres", "api", "worker", "flower", "exporter"):
         assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
 
     run.process.send(signal.SIGINT)

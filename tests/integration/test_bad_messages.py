@@ -239,6 +239,27 @@ def test_a_job_for_a_newer_worker_waits_for_it(
     assert database.one("SELECT count(*) FROM dead_message") == 0
 
 
+def test_a_backlog_for_newer_workers_is_refused_once_and_waits(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    """As after a rollback. Refusals that wait longer than a lease would be published and refused again."""
+    backlog = 3000
+    database.query(
+        "INSERT INTO job (id, task, queue, message) "
+        "SELECT id, 'tests.misbehave', 'default', jsonb_build_object('contract_version', '1.0.0', 'job_id', id) "
+        "FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
+        backlog,
+    )
+    new_api({"REFUSED_RETRY_SECONDS": "3600"})
+    worker = new_worker({})
+
+    waiting = "SELECT count(*) FROM job WHERE refused_since IS NOT NULL AND state = 'pending' AND attempts = 0"
+    wait_until(lambda: database.one(waiting) == backlog, 90, "the backlog to wait")
+
+    assert broker.llen("refused") == 0
+    assert sum("message_refused" in line for line in worker.log.lines) == backlog
+
+
 def test_a_job_with_a_message_that_no_worker_can_read_is_dead_at_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:

@@ -24,6 +24,7 @@ from app.enrichment.remote.provider import Limits, OpenAIEnricher, Prices
 from app.ledger.errors import ProviderError
 from contracts.states import Priority
 from contracts.vocabulary import is_tag
+from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support import completions, llm
 from tests.support.completions import Completions, Step, completion, raw, refusal
@@ -549,7 +550,8 @@ class TestInTheWorker:
         errors = [failure["error"] for failure in database.failures(job_id)]
         assert [error.split(":")[0] for error in errors] == ["ProviderError", "NoAnswer"]
         assert made(database)["provenance"]["provider"] == "openai"
-        assert database.one("SELECT count(*) FROM circuit") == 0
+        # Told after the job's end is written.
+        wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit to be closed")
 
     def test_a_server_that_stays_down_leaves_the_last_attempt_to_the_local_enricher(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions

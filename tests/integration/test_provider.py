@@ -54,7 +54,8 @@ def test_jobs_wait_while_the_circuit_is_open_and_are_done_when_the_provider_is_b
     provider.status = 200
 
     database.wait_for_states({"succeeded": 101})
-    assert database.one("SELECT count(*) FROM circuit") == 0
+    # Told after the job's end is written.
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit to be closed")
     assert database.one("SELECT count(*) FROM effect WHERE attempt > 0") == 101
 
 
@@ -103,4 +104,5 @@ def test_a_provider_that_is_back_and_refuses_is_no_reason_to_wait(
     provider.status = 400
 
     database.wait_for_states({"dead": 30}, 30)
-    assert database.one("SELECT count(*) FROM circuit") == 0
+    # Told after the job's end is written.
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit to be closed")

@@ -1,7 +1,7 @@
 """The product's own processes, started as an operator would start them."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,11 @@ class Api(Running):
         return self.client.post("/api/v1/issues", json={"title": title, **fields})
 
 
-def start_api(env: Mapping[str, str]) -> Api:
+def start_api(env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API) -> Api:
+    """Start an API process; `app` is where uvicorn finds it, seen from the directory."""
     port, log = free_port(), Log()
-    process = Process(
-        "api", [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)], log, cwd=API, env=env
-    )
+    command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
+    process = Process("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     def answers() -> bool:
@@ -58,13 +58,17 @@ def start_api(env: Mapping[str, str]) -> Api:
     return Api(process, log, client)
 
 
-def start_worker(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> Running:
+def start_worker(
+    env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app", directory: Path = WORKER
+) -> Running:
+    """Start a worker; `app` is where Celery finds it, seen from the directory."""
     log = Log()
     command = [
         *(tool("celery"), "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
         *("--without-mingle", "--without-gossip"),
     ]
-    process = Process(name, command, log, cwd=WORKER, env={"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env})
+    env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env}
+    process = Process(name, command, log, cwd=directory, env=env)
 
     def ready() -> bool:
         assert process.exit_code is None, f"the worker ended:\n{log}"

@@ -8,6 +8,7 @@ import typer
 
 BAD_INPUT = 2
 UNAVAILABLE = 3
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -21,7 +22,7 @@ def call(method: str, path: str, **arguments: Any) -> Any:
 
     Exit code 2: the API refused the input. 3: it does not answer, or cannot work now.
     """
-    url = os.environ.get("ISSUETRACKER_URL", "http://127.0.0.1:8000")
+    url = os.environ.get("ISSUETRACKER_URL", DEFAULT_URL)
     try:
         answer = httpx.request(method, f"{url}/api/v1{path}", timeout=30, **arguments)
         body = answer.json()

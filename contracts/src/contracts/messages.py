@@ -5,6 +5,8 @@ changes is a new major version. `tests/unit/contracts/test_compatibility.py` hol
 """
 
 import re
+from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,8 +69,39 @@ class RefusedMessage(BaseModel):
     raw: bytes
 
 
-EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage,)
+class WorkerSign(BaseModel):
+    """What a worker that consumes says of itself, in a Redis key that expires."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contract_version: str = Field(pattern=_VERSION)
+    worker: str
+    queues: list[str]
+    processes: int
+    at: datetime
+    """By its own clock."""
+
+
+EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage, WorkerSign)
 """What services tell each other besides tasks."""
+
+
+class Skew(StrEnum):
+    """How the contract that a message was written by compares with this package's."""
+
+    SAME = "same"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+def skew(contract_version: str) -> Skew | None:
+    """Compare a message's version, in all its parts, with this package's; None where it is no version."""
+    if re.fullmatch(_VERSION, contract_version) is None:
+        return None
+    written, known = (tuple(map(int, version.split("."))) for version in (contract_version, CONTRACT_VERSION))
+    if written == known:
+        return Skew.SAME
+    return Skew.NEWER if written > known else Skew.OLDER
 
 
 def is_newer(contract_version: str) -> bool:

@@ -2,6 +2,8 @@
 
 API_PORT = 8000
 FLOWER_PORT = 5555
+WORKER_METRICS_PORT = 9809
+EXPORTER_PORT = 9808
 POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
@@ -17,6 +19,7 @@ METRICS_PATH = "/metrics"
 # Probes of containers, by the program that the images bring. Kubernetes probes HTTP by itself.
 PROBE = ("python", "-I", "-S", "probe.py")
 API_PROBE = (*PROBE, "http", str(API_PORT), READINESS_PATH)
+EXPORTER_PROBE = (*PROBE, "http", str(EXPORTER_PORT), LIVENESS_PATH)
 FLOWER_PROBE = (*PROBE, "http", str(FLOWER_PORT), "/healthcheck")
 
 ALIVE_FILE = "alive"

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import asyncpg
 from fastapi import Depends, Request
 
+from api.metrics import pool as metrics
 from api.settings import ApiSettings
 
 CONNECT_TIMEOUT_S = 5
@@ -101,6 +102,7 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={"application_name": "issuetracker-api"},
     ) as pool:
+        metrics.watch(pool)
         yield Database(pool)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncpg
 from alembic import context
@@ -14,6 +15,7 @@ from contracts.tables import Base
 
 MIGRATION_LOCK = 0x1550_7AC4
 """Key of the advisory lock that makes a second migrator wait for the first."""
+TURN_POLL_S = 0.2
 LOCK_TIMEOUT = "4s"
 """A migration that waits for a table makes every query after it wait: better to give up and try again."""
 STATEMENT_TIMEOUT = "60s"
@@ -26,9 +28,20 @@ def include_object(_item: object, name: str | None, kind: str, _reflected: bool,
     return kind != "index" or name not in OPTIONAL_INDEXES
 
 
+def wait_for_turn(connection: Connection) -> None:
+    """Take the migrators' lock, asking again and again.
+
+    A statement that waits for it holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all older snapshots: a
+    migrator that builds an index and one that waits for its turn would wait for each other.
+    """
+    while not connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})")):
+        connection.rollback()
+        time.sleep(TURN_POLL_S)
+
+
 def migrate(connection: Connection) -> None:
     """Run the migrations that Alembic's command asks for."""
-    connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+    wait_for_turn(connection)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.commit()
@@ -39,6 +52,20 @@ def migrate(connection: Connection) -> None:
         compare_server_default=True,
         include_object=include_object,
     )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def write_sql() -> None:
+    """Write the SQL that `alembic upgrade --sql` asks for, for a person or a linter to read."""
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        transaction_per_migration=True,
+    )
+    context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    context.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'")
     with context.begin_transaction():
         context.run_migrations()
 
@@ -57,4 +84,7 @@ async def main() -> None:
     await engine.dispose()
 
 
-asyncio.run(main())
+if context.is_offline_mode():
+    write_sql()
+else:
+    asyncio.run(main())

@@ -8,6 +8,7 @@ from kombu import Exchange, Queue
 
 from app.broker.transport import CheckedChannel
 from app.ledger.task import LedgerTask
+from app.metrics.server import serve
 from app.probe import Beat
 from app.settings import settings
 from contracts import names
@@ -80,6 +81,11 @@ def _tell_transport_the_tasks(**_: Any) -> None:
     CheckedChannel.messages = {
         name: task.message_type for name, task in app.tasks.items() if isinstance(task, LedgerTask)
     }
+
+
+@worker_init.connect
+def _serve_metrics(**_: Any) -> None:
+    serve()
 
 
 @setup_logging.connect

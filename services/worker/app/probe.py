@@ -4,6 +4,7 @@
 `consuming`: the broker has answered the worker's question for messages, or no process is free to ask for one.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state
 
+from app.announcement import announce
 from app.settings import settings
+from contracts.names import Queue
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
 INTERVAL_S = 2
 PATIENCE_S = 5
 """An unanswered question older than this is none; the broker answers each within a second."""
+SIGN_S = 10
+"""A sign older than this is none, for the metrics: the main loop has missed several."""
 
 
 class Signs:
@@ -24,6 +29,8 @@ class Signs:
 
     def __init__(self) -> None:
         self._answered = float("-inf")
+        self._consuming = float("-inf")
+        self._queues: frozenset[str] = frozenset()
 
     def answered(self) -> None:
         """Take note that the broker has answered, with a message or without."""
@@ -33,10 +40,17 @@ class Signs:
         """Touch the file that says that the main process gets things done."""
         self._touch(ALIVE_FILE)
 
-    def consuming(self, free_processes: int) -> None:
-        """Touch the file that says that messages are taken, if they are."""
-        if free_processes <= 0 or monotonic() - self._answered < PATIENCE_S:
+    def consuming(self, free_processes: int, queues: Collection[str]) -> bool:
+        """Touch the file that says that messages are taken, if they are; tell whether they are."""
+        is_consuming = free_processes <= 0 or monotonic() - self._answered < PATIENCE_S
+        if is_consuming:
             self._touch(CONSUMING_FILE)
+            self._consuming, self._queues = monotonic(), frozenset(queues)
+        return is_consuming
+
+    def consumed_queues(self) -> frozenset[str]:
+        """Return the queues whose messages are taken; none where the last sign of it is old."""
+        return self._queues if monotonic() - self._consuming < SIGN_S else frozenset()
 
     @staticmethod
     def _touch(name: str) -> None:
@@ -66,4 +80,6 @@ class Beat(bootsteps.StartStopStep):
     @staticmethod
     def _beat(consumer: Any) -> None:
         signs.alive()
-        signs.consuming(consumer.pool.num_processes - len(state.reserved_requests))
+        queues = [queue.value for queue in Queue if consumer.task_consumer.consuming_from(queue.value)]
+        if signs.consuming(consumer.pool.num_processes - len(state.reserved_requests), queues):
+            announce(consumer, queues)

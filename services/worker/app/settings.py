@@ -46,6 +46,11 @@ class WorkerSettings(Settings):
     beat_directory: Path | None = None
     """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
 
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where the worker's main process answers Prometheus; nowhere unless it is set."""
+    metrics_address: str = "127.0.0.1"
+    """The address of that port; the image sets every one of its container's."""
+
     ai: Literal["suggest", "auto", "off"] = "auto"
     """What becomes of an enrichment: `auto` writes its tags onto the issue, `suggest` only beside it."""
     ai_provider: Literal["local", "openai"] = "local"

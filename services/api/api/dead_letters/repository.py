@@ -5,6 +5,7 @@ from uuid import UUID
 from api.database import Database
 from api.dead_letters.schemas import Attempt, DeadLetter, DeadLetterDetail, Decision
 from api.dispatch.envelope import job_named_in
+from api.metrics import jobs as metrics
 
 _JOB = """
 SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at
@@ -44,6 +45,7 @@ WITH replayed AS (
 )
 INSERT INTO job (id, task, queue, message) SELECT $2, $3, queue, $4 FROM replayed
 ON CONFLICT (id) DO NOTHING
+RETURNING task, queue
 """
 _DISCARD = """
 WITH discarded_job AS (
@@ -92,7 +94,9 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
     named = job_named_in(row["raw"])
     if named is None:
         return False
-    await database.execute(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message)
+    job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message)
+    if job is not None:
+        metrics.created(job["task"], job["queue"])
     return True
 
 

@@ -1,9 +1,9 @@
 """The broker as the dispatcher sees it: lists of messages in Redis. Every call is bounded in time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -14,6 +14,8 @@ from api.dispatch.envelope import job_id_of
 from contracts.names import REFUSED_LIST
 
 TIMEOUT_S = 1
+
+Answer = TypeVar("Answer")
 
 
 class BrokerUnavailable(Exception):
@@ -54,6 +56,11 @@ class Broker:
         async with _bounded():
             await self._redis.ping()
 
+    async def ask(self, question: Callable[[Any], Awaitable[Answer]]) -> Answer:
+        """Return the answer to what a diagnosis asks of the client."""
+        async with _bounded():
+            return await question(self._redis)
+
     async def depth(self, queue: str) -> int:
         """Return how many messages wait in the queue; what workers hold is not among them."""
         async with _bounded():
@@ -71,10 +78,12 @@ class Broker:
             found = await self._redis.lrange(REFUSED_LIST, 0, limit - 1)
         return [entry if isinstance(entry, bytes) else entry.encode() for entry in found]
 
-    async def forget_refused(self, entry: bytes) -> None:
-        """Remove one entry that has been settled; another dispatcher may have done it."""
-        async with _bounded():
-            await self._redis.lrem(REFUSED_LIST, 1, entry.decode())
+    async def forget_refused(self, entries: Sequence[bytes]) -> None:
+        """Remove entries that have been settled; another dispatcher may have done it."""
+        async with _bounded(), self._redis.pipeline(transaction=False) as commands:
+            for entry in entries:
+                commands.lrem(REFUSED_LIST, 1, entry.decode())
+            await commands.execute()
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:
         """Push the messages in order, all or none; on BrokerUnavailable it is not known which."""

@@ -1,6 +1,7 @@
 """The loop that publishes due jobs; each API process runs one, and any number of them get along."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +14,9 @@ from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.envelope import celery_message
+from api.metrics import dispatcher as metrics
+from api.metrics import jobs as job_metrics
+from api.metrics.labels import among
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.messages import RefusedMessage
@@ -29,7 +33,9 @@ FULL_QUEUE_POLL_S = 0.1
 OUTAGE_POLL_S = 1
 """How soon at the latest to look again after an outage: whoever woke the dispatcher then does not do it again."""
 SWEEP_LIMIT = 1000
-REFUSED_LIMIT = 100
+REFUSED_LIMIT = 500
+REFUSED_ROUNDS = 20
+"""Batches of refused messages that are settled before other work has its turn."""
 STOP_TIMEOUT_S = 10
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
@@ -80,6 +86,7 @@ class Dispatcher:
                 next_sweep = now + self._settings.dispatch_poll_seconds
                 for step in (self.expire_running, self.find_lost_messages, self.settle_refused):
                     await self._guarded(step, outages)
+            metrics.LAST_PASS.set(time.time())
             self._note_outage(next(iter(outages), None))
             await self._wait(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
@@ -94,6 +101,7 @@ class Dispatcher:
         try:
             return await step()
         except OUTAGES as error:
+            metrics.FAILURES.labels("postgres" if isinstance(error, DatabaseUnavailable) else "redis").inc()
             if isinstance(error, DatabaseUnavailable):
                 self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
             outages.append(f"{type(error).__name__}: {error}")
@@ -138,8 +146,9 @@ class Dispatcher:
         try:
             await self._broker.publish(queue, messages)
         except BrokerUnavailable:
-            await ledger.put_back(self._database, [job.id for job in jobs])
+            metrics.PUT_BACK.labels(queue).inc(await ledger.put_back(self._database, [job.id for job in jobs]))
             raise
+        metrics.PUBLISHED.labels(queue).inc(len(jobs))
         logger.debug("published", queue=queue.value, jobs=len(jobs))
 
     async def expire_running(self) -> None:
@@ -150,8 +159,10 @@ class Dispatcher:
         if asyncio.get_running_loop().time() < self._renewals_until:
             return
         expired = await ledger.expire_running(self._database, SWEEP_LIMIT, self._max_attempts)
-        for job_id, state in expired.items():
-            logger.warning("lease_expired", job_id=str(job_id), state=state)
+        for job in expired:
+            metrics.LEASES_EXPIRED.labels(among(Queue, job.queue)).inc()
+            job_metrics.lost(job.task, job.queue, job.state)
+            logger.warning("lease_expired", job_id=str(job.id), state=job.state)
 
     async def find_lost_messages(self) -> None:
         """Make queued jobs due again whose messages are gone.
@@ -166,18 +177,30 @@ class Dispatcher:
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
                 logger.warning("messages_lost", queue=queue, jobs=len(lost))
-                await ledger.put_back_lost(self._database, lost)
+                put_back = await ledger.put_back_lost(self._database, lost)
+                metrics.PUT_BACK.labels(among(Queue, queue)).inc(put_back)
 
     async def settle_refused(self) -> None:
-        """Decide on the messages that workers have given back."""
-        for entry in await self._broker.refused(REFUSED_LIMIT):
-            try:
-                refused = RefusedMessage.model_validate_json(entry)
-            except ValidationError as error:
-                # A newer worker's: kept whole, for a newer API or a person.
-                refused = _unreadable(entry, str(error))
+        """Decide on the messages that workers have given back.
+
+        Faster than workers refuse: a message whose turn does not come within a lease counts as lost, is published
+        again, and refused again.
+        """
+        for _ in range(REFUSED_ROUNDS):
+            entries = await self._broker.refused(REFUSED_LIMIT)
+            if not entries or self._stopping:
+                return
+            refused = [_read(entry) for entry in entries]
             await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)
-            await self._broker.forget_refused(entry)
+            await self._broker.forget_refused(entries)
+
+
+def _read(entry: bytes) -> RefusedMessage:
+    try:
+        return RefusedMessage.model_validate_json(entry)
+    except ValidationError as error:
+        # A newer worker's: kept whole, for a newer API or a person.
+        return _unreadable(entry, str(error))
 
 
 def _unreadable(entry: bytes, error: str) -> RefusedMessage:

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from api.database import Database
+from api.metrics import jobs as metrics
 from contracts.ids import new_id
 from contracts.messages import RefusedMessage
 from contracts.states import FOR_NEWER_WORKERS
@@ -32,6 +33,16 @@ class DueJob:
     tries: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiredJob:
+    """A job whose worker is gone, and the state that it is in now."""
+
+    id: UUID
+    task: str
+    queue: str
+    state: str
+
+
 _TAKE_DUE = """
 WITH due AS (
     SELECT id FROM job
@@ -47,10 +58,9 @@ RETURNING job.id, task, queue, message, tries
 
 _PUT_BACK = """
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL
-WHERE id = ANY($1) AND state = 'queued'
+WHERE id = ANY($1) AND state = 'queued' AND ($2 OR lease_until < now())
+RETURNING id
 """
-
-_PUT_BACK_LOST = f"{_PUT_BACK} AND lease_until < now()"
 
 _EXPIRED_QUEUED = """
 SELECT id, queue FROM job
@@ -74,34 +84,39 @@ WITH expired AS (
         finished_at = CASE WHEN is_last THEN now() END,
         run_at = now(), lease_until = NULL, last_error = $3
     FROM expired WHERE job.id = expired.id
-    RETURNING job.id, attempts, worker, started_at, state
+    RETURNING job.id, task, queue, attempts, worker, started_at, state
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error, started_at)
     SELECT id, attempts, 'lost', worker, $3, started_at FROM moved
 )
-SELECT id, state FROM moved
+SELECT id, task, queue, state FROM moved
 """
 
 
 _REFUSE = """
-WITH refused AS (
-    SELECT id, NOT $2 OR coalesce(refused_since, now()) < now() - $5::interval AS is_over FROM job
-    WHERE id = $1 AND state = 'queued'
-    FOR UPDATE
+WITH given AS (
+    SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::text[])
+        AS given (id, for_newer, error, worker)
+), refused AS (
+    SELECT id, error, given.worker,
+        NOT for_newer OR coalesce(refused_since, now()) < now() - $6::interval AS is_over
+    FROM job JOIN given USING (id) WHERE state = 'queued'
+    FOR UPDATE OF job SKIP LOCKED
 ), moved AS (
     UPDATE job SET
         state = CASE WHEN is_over THEN 'dead' ELSE 'pending' END,
         finished_at = CASE WHEN is_over THEN now() END,
         refused_since = coalesce(refused_since, now()),
-        run_at = now() + $4::interval, queued_at = NULL, lease_until = NULL, last_error = $3
+        run_at = now() + $5::interval, queued_at = NULL, lease_until = NULL, last_error = error
     FROM refused WHERE job.id = refused.id
-    RETURNING job.id, attempts, state
+    RETURNING job.id, task, queue, attempts, state, error, refused.worker
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error)
-    SELECT id, attempts, 'permanent', $6, $3 FROM moved WHERE state = 'dead'
+    SELECT id, attempts, 'permanent', worker, error FROM moved WHERE state = 'dead'
     ON CONFLICT DO NOTHING
 )
-SELECT EXISTS (SELECT FROM job WHERE id = $1)
+SELECT id, job.task, job.queue, moved.state IS NOT DISTINCT FROM 'dead' AS has_died
+FROM job JOIN given USING (id) LEFT JOIN moved USING (id)
 """
 
 _KEEP_MESSAGE = """
@@ -116,14 +131,17 @@ async def take_due(database: Database, queue: str, limit: int, lease: timedelta)
     return [DueJob(**row) for row in rows]
 
 
-async def put_back(database: Database, ids: Sequence[UUID]) -> None:
-    """Make queued jobs due again, unless a worker has claimed them meanwhile."""
-    await database.execute(_PUT_BACK, ids)
+async def put_back(database: Database, ids: Sequence[UUID]) -> int:
+    """Make queued jobs due again, unless a worker has claimed them meanwhile; return how many."""
+    return len(await database.fetch(_PUT_BACK, ids, True))
 
 
-async def put_back_lost(database: Database, ids: Sequence[UUID]) -> None:
-    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile."""
-    await database.execute(_PUT_BACK_LOST, ids)
+async def put_back_lost(database: Database, ids: Sequence[UUID]) -> int:
+    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile.
+
+    Return how many.
+    """
+    return len(await database.fetch(_PUT_BACK, ids, False))
 
 
 async def expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
@@ -139,27 +157,44 @@ async def renew_queued(database: Database, ids: Collection[UUID], lease: timedel
     await database.execute(_RENEW_QUEUED, ids, lease)
 
 
-async def expire_running(database: Database, limit: int, max_attempts: int) -> dict[UUID, str]:
-    """End the attempts of workers that stopped renewing their lease; return each job's new state."""
-    rows = await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)
-    return {row["id"]: row["state"] for row in rows}
+async def expire_running(database: Database, limit: int, max_attempts: int) -> list[ExpiredJob]:
+    """End the attempts of workers that stopped renewing their lease; return their jobs."""
+    return [ExpiredJob(**row) for row in await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)]
 
 
 async def settle_refused(
-    database: Database, refused: RefusedMessage, retry: timedelta, patience: timedelta
+    database: Database, refused: Sequence[RefusedMessage], retry: timedelta, patience: timedelta
 ) -> None:
-    """Decide on a message that a worker gave back.
+    """Decide on messages that workers gave back.
 
     A job is offered again after `retry` when a newer worker may be able to run it, until `patience` has passed
-    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message.
+    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message. A job that
+    another dispatcher decides on at this moment is left to it.
     """
-    error = f"{refused.reason}: {refused.error}".replace("\x00", "")
-    for_newer = refused.reason in FOR_NEWER_WORKERS
-    if refused.job_id is not None and await database.fetchval(
-        _REFUSE, refused.job_id, for_newer, error, retry, patience, refused.worker
-    ):
-        return
-    digest = sha256(refused.raw).digest()
-    await database.execute(
-        _KEEP_MESSAGE, new_id(), digest, refused.queue, refused.reason, error, refused.worker, refused.raw
+    naming = [message for message in refused if message.job_id is not None]
+    known = await database.fetch(
+        _REFUSE,
+        [message.job_id for message in naming],
+        [message.reason in FOR_NEWER_WORKERS for message in naming],
+        [_error(message) for message in naming],
+        [message.worker for message in naming],
+        retry,
+        patience,
     )
+    for row in known:
+        if row["has_died"]:
+            metrics.dead(row["task"], row["queue"])
+    jobs = {row["id"] for row in known}
+    for message in refused:
+        if message.job_id not in jobs:
+            await _keep(database, message)
+
+
+async def _keep(database: Database, message: RefusedMessage) -> None:
+    digest = sha256(message.raw).digest()
+    values = (message.queue, message.reason, _error(message), message.worker, message.raw)
+    await database.execute(_KEEP_MESSAGE, new_id(), digest, *values)
+
+
+def _error(message: RefusedMessage) -> str:
+    return f"{message.reason}: {message.error}".replace("\x00", "")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from api.database import Database
 from api.enrichment.schemas import Enrichment
+from api.metrics import jobs as metrics
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import Retrain
@@ -95,4 +96,6 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         project,
         newly_confirmed,
     )
+    if created is not None:
+        metrics.created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
     return created

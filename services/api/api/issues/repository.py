@@ -7,6 +7,7 @@ import asyncpg
 
 from api.database import Database
 from api.issues.schemas import EnrichmentState, Issue, IssueCreate
+from api.metrics import jobs as metrics
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
@@ -55,6 +56,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
         message.model_dump(mode="json"),
     )
     assert row is not None
+    metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
     return _issue(row)
 
 

@@ -12,20 +12,34 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# Each is a transaction of its own and can be run again: none that anybody waits for reads every issue.
+WHILE_ISSUES_COME_IN = (
+    """
+    ALTER TABLE issue
+    ADD COLUMN IF NOT EXISTS project TEXT DEFAULT 'default' NOT NULL,
+    ADD COLUMN IF NOT EXISTS tags_confirmed_at TIMESTAMP WITH TIME ZONE
+    """,
+    """
+    ALTER TABLE issue
+    DROP CONSTRAINT IF EXISTS ck_issue_project,
+    ADD CONSTRAINT ck_issue_project CHECK (project ~ '^[a-z0-9][a-z0-9._/-]{0,99}$') NOT VALID
+    """,
+    "SET statement_timeout = 0",
+    "ALTER TABLE issue VALIDATE CONSTRAINT ck_issue_project",
+    # A build that was broken off leaves an index that is never used.
+    "DROP INDEX CONCURRENTLY IF EXISTS ix_issue_confirmed",
+    """
+    CREATE INDEX CONCURRENTLY ix_issue_confirmed ON issue (project, tags_confirmed_at)
+    WHERE tags_confirmed_at IS NOT NULL
+    """,
+    "SET statement_timeout = '60s'",
+)
+
 
 def upgrade() -> None:
-    op.add_column("issue", sa.Column("project", sa.Text(), server_default="default", nullable=False))
-    op.add_column("issue", sa.Column("tags_confirmed_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_check_constraint(op.f("ck_issue_project"), "issue", "project ~ '^[a-z0-9][a-z0-9._/-]{0,99}$'")
-    op.create_index(
-        "ix_issue_confirmed",
-        "issue",
-        ["project", "tags_confirmed_at"],
-        unique=False,
-        postgresql_where=sa.text("tags_confirmed_at IS NOT NULL"),
-    )
-    op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
-    op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
+    with op.get_context().autocommit_block():
+        for statement in WHILE_ISSUES_COME_IN:
+            op.execute(statement)
     op.create_table(
         "tag_feedback",
         sa.Column("issue_id", sa.Uuid(), nullable=False),
@@ -39,6 +53,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("issue_id", "tag", name=op.f("pk_tag_feedback")),
     )
+    # After tag_feedback, whose foreign key locks issue: a worker's commit takes these two in the same order.
+    op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
     op.create_table(
         "project_model",
         sa.Column("id", sa.Uuid(), nullable=False),

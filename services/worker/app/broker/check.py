@@ -14,6 +14,7 @@ from uuid import UUID
 from kombu.utils.json import loads
 from pydantic import ValidationError
 
+from app.metrics import broker as metrics
 from contracts.limits import MESSAGE_MAX
 from contracts.messages import Message, is_newer
 from contracts.states import RefusalReason
@@ -37,6 +38,7 @@ def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
     except Exception as error:  # noqa: BLE001 - whatever reading it raises, it cannot be read
         return Refusal(RefusalReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
     version = fields.get("contract_version")
+    metrics.received(version)
     if task not in messages:
         return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id)
     if isinstance(version, str) and is_newer(version):

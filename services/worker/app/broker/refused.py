@@ -9,6 +9,7 @@ from redis import Redis, RedisError
 from sqlalchemy.dialects.postgresql import insert
 
 from app.database.config import SyncSessionLocal
+from app.metrics import broker as metrics
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import Message, RefusedMessage
@@ -24,6 +25,7 @@ def leave(refused: RefusedMessage, client: Redis) -> None:
 
     A Redis that is full refuses it; then it is kept as a dead message at once.
     """
+    metrics.REFUSED.labels(refused.reason).inc()
     logger.error("message_refused", queue=refused.queue, reason=refused.reason.value, job_id=str(refused.job_id))
     try:
         client.rpush(REFUSED_LIST, refused.model_dump_json())
@@ -48,6 +50,7 @@ def keep(refused: RefusedMessage) -> None:
 
 def keep_without_job(task: str, message: Message, queue: str) -> None:
     """Keep a message that could be run, but whose job is not in the ledger: nobody would know its result."""
+    metrics.REFUSED.labels(RefusalReason.UNKNOWN_JOB).inc()
     raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.model_dump(mode="json")}
     keep(
         RefusedMessage(

@@ -3,8 +3,10 @@
 from app.database.config import SyncSessionLocal
 from app.enrichment.fallback import fall_back
 from app.enrichment.interface import Enricher, Enrichment, IssueText
-from app.enrichment.local import LocalEnricher
+from app.enrichment.local import MODEL, LocalEnricher
+from app.enrichment.measured import Measured
 from app.learning.serving import ProjectModels
+from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings, settings
 
 PROVIDER: str | None = None if settings.ai_provider == "local" else settings.ai_provider
@@ -21,7 +23,7 @@ def select(chosen: WorkerSettings, local: Enricher) -> Enricher:
     return OpenAIEnricher.configured(chosen, local)
 
 
-local: Enricher = LocalEnricher(ProjectModels(SyncSessionLocal).of)
+local: Enricher = Measured(LocalEnricher(ProjectModels(SyncSessionLocal).of), ProviderMetrics("local", MODEL))
 enricher: Enricher = select(settings, local)
 
 

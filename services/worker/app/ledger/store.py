@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SelectBase, Text, func, insert, literal, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, Double, SelectBase, Text, cast, func, insert, literal, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from contracts.retry import delay_after
 from contracts.states import FailureKind, JobState
@@ -39,6 +39,11 @@ class Claim:
     job_id: UUID
     attempt: int
     tries: int
+    queue: str = ""
+    waited_s: float = 0
+    """Seconds from the publication of its message to the beginning of the attempt."""
+    ran_s: float = 0
+    """Seconds since the attempt began, when it was looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,13 @@ class Ledger:
                 lease_until=func.now() + self._lease,
                 refused_since=None,
             )
-            .returning(Job.attempts, Job.tries)
+            .returning(Job.attempts, Job.tries, Job.queue, _seconds_since(Job.queued_at).label("waited_s"))
         )
         with self._sessions.begin() as session:
             row = session.execute(begin).one_or_none()
-        return None if row is None else Claim(job_id, row.attempts, row.tries)
+        if row is None:
+            return None
+        return Claim(job_id, row.attempts, row.tries, row.queue, waited_s=row.waited_s or 0)
 
     def defer(self, job_id: UUID, until: datetime) -> None:
         """Give a queued job back unread: it is due again at `until`, and no attempt is counted."""
@@ -95,12 +102,13 @@ class Ledger:
 
     def held(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
-        mine = select(Job.attempts, Job.tries).where(
+        ran = _seconds_since(Job.started_at).label("ran_s")
+        mine = select(Job.attempts, Job.tries, Job.queue, ran).where(
             Job.id == job_id, Job.state == JobState.RUNNING, Job.worker.startswith(worker, autoescape=True)
         )
         with self._sessions() as session:
             row = session.execute(mine).one_or_none()
-        return None if row is None else Claim(job_id, row.attempts, row.tries)
+        return None if row is None else Claim(job_id, row.attempts, row.tries, row.queue, ran_s=row.ran_s or 0)
 
     def knows(self, job_id: UUID) -> bool:
         """Tell whether there is such a job, in whatever state."""
@@ -110,16 +118,21 @@ class Ledger:
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this attempt's."""
         with self._sessions.begin() as session:
-            return _move(session, claim, lease_until=func.now() + self._lease)
+            return _move(session, claim, lease_until=func.now() + self._lease) is not None
 
-    def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> None:
-        """End the job, and write the task's effect in the same transaction; raise LeaseLost instead of both."""
+    def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> float:
+        """End the job, and write the task's effect in the same transaction; raise LeaseLost instead of both.
+
+        Return the job's age in seconds.
+        """
         with self._sessions.begin() as session:
             # First the job: its row lock and its fence come before any write that they protect.
-            if not _move(session, claim, state=state, finished_at=func.now(), lease_until=None, last_error=None):
+            age = _move(session, claim, state=state, finished_at=func.now(), lease_until=None, last_error=None)
+            if age is None:
                 raise LeaseLost
             if effect is not None:
                 effect(session)
+        return age
 
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
         """End the attempt; return how long until the next one, None when the job is dead."""
@@ -128,7 +141,7 @@ class Ledger:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]
         with self._sessions.begin() as session:
-            moved = _move(
+            age = _move(
                 session,
                 claim,
                 state=JobState.DEAD if delay is None else JobState.RETRYING,
@@ -137,7 +150,7 @@ class Ledger:
                 lease_until=None,
                 last_error=error,
             )
-            if not moved:
+            if age is None:
                 raise LeaseLost
             session.execute(insert(JobFailure).from_select(_FAILURE_COLUMNS, _failure_row(claim, failure, error)))
         return delay
@@ -168,6 +181,13 @@ def _is_mine(claim: Claim) -> ColumnElement[bool]:
     return (Job.id == claim.job_id) & (Job.state == JobState.RUNNING) & (Job.attempts == claim.attempt)
 
 
-def _move(session: Session, claim: Claim, **values: Any) -> bool:
-    moved = session.execute(update(Job).where(_is_mine(claim)).values(**values).returning(Job.id))
-    return moved.one_or_none() is not None
+def _move(session: Session, claim: Claim, **values: Any) -> float | None:
+    """Write the job's row; return its age in seconds, None when it is no longer this attempt's."""
+    written = update(Job).where(_is_mine(claim)).values(**values)
+    age: float | None = session.scalar(written.returning(_seconds_since(Job.created_at)))
+    return age
+
+
+def _seconds_since(then: InstrumentedAttribute[Any]) -> ColumnElement[float]:
+    """Return how long ago that was: by the database's clock, which all machines share."""
+    return cast(func.extract("epoch", func.now() - then), Double)

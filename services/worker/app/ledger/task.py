@@ -6,7 +6,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar, get_type_hints
+from time import perf_counter
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import structlog
 from celery import Task
@@ -20,6 +21,7 @@ from app.ledger.errors import JobDead, PermanentError, ProviderError, Skip, Tran
 from app.ledger.heartbeat import renewing
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
 from app.ledger.worker import LedgerRequest, circuits, ledger_of
+from app.metrics import jobs as metrics
 from app.settings import settings
 from contracts.messages import Message
 from contracts.retry import max_attempts
@@ -93,38 +95,45 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             logger.warning("ledger_unavailable", error=describe(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
+        metrics.started(self.name, claim.queue, claim.waited_s)
         return claim
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
         """Let go of a message whose job is claimed or done; keep one that has no job."""
         if ledger.knows(message.job_id):
+            metrics.DUPLICATES.labels(self.name).inc()
             logger.info("duplicate_dropped")
         else:
             logger.error("message_without_job")
             keep_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
+        started = perf_counter()
         try:
             with renewing(ledger, claim, settings.lease_seconds / 3):
                 effect: Effect = self.run(message)
-                _patiently(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
+                age_s = _patiently(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
         except LeaseLost:
             raise
         except Skip as reason:
-            _patiently(lambda: ledger.finish(claim, JobState.SKIPPED))
+            age_s = _patiently(lambda: ledger.finish(claim, JobState.SKIPPED))
+            metrics.ended(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
             logger.info("skipped", reason=str(reason))
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
-            self._fail(ledger, claim, error)
+            self._fail(ledger, claim, error, started)
+        metrics.ended(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
         self._tell_circuit(self.provider_error)
         logger.info("succeeded")
         return JobState.SUCCEEDED
 
-    def _fail(self, ledger: Ledger, claim: Claim, error: Exception) -> None:
+    def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
         asked = error.retry_after_s if isinstance(error, TransientError) else None
         retry_after = timedelta(seconds=_bounded(asked))
         failure = Failure(kind_of(error), describe(error), traceback.format_exc(), retry_after)
         delay = _patiently(lambda: ledger.fail(claim, failure))
+        ran_s = perf_counter() - started
+        metrics.failed(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
         self._tell_circuit(error)
         log = logger.bind(kind=failure.kind.value, error=failure.error)
         if delay is None:

@@ -15,6 +15,7 @@ from app.database.config import SyncSessionLocal
 from app.ledger.circuit import Circuits
 from app.ledger.errors import describe
 from app.ledger.store import Failure, LeaseLost, Ledger
+from app.metrics import jobs as metrics
 from app.settings import settings
 from contracts.states import FailureKind
 
@@ -55,13 +56,15 @@ class LedgerRequest(Request):
         super().on_timeout(soft, timeout)
 
     def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
+        metrics.PROCESSES_LOST.inc()
         log = logger.bind(job_id=self.id, error=describe(error))
         # A process that dies at once has not told its pid; then any process of this worker is meant.
         ledger = ledger_of(self.hostname, self.worker_pid or 0)
         try:
             claim = ledger.held(UUID(self.id), f"{self.hostname}/{self.worker_pid or ''}")
             if claim is not None:
-                ledger.fail(claim, Failure(kind, describe(error)))
+                delay = ledger.fail(claim, Failure(kind, describe(error)))
+                metrics.failed(self.name, claim.queue, kind, is_dead=delay is None, ran_s=claim.ran_s)
                 log.warning("process_died", attempt=claim.attempt)
         except LeaseLost:
             return

@@ -88,7 +88,7 @@ class Endpoint:
     """
 
     def __init__(self, base_url: str, api_key: SecretStr | None, model: str) -> None:
-        self._model = model
+        self.model = model
         self._runner = asyncio.Runner()
         self._client = AsyncOpenAI(
             base_url=base_url,
@@ -113,7 +113,7 @@ class Endpoint:
             "json_schema": {"name": "enrichment", "strict": True, "schema": schema},
         }
         request = self._client.chat.completions.with_raw_response.create(
-            model=self._model,
+            model=self.model,
             messages=messages,
             response_format=form,
             temperature=0,

@@ -19,6 +19,7 @@ from app.enrichment.remote.budget import DailyBudget, Reservation
 from app.enrichment.remote.endpoint import Endpoint, NoAnswer, Refused, Reply, TooLong
 from app.enrichment.remote.prompt import Conversation, Prose
 from app.ledger.errors import ProviderError, describe
+from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings
 
 logger = structlog.get_logger(__name__)
@@ -28,6 +29,14 @@ SHORTER = 4
 """What does not fit the model's context is cut to this part, once."""
 LAST_SECONDS = 1.0
 """With less time left than this nothing is asked again."""
+_OUTCOMES = {
+    NoAnswer: "no_answer",
+    ProviderError: "unavailable",
+    TooLong: "too_long",
+    Refused: "refused",
+    Misfit: "misfit",
+}
+"""What the metrics call each failure; the first class that fits decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,11 @@ class Bill:
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+    @classmethod
+    def of(cls, reply: Reply) -> Self:
+        """Return the bill of one answer."""
+        return cls(reply.prompt_tokens, reply.completion_tokens)
 
     def add(self, reply: Reply) -> None:
         """Count one answer."""
@@ -86,6 +100,7 @@ class OpenAIEnricher:
         self._local = local
         self._limits = limits
         self._prices = prices
+        self._metrics = ProviderMetrics(PROVIDER, endpoint.model)
         self._schema = answer.schema()
         self._schema_bytes = len(json.dumps(self._schema))
 
@@ -169,10 +184,20 @@ class OpenAIEnricher:
 
     def _once(self, asked: Conversation, ends: float, bill: Bill) -> tuple[Finding, str | None]:
         """Ask within the day's budget; raise Misfit where the answer is not what was asked for."""
+        reservation = self._reserve(asked)
+        with self._metrics.request(_OUTCOMES):
+            return self._answer(asked, ends, bill, reservation)
+
+    def _reserve(self, asked: Conversation) -> Reservation:
         most = prompt.token_bound(asked, self._schema_bytes) + self._limits.output_tokens
         reservation = self._budget.reserve(most)
         if reservation is None:
             raise Refused("the day's budget of tokens is used up")
+        return reservation
+
+    def _answer(
+        self, asked: Conversation, ends: float, bill: Bill, reservation: Reservation
+    ) -> tuple[Finding, str | None]:
         try:
             reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
         except (NoAnswer, Misfit):
@@ -182,8 +207,9 @@ class OpenAIEnricher:
             self._settle(reservation, 0)
             raise
         bill.add(reply)
+        self._metrics.used(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
         used = _sum(reply.prompt_tokens, reply.completion_tokens)
-        self._settle(reservation, most if used is None else used)
+        self._settle(reservation, reservation.tokens if used is None else used)
         if reply.is_declined:
             raise Refused("the model declined")
         if reply.is_cut:

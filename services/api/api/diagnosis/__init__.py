@@ -1,0 +1,1 @@
+"""What the API sees of all that it depends on, for `issuetracker doctor`."""

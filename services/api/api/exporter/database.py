@@ -1,0 +1,141 @@
+"""What PostgreSQL holds."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+
+from contracts.names import Queue
+
+Found = TypeVar("Found")
+
+TIMEOUT_S = 2
+"""For the connection, and for each question."""
+TOTAL_TIMEOUT_S = 6
+"""For all of them: below the 10 s that Prometheus waits for an answer."""
+SESSION = {"application_name": "issuetracker-exporter", "enable_sort": "off"}
+"""Nothing that a backlog holds needs sorting; the planner, who knows nothing of what is in JSON, would do it."""
+
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Among the first TimeoutError."""
+
+_SERVER = """
+SELECT pg_database_size(current_database()) AS size,
+    (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections
+"""
+_VERSION = "SELECT version_num FROM alembic_version"
+
+# Each part reads a partial index, so that what has ended costs nothing. Their number grows with a backlog only.
+_JOBS = """
+SELECT task, queue, state, message->>'contract_version' AS contract, count(*) AS number
+FROM job WHERE state IN ('pending', 'retrying') GROUP BY 1, 2, 3, 4
+UNION ALL
+SELECT task, queue, state, message->>'contract_version', count(*)
+FROM job WHERE state IN ('queued', 'running') GROUP BY 1, 2, 3, 4
+UNION ALL
+SELECT task, queue, state, NULL, count(*) FROM job WHERE state = 'dead' GROUP BY 1, 2, 3
+"""
+_DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = 'dead'"
+_CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
+
+# What is due waits in the ledger, or published and not yet begun.
+_OLDEST_DUE = """
+SELECT queue, extract(epoch FROM now() - min(run_at))::float AS age FROM (
+    SELECT queue, (
+        SELECT min(run_at) FROM job
+        WHERE state IN ('pending', 'retrying') AND job.queue = asked.queue AND run_at <= now()
+    ) AS run_at
+    FROM unnest($1::text[]) AS asked (queue)
+    UNION ALL
+    SELECT queue, min(run_at) FROM job WHERE state = 'queued' GROUP BY queue
+) oldest
+GROUP BY queue
+"""
+
+# As the dispatcher looks for it: the jobs of an open circuit wait rightly.
+_OLDEST_UNPUBLISHED = """
+SELECT queue, (
+    SELECT extract(epoch FROM now() - run_at)::float FROM job
+    WHERE state IN ('pending', 'retrying') AND job.queue = asked.queue AND run_at <= now()
+        AND task <> ALL (ARRAY(SELECT task FROM circuit WHERE open_until > now()))
+    ORDER BY run_at LIMIT 1
+) AS age
+FROM unnest($1::text[]) AS asked (queue)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobCount:
+    """How many jobs there are of a kind; the contract of those that wait or run."""
+
+    task: str
+    queue: str
+    state: str
+    contract: str | None
+    number: int
+
+
+@dataclass(slots=True)
+class DatabaseState:
+    """What the server and the ledger's tables hold; ages in seconds, None for a queue where nothing is due.
+
+    A part that was not found out in time, or whose table is missing, is None.
+    """
+
+    size: int
+    connections: int
+    version: str | None = None
+    """The schema's."""
+    jobs: list[JobCount] | None = None
+    dead_messages: int | None = None
+    open_circuits: set[str] | None = None
+    oldest_due: dict[str, float | None] | None = None
+    oldest_unpublished: dict[str, float | None] | None = None
+
+
+async def read(url: str) -> DatabaseState | None:
+    """Ask PostgreSQL; None where it does not answer in time."""
+    state: DatabaseState | None = None
+    connection: Any = None
+    try:
+        async with asyncio.timeout(TOTAL_TIMEOUT_S):
+            connection = await asyncpg.connect(
+                url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S, server_settings=SESSION
+            )
+            state = DatabaseState(**await connection.fetchrow(_SERVER))
+            await _look_at_ledger(connection, state)
+            await connection.close()
+    except _AWAY:
+        pass
+    finally:
+        if connection is not None:
+            connection.terminate()
+    return state
+
+
+async def _look_at_ledger(connection: Any, state: DatabaseState) -> None:
+    async def ask(sql: str, *values: Any) -> list[asyncpg.Record] | None:
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
+        except (TimeoutError, asyncpg.PostgresError):
+            return None
+        return rows
+
+    queues = list(Queue)
+    # What takes longest comes last.
+    state.version = _map(await ask(_VERSION), lambda rows: rows[0][0] if rows else None)
+    state.oldest_due = _map(await ask(_OLDEST_DUE, queues), _ages)
+    state.oldest_unpublished = _map(await ask(_OLDEST_UNPUBLISHED, queues), _ages)
+    state.open_circuits = _map(await ask(_CIRCUITS), lambda rows: {row["task"] for row in rows})
+    state.dead_messages = _map(await ask(_DEAD_MESSAGES), lambda rows: int(rows[0][0]))
+    state.jobs = _map(await ask(_JOBS), lambda rows: [JobCount(**row) for row in rows])
+
+
+def _map(rows: list[asyncpg.Record] | None, read: Callable[[list[asyncpg.Record]], Found]) -> Found | None:
+    return None if rows is None else read(rows)
+
+
+def _ages(rows: list[asyncpg.Record]) -> dict[str, float | None]:
+    return {row["queue"]: row["age"] for row in rows}

@@ -1,0 +1,38 @@
+"""Jobs, as this process's commits create and end them; workers count their own by the same names."""
+
+from prometheus_client import Counter
+
+from api.metrics.labels import among
+from contracts.names import QUEUE_OF, Queue, Task
+from contracts.states import FailureKind, JobState
+
+CREATED = Counter("issuetracker_jobs_created_total", "Jobs created.", ["task", "queue"])
+ATTEMPTS = Counter("issuetracker_job_attempts_total", "Attempts ended.", ["task", "queue", "outcome"])
+FINISHED = Counter("issuetracker_jobs_finished_total", "Jobs ended.", ["task", "queue", "outcome"])
+RETRIES = Counter("issuetracker_job_retries_total", "Failed attempts that are retried.", ["task", "queue", "kind"])
+
+for _task, _queue in QUEUE_OF.items():
+    CREATED.labels(_task, _queue)
+    ATTEMPTS.labels(_task, _queue, FailureKind.LOST)
+    FINISHED.labels(_task, _queue, JobState.DEAD)
+    RETRIES.labels(_task, _queue, FailureKind.LOST)
+
+
+def created(task: str, queue: str) -> None:
+    """Count a job."""
+    CREATED.labels(among(Task, task), among(Queue, queue)).inc()
+
+
+def lost(task: str, queue: str, state: str) -> None:
+    """Count an attempt whose worker is gone, by the state that its job is in now."""
+    labels = among(Task, task), among(Queue, queue)
+    ATTEMPTS.labels(*labels, FailureKind.LOST).inc()
+    if state == JobState.DEAD:
+        dead(task, queue)
+    else:
+        RETRIES.labels(*labels, FailureKind.LOST).inc()
+
+
+def dead(task: str, queue: str) -> None:
+    """Count a job that has died."""
+    FINISHED.labels(among(Task, task), among(Queue, queue), JobState.DEAD).inc()

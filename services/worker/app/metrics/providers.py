@@ -1,0 +1,48 @@
+"""What is asked of those who enrich; their models are named as configured, never as an answer names itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+
+
+from app.metrics.storage import counter, histogram
+
+OUTCOMES = ("ok", "unavailable", "no_answer", "refused", "too_long", "misfit", "error")
+"""`error` is what none of the others is."""
+LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+
+_WHO = ["provider", "model"]
+REQUESTS = counter("provider_requests_total", "Requests to providers.", [*_WHO, "outcome"])
+SECONDS = histogram("provider_request_seconds", "Time of a request.", _WHO, buckets=LATENCIES)
+TOKENS = counter("provider_tokens_total", "Tokens used.", [*_WHO, "direction"])
+COST = counter("provider_cost_dollars_total", "Cost by the configured prices.", _WHO)
+
+
+class ProviderMetrics:
+    """The counts of one provider and the model that it is configured with."""
+
+    def __init__(self, provider: str, model: str) -> None:
+        self._requests = {outcome: REQUESTS.labels(provider, model, outcome) for outcome in OUTCOMES}
+        self._seconds = SECONDS.labels(provider, model)
+        self._input = TOKENS.labels(provider, model, "input")
+        self._output = TOKENS.labels(provider, model, "output")
+        self._cost = COST.labels(provider, model)
+
+    @contextmanager
+    def request(self, outcomes: Mapping[type[Exception], str] | None = None) -> Iterator[None]:
+        """Time a request and count it by its end: an error by the first of its classes in `outcomes`."""
+        started, outcome = perf_counter(), "ok"
+        try:
+            yield
+        except BaseException as error:
+            outcome = next((word for kind, word in (outcomes or {}).items() if isinstance(error, kind)), "error")
+            raise
+        finally:
+            self._requests[outcome].inc()
+            self._seconds.observe(perf_counter() - started)
+
+    def used(self, input_tokens: int | None, output_tokens: int | None, cost: float | None) -> None:
+        """Count what an answer says that it used; None is not known."""
+        self._input.inc(input_tokens or 0)
+        self._output.inc(output_tokens or 0)
+        self._cost.inc(cost or 0)

@@ -1,0 +1,149 @@
+"""`make backup` and `make restore`, onto empty servers, with work that was pending."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from devstack.network import wait_until
+from devstack.postgres import binary
+from tests.support.database import Database
+from tests.support.processes import ROOT, start_api, start_worker
+from tests.support.servers import Servers, migrate, start_servers
+
+pytestmark = pytest.mark.xdist_group("backup")
+
+SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.2"}
+
+
+def devstack(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "devstack", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **servers.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def new_servers(directory: Path) -> Iterator[tuple[Servers, Database]]:
+    servers = start_servers(directory)
+    database = Database(servers.database_url)
+    yield servers, database
+    database.close()
+    servers.close()
+
+
+def script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make backup` and `make restore` become."""
+    programs = Path(binary("pg_dump")).parent
+    return subprocess.run(
+        [ROOT / "deploy/backup", *arguments],
+        env={"PATH": f"{programs}:{os.environ['PATH']}", "PG_EXEC": "", "PG_URL": servers.database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def unfinished(database: Database) -> int:
+    number: int = database.one("SELECT count(*) FROM job WHERE state NOT IN ('succeeded', 'skipped')")
+    return number
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why, in one line."""
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
+    dump = tmp_path / "all.dump"
+    with new_servers(tmp_path / "first") as (servers, database):
+        migrate(servers)
+        api = start_api({**servers.env, **SHORT})
+        for number in range(6):
+            assert api.post(f"Issue {number}").status_code == 201
+        database.wait_for_states({"queued": 6})
+        # As workers leave it: three are done.
+        database.query(
+            "WITH done AS (UPDATE job SET state = 'succeeded', lease_until = NULL WHERE id IN "
+            "(SELECT id FROM job ORDER BY id LIMIT 3) RETURNING issue_id) "
+            "UPDATE issue SET ai_summary = 'AI Summary: done', tags = 'bug' FROM done WHERE id = issue_id"
+        )
+        # As if a worker were at it.
+        database.query(
+            "UPDATE job SET state = 'running', attempts = 1, worker = 'w' WHERE id = "
+            "(SELECT id FROM job WHERE state = 'queued' LIMIT 1)"
+        )
+
+        done = devstack(servers, "backup", str(dump))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("6 issues now\n")
+        assert dump.stat().st_mode & 0o777 == 0o600
+        before = database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")
+        assert "exists" in refused(script(servers, "save", str(dump)))
+        database.close()
+        assert "connections to the database" in refused(script(servers, "restore", str(dump)))
+        api.process.stop(60)
+
+    with new_servers(tmp_path / "second") as (servers, database):
+        done = devstack(servers, "restore", str(dump))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "restore: 6 issues, 3 unfinished jobs\n"
+        migrate(servers)
+        api, worker = start_api({**servers.env, **SHORT}), start_worker({**servers.env, **SHORT})
+        try:
+            wait_until(lambda: unfinished(database) == 0, 60, "what was pending")
+        finally:
+            for running in (worker, api):
+                running.process.stop(60)
+        assert database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")[:3] == before[:3]
+        assert database.one("SELECT count(*) FROM issue WHERE ai_summary IS NOT NULL") == 6
+
+
+def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
+    with new_servers(tmp_path) as (servers, database):
+        migrate(servers)
+        # Incompressible, so that what is cut off below is data.
+        many = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 2000)"
+        database.query(f"INSERT INTO issue (id, title, description) {many}")
+        dump = tmp_path / "one.dump"
+        assert script(servers, "save", str(dump)).returncode == 0
+        cut = tmp_path / "cut.dump"
+        whole = dump.read_bytes()
+        cut.write_bytes(whole[: len(whole) // 2])
+        database.query("UPDATE issue SET title = 'Of later'")
+        database.query("CREATE TABLE of_a_later_version ()")
+        database.close()
+
+        assert "there is no file" in refused(script(servers, "restore", str(tmp_path / "none")))
+        assert "no whole dump" in refused(script(servers, "restore", str(cut)))
+        assert "no whole dump" in refused(script(servers, "restore", str(ROOT / "README.md")))
+        assert "not empty" in refused(script(servers, "restore", str(dump)))
+        assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
+
+        done = script(servers, "restore", str(dump), "--replace")
+        assert done.returncode == 0, done.stderr
+        after = Database(servers.database_url)
+        assert after.one("SELECT DISTINCT title FROM issue") == "Of the backup"
+        assert after.one("SELECT to_regclass('of_a_later_version')") is None
+        after.close()
+        migrate(servers)
+
+
+def test_a_database_that_is_away_leaves_no_file(tmp_path: Path) -> None:
+    with new_servers(tmp_path) as (servers, _):
+        servers.postgres.stop()
+        done = script(servers, "save", str(tmp_path / "none.dump"))
+
+    assert done.returncode != 0
+    assert "connection" in done.stderr
+    assert not list(tmp_path.glob("*.dump*"))

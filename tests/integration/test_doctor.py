@@ -1,0 +1,234 @@
+"""`issuetracker doctor` names each thing that is wrong, on servers of its own that really have it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2.extras
+import pytest
+import redis
+
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.messages import WorkerSign
+from contracts.names import WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS
+from devstack.network import free_port, wait_until
+from issuetracker_cli.doctor import Finding, examine, exit_code
+from tests.support.database import Database
+from tests.support.processes import Api, Running, start_api, start_worker, tool
+from tests.support.servers import Servers, migrate, start_servers
+
+pytestmark = pytest.mark.xdist_group("doctor")
+
+
+@dataclass
+class Product:
+    servers: Servers
+    api: Api
+    worker: Running
+    database: Database
+
+    def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return doctor(str(self.api.client.base_url), *arguments)
+
+    def findings(self) -> list[Finding]:
+        """Return what the command would print, without starting it each time."""
+        return examine(self.api.client.get("/api/v1/diagnosis").json())
+
+    def expect(self, code: int, *wrong: str) -> dict[str, Finding]:
+        """Wait until exactly this is wrong, and return all that is not well."""
+        seen: list[Finding] = []
+
+        def as_expected() -> bool:
+            seen[:] = self.findings()
+            return exit_code(seen) == code and {item.name for item in seen if item.status == "wrong"} == set(wrong)
+
+        try:
+            wait_until(as_expected, 60, f"{code}: {wrong}")
+        except TimeoutError:
+            raise AssertionError(f"expected {code} {wrong}, seen {seen}") from None
+        return {item.name: item for item in seen if item.status != "ok"}
+
+    @contextmanager
+    def redis(self) -> Iterator[redis.Redis]:
+        with redis.Redis(port=self.servers.redis_port) as client:
+            yield client
+
+
+def doctor(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [tool("issuetracker"), "doctor", *arguments],
+        env={**os.environ, "ISSUETRACKER_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    servers = start_servers(tmp_path_factory.mktemp("doctor"))
+    migrate(servers)
+    settings = {**servers.env, "DISPATCH_POLL_SECONDS": "0.2", "LEASE_SECONDS": "3"}
+    api, worker, database = start_api(settings), start_worker(settings), Database(servers.database_url)
+    yield Product(servers, api, worker, database)
+    database.close()
+    for running in (worker, api):
+        running.process.stop(60)
+    servers.close()
+
+
+def test_nothing_is_wrong(product: Product) -> None:
+    product.expect(0)
+    done = product.doctor()
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "nothing is wrong"
+    assert "issues: 1 worker, 0 messages, default: 1 worker, 0 messages" in done.stdout
+    assert f"API {CONTRACT_VERSION}, workers {CONTRACT_VERSION}, waiting jobs none" in done.stdout
+
+
+def test_redis_stopped(product: Product) -> None:
+    product.servers.valkey.stop()
+    try:
+        found = product.expect(12, "redis")
+        during = product.doctor("--json")
+        assert during.returncode == 12
+        assert [item["name"] for item in json.loads(during.stdout) if item["status"] == "wrong"] == ["redis"]
+        assert "refused" in found["redis"].says or "Connection" in found["redis"].says
+        assert (
+            found["redis"].next_step == "`docker compose up --wait redis`; docs/operations/runbooks/RedisDown.md"
+        )
+        # Told once: what only Redis knows is unknown, and the rest is still looked at.
+        assert {name for name in found if found[name].status == "unknown"} == {
+            *("redis settings", "consumers", "contracts")
+        }
+    finally:
+        product.servers.valkey.start()
+    product.expect(0)
+
+
+def test_postgres_stopped(product: Product) -> None:
+    product.servers.postgres.stop()
+    try:
+        found = product.expect(10, "database")
+        assert set(found) - {"database"} == {"schema", "oldest job", "dead letters", "contracts"}
+    finally:
+        product.servers.postgres.start()
+    product.expect(0)
+
+
+def test_redis_settings(product: Product) -> None:
+    with product.redis() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("appendonly", "no")
+        try:
+            says = product.expect(13, "redis settings")["redis settings"].says
+            assert "maxmemory-policy is allkeys-lru" in says
+            assert "appendonly is no" in says
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("appendonly", "yes")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 2**16)
+            assert "are used" in product.expect(13, "redis settings")["redis settings"].says
+        finally:
+            client.config_set("maxmemory", 0)
+            client.config_set("appendonly", "yes")
+            client.config_set("maxmemory-policy", "noeviction")
+    product.expect(0)
+
+
+def test_redis_is_a_replica(product: Product) -> None:
+    with product.redis() as client:
+        client.replicaof("127.0.0.1", free_port())
+        try:
+            assert "replica" in product.expect(12, "redis")["redis"].says
+        finally:
+            client.replicaof("NO", "ONE")
+    product.expect(0)
+
+
+def test_a_schema_of_another_version(product: Product) -> None:
+    head = product.database.one("SELECT version_num FROM alembic_version")
+    product.database.query("UPDATE alembic_version SET version_num = '0002'")
+    try:
+        assert f"at 0002, and this version wants {head}" in product.expect(11, "schema")["schema"].says
+        product.database.query("ALTER TABLE alembic_version RENAME TO elsewhere")
+        assert "at nothing" in product.expect(11, "schema")["schema"].says
+        product.database.query("ALTER TABLE elsewhere RENAME TO alembic_version")
+        product.database.query("UPDATE alembic_version SET version_num = '9999'")
+        product.expect(0)
+        assert "at 9999, newer than this API's" in product.doctor().stdout
+    finally:
+        product.database.query("UPDATE alembic_version SET version_num = %s", head)
+
+
+def test_dead_letters_and_old_jobs(product: Product) -> None:
+    dead = product.database.add_job("app.tasks.issues.enrich_issue", issue_id=str(new_id()))
+    # No dispatcher publishes it: its provider's circuit is open.
+    old = product.database.add_job("a.task.of.another.provider")
+    product.database.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
+        "VALUES ('a.task.of.another.provider', 'p', 5, 'refused', now() + interval '1 hour')"
+    )
+    product.database.query("UPDATE job SET run_at = now() - interval '1 hour' WHERE id = %s", old)
+    product.database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE id = %s", dead)
+
+    found = product.expect(15, "oldest job", "dead letters")
+
+    assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].says
+    assert "the oldest has waited for 36" in found["oldest job"].says
+    assert found["dead letters"].says == "1 job and 0 messages to decide on"
+    product.database.query("TRUNCATE circuit")
+    product.database.query("DELETE FROM job WHERE id = %s", old)
+    product.expect(16, "dead letters")
+    product.database.query("TRUNCATE job CASCADE")
+
+
+def test_clocks_and_contracts_that_differ(product: Product) -> None:
+    """Workers elsewhere: one of an older contract, whose clock is an hour behind."""
+    with product.redis() as client:
+        seconds, _ = client.time()
+        sign = WorkerSign.model_validate(
+            {
+                "contract_version": "0.9.0",
+                "worker": "older@elsewhere",
+                "queues": ["issues"],
+                "processes": 2,
+                "at": seconds - 3600,
+            }
+        )
+        client.set(f"{WORKER_SIGN_PREFIX}{sign.worker}", sign.model_dump_json(), ex=WORKER_SIGN_SECONDS)
+        findings = product.findings()
+        client.delete(f"{WORKER_SIGN_PREFIX}{sign.worker}")
+
+    assert exit_code(findings) == 17
+    found = {item.name: item for item in findings}
+    assert "older@elsewhere is -36" in found["clocks"].says
+    assert "workers 0.9.0, " in found["contracts"].says
+    assert found["contracts"].exit_code == 18
+
+
+def test_a_queue_that_no_worker_consumes(product: Product) -> None:
+    product.worker.process.stop(60)
+    product.database.query(
+        "INSERT INTO job (id, task, queue, message) VALUES (%s, 'any', 'default', %s)",
+        new_id(),
+        psycopg2.extras.Json({"contract_version": CONTRACT_VERSION}),
+    )
+
+    says = product.expect(14, "consumers")["consumers"].says
+
+    assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
+
+
+def test_the_api_stopped() -> None:
+    done = doctor(f"http://127.0.0.1:{free_port()}")
+
+    assert done.returncode == 3
+    assert done.stdout == ""
+    error, next_step = done.stderr.splitlines()
+    assert error.startswith("issuetracker: no answer from")
+    assert next_step.startswith("next: is it running?")

@@ -1,0 +1,78 @@
+"""What a service tells Prometheus, as numbers."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from contracts.network import METRICS_PATH
+from devstack.network import free_port, wait_until
+from devstack.process import Process
+from tests.support.processes import API, START_TIMEOUT_S
+from tests.support.servers import Log, Servers
+
+
+class Scrape:
+    """One answer, or the sum of several; names are without the prefix that all of ours have."""
+
+    def __init__(self, *texts: str) -> None:
+        families = [family for text in texts for family in text_string_to_metric_families(text)]
+        self.types = {family.name: family.type for family in families}
+        self._samples = [sample for family in families for sample in family.samples]
+
+    def has(self, name: str) -> bool:
+        return any(sample.name == f"issuetracker_{name}" for sample in self._samples)
+
+    def one(self, name: str, **labels: str) -> float:
+        """Return the sum of what has these labels."""
+        return sum(number for _, number in self._found(name, labels))
+
+    def by(self, name: str, *words: str, **labels: str) -> Counter[tuple[str, ...]]:
+        """Return the sums by these labels, without those that are 0."""
+        sums: Counter[tuple[str, ...]] = Counter()
+        for found, number in self._found(name, labels):
+            sums[tuple(found[word] for word in words)] += int(number)
+        return +sums
+
+    def labels(self) -> dict[str, set[str]]:
+        """Return the names of each sample's labels; a histogram's `le` is none."""
+        return {sample.name: set(sample.labels) - {"le"} for sample in self._samples}
+
+    def _found(self, name: str, labels: dict[str, str]) -> Iterator[tuple[dict[str, str], float]]:
+        for sample in self._samples:
+            if sample.name == f"issuetracker_{name}" and labels.items() <= sample.labels.items():
+                yield sample.labels, sample.value
+
+
+def scrape(*ports: int) -> Scrape:
+    """Scrape services of this machine and add up what they tell."""
+    return Scrape(*(text(port) for port in ports))
+
+
+def text(port: int) -> str:
+    """Return a service's answer."""
+    return httpx.get(f"http://127.0.0.1:{port}{METRICS_PATH}", timeout=30).raise_for_status().text
+
+
+@contextmanager
+def exporter(servers: Servers, **env: str) -> Iterator[int]:
+    """Run the exporter; give its port."""
+    port, log = free_port(), Log()
+    command = [sys.executable, "-m", "api.exporter"]
+    process = Process("exporter", command, log, cwd=API, env={**servers.env, **env, "METRICS_PORT": str(port)})
+
+    def answers() -> bool:
+        assert process.exit_code is None, f"the exporter ended:\n{log}"
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(answers, START_TIMEOUT_S, "the exporter")
+        yield port
+    finally:
+        process.stop(30)

@@ -1,0 +1,41 @@
+"""Compares what dashboards and alerts ask for with what services expose."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.promql import Selector
+
+Series = tuple[str, Mapping[str, str]]
+
+MATCH: dict[str, Callable[[str, str], object]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "=~": lambda value, pattern: re.fullmatch(pattern, value),
+    "!~": lambda value, pattern: not re.fullmatch(pattern, value),
+}
+
+
+def series(scrapes: Mapping[str, str]) -> list[Series]:
+    """Return all series of the scrapes, by job; with the labels that Prometheus adds."""
+    return [
+        (sample.name, {**sample.labels, "job": job, "instance": job})
+        for job, text in scrapes.items()
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+
+
+def unanswered(asked: Iterable[Selector], exposed: list[Series]) -> list[str]:
+    """Return the selectors that no series answers, and where they are."""
+    return sorted({f"{one} ({one.where})" for one in asked if not any(_answers(one, *found) for found in exposed)})
+
+
+def _answers(asked: Selector, name: str, labels: Mapping[str, str]) -> bool:
+    return (
+        asked.name == name
+        and asked.grouped_by <= labels.keys()
+        and all(MATCH[op](labels.get(label, ""), value) for label, op, value in asked.matchers)
+    )
