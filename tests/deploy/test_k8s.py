@@ -597,6 +597,8 @@ def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     tags = {image["name"]: image["newTag"] for image in release["images"]}
     assert {tags[f"issuetracker-{service}"] for service in SERVICES} == {project}
+    assert {item["metadata"]["labels"]["app.kubernetes.io/version"] for item in production} == {project}
+    assert project.replace(".", "-") not in (ROOT / "docs/operations/kubernetes.md").read_text()
     for file in K8S.rglob("*.yaml"):
         if file.parent.name != "release":
             assert project not in file.read_text(), file
