@@ -20,7 +20,7 @@ from tests.support.manifests import MIGRATE, SECRETS
 from tests.support.pods import exit_code, log
 
 POSTGRES, REDIS = "pgvector/pgvector:pg17", "redis:8"
-OURS = ["api", "flower", *(f"worker-{queue}" for queue in Queue)]
+OURS = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
 WAITING = [name for name in OURS if name != "flower"]
 LONG_RUNNING = ["postgres", "redis", *OURS]
 TIMEOUT_S = 180
@@ -122,6 +122,15 @@ def test_passwords_are_in_no_arguments(installation: Installation) -> None:
 
 def test_an_issue_is_enriched(installation: Installation) -> None:
     installation.enrich("The button Save does nothing")
+
+
+def test_metrics_are_told_where_prometheus_is_to_ask(installation: Installation) -> None:
+    ports = {"api": network.API_PORT, "exporter": network.EXPORTER_PORT, "flower": network.FLOWER_PORT}
+    for name, port in {**ports, f"worker-{Queue.ISSUES}": network.WORKER_METRICS_PORT}.items():
+        published = installation.node.port(installation.running[name], port)
+        answer = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
+        assert answer.status_code == 200, name
+        assert "issuetracker_build_info" in answer.text or name == "flower", name
 
 
 def test_the_api_asks_nobody_and_flower_asks_for_its_password(installation: Installation) -> None:
