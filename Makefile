@@ -120,6 +120,10 @@ dashboards: $(VENV)/ready ## Write Grafana's dashboards (deploy/grafana/dashboar
 schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas
 
+.PHONY: rules
+rules: $(VENV)/ready ## Write the alerts for Kubernetes from deploy/prometheus/rules
+	@$(BIN)/python -m deploy.prometheus_rule
+
 # requirements/overrides.in says what is left out of what others depend on, and why.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package issuetracker-contracts --overrides requirements/overrides.in

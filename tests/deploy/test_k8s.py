@@ -22,6 +22,7 @@ from api.settings import ApiSettings
 from app.settings import WorkerSettings
 from contracts import network
 from contracts.names import Queue
+from deploy import prometheus_rule
 from deploy.images import SERVICES, tag
 from deploy.k8s.base.secrets.generate import values
 from tests.support import manifests
@@ -609,6 +610,10 @@ def test_monitors_watch_where_metrics_are(rendered: dict[str, tuple[Object, ...]
     policies = [named(objects, "NetworkPolicy")[name]["spec"] for name in ("metrics", "metrics-ports")]
     let_in = [name for policy in policies for name in policy["podSelector"]["matchExpressions"][0]["values"]]
     assert set(let_in) == watched
+
+
+def test_alerts_are_those_of_compose() -> None:
+    assert prometheus_rule.OBJECT.read_text() == prometheus_rule.prometheus_rule(), "run make rules"
 
 
 def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
