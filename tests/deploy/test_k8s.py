@@ -17,25 +17,37 @@ import yaml
 from flower.options import default_options
 from flower.urls import handlers
 
+from api.exporter.settings import ExporterSettings
 from api.settings import ApiSettings
 from app.settings import WorkerSettings
 from contracts import network
 from contracts.names import Queue
-from deploy.images import SERVICES, tag, version
+from deploy import prometheus_rule
+from deploy.images import SERVICES, tag
 from deploy.k8s.base.secrets.generate import values
 from tests.support import manifests
-from tests.support.manifests import DEFAULT, K8S, OVERLAYS, Object, containers, labels, matches, named, quantity
+from tests.support.manifests import (
+    DEFAULT,
+    K8S,
+    MIGRATE,
+    OVERLAYS,
+    SECRETS,
+    Object,
+    containers,
+    labels,
+    matches,
+    named,
+    quantity,
+)
 from tests.support.processes import ROOT
 
 # One process renders them all.
 pytestmark = pytest.mark.xdist_group("k8s")
 
 NAMESPACE = "issuetracker"
-RELEASE = version().replace(".", "-")
 QUEUES = sorted(Queue)
 WORKERS = [f"worker-{queue}" for queue in QUEUES]
-JOBS = [f"migrate-{RELEASE}", f"secrets-{RELEASE}"]
-LONG_RUNNING = ["api", "flower", "postgres", "redis", *WORKERS]
+LONG_RUNNING = ["api", "exporter", "flower", "postgres", "redis", *WORKERS]
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
 KUBERNETES = ("1.34", "1.37")
 
@@ -236,8 +248,8 @@ class TestEverywhere:
     ) -> None:
         for where, objects in everywhere:
             jobs = named(objects, "Job")
-            assert set(jobs) <= set(JOBS), where
-            assert JOBS[0] in jobs, where
+            assert set(jobs) <= {MIGRATE, SECRETS}, where
+            assert MIGRATE in jobs, where
             for name, job in jobs.items():
                 pod = manifests.template(job)
                 referred = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes", [])]
@@ -284,9 +296,9 @@ def _secret_keys(objects: tuple[Object, ...]) -> Iterator[tuple[str, str, bool]]
 def test_what_there_is(default: tuple[Object, ...]) -> None:
     kinds = {name: workload["kind"] for name, workload in manifests.workloads(default).items()}
     assert kinds == {
-        **dict.fromkeys(["api", "flower", *WORKERS], "Deployment"),
+        **dict.fromkeys(["api", "exporter", "flower", *WORKERS], "Deployment"),
         **dict.fromkeys(["postgres", "redis"], "StatefulSet"),
-        **dict.fromkeys(JOBS, "Job"),
+        **dict.fromkeys([MIGRATE, SECRETS], "Job"),
         **dict.fromkeys(["backup", "restore"], "CronJob"),
     }
     assert set(named(default, "HorizontalPodAutoscaler")) == {"api", *WORKERS}
@@ -329,6 +341,10 @@ def test_probes_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
     assert api["startupProbe"]["httpGet"] == {"path": network.READINESS_PATH, "port": "http"}
     assert api["livenessProbe"]["httpGet"] == {"path": network.LIVENESS_PATH, "port": "http"}
     assert api["readinessProbe"]["httpGet"] == {"path": network.LIVENESS_PATH, "port": "http"}
+    exporter = main_container(default, "exporter")
+    assert {
+        exporter[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    } == {network.EXPORTER_PROBE[-1]}
     flower = main_container(default, "flower")
     assert {flower[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {
         network.FLOWER_PROBE[-1]
@@ -344,6 +360,7 @@ def test_ports_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
     }
     services = named(default, "Service")
     assert {name: service["spec"]["ports"][0]["port"] for name, service in services.items()} == expected
+    expected |= {"exporter": network.EXPORTER_PORT, **dict.fromkeys(WORKERS, network.WORKER_METRICS_PORT)}
     for name, port in expected.items():
         assert port in _ports(manifests.pods(default)[name])
 
@@ -367,8 +384,8 @@ def _allowed(objects: tuple[Object, ...], direction: str) -> set[tuple[str, str,
 
 
 def test_only_those_who_must_reach_a_server(default: tuple[Object, ...]) -> None:
-    to_postgres = {"api", *WORKERS, JOBS[0], "backup", "restore"}
-    to_redis = {"api", "flower", *WORKERS}
+    to_postgres = {"api", "exporter", *WORKERS, MIGRATE, "backup", "restore"}
+    to_redis = {"api", "exporter", "flower", *WORKERS}
     expected = {(name, "postgres", network.POSTGRES_PORT) for name in to_postgres}
     expected |= {(name, "redis", network.REDIS_PORT) for name in to_redis}
     assert _allowed(default, "egress") == expected
@@ -417,17 +434,24 @@ def test_every_variable_is_a_setting(default: tuple[Object, ...]) -> None:
         "postgres": {"PGDATA", "POSTGRES_INITDB_ARGS", "POSTGRES_PASSWORD", "ISSUETRACKER_PASSWORD"},
         "redis": {"REDISCLI_AUTH"},
     }
-    known = {"api": api, "flower": flower | {"CELERY_BROKER_URL"}, **dict.fromkeys(WORKERS, worker), **servers}
+    known = {
+        "api": api,
+        "exporter": {name.upper() for name in ExporterSettings.model_fields},
+        "flower": flower | {"CELERY_BROKER_URL"},
+        **dict.fromkeys(WORKERS, worker),
+        **servers,
+    }
     for name in LONG_RUNNING:
         given = {variable["name"] for variable in main_container(default, name).get("env", [])}
         assert given <= known[name], name
     for name, _, container in each_container(default):
-        if not name.endswith(tuple(f"/{owner}" for owner in ("api", "worker", "flower", *servers))):
+        if not name.endswith(tuple(f"/{owner}" for owner in ("api", "exporter", "worker", "flower", *servers))):
             assert {variable["name"] for variable in container.get("env", [])} <= {"DATABASE_URL"}, name
 
 
 @pytest.mark.parametrize(
-    ("name", "cls"), [("api", ApiSettings), *((worker, WorkerSettings) for worker in WORKERS)]
+    ("name", "cls"),
+    [("api", ApiSettings), ("exporter", ExporterSettings), *((worker, WorkerSettings) for worker in WORKERS)],
 )
 def test_the_settings_are_accepted_and_complete(
     name: str,
@@ -460,7 +484,7 @@ def test_a_changed_setting_rolls_what_reads_it_and_changes_no_job(
     )
     before, after = manifests.pods(default), manifests.pods(changed)
     assert config(changed, "settings")["data"]["LOG_LEVEL"] == "DEBUG"
-    assert {name for name in before if before[name] != after[name]} == {"api", *WORKERS}
+    assert {name for name in before if before[name] != after[name]} == {"api", "exporter", *WORKERS}
 
 
 def test_grace_periods(default: tuple[Object, ...]) -> None:
@@ -515,7 +539,12 @@ def test_all_replicas_together_fit_into_the_servers_connections(production: tupl
 
 
 def test_all_else_waits_for_the_schema(default: tuple[Object, ...]) -> None:
-    for name, need in [("api", "schema"), *((worker, "schema") for worker in WORKERS), (JOBS[0], "database")]:
+    for name, need in [
+        ("api", "schema"),
+        ("exporter", "schema"),
+        *((worker, "schema") for worker in WORKERS),
+        (MIGRATE, "database"),
+    ]:
         (first, *_) = manifests.pods(default)[name]["spec"]["initContainers"]
         assert first["command"] == ["python", "-m", "api.wait_for", need]
         assert first["image"] == tag("api")
@@ -576,10 +605,15 @@ def test_monitors_watch_where_metrics_are(rendered: dict[str, tuple[Object, ...]
     for name, monitor in named(objects, "PodMonitor").items():
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["path"] == network.METRICS_PATH, name
-    watched = {name for name, monitor in named(objects, "PodMonitor").items()}
-    policy = named(objects, "NetworkPolicy")["metrics"]["spec"]
-    (expression,) = policy["podSelector"]["matchExpressions"]
-    assert set(expression["values"]) == watched
+    watched = set(named(objects, "PodMonitor"))
+    assert watched == {"api", "exporter", "flower", "worker"}
+    policies = [named(objects, "NetworkPolicy")[name]["spec"] for name in ("metrics", "metrics-ports")]
+    let_in = [name for policy in policies for name in policy["podSelector"]["matchExpressions"][0]["values"]]
+    assert set(let_in) == watched
+
+
+def test_alerts_are_those_of_compose() -> None:
+    assert prometheus_rule.OBJECT.read_text() == prometheus_rule.prometheus_rule(), "run make rules"
 
 
 def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
@@ -587,6 +621,8 @@ def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     tags = {image["name"]: image["newTag"] for image in release["images"]}
     assert {tags[f"issuetracker-{service}"] for service in SERVICES} == {project}
+    assert {item["metadata"]["labels"]["app.kubernetes.io/version"] for item in production} == {project}
+    assert project.replace(".", "-") not in (ROOT / "docs/operations/kubernetes.md").read_text()
     for file in K8S.rglob("*.yaml"):
         if file.parent.name != "release":
             assert project not in file.read_text(), file

@@ -5,7 +5,6 @@ One node for all tests, in their order: each leaves it whole.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -14,15 +13,16 @@ from contracts import network
 from contracts.names import Queue
 from deploy.images import BASE, SERVICES, build, tag
 from devstack.network import wait_until
-from tests.deploy.test_k8s import JOBS, LONG_RUNNING
 from tests.support import manifests, pods
 from tests.support.docker import docker, needs_images
-from tests.support.pods import Node, exit_code, log
+from tests.support.installed import Installation
+from tests.support.manifests import MIGRATE, SECRETS
+from tests.support.pods import exit_code, log
 
 POSTGRES, REDIS = "pgvector/pgvector:pg17", "redis:8"
-MIGRATE, SECRETS = JOBS
-OURS = ["api", "flower", *(f"worker-{queue}" for queue in Queue)]
+OURS = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
 WAITING = [name for name in OURS if name != "flower"]
+LONG_RUNNING = ["postgres", "redis", *OURS]
 TIMEOUT_S = 180
 
 pytestmark = [
@@ -31,55 +31,6 @@ pytestmark = [
     pytest.mark.xdist_group("images"),
     pytest.mark.timeout(600),
 ]
-
-
-@dataclass
-class Installation:
-    """What runs, by the name of what makes it."""
-
-    node: Node
-    running: dict[str, str] = field(default_factory=dict)
-
-    def start(self, name: str, suffix: str = "") -> str:
-        self.running[name] = self.node.main(name, suffix=suffix)
-        return self.running[name]
-
-    def restart(self, name: str, suffix: str) -> None:
-        """Replace a pod, as a rollout does: it reads its Secrets anew."""
-        assert self.node.stop(self.running[name], name) == 0
-        self.node.remove(self.running[name])
-        self.start(name, suffix)
-        self.node.wait_probe(self.running[name], name, "readiness")
-
-    def ready(self, name: str) -> None:
-        self.node.wait_probe(self.running[name], name, "startup", TIMEOUT_S)
-        self.node.wait_probe(self.running[name], name, "readiness", TIMEOUT_S)
-
-    @property
-    def api(self) -> httpx.Client:
-        port = self.node.port(self.running["api"], network.API_PORT)
-        return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-
-    def job(self, name: str, suffix: str, **environment: str) -> tuple[int, str]:
-        """Run a Job to its end; return its exit code and its log."""
-        container = self.node.main(name, suffix=suffix, **environment)
-        return exit_code(container), log(container)
-
-    def sql(self, query: str) -> str:
-        psql = ("psql", "--username=postgres", "--no-psqlrc", "-At", "IssueTracker", "-c", query)
-        return docker("exec", self.running["postgres"], *psql)
-
-    def enrich(self, title: str) -> None:
-        """Post an issue, and wait until it is enriched and indexed: each queue's worker has done its part."""
-        answer = self.api.post("/api/v1/issues", json={"title": title, "description": "It does nothing."})
-        assert answer.status_code == 201, answer.text
-        issue = answer.json()["id"]
-
-        def done() -> bool:
-            states = self.sql(f"SELECT DISTINCT queue || ' ' || state FROM job WHERE issue_id = '{issue}'")
-            return sorted(states.splitlines()) == ["default succeeded", "issues succeeded"]
-
-        wait_until(done, TIMEOUT_S, f"{title} to be enriched")
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +71,7 @@ def test_secrets_are_made_once_and_never_changed(installation: Installation) -> 
 def test_all_come_up_in_any_order(installation: Installation) -> None:
     node = installation.node
     waiting = [*(node.init(name) for name in WAITING), node.init(MIGRATE)]
-    wait_until(
-        lambda: all("does not answer" in log(name) for name in waiting), TIMEOUT_S, "each to say what it waits for"
-    )
+    wait_until(lambda: all("does not answer" in log(name) for name in waiting), TIMEOUT_S, "the reason to wait")
 
     for server in ("redis", "postgres"):
         installation.start(server)
@@ -173,6 +122,15 @@ def test_passwords_are_in_no_arguments(installation: Installation) -> None:
 
 def test_an_issue_is_enriched(installation: Installation) -> None:
     installation.enrich("The button Save does nothing")
+
+
+def test_metrics_are_told_where_prometheus_is_to_ask(installation: Installation) -> None:
+    ports = {"api": network.API_PORT, "exporter": network.EXPORTER_PORT, "flower": network.FLOWER_PORT}
+    for name, port in {**ports, f"worker-{Queue.ISSUES}": network.WORKER_METRICS_PORT}.items():
+        published = installation.node.port(installation.running[name], port)
+        answer = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
+        assert answer.status_code == 200, name
+        assert "issuetracker_build_info" in answer.text or name == "flower", name
 
 
 def test_the_api_asks_nobody_and_flower_asks_for_its_password(installation: Installation) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from deploy.images import version
 from tests.support.processes import ROOT, tool
 
 K8S = ROOT / "deploy/k8s"
@@ -19,6 +20,10 @@ OPTIONAL = ("keda", "monitoring", "ingress", "external-postgres", "external-redi
 """The components that an overlay may take or leave; every installation has `workers` and `release`."""
 
 Object = dict[str, Any]
+
+RELEASE = version().replace(".", "-")
+MIGRATE, SECRETS = f"migrate-{RELEASE}", f"secrets-{RELEASE}"
+"""The Jobs of a release."""
 
 
 def subsets() -> list[tuple[str, ...]]:
