@@ -11,6 +11,9 @@ from contracts.network import METRICS_PATH
 REQUESTS = Counter("issuetracker_http_requests_total", "Requests answered.", ["method", "route", "status_class"])
 LATENCY = Histogram("issuetracker_http_request_seconds", "Time to answer.", ["method", "route"])
 
+STREAMS = frozenset({"/api/v1/events"})
+"""Routes that answer for minutes on purpose: how long they took would say nothing of how fast the API is."""
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -45,4 +48,5 @@ class RequestMetrics:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(scope["method"], route, f"{status // 100}xx").inc()
-            LATENCY.labels(scope["method"], route).observe(time.perf_counter() - started)
+            if route not in STREAMS:
+                LATENCY.labels(scope["method"], route).observe(time.perf_counter() - started)

@@ -3,6 +3,8 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.open_paths import OPEN_PREFIX
+
 POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
     "object-src 'none'"
@@ -50,5 +52,8 @@ def _add(headers: MutableHeaders, scope: Scope) -> None:
     if path.startswith("/api/"):
         # A browser may keep an answer and ask whether it still holds; a shared cache may not keep it.
         headers.setdefault("Cache-Control", "private, no-cache")
+    elif path.startswith(OPEN_PREFIX):
+        # A browser asks whether its copy still holds: after an upgrade the page and its modules fit together.
+        headers.setdefault("Cache-Control", "no-cache")
     if scope["scheme"] == "https":
         headers.setdefault("Strict-Transport-Security", HSTS)
