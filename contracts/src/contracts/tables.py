@@ -12,6 +12,7 @@ from sqlalchemy import (
     Computed,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     MetaData,
     Text,
@@ -363,6 +364,29 @@ class IdempotentAnswer(Base):
     status: Mapped[int]
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Event(Base):
+    """A change of an issue, or of a job's state, for whoever listens; written by triggers, kept for an hour.
+
+    Rows are read in the order of their key, and only those of transactions older than all that still run: so
+    nothing ever appears before a row that has been read.
+    """
+
+    __tablename__ = "event"
+
+    transaction_id: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, server_default=text("pg_current_xact_id()::text::bigint")
+    )
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str]
+    """`issue.created`, `issue.changed`, `issue.deleted` or `job.changed`."""
+    issue_id: Mapped[UUID | None]
+    """No foreign key: nobody who writes waits for it."""
+    job_id: Mapped[UUID | None]
+    task: Mapped[str | None]
+    state: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -19,11 +19,15 @@ from api.diagnosis import endpoints as diagnosis
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
+from api.events import endpoints as events
+from api.events.hub import Hub
+from api.events.stop import on_stop_signal
 from api.issues import endpoints as issues
 from api.metrics import endpoint as metrics
 from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
+from api.page import endpoints as page
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
 from api.settings import ApiSettings
@@ -50,8 +54,10 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
-            async with access.open_access(app, settings, database), dispatcher.running():
-                yield
+            app.state.hub = hub = Hub(settings, database, broker)
+            async with access.open_access(app, settings, database), dispatcher.running(), hub.running():
+                with on_stop_signal(hub.close):
+                    yield
 
     app = FastAPI(
         title="IssueTracker",
@@ -83,5 +89,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(audit.router)
     app.include_router(diagnosis.router)
+    app.include_router(events.router)
+    page.install(app)
     prepare(app.routes)
     return app

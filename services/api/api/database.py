@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 10
 
-_AWAY: tuple[type[Exception], ...] = (
+AWAY: tuple[type[Exception], ...] = (
     OSError,  # among them TimeoutError
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -97,7 +97,7 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 begun = True
                 yield connection
-        except _AWAY as error:
+        except AWAY as error:
             raise DatabaseUnavailable(error, begun=begun) from error
         except asyncpg.DeadlockDetectedError as error:
             raise DatabaseUnavailable(error, begun=False) from error  # it was rolled back

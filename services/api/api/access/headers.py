@@ -2,6 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.open_paths import OPEN_PREFIX
+
 POLICY = (
     b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
     b"object-src 'none'"
@@ -21,6 +23,8 @@ FIXED = [
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 PRIVATE = (b"cache-control", b"private, no-cache")
 """A browser may keep an answer and ask whether it still holds; a shared cache may not keep it."""
+CHECKED = (b"cache-control", b"no-cache")
+"""A browser asks whether its copy still holds: after an upgrade the page and its modules fit together."""
 
 
 class SecurityHeaders:
@@ -50,6 +54,8 @@ def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     headers = [*FIXED, (b"content-security-policy", DOCS_POLICY if path in _DOCS else POLICY)]
     if path.startswith("/api/"):
         headers.append(PRIVATE)
+    elif path.startswith(OPEN_PREFIX):
+        headers.append(CHECKED)
     if scope["scheme"] == "https":
         headers.append(HSTS)
     return headers

@@ -1,0 +1,187 @@
+"""Reads table `event` once for all listeners of a process, over a connection that is not the pool's."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg
+import structlog
+
+from api.database import AWAY, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Database, DatabaseUnavailable
+from api.dispatch.broker import Broker, BrokerUnavailable
+from api.events import repository
+from api.events.repository import Event, Position
+from api.settings import ApiSettings
+
+POLL_S = 0.25
+"""How often the table is read while anybody listens: one row's worth of index, 4 times a second."""
+STATUS_S = 2.0
+RECONNECT_S = 1.0
+BATCH = 500
+RECENT_MAX = 2000
+"""Events held for all listeners together; whoever is further behind reads the table."""
+LISTENERS_MAX = 1000
+KEPT_S = 3600.0
+"""How long an event can be resumed after."""
+FORGET_POLL_S = 60.0
+FORGET_BATCH = 10_000
+
+logger = structlog.get_logger(__name__)
+
+
+class Hub:
+    """What has happened lately. Listeners pull from it as fast as they can send: it holds no queue for any."""
+
+    def __init__(self, settings: ApiSettings, database: Database, broker: Broker) -> None:
+        self._url = settings.database_url
+        self._retries = len(settings.retry_delays)
+        self._database = database
+        self._broker = broker
+        self._listeners = 0
+        self._reader: asyncio.Task[None] | None = None
+        self._since: Position | None = None
+        """Every event after this one, and up to `_position`, is in `_recent`."""
+        self._position: Position | None = None
+        self._recent: list[Event] = []
+        self.news = asyncio.Event()
+        """Set, and replaced by a new one, whenever there is something to pull."""
+        self.status: dict[str, Any] | None = None
+        self.epoch = 0
+        """Counts up when positions mean nothing any more: the database was restored from a backup."""
+        self.closing = False
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether one more may listen."""
+        return self._listeners < LISTENERS_MAX and not self.closing
+
+    def close(self) -> None:
+        """End every stream: called when the process is told to stop."""
+        self.closing = True
+        self._tell()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Forget old events beside the body."""
+        forgetting = asyncio.create_task(self._forget(), name="events-forget")
+        try:
+            yield
+        finally:
+            self.close()
+            forgetting.cancel()
+            self._stop_reading()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Read for a listener; the first one starts it, the last one ends it."""
+        self._listeners += 1
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read(), name="events")
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+            if not self._listeners:
+                self._stop_reading()
+
+    async def after(self, cursor: Position) -> tuple[list[Event], Position]:
+        """Return events after the cursor, and the cursor after them; raise DatabaseUnavailable."""
+        known, since = self._position, self._since
+        if known is None or since is None or cursor >= known:
+            return [], cursor
+        if cursor >= since:
+            start = bisect_right(self._recent, cursor, key=lambda event: event.position)
+            events = self._recent[start : start + BATCH]
+        else:
+            events = await repository.read(self._database, cursor, BATCH)
+        if len(events) == BATCH:
+            return events, events[-1].position
+        # All up to what the hub knew has been read, whether there was anything or not.
+        return events, max(known, events[-1].position) if events else known
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+        self._reader = self._since = self._position = self.status = None
+        self._recent = []
+
+    def _tell(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+    async def _read(self) -> None:
+        is_away = False
+        while True:
+            try:
+                async with self._connected() as connection:
+                    is_away = False
+                    await self._follow(connection)
+            except AWAY as error:
+                if not is_away:
+                    logger.warning("events_wait", reason=f"{type(error).__name__}: {error}")
+                is_away = True
+            except Exception:
+                logger.exception("events_failed")
+            await asyncio.sleep(RECONNECT_S)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "issuetracker-events"},
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _follow(self, connection: Any) -> None:
+        horizon = await repository.get_horizon(connection)
+        if self._position is None or horizon.transaction_id < self._position.transaction_id:
+            self.epoch += self._position is not None
+            self._since = self._position = horizon
+            self._recent = []
+        next_status = 0.0
+        while True:
+            assert self._position is not None
+            events = await repository.read(connection, self._position, BATCH)
+            self._keep(events)
+            if (now := asyncio.get_running_loop().time()) >= next_status:
+                next_status = now + STATUS_S
+                await self._look(connection)
+            if len(events) < BATCH:
+                await asyncio.sleep(POLL_S)
+
+    def _keep(self, events: list[Event]) -> None:
+        if not events:
+            return
+        self._recent = [*self._recent, *events]
+        self._position = events[-1].position
+        if len(self._recent) > RECENT_MAX:
+            self._since = self._recent[-RECENT_MAX - 1].position
+            self._recent = self._recent[-RECENT_MAX:]
+        self._tell()
+
+    async def _look(self, connection: Any) -> None:
+        status = await repository.get_status(connection)
+        try:
+            await self._broker.ping()
+        except BrokerUnavailable:
+            broker = "unavailable"
+        else:
+            broker = "ok"
+        status = {"broker": broker, "retries": self._retries, **status}
+        if status != self.status:
+            self.status = status
+            self._tell()
+
+    async def _forget(self) -> None:
+        while True:
+            with suppress(DatabaseUnavailable):
+                while await repository.forget(self._database, KEPT_S, FORGET_BATCH) > FORGET_BATCH // 2:
+                    pass
+            await asyncio.sleep(FORGET_POLL_S)

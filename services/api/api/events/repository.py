@@ -1,0 +1,126 @@
+"""The statements of the event stream.
+
+A row's place is its transaction's id, then its own. A transaction may commit after one with a higher id, so rows
+are read only of transactions below the horizon: the oldest that still runs. Nothing can appear below it any more.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+from uuid import UUID
+
+_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_READ = f"""
+SELECT transaction_id, id, kind, issue_id, job_id, task, state FROM event
+WHERE (transaction_id, id) > ($1, $2) AND transaction_id < {_HORIZON}
+ORDER BY transaction_id, id LIMIT $3
+"""
+_HAS_ALL_SINCE = f"""
+SELECT $1 <= {_HORIZON} AND EXISTS (SELECT FROM event WHERE (transaction_id, id) <= ($1, $2))
+"""
+# Reads no more than it may delete, by the key: an hour of a busy day is millions of rows. The last old row stays,
+# so that whoever stopped there can resume.
+_FORGET = """
+WITH gone AS (
+    DELETE FROM event WHERE transaction_id < (
+        SELECT max(transaction_id) FROM (
+            SELECT transaction_id, created_at FROM event ORDER BY transaction_id, id LIMIT $2
+        ) oldest WHERE created_at < now() - $1 * interval '1 s'
+    ) RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
+
+COUNTED_MAX = 10_000
+"""A backlog of millions is not counted to the last job every two seconds."""
+
+
+def _count(table: str, condition: str) -> str:
+    return f"(SELECT count(*) FROM (SELECT FROM {table} WHERE {condition} LIMIT {COUNTED_MAX}) counted)"
+
+
+_STATUS = f"""
+SELECT
+    {_count("job", "state = 'pending'")} + {_count("job", "state = 'queued'")} AS waiting,
+    {_count("job", "state = 'running'")} AS busy,
+    {_count("job", "state = 'retrying'")} AS retrying,
+    {_count("job", "state = 'dead'")} + {_count("dead_message", "state = 'dead'")} AS dead,
+    (
+        SELECT extract(epoch FROM now() - min(queued_at))::float8
+        FROM (SELECT queued_at FROM job WHERE state = 'queued' LIMIT {COUNTED_MAX}) queued
+    ) AS oldest_queued_s,
+    (
+        SELECT extract(epoch FROM min(run_at) - now())::float8
+        FROM (SELECT run_at FROM job WHERE state = 'retrying' LIMIT {COUNTED_MAX}) retrying
+    ) AS next_retry_s
+"""
+
+
+class Position(NamedTuple):
+    """How far somebody has read; written as an event's id, `4711-12`."""
+
+    transaction_id: int
+    id: int
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Read an event's id; None of what is none."""
+        transaction, _, number = (text or "").partition("-")
+        if not (transaction.isascii() and transaction.isdecimal() and number.isascii() and number.isdecimal()):
+            return None
+        position = cls(int(transaction), int(number))
+        return position if max(position) < 2**63 else None
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id}-{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change that was announced."""
+
+    position: Position
+    kind: str
+    issue_id: UUID | None
+    job_id: UUID | None
+    task: str | None
+    state: str | None
+
+
+class Source(Protocol):
+    """The pool, or a connection."""
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        """Return the rows."""
+
+    async def fetchrow(self, sql: str, *values: Any) -> Any:
+        """Return the first row."""
+
+    async def fetchval(self, sql: str, *values: Any) -> Any:
+        """Return the first row's first column."""
+
+
+async def get_horizon(source: Source) -> Position:
+    """Return where a stream begins that wants no past: all that is committed later lies behind it."""
+    return Position(await source.fetchval(f"SELECT {_HORIZON}"), 0)
+
+
+async def has_all_since(source: Source, position: Position) -> bool:
+    """Tell whether every event after the position is still there, and the position is of this database."""
+    return bool(await source.fetchval(_HAS_ALL_SINCE, *position))
+
+
+async def read(source: Source, after: Position, limit: int) -> list[Event]:
+    """Return at most `limit` events after the position, in order."""
+    rows = await source.fetch(_READ, *after, limit)
+    return [Event(Position(row[0], row[1]), *row[2:]) for row in map(tuple, rows)]
+
+
+async def get_status(source: Source) -> dict[str, Any]:
+    """Return how many jobs wait, run, wait for a retry and are dead, and how long the oldest message waits."""
+    return dict(await source.fetchrow(_STATUS))
+
+
+async def forget(source: Source, older_than_s: float, limit: int) -> int:
+    """Delete at most `limit` events of an age; return how many there were."""
+    gone: int = await source.fetchval(_FORGET, older_than_s, limit)
+    return gone

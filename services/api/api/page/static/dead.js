@@ -1,0 +1,112 @@
+// Dead letters: grouped by error, each to run again or to discard with a reason.
+
+import { call, newKey } from "./api.js";
+import { ask, byId, h, say } from "./dom.js";
+import { go } from "./place.js";
+import { many, when } from "./words.js";
+
+let cursor = null;
+let turn = 0;
+
+/** Read and show them. */
+export async function load() {
+  const mine = ++turn;
+  try {
+    const [page, counts] = await Promise.all([
+      call("GET", "/dead-letters?limit=50"),
+      call("POST", "/dead-letters/replay", { dry_run: true }),
+    ]);
+    if (mine !== turn) return;
+    byId("dead-list").replaceChildren();
+    byId("dead-groups").replaceChildren(...groups(counts));
+    append(page);
+    tell(page.items.length ? "" : "None: everything that was begun is done, or still being tried.");
+  } catch (problem) {
+    if (mine === turn) tell(problem.message);
+  }
+}
+
+function tell(text) {
+  byId("dead-state").textContent = text;
+  byId("dead-state").hidden = !text;
+}
+
+async function more() {
+  if (cursor === null) return;
+  try {
+    append(await call("GET", `/dead-letters?limit=50&cursor=${encodeURIComponent(cursor)}`));
+  } catch (problem) {
+    say(problem.message);
+  }
+}
+
+function append(page) {
+  byId("dead-list").append(...page.items.map(row));
+  cursor = page.next_cursor;
+  byId("dead-more").hidden = cursor === null;
+}
+
+function groups(counts) {
+  const rows = counts.errors.map(({ error, count }) => h("li", {},
+    h("code", {}, error ?? "no error kept"), ` ${many(count, "job")} `,
+    error && h("button", { type: "button", onclick: () => replayAll({ error }) }, "Replay all", h("span", { class: "unseen" }, ` with ${error}`))));
+  if (counts.matched > 0) rows.push(h("li", {}, h("strong", {}, "All"), ` ${many(counts.matched, "job")} `,
+    h("button", { type: "button", onclick: () => replayAll({}) }, "Replay all", h("span", { class: "unseen" }, " dead jobs"))));
+  return rows;
+}
+
+/** Count first, then ask, then do it. */
+async function replayAll(matching) {
+  await act(async () => {
+    const { matched } = await call("POST", "/dead-letters/replay", { ...matching, dry_run: true });
+    const yes = await ask({ title: `Run ${many(matched, "job")} again?`, text: matching.error ?? "All dead jobs.", action: `Replay ${matched}` });
+    if (!yes) return null;
+    const { replayed } = await call("POST", "/dead-letters/replay", matching, { "Idempotency-Key": newKey() });
+    return `${many(replayed, "job")} will run again.`;
+  });
+}
+
+function row(letter) {
+  const attempts = h("div");
+  return h("li", {},
+    h("details", { ontoggle: (event) => { if (event.target.open) showAttempts(letter.id, attempts); } },
+      h("summary", {}, h("span", { class: "title" }, letter.error ?? "No error was kept"),
+        h("span", { class: "hint" }, ` ${letter.task ?? "a message that is no job"} · ${many(letter.attempts, "attempt")} · ${when(letter.died_at)}`)),
+      attempts),
+    h("p", { class: "actions" },
+      letter.issue_id && h("a", { href: `/?issue=${letter.issue_id}`, onclick: (event) => { event.preventDefault(); go({ view: null, issue: letter.issue_id }); } }, "Issue"),
+      h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "It will run again."; }) }, "Replay"),
+      h("button", { type: "button", class: "danger", onclick: () => discard(letter) }, "Discard")));
+}
+
+async function discard(letter) {
+  const reason = await ask({ title: "Give it up?", text: letter.error ?? "", action: "Discard", field: "Reason" });
+  if (reason) await act(async () => { await call("POST", `/dead-letters/${letter.id}/discard`, { reason }); return "Discarded."; });
+}
+
+async function showAttempts(id, place) {
+  try {
+    const letter = await call("GET", `/dead-letters/${id}`);
+    place.replaceChildren(...letter.failures.map((failure) => h("section", {},
+      h("p", {}, `Attempt ${failure.attempt}, ${when(failure.failed_at)}, ${failure.worker ?? "no worker"}: ${failure.error}`),
+      failure.traceback && h("pre", { tabindex: "0", "aria-label": "Traceback" }, failure.traceback))),
+      letter.raw ? h("pre", { tabindex: "0", "aria-label": "Raw message" }, letter.raw) : "");
+  } catch (problem) {
+    place.replaceChildren(h("p", { class: "error" }, problem.message));
+  }
+}
+
+async function act(action) {
+  try {
+    const text = await action();
+    if (text) say(text);
+  } catch (problem) {
+    say(problem.message);
+  }
+  await load();
+}
+
+/** Start: the button for more. */
+export function start() {
+  byId("dead-more").addEventListener("click", more);
+}

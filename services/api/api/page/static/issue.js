@@ -1,0 +1,186 @@
+// The issue that is open: what its reporter wrote comes first, then what the machine made of it.
+
+import { call, newKey } from "./api.js";
+import { ask, byId, h, say } from "./dom.js";
+import { put, tags } from "./list.js";
+import { go, selectedId, urlWith } from "./place.js";
+import { PRIORITIES, STATUSES, plain, stateOf, when } from "./words.js";
+
+let shown = null;              // {issue, enrichment, runs, similar}
+let turn = 0;
+let again;
+
+/** Read and show the issue of the URL; `soon` waits for more of the same. */
+export async function load({ soon = false } = {}) {
+  clearTimeout(again);
+  if (soon) { again = setTimeout(load, 250); return; }
+  const id = selectedId(), mine = ++turn;
+  if (!id) { shown = null; draw(); return; }
+  try {
+    const [issue, enrichment, runs, similar] = await Promise.all([
+      call("GET", `/issues/${id}`),
+      call("GET", `/issues/${id}/enrichment`).catch(orNull),
+      call("GET", `/issues/${id}/enrichments?limit=20`),
+      call("GET", `/issues/${id}/similar`).catch(() => null),
+    ]);
+    if (mine !== turn) return;
+    shown = { issue, enrichment, runs: runs.items, similar };
+    put(issue);
+    draw();
+  } catch (problem) {
+    if (mine !== turn) return;
+    shown = null;
+    byId("issue").replaceChildren(h("p", { class: "empty" }, problem.message));
+  }
+}
+
+function orNull(problem) {
+  if (problem.status === 404) return null;
+  throw problem;
+}
+
+/** Whether this event changes what is shown. */
+export const concerns = (data) => data.issue_id !== undefined && data.issue_id === selectedId();
+
+function draw() {
+  const pane = byId("issue");
+  if (!shown) {
+    pane.replaceChildren(h("p", { class: "empty" }, "Choose an issue: j and k go down and up the list."));
+    return;
+  }
+  const { issue } = shown;
+  const focused = pane.contains(document.activeElement) ? document.activeElement.dataset?.key : null;
+  const open = new Set([...pane.querySelectorAll("details[open]")].map((details) => details.dataset.key));
+  const [kind, text] = stateOf(issue);
+  pane.replaceChildren(
+    h("h2", { tabindex: "-1" }, issue.title),
+    h("p", { class: "meta" }, h("span", { class: `state ${kind}`, "data-retry": kind === "retrying" ? issue.id : null }, text), " ",
+      tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
+      issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
+    issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
+      : h("p", { class: "original empty" }, "Its reporter wrote nothing but the title."),
+    h("p", { class: "fields" },
+      choice("Status", "status", STATUSES, issue), choice("Priority", "priority", PRIORITIES, issue),
+      h("button", { type: "button", class: "danger", "data-key": "delete", onclick: remove }, "Delete")),
+    ...summary(), ...suggestions(), ...similar(), ...history());
+  for (const details of pane.querySelectorAll("details")) details.open = open.has(details.dataset.key);
+  if (focused) (pane.querySelector(`[data-key="${CSS.escape(focused)}"]`) ?? pane.querySelector("h2")).focus();
+}
+
+function choice(name, field, values, issue) {
+  return h("label", {}, name, " ", h("select", {
+    "data-key": field, onchange: (event) => act(() => call("PATCH", `/issues/${issue.id}`, { [field]: event.target.value }), `${name} is now ${plain(event.target.value)}.`),
+  }, values.map((value) => h("option", { value, selected: value === issue[field] }, plain(value)))));
+}
+
+function summary() {
+  const { issue, enrichment, runs } = shown;
+  const made = enrichment && [enrichment.provenance.provider, enrichment.provenance.model, when(enrichment.created_at)].filter(Boolean).join(" · ");
+  const isBusy = runs.some((run) => ["pending", "queued", "running", "retrying"].includes(run.state));
+  return [
+    h("h3", {}, "Summary"),
+    h("p", { class: "summary" }, issue.ai_summary ?? waiting(issue),
+      issue.stale && h("span", { class: "badge", title: "The text has changed since" }, "stale")),
+    made && h("p", { class: "hint" }, made),
+    issue.enrichment?.error && issue.enrichment.status !== "succeeded" && h("p", { class: "error" }, issue.enrichment.error),
+    h("p", {}, h("button", { type: "button", "data-key": "regenerate", "aria-keyshortcuts": "r", disabled: isBusy, onclick: regenerate },
+      isBusy ? "At work" : "Regenerate")),
+  ].filter(Boolean);
+}
+
+function waiting(issue) {
+  switch (issue.enrichment?.status) {
+    case "dead": return "None: every attempt failed. It is among the dead letters.";
+    case "retrying": return "None yet: the last attempt failed, and another one follows.";
+    case "succeeded": return "The text is too short to say anything of it.";
+    default: return "None yet: it waits for a worker.";
+  }
+}
+
+function open() {
+  const { enrichment } = shown;
+  if (!enrichment) return [];
+  const found = enrichment.tags.filter((tag) => !tag.verdict).map((tag) => ({ name: tag.name, label: tag.name, confidence: tag.confidence, choice: { tags: [tag.name] } }));
+  if (enrichment.priority && !enrichment.priority.verdict && enrichment.priority.value !== shown.issue.priority) {
+    found.push({ name: "priority", label: `priority ${enrichment.priority.value}`, reason: enrichment.priority.reason, choice: { priority: true } });
+  }
+  return found;
+}
+
+function suggestions() {
+  const found = open();
+  if (!shown.enrichment) return [];
+  return [
+    h("h3", {}, "Suggestions"),
+    found.length === 0 && h("p", { class: "empty" }, "None that nobody has decided on."),
+    h("ul", { class: "suggestions" }, found.map((suggestion, index) => h("li", {},
+      h("span", { class: "tag suggested" }, suggestion.label,
+        suggestion.confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(suggestion.confidence * 100)} %`)),
+      suggestion.reason && h("span", { class: "hint" }, ` ${suggestion.reason} `),
+      h("button", { type: "button", "data-key": `accept-${suggestion.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${suggestion.label}`, onclick: () => decide("accept", suggestion) }, "Accept"),
+      h("button", { type: "button", "data-key": `reject-${suggestion.name}`, "aria-label": `Reject ${suggestion.label}`, onclick: () => decide("reject", suggestion) }, "Reject")))),
+    found.length > 1 && h("p", {}, h("button", { type: "button", "data-key": "apply-all", onclick: applyAll }, "Apply all")),
+  ].filter(Boolean);
+}
+
+function similar() {
+  const found = shown.similar?.items ?? [];
+  return [
+    h("h3", {}, "Similar issues"),
+    found.length === 0 ? h("p", { class: "empty" }, "None found.") : h("ul", { class: "similar" }, found.map((other) => h("li", {},
+      h("a", { href: urlWith({ issue: other.id }), "data-key": `similar-${other.id}`, onclick: (event) => { event.preventDefault(); go({ issue: other.id }); } }, other.title),
+      ` ${plain(other.status)}, ${Math.round(other.score * 100)} % alike `,
+      other.likely_duplicate && h("span", { class: "badge" }, "likely duplicate")))),
+  ];
+}
+
+function history() {
+  const { runs } = shown;
+  return [
+    h("h3", {}, "Runs"),
+    runs.length === 0 ? h("p", { class: "empty" }, "None.") : h("ol", { class: "runs" }, runs.map((run) => h("li", {},
+      h("details", { "data-key": `run-${run.id}` },
+        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${run.attempts} attempts`),
+        h("p", {}, run.summary ?? run.error ?? run.note ?? "Nothing yet."),
+        h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${when(run.finished_at)}`].filter(Boolean).join(" · ")))))),
+  ];
+}
+
+/** Do something to the issue, show what has become of it, and say so. */
+async function act(action, text) {
+  try {
+    await action();
+    say(text);
+  } catch (problem) {
+    say(problem.message);
+  }
+  await load();
+}
+
+const decide = (verdict, { label, choice: chosen }) => act(
+  () => call("POST", `/issues/${shown.issue.id}/suggestions/${verdict}`, chosen), `${label} ${verdict}ed.`);
+
+const applyAll = () => act(() => call("POST", `/issues/${shown.issue.id}/suggestions/accept-all`), "All suggestions are applied.");
+
+/** Enrich the open issue again. */
+export function regenerate() {
+  if (shown) act(() => call("POST", `/issues/${shown.issue.id}/enrichments`, undefined, { "Idempotency-Key": newKey() }), "It is enriched again.");
+}
+
+/** Accept the open issue's suggestion of that number, from 1. */
+export function acceptNumber(number) {
+  const suggestion = shown && open()[number - 1];
+  if (suggestion) decide("accept", suggestion);
+}
+
+async function remove() {
+  const { issue } = shown;
+  if (!await ask({ title: "Delete this issue?", text: issue.title, action: "Delete" })) return;
+  try {
+    await call("DELETE", `/issues/${issue.id}`);
+    say("The issue is deleted.");
+    go({ issue: null });
+  } catch (problem) {
+    say(problem.message);
+  }
+}

@@ -1,0 +1,202 @@
+// The triage list: rows stay where they are, whatever happens; what is new waits behind a button.
+
+import { call } from "./api.js";
+import { byId, h } from "./dom.js";
+import { filters, go, selectedId, urlWith } from "./place.js";
+import { many, plain, stateOf, when } from "./words.js";
+
+const PAGE = 50;
+const ONE_BY_ONE_MAX = 5;
+
+let rows = new Map();          // id -> {issue, element}, in the order shown
+let cursor = null;
+let unseen = new Set();
+let changed = new Set();
+let deleted = new Set();
+let loading = 0;
+let refreshing = false;
+
+const query = (more = {}) => new URLSearchParams([...filters(), ...Object.entries(more)]).toString();
+
+/** Read the first page anew. */
+export async function load() {
+  const turn = ++loading;
+  changed.clear();
+  try {
+    const page = await call("GET", `/issues?${query({ limit: PAGE })}`);
+    if (turn !== loading) return;
+    rows = new Map();
+    unseen = new Set();
+    byId("list").replaceChildren();
+    append(page);
+  } catch (problem) {
+    if (turn === loading) tell(problem.message);
+  }
+}
+
+/** Read the next page. */
+export async function more() {
+  if (cursor === null) return;
+  const turn = loading, from = cursor;
+  cursor = null;
+  try {
+    const page = await call("GET", `/issues?${query({ limit: PAGE, cursor: from })}`);
+    if (turn === loading) append(page);
+  } catch (problem) {
+    cursor = from;
+    tell(problem.message);
+  }
+}
+
+function append(page) {
+  for (const issue of page.items) {
+    if (rows.has(issue.id)) continue;
+    const element = h("li");
+    rows.set(issue.id, { issue, element });
+    byId("list").append(element);
+    draw(issue.id);
+  }
+  cursor = page.next_cursor;
+  byId("more").hidden = cursor === null;
+  showUnseen();
+  tell(rows.size ? "" : emptiness());
+}
+
+function emptiness() {
+  return [...filters()].length ? "No issue matches. Change the filters, or press c for a new issue." : "No issues yet. Press c to write the first.";
+}
+
+function tell(text) {
+  byId("list-state").textContent = text;
+  byId("list-state").hidden = !text;
+}
+
+/** Take note of an event; what is shown is read again soon, once for all that happen together. */
+export function note(kind, data) {
+  if (!data.issue_id) return;
+  if (kind === "issue.deleted") deleted.add(data.issue_id);
+  changed.add(data.issue_id);
+  if (!refreshing) refresh();
+}
+
+async function refresh() {
+  refreshing = true;
+  try {
+    while (changed.size) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const ids = changed, turn = loading;
+      changed = new Set();
+      await read(ids, turn).catch(() => {});
+    }
+  } finally {
+    refreshing = false;
+  }
+}
+
+async function read(ids, turn) {
+  for (const id of deleted) if (rows.has(id)) draw(id);
+  const shown = [...ids].filter((id) => rows.has(id) && !deleted.has(id));
+  const found = new Set();
+  if (shown.length > ONE_BY_ONE_MAX || shown.length < ids.size) {
+    const page = await call("GET", `/issues?${query({ limit: 100 })}`);
+    if (turn !== loading) return;
+    for (const issue of page.items) {
+      found.add(issue.id);
+      if (rows.has(issue.id)) put(issue);
+      else if (ids.has(issue.id)) unseen.add(issue.id);
+    }
+    for (const id of deleted) unseen.delete(id);
+    if (rows.size === 0 && unseen.size) { await load(); return; }
+    showUnseen();
+  }
+  for (const id of shown.filter((one) => !found.has(one))) {
+    const issue = await call("GET", `/issues/${id}`);
+    if (turn !== loading) return;
+    put(issue);
+  }
+}
+
+/** Show an issue as an action's answer, or an event, says it is now. */
+export function put(issue) {
+  const row = rows.get(issue.id);
+  if (!row) return;
+  row.issue = issue;
+  draw(issue.id);
+}
+
+function showUnseen() {
+  byId("fresh").textContent = `${unseen.size} new`;
+  byId("fresh").hidden = unseen.size === 0;
+}
+
+function draw(id) {
+  const { issue, element } = rows.get(id);
+  const hadFocus = element.contains(document.activeElement);
+  const [kind, text] = deleted.has(id) ? ["none", "deleted"] : stateOf(issue);
+  element.className = deleted.has(id) ? "gone" : "";
+  element.replaceChildren(
+    h("a", {
+      href: urlWith({ issue: id }), "data-id": id, "aria-current": id === selectedId() ? "true" : null,
+      onclick: (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        go({ issue: id });
+      },
+    },
+      h("span", { class: "title" }, issue.title),
+      h("span", { class: `state ${kind}`, "data-retry": kind === "retrying" ? id : null }, text),
+      h("span", { class: "meta" },
+        h("span", { class: `priority ${issue.priority}` }, issue.priority), ` ${plain(issue.status)} `,
+        tags(issue), h("time", { datetime: issue.created_at }, when(issue.created_at)))));
+  if (hadFocus) element.firstChild.focus();
+}
+
+/** An issue's tags: solid, with a mark where a person set them. */
+export function tags(issue) {
+  return issue.tags.map((tag) => {
+    const isHuman = issue.tags_confirmed_at !== null || issue.confirmed_tags.includes(tag);
+    return h("span", { class: "tag", title: isHuman ? "Set by a person" : "Set by the machine" }, tag,
+      isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a person)")));
+  });
+}
+
+/** Mark the row of the issue that is open. */
+export function mark() {
+  for (const { element } of rows.values()) {
+    const link = element.firstChild;
+    if (link.dataset.id === selectedId()) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** Go to the row after (+1) or before (-1) the one that is open or has the focus. */
+export function step(by) {
+  const links = [...byId("list").querySelectorAll("a")];
+  const from = document.activeElement?.dataset?.id ?? selectedId();
+  const at = links.findIndex((link) => link.dataset.id === from);
+  const next = links[at === -1 ? 0 : at + by];
+  if (!next) return;
+  next.focus();
+  next.scrollIntoView({ block: "nearest" });
+  go({ issue: next.dataset.id });
+  if (links.indexOf(next) > links.length - 5) more();
+}
+
+/** Start: the countdowns of retries, the buttons, more rows where the end comes into view. */
+export function start() {
+  setInterval(() => {
+    for (const span of document.querySelectorAll("[data-retry]")) {
+      const row = rows.get(span.dataset.retry);
+      if (row) span.textContent = stateOf(row.issue)[1];
+    }
+  }, 1000);
+  byId("more").addEventListener("click", more);
+  byId("fresh").addEventListener("click", async () => {
+    await load();
+    byId("list").querySelector("a")?.focus();
+  });
+  new IntersectionObserver((entries) => { if (entries[0].isIntersecting) more(); }).observe(byId("more"));
+}
+
+/** How many rows there are, as a sentence. */
+export const summary = () => many(rows.size, "issue");

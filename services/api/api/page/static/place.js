@@ -1,0 +1,35 @@
+// Where the page is: everything is in the URL, so that a link shows what its sender saw.
+
+const FILTERS = ["q", "status", "priority", "enrichment", "tag"];
+
+let moved = () => {};
+/** Call `then(before)` whenever the place changes. */
+export function onMove(then) {
+  moved = then;
+  window.addEventListener("popstate", () => then());
+}
+
+const parameters = () => new URLSearchParams(location.search);
+
+export const selectedId = () => parameters().get("issue");
+export const isDead = () => parameters().get("view") === "dead";
+export const filters = () => [...parameters()].filter(([name, value]) => FILTERS.includes(name) && value);
+
+/** The URL of this place with some parameters changed; null removes one. */
+export function urlWith(changes) {
+  const wanted = parameters();
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "") wanted.delete(name);
+    else wanted.set(name, value);
+  }
+  const text = wanted.toString();
+  return text ? `/?${text}` : "/";
+}
+
+/** Go there; `replace` leaves no step behind for the back button. */
+export function go(changes, { replace = false } = {}) {
+  const url = urlWith(changes);
+  if (url === location.pathname + location.search) return;
+  history[replace ? "replaceState" : "pushState"](null, "", url);
+  moved();
+}

@@ -1,0 +1,37 @@
+// What the page calls things.
+
+export const STATUSES = ["open", "in_progress", "resolved", "closed"];
+export const PRIORITIES = ["low", "medium", "high", "critical"];
+export const STATES = ["pending", "queued", "running", "retrying", "succeeded", "dead", "skipped", "cancelled"];
+
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+export const when = (iso) => (iso ? moment.format(new Date(iso)) : "");
+export const plain = (word) => word.replaceAll("_", " ");
+export const seconds = (iso) => Math.max(0, Math.round((new Date(iso) - Date.now()) / 1000));
+export const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
+
+let retries = 3;
+/** Tell how often a job is tried again, as the API's settings say. */
+export function setRetries(count) { retries = count; }
+
+/** The live state of an issue: [class, text]. */
+export function stateOf(issue) {
+  const state = issue.enrichment?.status;
+  switch (state) {
+    case undefined: return ["none", "not enriched"];
+    case "pending":
+    case "queued": return ["pending", issue.enrichment.attempts ? "pending again" : "pending"];
+    case "running": return ["running", "running"];
+    case "retrying": return ["retrying", `retrying ${issue.enrichment.attempts}/${retries} in ${seconds(issue.enrichment.next_retry_at)} s`];
+    case "dead": return ["dead", "dead"];
+    case "succeeded": return needsReview(issue) ? ["review", "needs review"] : ["enriched", "enriched"];
+    default: return ["none", state];
+  }
+}
+
+/** Nobody has looked yet at what the machine made of it. */
+function needsReview(issue) {
+  const isOpen = issue.status === "open" || issue.status === "in_progress";
+  return isOpen && !issue.tags_confirmed_at && !issue.tags.every((tag) => issue.confirmed_tags.includes(tag));
+}

@@ -1,0 +1,70 @@
+// The form for a new issue. What is similar is shown while the title is typed; the same form sent twice makes one issue.
+
+import { call, newKey } from "./api.js";
+import { h, say, show } from "./dom.js";
+import { go } from "./place.js";
+import { PRIORITIES, plain } from "./words.js";
+
+const PAUSE_MS = 300;
+
+/** Show the form; go to the issue that it makes. */
+export async function write() {
+  const key = newKey();
+  const title = h("input", { name: "title", required: true, maxlength: "255", autocomplete: "off", autofocus: true });
+  const description = h("textarea", { name: "description", rows: "8", maxlength: "65536" });
+  const priority = h("select", { name: "priority" }, PRIORITIES.map((value) => h("option", { value, selected: value === "medium" }, value)));
+  const similar = h("div", { role: "status" });
+  const error = h("p", { class: "error", role: "alert", hidden: true });
+  const create = h("button", { class: "primary" }, "Create");
+  let made = null, typing;
+
+  const dialog = h("dialog", { "aria-labelledby": "write-title", class: "write" },
+    h("form", { onsubmit: submit },
+      h("h2", { id: "write-title" }, "New issue"),
+      h("label", {}, "Title", title), similar,
+      h("label", {}, "Description", description),
+      h("label", {}, "Priority", priority), error,
+      h("p", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close("") }, "Cancel"), create)));
+  title.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(look, PAUSE_MS); });
+
+  async function look() {
+    const words = title.value.match(/[\p{L}\p{N}]{3,}/gu) ?? [];
+    const wanted = title.value;
+    if (words.length < 2) { similar.replaceChildren(); return; }
+    const q = words.slice(0, 12).join(" or ").slice(0, 200);
+    const page = await call("GET", `/issues?${new URLSearchParams({ q, limit: 3 })}`).catch(() => ({ items: [] }));
+    if (wanted !== title.value) return;
+    similar.replaceChildren(...(page.items.length === 0 ? [] : [
+      h("p", { class: "hint" }, "Is it one of these?"),
+      h("ul", { class: "similar" }, page.items.map((issue) => h("li", {},
+        h("a", { href: `/?issue=${issue.id}`, target: "_blank" }, issue.title), ` ${plain(issue.status)}`)))]));
+  }
+
+  async function submit(event) {
+    event.preventDefault();
+    create.disabled = true;
+    error.hidden = true;
+    const body = { title: title.value, description: description.value, priority: priority.value };
+    try {
+      // The key is the content's as well: what was corrected after an error is another request.
+      made = await call("POST", "/issues", body, { "Idempotency-Key": `${key}-${await digest(JSON.stringify(body))}` });
+      dialog.close("made");
+    } catch (problem) {
+      error.textContent = problem.status === 0 ? "The API cannot be reached. Press Create again: it will not make two." : problem.message;
+      error.hidden = false;
+    }
+    create.disabled = false;
+  }
+
+  await show(dialog);
+  if (!made) return;
+  say("The issue is stored; it is enriched in the background.");
+  go({ view: null, issue: made.id });
+}
+
+// Not for secrecy: crypto.subtle is missing where the page came over plain HTTP.
+async function digest(text) {
+  let hash = 2166136261;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
+  return (hash >>> 0).toString(16);
+}
