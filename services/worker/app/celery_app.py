@@ -6,12 +6,12 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
+from app import logs
 from app.broker.transport import CheckedChannel
 from app.ledger.task import LedgerTask
 from app.probe import Beat
 from app.settings import settings
 from contracts import names
-from contracts.logs import configure_logging
 
 app = Celery(
     "issuetracker",
@@ -84,5 +84,4 @@ def _tell_transport_the_tasks(**_: Any) -> None:
 
 @setup_logging.connect
 def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
-    level = settings.log_level if loglevel is None else loglevel
-    configure_logging("worker", level, settings.log_format)
+    logs.configure(loglevel)

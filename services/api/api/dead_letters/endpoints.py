@@ -10,6 +10,7 @@ from api.cursor import Cursor, encode_cursor, next_link
 from api.database import Database, DatabaseDep
 from api.dead_letters import repository
 from api.dead_letters.schemas import DeadLetterDetail, DeadLetterPage, Decision, Discard
+from api.dispatch.ledger import log_fields
 
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
 
@@ -65,7 +66,12 @@ async def _decision(database: Database, letter_id: UUID) -> Decision:
     decision = await repository.get_decision(database, letter_id)
     if decision is None:
         raise _unknown(letter_id)
-    logger.info("dead_letter_decided", letter_id=str(letter_id), state=decision.state)
+    # The line's own request is the one that decided; the job keeps that which it goes back to.
+    job = (await log_fields(database, [letter_id])).get(letter_id, {})
+    original = job.pop("request_id", None)
+    logger.info(
+        "dead_letter_decided", letter_id=str(letter_id), state=decision.state, original_request_id=original, **job
+    )
     return decision
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
-from api.dispatch.envelope import celery_message
+from api.dispatch.outgoing import outgoing
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.messages import RefusedMessage
@@ -134,13 +134,12 @@ class Dispatcher:
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:
         if not jobs:
             return
-        messages = [celery_message(job.id, job.task, job.queue, job.message, job.tries) for job in jobs]
         try:
-            await self._broker.publish(queue, messages)
+            with outgoing(jobs) as messages:
+                await self._broker.publish(queue, messages)
         except BrokerUnavailable:
             await ledger.put_back(self._database, [job.id for job in jobs])
             raise
-        logger.debug("published", queue=queue.value, jobs=len(jobs))
 
     async def expire_running(self) -> None:
         """Take back the jobs of workers that stopped renewing their leases.
@@ -150,8 +149,8 @@ class Dispatcher:
         if asyncio.get_running_loop().time() < self._renewals_until:
             return
         expired = await ledger.expire_running(self._database, SWEEP_LIMIT, self._max_attempts)
-        for job_id, state in expired.items():
-            logger.warning("lease_expired", job_id=str(job_id), state=state)
+        for job_id, fields in (await ledger.log_fields(self._database, expired)).items():
+            logger.warning("lease_expired", state=expired[job_id], **fields)
 
     async def find_lost_messages(self) -> None:
         """Make queued jobs due again whose messages are gone.
@@ -165,8 +164,9 @@ class Dispatcher:
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
-                logger.warning("messages_lost", queue=queue, jobs=len(lost))
                 await ledger.put_back_lost(self._database, lost)
+                for fields in (await ledger.log_fields(self._database, lost)).values():
+                    logger.warning("message_lost", **fields)
 
     async def settle_refused(self) -> None:
         """Decide on the messages that workers have given back."""

@@ -7,7 +7,8 @@ import asyncpg
 
 from api.database import Database
 from api.issues.schemas import EnrichmentState, Issue, IssueCreate
-from contracts import CONTRACT_VERSION
+from api.request_log import request_id
+from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
@@ -41,7 +42,13 @@ _NEWEST = UUID(int=2**128 - 1)
 async def create_issue(database: Database, new: IssueCreate) -> Issue:
     """Store the issue and its enrichment job in one statement and one commit; return the issue as stored."""
     issue_id, job_id = new_id(), new_id()
-    message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    message = EnrichIssue(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        issue_id=issue_id,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
     row = await database.fetchrow(
         _CREATE,
         issue_id,
@@ -52,7 +59,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
         job_id,
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
-        message.model_dump(mode="json"),
+        message.as_json(),
     )
     assert row is not None
     return _issue(row)

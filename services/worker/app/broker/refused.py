@@ -48,7 +48,7 @@ def keep(refused: RefusedMessage) -> None:
 
 def keep_without_job(task: str, message: Message, queue: str) -> None:
     """Keep a message that could be run, but whose job is not in the ledger: nobody would know its result."""
-    raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.model_dump(mode="json")}
+    raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.as_json()}
     keep(
         RefusedMessage(
             contract_version=CONTRACT_VERSION,

@@ -21,6 +21,9 @@ from app.ledger.heartbeat import renewing
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
 from app.ledger.worker import LedgerRequest, circuits, ledger_of
 from app.settings import settings
+from app.traces import work
+from contracts import tracing
+from contracts.faults import told
 from contracts.messages import Message
 from contracts.retry import max_attempts
 from contracts.states import JobState
@@ -45,6 +48,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     abstract = True
     Request = LedgerRequest  # type: ignore[assignment] # Celery takes a class as well as its name
+    throws = (JobDead,)  # which the ledger has logged
     provider: str | None = None
     """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
     claim: Claim
@@ -67,8 +71,9 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
         message = self.message_type.model_validate(fields)
         ledger = ledger_of(self.request.hostname or "unknown", os.getpid())
-        with bound_contextvars(job_id=str(message.job_id), task=self.name):
+        with work(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
             claim = self._claim(ledger, message)
+            tracing.annotate({"attempt": claim.attempt})
             with bound_contextvars(attempt=claim.attempt):
                 try:
                     state = self._attempt(ledger, claim, message)
@@ -90,7 +95,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 raise Ignore
         except DATABASE_AWAY as error:
             # The job stays queued: when its lease ends the dispatcher publishes it again.
-            logger.warning("ledger_unavailable", error=describe(error))
+            logger.warning("ledger_unavailable", error=told(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
         return claim
@@ -126,7 +131,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         failure = Failure(kind_of(error), describe(error), traceback.format_exc(), retry_after)
         delay = _patiently(lambda: ledger.fail(claim, failure))
         self._tell_circuit(error)
-        log = logger.bind(kind=failure.kind.value, error=failure.error)
+        log = logger.bind(kind=failure.kind.value, error=told(error))
         if delay is None:
             log.error("dead")
             raise JobDead(failure.error) from None
@@ -145,7 +150,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 circuits.succeeded(self.name)
         except DATABASE_AWAY as unavailable:
             # The job's own end is written; the next job tells the circuit.
-            logger.warning("circuit_not_told", error=describe(unavailable))
+            logger.warning("circuit_not_told", error=told(unavailable))
 
 
 def _bounded(retry_after_s: float | None) -> float:

@@ -15,7 +15,9 @@ from app.database.config import SyncSessionLocal
 from app.ledger.circuit import Circuits
 from app.ledger.errors import describe
 from app.ledger.store import Failure, LeaseLost, Ledger
+from app.logs import belongs_to
 from app.settings import settings
+from contracts.faults import told
 from contracts.states import FailureKind
 
 logger = structlog.get_logger(__name__)
@@ -55,7 +57,8 @@ class LedgerRequest(Request):
         super().on_timeout(soft, timeout)
 
     def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
-        log = logger.bind(job_id=self.id, error=describe(error))
+        queue = self.delivery_info["routing_key"]
+        log = logger.bind(error=told(error), **belongs_to(self.id, self.name, queue, self.kwargs))
         # A process that dies at once has not told its pid; then any process of this worker is meant.
         ledger = ledger_of(self.hostname, self.worker_pid or 0)
         try:
@@ -67,4 +70,4 @@ class LedgerRequest(Request):
             return
         except SQLAlchemyError as unavailable:
             # The lease tells the dispatcher the same, later.
-            log.warning("process_died", not_recorded=describe(unavailable))
+            log.warning("process_died", not_recorded=told(unavailable))

@@ -14,7 +14,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
-from contracts import names, tables
+from contracts import names, tables, tracing
 from contracts.messages import EnrichIssue
 from contracts.tables import Issue
 
@@ -47,7 +47,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
             )
         )
         session.execute(insert(tables.Enrichment).values(**_row(message, result, duration_ms)))
-        enqueue_index(session, message.issue_id)
+        enqueue_index(session, message.issue_id, message.request_id)
 
     return write
 
@@ -55,7 +55,8 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
 def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
     """Enrich by the configured provider; where that has failed on the last try, on this machine."""
     try:
-        return selection.enricher.enrich(issue)
+        with tracing.span("enrich", {"provider": selection.PROVIDER or "local"}):
+            return selection.enricher.enrich(issue)
     except TransientError as error:
         if not task.is_last_try:
             raise
