@@ -9,6 +9,8 @@ from api.dispatch.envelope import celery_message
 from api.dispatch.ledger import DueJob
 from contracts import tracing
 
+_PASSED_ON: tuple[str, ...] = ("request_id", "issue_id")
+
 logger = structlog.get_logger(__name__)
 
 
@@ -37,5 +39,5 @@ def _message(job: DueJob, spans: ExitStack) -> bytes:
 
 
 def _fields(job: DueJob) -> dict[str, str]:
-    passed_on = {name: str(job.message[name]) for name in ("request_id", "issue_id") if name in job.message}
+    passed_on = {name: str(job.message[name]) for name in _PASSED_ON if name in job.message}
     return {"job_id": str(job.id), "task": job.task, "queue": job.queue, **passed_on}
