@@ -1,5 +1,5 @@
-"""The misbehaving application, with a process for each task: `celery -A tests.support.recycling_app worker`."""
+"""The misbehaving application, whose processes end after two tasks."""
 
 from tests.support.misbehaving_app import app
 
-app.conf.worker_max_tasks_per_child = 1
+app.conf.worker_max_tasks_per_child = 2

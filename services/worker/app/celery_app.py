@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_init
 from kombu import Exchange, Queue
 
 from app import logs
@@ -85,3 +85,8 @@ def _tell_transport_the_tasks(**_: Any) -> None:
 @setup_logging.connect
 def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
     logs.configure(loglevel)
+
+
+@celeryd_after_setup.connect
+def _tell_queues(instance: Any, **_: Any) -> None:
+    logs.replace_banner(instance)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import celery.apps.worker as celery_terminal
+import structlog
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
@@ -19,6 +21,8 @@ from contracts.logs import configure_logging, log_unhandled
 speak_plainly(BrokerError, RedisError, InterfaceError, OperationalError, ProviderError)
 speak_plainly(SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError)
 
+logger = structlog.get_logger(__name__)
+
 _PASSED_ON = ("request_id", "issue_id")
 _REPR = re.compile(r"(\w+)\(.*\)", re.DOTALL)
 
@@ -31,6 +35,19 @@ def configure(level: int | str | None) -> None:
     log_unhandled()
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).addFilter(_tell_task)
+
+
+def replace_banner(worker: Any) -> None:
+    """Log what Celery writes to the terminal as a worker starts and stops, where each line has to be an object."""
+    if settings.log_format == "json":
+        worker.quiet = True
+        celery_terminal.safe_say = _say  # type: ignore[attr-defined] # its stubs lack it
+        queues = sorted(worker.app.amqp.queues.consume_from)
+        logger.info("worker_starts", node=worker.hostname, queues=queues, processes=worker.concurrency)
+
+
+def _say(text: str, *_: Any) -> None:
+    logger.info("worker_says", text=text.strip())
 
 
 def belongs_to(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:

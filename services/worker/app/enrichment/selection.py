@@ -5,7 +5,9 @@ from app.enrichment.fallback import fall_back
 from app.enrichment.interface import Enricher, Enrichment, IssueText
 from app.enrichment.local import LocalEnricher
 from app.learning.serving import ProjectModels
+from app.ledger.errors import ProviderError
 from app.settings import WorkerSettings, settings
+from contracts.faults import told
 
 PROVIDER: str | None = None if settings.ai_provider == "local" else settings.ai_provider
 """The service outside that enriching depends on; its failures open a circuit."""
@@ -27,4 +29,4 @@ enricher: Enricher = select(settings, local)
 
 def without_provider(issue: IssueText, error: Exception) -> Enrichment:
     """Enrich an issue whose provider failed on its last attempt: late and local is better than never."""
-    return fall_back(local, issue, f"gave up: {error}")
+    return fall_back(local, issue, f"gave up: {error if isinstance(error, ProviderError) else told(error)}")
