@@ -147,6 +147,7 @@ class TestRendered:
         workers = {"worker-issues", "worker-default", "worker-dev"}
         assert members["database"] == {"postgres", "migrate", "api", "api-dev", *workers}
         assert members["broker"] == {"redis", "api", "api-dev", "flower", *workers}
+        assert members["logs"] == {"loki", "alloy", "grafana"}
         assert members["metrics"] == {"api", "flower", "prometheus", "grafana"}
         assert members["edge"] == {"api", "api-dev", "flower", "prometheus", "grafana"}
         assert {name for name, made in project["networks"].items() if made.get("internal")} == set(members) - {
