@@ -19,12 +19,18 @@ from contracts.tables import DeadMessage
 logger = structlog.get_logger(__name__)
 
 
-def leave(refused: RefusedMessage, client: Redis) -> None:
+def leave(refused: RefusedMessage, client: Redis, request_id: str | None = None) -> None:
     """Leave a message, which is in no queue any more, for the dispatcher to decide on.
 
     A Redis that is full refuses it; then it is kept as a dead message at once.
     """
-    logger.error("message_refused", queue=refused.queue, reason=refused.reason.value, job_id=str(refused.job_id))
+    logger.error(
+        "message_refused",
+        queue=refused.queue,
+        reason=refused.reason.value,
+        job_id=str(refused.job_id),
+        request_id=request_id,
+    )
     try:
         client.rpush(REFUSED_LIST, refused.model_dump_json())
     except RedisError:
