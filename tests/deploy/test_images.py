@@ -66,8 +66,8 @@ def test_the_version_has_one_place() -> None:
 
 def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
     """Kubernetes brings no init, which compose does; none of the servers is there."""
-    environment = ("-e", "CELERY_BROKER_URL=redis://127.0.0.1:1/0", "-e", "FLOWER_BASIC_AUTH=a:b")
-    environment += ("-e", "LOG_FORMAT=json")
+    settings = ("CELERY_BROKER_URL=redis://127.0.0.1:1/0", "FLOWER_BASIC_AUTH=a:b", "LOG_FORMAT=json")
+    environment = [f"--env={setting}" for setting in settings]
     name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
     started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
 
