@@ -34,7 +34,7 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 def measure(env: Mapping[str, str], database: Database, issues: int) -> dict[str, float]:
     """Enrich so many issues, after as many to warm up by; return the figures by their names."""
     database.query("TRUNCATE issue, job CASCADE")
-    api, worker = start_api(env), start_worker(env)
+    api, worker = start_api(env), start_worker({**env, "WORKER_CONCURRENCY": "1"})
     processes = {"API": family(api.process.pid), "worker": family(worker.process.pid)}
     try:
         before: dict[str, float] = {}
@@ -48,7 +48,7 @@ def measure(env: Mapping[str, str], database: Database, issues: int) -> dict[str
             for name, group in processes.items()
         }
         figures["API, MiB"] = processes["API"][0].memory_full_info().uss / MIB
-        figures["a worker's process, MiB"] = processes["worker"][-1].memory_full_info().uss / MIB
+        figures["the worker's child, MiB"] = processes["worker"][-1].memory_full_info().uss / MIB
         return figures
     finally:
         worker.process.stop(60)
