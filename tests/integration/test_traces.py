@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,11 +165,9 @@ def test_a_receiver_that_is_away_or_silent_holds_nothing_up(
     post(api, f"{41:032x}")  # and now it is away
     database.wait_for_states({"succeeded": 41})
 
-    began = time.monotonic()
     worker.process.stop(60)
     api.process.stop(60)
-    assert time.monotonic() - began < 30, "an end waits for its last spans, but not for long"
-    assert worker.process.exit_code == 0
+    assert worker.process.exit_code == 0, "it was not killed for waiting"
     assert api.process.exit_code == -signal.SIGTERM, "which uvicorn raises again when all is done"
     for log in (api.log, worker.log):
         told = [line for line in log.lines if "traces_not_sent" in line]
