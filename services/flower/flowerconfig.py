@@ -5,15 +5,18 @@ the environment (FLOWER_...) and the command line before; the command line wins 
 """
 
 import ast
+import json
 import os
 import sys
+from datetime import UTC, datetime
+from logging import Formatter, LogRecord, StreamHandler, getLogger
 from typing import Any
 
 from tornado.options import options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SHOWN_ELSEWHERE = ("contract_version", "job_id")
-"""The job's id is the task's UUID. No message carries an issue's text."""
+SHOWN_ELSEWHERE = ("contract_version", "job_id", "traceparent")
+"""The job's id is the task's UUID, the traceparent is for machines. No message carries an issue's text."""
 SHOWN = 100
 """Characters of arguments and results."""
 
@@ -45,3 +48,26 @@ def format_task(task: Any) -> Any:
         if len(text) > SHOWN:
             setattr(task, name, text[:SHOWN] + "…")
     return task
+
+
+class JsonLines(Formatter):
+    """Writes a line as the other services do; here by hand, since nothing else of theirs is in Flower's image."""
+
+    def format(self, record: LogRecord) -> str:
+        """Return the record as one JSON object."""
+        line = {
+            "service": "flower",
+            "event": record.getMessage(),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+if os.environ.get("LOG_FORMAT") == "json":
+    lines = StreamHandler()
+    lines.setFormatter(JsonLines())
+    getLogger().handlers = [lines]

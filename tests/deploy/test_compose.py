@@ -159,7 +159,8 @@ class TestRendered:
         workers = {"worker-issues", "worker-default", "worker-dev"}
         assert members["database"] == {"postgres", "migrate", "api", "api-dev", "exporter", *workers}
         assert members["broker"] == {"redis", "api", "api-dev", "flower", "exporter", *workers}
-        assert members["metrics"] == {"api", "flower", *OBSERVABILITY, *workers}
+        assert members["logs"] == {"loki", "alloy", "grafana"}
+        assert members["metrics"] == {"api", "flower", "exporter", "prometheus", "grafana", *workers}
         assert members["edge"] == {"api", "api-dev", "flower", "prometheus", "grafana"}
         assert {name for name, made in project["networks"].items() if made.get("internal")} == set(members) - {
             "edge"

@@ -71,7 +71,8 @@ def test_the_version_has_one_place() -> None:
 
 def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
     """Kubernetes brings no init, which compose does; none of the servers is there."""
-    environment = ("-e", "CELERY_BROKER_URL=redis://127.0.0.1:1/0", "-e", "FLOWER_BASIC_AUTH=a:b")
+    settings = ("CELERY_BROKER_URL=redis://127.0.0.1:1/0", "FLOWER_BASIC_AUTH=a:b", "LOG_FORMAT=json")
+    environment = [f"--env={setting}" for setting in settings]
     name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
     started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
 
@@ -83,6 +84,7 @@ def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
         wait_until(lambda: started in log(), 60, f"{started}\n{log()}")
         docker("stop", "--time=60", name)
         assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
+        assert {json.loads(line)["service"] for line in log().splitlines()} == {service}, "each line is an object"
     finally:
         docker("rm", "--force", name)
 

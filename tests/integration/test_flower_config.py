@@ -1,5 +1,6 @@
 """Where Flower listens, and for whom."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,3 +64,17 @@ def test_where_others_reach_it_it_asks_who_they_are_and_changes_nothing(servers:
 def test_a_person_may_allow_changes(servers: Servers) -> None:
     with flower(servers, {**CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
         assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 404
+
+
+def test_its_lines_are_objects_where_the_others_are(servers: Servers) -> None:
+    log = Log()
+    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={free_port()}"]
+    process = Process("flower", command, log, cwd=WORKER, env={**servers.env, "LOG_FORMAT": "json"})
+    try:
+        wait_until(lambda: log.has("Visit me at"), 60, f"Flower\n{log}")
+    finally:
+        process.stop(30)
+
+    lines = [json.loads(line.partition(" | ")[2]) for line in log.lines]
+    assert {line["service"] for line in lines} == {"flower"}
+    assert {"event", "logger", "level", "timestamp"} <= lines[0].keys()

@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.celery_app import app
+from app.celery_app import app as app  # noqa: PLC0414 - for applications that change it
 from app.ledger.errors import PermanentError, ProviderError, Skip, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask

@@ -15,6 +15,12 @@ DEFAULT_PROJECT = "default"
 HOLDER_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 """The name of whoever holds an API token, which the audit log shows."""
 
+REQUEST_ID_PATTERN = "^[A-Za-z0-9._~+/=:-]{1,128}$"
+"""A request's id: what proxies and clients use, and nothing that could break a log line or a header."""
+
+TRACEPARENT_PATTERN = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+"""A span's place in its trace, as W3C Trace Context writes it."""
+
 MESSAGE_MAX = 64 * 1024
 """Bytes of a message in its queue; ours are below one KiB, since they carry ids and no text."""
 

@@ -1,13 +1,30 @@
-"""One way to log for every service: structlog, and the standard library's loggers through it."""
+"""One way to log for every service: structlog, and the standard library's loggers through it.
+
+Nothing that a person wrote is in any line, at any level: exceptions are told by `contracts.faults`, libraries
+that log what they carry are kept quiet, and passwords in addresses are masked.
+"""
 
 import logging
+import re
 import sys
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
 
 from contracts import CONTRACT_VERSION
+from contracts.faults import told, told_whole
+
+Event = MutableMapping[str, Any]
+
+_CARRY_DATA = ("httpcore", "httpcore2", "httpx", "httpx2", "openai", "sqlalchemy", "urllib3")
+"""Loggers that write requests, answers and rows at DEBUG: they begin at WARNING, whatever LOG_LEVEL says."""
+
+_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+@")
+
+logger = structlog.get_logger(__name__)
 
 
 def configure_logging(service: str, level: str | int, log_format: str, *, take_over: Collection[str] = ()) -> None:
@@ -18,49 +35,87 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
-    def add_origin(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        return {**event, "service": service, "contract_version": CONTRACT_VERSION}
+    def add_origin(_logger: object, _method: str, event: Event) -> Event:
+        return {"service": service, "contract_version": CONTRACT_VERSION, **event}
 
-    def drop_coloured_copy(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in event.items() if key != "color_message"}  # uvicorn's
-
-    # Local variables hold issue texts and passwords.
-    tracebacks = structlog.processors.ExceptionRenderer(
-        structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
-    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
-        drop_coloured_copy,
     ]
     renderers: list[Any] = (
-        [add_origin, tracebacks, structlog.processors.JSONRenderer()]
+        [add_origin, structlog.processors.JSONRenderer()]
         if as_json
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_tell_arguments)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_data, *renderers],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
     for name in take_over:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+    for name in _CARRY_DATA:
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def log_unhandled() -> None:
+    """Log what ends this process, or a thread of it, or is raised where nobody can catch it."""
+
+    def ended(_class: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        if not isinstance(error, KeyboardInterrupt):
+            logger.critical("unhandled_exception", exc_info=error)
+
+    def thread_ended(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            logger.error("unhandled_exception", thread=getattr(args.thread, "name", None), exc_info=args.exc_value)
+
+    def unraisable(args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            logger.error("unraisable_exception", exc_info=args.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, unraisable
+
+
+def _tell_arguments(record: logging.LogRecord) -> bool:
+    """Put what is told of them in the place of exceptions that a library wants in its text."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(told(value) if isinstance(value, BaseException) else value for value in record.args)
+    if isinstance(record.msg, BaseException):
+        record.msg = told(record.msg)
+    return True
+
+
+def _without_data(_logger: object, _method: str, event: Event) -> Event:
+    """Tell exceptions by where they happened, and mask passwords."""
+    event.pop("color_message", None)  # uvicorn's second copy
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event["exception"] = told_whole(error)
+    return {key: _safe(value) for key, value in event.items()}
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, BaseException):
+        return told(value)
+    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value

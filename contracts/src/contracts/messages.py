@@ -7,12 +7,13 @@ changes is a new major version. `tests/unit/contracts/test_compatibility.py` hol
 import re
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts import CONTRACT_VERSION
-from contracts.limits import PROJECT_PATTERN
+from contracts.limits import PROJECT_PATTERN, REQUEST_ID_PATTERN, TRACEPARENT_PATTERN
 from contracts.names import Task
 from contracts.states import RefusalReason
 
@@ -26,6 +27,14 @@ class Message(BaseModel):
 
     contract_version: str = Field(pattern=_VERSION)
     job_id: UUID
+    request_id: str | None = Field(default=None, pattern=REQUEST_ID_PATTERN)
+    """Of the HTTP request that the work goes back to; a job that a job makes passes it on."""
+    traceparent: str | None = Field(default=None, pattern=TRACEPARENT_PATTERN)
+    """The span that the work goes back to (W3C Trace Context), where traces are on."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored with the job and published."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class EnrichIssue(Message):

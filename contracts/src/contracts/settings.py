@@ -45,6 +45,17 @@ def _delays(value: object) -> object:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _http_base_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be http(s)://host:port")
+    return value
+
+
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
@@ -76,6 +87,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` writes coloured text to a terminal and one JSON object a line elsewhere."""
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_base_url)] | None = None
+    """Where spans are sent, by OTLP over HTTP; there are none unless it is set."""
 
 
 def load(cls: type[SettingsT]) -> SettingsT:

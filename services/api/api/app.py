@@ -1,5 +1,7 @@
 """Builds the ASGI application."""
 
+import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.page import endpoints as page
+from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
 from api.settings import ApiSettings
@@ -35,7 +38,8 @@ from api.similar import endpoints as similar
 from api.suggestions import endpoints as suggestions
 from api.tags import endpoints as tags
 from api.tokens import endpoints as tokens
-from contracts import VERSION
+from api.traces import telemetry
+from contracts import VERSION, tracing
 from contracts.logs import configure_logging
 from contracts.settings import load
 
@@ -47,9 +51,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         refuse_open_listener(sys.argv)
     tell_build("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
+    # Its lines have the whole path and query; without a handler to reach it writes none. See api.request_log.
+    logging.getLogger("uvicorn.access").propagate = False
+    traces = tracing.start("api", settings.otel_exporter_otlp_endpoint)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(log_lost_exception)
         async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
@@ -58,6 +66,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             async with access.open_access(app, settings, database), dispatcher.running(), hub.running():
                 with on_stop_signal(hub.close):
                     yield
+        await asyncio.to_thread(tracing.stop)
 
     app = FastAPI(
         title="IssueTracker",
@@ -67,6 +76,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         responses=problems.OPENAPI_RESPONSES,
         # In this order: only what is allowed is looked up by its key.
         dependencies=[Depends(by_method), Depends(idempotency.answer_once)],
+        telemetry=telemetry(traces),
     )
     # From the inside out: what refuses a request belongs outside of what works on it.
     idempotency.install(app)
@@ -75,6 +85,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
+    app.add_middleware(RequestLog)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(issues.router)

@@ -15,6 +15,8 @@ from fastapi import Depends, Request
 
 from api.metrics import pool as metrics
 from api.settings import ApiSettings
+from contracts import tracing
+from contracts.faults import speak_plainly
 
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 5
@@ -46,6 +48,9 @@ class DatabaseUnavailable(Exception):
         self.begun = begun
 
 
+speak_plainly(DatabaseUnavailable, *AWAY)
+
+
 class Database:
     """A pool of connections. Each method runs one statement, which is a transaction unless one is open."""
 
@@ -54,24 +59,24 @@ class Database:
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """Return the statement's rows."""
-        async with self._connection() as connection:
+        async with self._connection(sql) as connection:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
             return rows
 
     async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
         """Return the statement's first row."""
-        async with self._connection() as connection:
+        async with self._connection(sql) as connection:
             row: asyncpg.Record | None = await connection.fetchrow(sql, *values)
             return row
 
     async def fetchval(self, sql: str, *values: Any) -> Any:
         """Return the first column of the statement's first row."""
-        async with self._connection() as connection:
+        async with self._connection(sql) as connection:
             return await connection.fetchval(sql, *values)
 
     async def execute(self, sql: str, *values: Any) -> None:
         """Run a statement for its effect."""
-        async with self._connection() as connection:
+        async with self._connection(sql) as connection:
             await connection.execute(sql, *values)
 
     @asynccontextmanager
@@ -80,7 +85,7 @@ class Database:
         if _in_transaction.get() is not None:
             yield
             return
-        async with self._connection() as connection, connection.transaction():
+        async with self._connection("BEGIN") as connection, connection.transaction():
             _in_transaction.set(connection)
             try:
                 yield
@@ -88,15 +93,17 @@ class Database:
                 _in_transaction.set(None)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self, sql: str) -> AsyncIterator[Any]:
         if (connection := _in_transaction.get()) is not None:
-            yield connection
+            with tracing.sql(sql):
+                yield connection
             return
         begun = False
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                begun = True
-                yield connection
+            with tracing.sql(sql):
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                    begun = True
+                    yield connection
         except AWAY as error:
             raise DatabaseUnavailable(error, begun=begun) from error
         except asyncpg.DeadlockDetectedError as error:

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import DatabaseUnavailable
+from api.request_log import request_id
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -38,6 +39,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    request_id: str | None = Field(default=None, description="As in `X-Request-ID`: what the logs know it by")
     errors: list[FieldProblem] | None = None
 
 
@@ -74,7 +76,9 @@ def problem(
     extensions: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem response with the status's own title; `extensions` are further members."""
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    body = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request_id(), errors=errors
+    )
     return JSONResponse(
         {**body.model_dump(exclude_none=True), **(extensions or {})},
         status_code=status,

@@ -10,6 +10,7 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from contracts.logs import configure_logging, log_unhandled
 from contracts.settings import Settings, load
 from contracts.tables import Base
 
@@ -72,7 +73,10 @@ def write_sql() -> None:
 
 async def main() -> None:
     """Connect, migrate, disconnect; the advisory lock ends with the connection."""
-    url = load(Settings).database_url
+    settings = load(Settings)
+    configure_logging("migrate", settings.log_level, settings.log_format)
+    log_unhandled()
+    url = settings.database_url
 
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
         # asyncpg itself reads the URL, with its ?sslmode= and the like, as it does for the API.

@@ -3,16 +3,16 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_init
 from kombu import Exchange, Queue
 
+from app import logs
 from app.broker.transport import CheckedChannel
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
 from app.probe import Beat
 from app.settings import settings
 from contracts import names
-from contracts.logs import configure_logging
 
 app = Celery(
     "issuetracker",
@@ -90,5 +90,9 @@ def _serve_metrics(**_: Any) -> None:
 
 @setup_logging.connect
 def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
-    level = settings.log_level if loglevel is None else loglevel
-    configure_logging("worker", level, settings.log_format)
+    logs.configure(loglevel)
+
+
+@celeryd_after_setup.connect
+def _tell_queues(instance: Any, **_: Any) -> None:
+    logs.replace_banner(instance)

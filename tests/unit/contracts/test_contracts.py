@@ -15,7 +15,7 @@ from contracts.ids import new_id
 from contracts.messages import MESSAGE_OF, EnrichIssue
 from contracts.names import QUEUE_OF, Task
 from contracts.retry import RETRY_DELAYS, delay_after, max_attempts
-from contracts.settings import Settings
+from contracts.settings import Settings, load
 
 ROOT = Path(__file__).parents[3]
 
@@ -98,3 +98,14 @@ def test_a_bad_setting_gives_one_line_and_code_2(name: str, value: str) -> None:
     assert run.returncode == 2
     assert run.stderr.startswith(f"issuetracker: bad setting: {name}")
     assert run.stderr.count("\n") == 1
+
+
+def test_a_bad_endpoint_for_traces_is_a_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")
+    with pytest.raises(SystemExit, match="2"):
+        load(Settings)
+    assert capsys.readouterr().err == (
+        "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: Value error, must be http(s)://host:port\n"
+    )

@@ -20,6 +20,7 @@ from api.dead_letters.schemas import (
     Replay,
     Replayed,
 )
+from api.dispatch.ledger import log_fields
 from api.paging import cut_page, read_cursor
 
 # Ids have their own pattern in the paths, so that `/replay` is no id of a wrong form.
@@ -105,6 +106,12 @@ async def _decision(database: Database, letter_id: UUID) -> Decision:
     decision = await repository.get_decision(database, letter_id)
     if decision is None:
         raise _unknown(letter_id)
+    # The line's own request is the one that decided; the job keeps that which it goes back to.
+    job = (await log_fields(database, [letter_id])).get(letter_id, {})
+    original = job.pop("request_id", None)
+    logger.info(
+        "dead_letter_decided", letter_id=str(letter_id), state=decision.state, original_request_id=original, **job
+    )
     return decision
 
 

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.dispatch.envelope import job_id_of
+from contracts.faults import speak_plainly
 from contracts.names import REFUSED_LIST
 
 TIMEOUT_S = 1
@@ -20,6 +21,9 @@ Answer = TypeVar("Answer")
 
 class BrokerUnavailable(Exception):
     """Redis does not answer in time, or refuses (it is full, or still loading its file)."""
+
+
+speak_plainly(BrokerUnavailable, RedisError)
 
 
 @asynccontextmanager

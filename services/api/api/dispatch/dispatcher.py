@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
-from api.dispatch.envelope import celery_message
+from api.dispatch.outgoing import outgoing
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
 from api.metrics.labels import among
@@ -142,14 +142,13 @@ class Dispatcher:
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:
         if not jobs:
             return
-        messages = [celery_message(job.id, job.task, job.queue, job.message, job.tries) for job in jobs]
         try:
-            await self._broker.publish(queue, messages)
+            with outgoing(jobs) as messages:
+                await self._broker.publish(queue, messages)
         except BrokerUnavailable:
             metrics.PUT_BACK.labels(queue).inc(await ledger.put_back(self._database, [job.id for job in jobs]))
             raise
         metrics.PUBLISHED.labels(queue).inc(len(jobs))
-        logger.debug("published", queue=queue.value, jobs=len(jobs))
 
     async def expire_running(self) -> None:
         """Take back the jobs of workers that stopped renewing their leases.
@@ -162,7 +161,9 @@ class Dispatcher:
         for job in expired:
             metrics.LEASES_EXPIRED.labels(among(Queue, job.queue)).inc()
             job_metrics.lost(job.task, job.queue, job.state)
-            logger.warning("lease_expired", job_id=str(job.id), state=job.state)
+        states = {job.id: job.state for job in expired}
+        for job_id, fields in (await ledger.log_fields(self._database, states)).items():
+            logger.warning("lease_expired", state=states[job_id], **fields)
 
     async def find_lost_messages(self) -> None:
         """Make queued jobs due again whose messages are gone.
@@ -176,9 +177,10 @@ class Dispatcher:
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
-                logger.warning("messages_lost", queue=queue, jobs=len(lost))
                 put_back = await ledger.put_back_lost(self._database, lost)
                 metrics.PUT_BACK.labels(among(Queue, queue)).inc(put_back)
+                for fields in (await ledger.log_fields(self._database, lost)).values():
+                    logger.warning("message_lost", **fields)
 
     async def settle_refused(self) -> None:
         """Decide on the messages that workers have given back.

@@ -125,6 +125,15 @@ ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_
 """
 
 
+_LOG_FIELDS = """
+SELECT id, jsonb_build_object(
+    'job_id', id, 'task', task, 'queue', queue, 'attempt', attempts, 'issue_id', message->'issue_id',
+    'request_id', message->'request_id', 'worker', worker
+) AS fields
+FROM job WHERE id = ANY($1)
+"""
+
+
 async def take_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
     """Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
     rows = await database.fetch(_TAKE_DUE, queue, limit, lease)
@@ -160,6 +169,12 @@ async def renew_queued(database: Database, ids: Collection[UUID], lease: timedel
 async def expire_running(database: Database, limit: int, max_attempts: int) -> list[ExpiredJob]:
     """End the attempts of workers that stopped renewing their lease; return their jobs."""
     return [ExpiredJob(**row) for row in await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)]
+
+
+async def log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return what log lines tell of jobs, by their ids; for lines that are rare."""
+    rows = await database.fetch(_LOG_FIELDS, list(ids)) if ids else []
+    return {row["id"]: {name: value for name, value in row["fields"].items() if value is not None} for row in rows}
 
 
 async def settle_refused(

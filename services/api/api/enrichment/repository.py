@@ -9,7 +9,8 @@ from api.access.actor import current_actor
 from api.database import Database
 from api.enrichment.schemas import Enrichment
 from api.metrics import jobs as metrics
-from contracts import CONTRACT_VERSION
+from api.request_log import request_id
+from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import Retrain
 from contracts.names import QUEUE_OF, Task
@@ -107,13 +108,19 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
     where none was created.
     """
     job_id = new_id()
-    message = Retrain(contract_version=CONTRACT_VERSION, job_id=job_id, project=project)
+    message = Retrain(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        project=project,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
     created: UUID | None = await database.fetchval(
         _TRAIN_IF_DUE,
         job_id,
         Task.RETRAIN,
         QUEUE_OF[Task.RETRAIN],
-        message.model_dump(mode="json"),
+        message.as_json(),
         project,
         newly_confirmed,
     )

@@ -10,7 +10,8 @@ from api.access.actor import current_actor
 from api.database import Database
 from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
 from api.metrics import jobs as metrics
-from contracts import CONTRACT_VERSION
+from api.request_log import request_id
+from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
@@ -96,7 +97,13 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
     None where its source already has an issue of that external id.
     """
     issue_id, job_id, actor = new_id(), new_id(), current_actor()
-    message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    message = EnrichIssue(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        issue_id=issue_id,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
     external = new.external
     row = await database.fetchrow(
         _CREATE,
@@ -109,7 +116,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
         job_id,
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
-        message.model_dump(mode="json"),
+        message.as_json(),
         new_id(),
         actor.name,
         actor.token_id,

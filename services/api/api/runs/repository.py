@@ -9,8 +9,9 @@ import asyncpg
 
 from api.database import Database
 from api.metrics import jobs as metrics
+from api.request_log import request_id
 from api.runs.schemas import Run
-from contracts import CONTRACT_VERSION
+from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
@@ -75,13 +76,19 @@ async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished
 async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> UUID:
     """Create a job that enriches the issue again; the dispatcher publishes it after `delay_s`. Return its id."""
     job_id = new_id()
-    message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    message = EnrichIssue(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        issue_id=issue_id,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
     await database.execute(
         _INSERT,
         job_id,
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
-        message.model_dump(mode="json"),
+        message.as_json(),
         issue_id,
         timedelta(seconds=delay_s),
     )

@@ -5,6 +5,7 @@ away. None of them gets that far here.
 """
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from kombu.utils.json import loads
 from pydantic import ValidationError
 
 from app.metrics import broker as metrics
-from contracts.limits import MESSAGE_MAX
+from contracts.limits import MESSAGE_MAX, REQUEST_ID_PATTERN
 from contracts.messages import Message, is_newer
 from contracts.states import RefusalReason
 
@@ -27,6 +28,8 @@ class Refusal:
     reason: RefusalReason
     error: str
     job_id: UUID | None = None
+    request_id: str | None = None
+    """Of the request that it goes back to, where that could be read."""
 
 
 def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
@@ -40,11 +43,11 @@ def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
     version = fields.get("contract_version")
     metrics.received(version)
     if task not in messages:
-        return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id)
+        return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id, _request_id(fields))
     if isinstance(version, str) and is_newer(version):
-        return Refusal(RefusalReason.NEWER_CONTRACT, f"written by contract {version}", job_id)
+        return Refusal(RefusalReason.NEWER_CONTRACT, f"written by contract {version}", job_id, _request_id(fields))
     fault = _fault_in_arguments(messages[task], job_id, arguments, fields)
-    return None if fault is None else Refusal(RefusalReason.INVALID_ARGUMENTS, fault, job_id)
+    return None if fault is None else Refusal(RefusalReason.INVALID_ARGUMENTS, fault, job_id, _request_id(fields))
 
 
 def _fault_in_arguments(
@@ -82,6 +85,11 @@ def _parts(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
     if not (isinstance(arguments, list) and isinstance(fields, dict) and isinstance(embedded, dict)):
         raise TypeError("the body is not [arguments, named arguments, options]")
     return headers["task"], UUID(headers["id"]), arguments, fields
+
+
+def _request_id(fields: dict[str, Any]) -> str | None:
+    found = fields.get("request_id")
+    return found if isinstance(found, str) and re.fullmatch(REQUEST_ID_PATTERN, found) else None
 
 
 def _require_text(*values: Any) -> None:

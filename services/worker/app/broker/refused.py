@@ -20,13 +20,19 @@ from contracts.tables import DeadMessage
 logger = structlog.get_logger(__name__)
 
 
-def leave(refused: RefusedMessage, client: Redis) -> None:
+def leave(refused: RefusedMessage, client: Redis, request_id: str | None = None) -> None:
     """Leave a message, which is in no queue any more, for the dispatcher to decide on.
 
     A Redis that is full refuses it; then it is kept as a dead message at once.
     """
     metrics.REFUSED.labels(refused.reason).inc()
-    logger.error("message_refused", queue=refused.queue, reason=refused.reason.value, job_id=str(refused.job_id))
+    logger.error(
+        "message_refused",
+        queue=refused.queue,
+        reason=refused.reason.value,
+        job_id=str(refused.job_id),
+        request_id=request_id,
+    )
     try:
         client.rpush(REFUSED_LIST, refused.model_dump_json())
     except RedisError:
@@ -51,7 +57,7 @@ def keep(refused: RefusedMessage) -> None:
 def keep_without_job(task: str, message: Message, queue: str) -> None:
     """Keep a message that could be run, but whose job is not in the ledger: nobody would know its result."""
     metrics.REFUSED.labels(RefusalReason.UNKNOWN_JOB).inc()
-    raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.model_dump(mode="json")}
+    raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.as_json()}
     keep(
         RefusedMessage(
             contract_version=CONTRACT_VERSION,

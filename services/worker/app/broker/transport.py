@@ -58,7 +58,7 @@ class CheckedChannel(redis.Channel):
             raw=raw[:RAW_MESSAGE_MAX],
         )
         with self.conn_or_acquire() as client:
-            leave(refused, client)
+            leave(refused, client, refusal.request_id)
 
 
 class Transport(redis.Transport):

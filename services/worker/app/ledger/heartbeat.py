@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.store import Claim, Ledger
+from contracts.faults import told
 
 RETRY_S = 0.5
 
@@ -32,7 +33,7 @@ def renewing(ledger: Ledger, claim: Claim, interval_s: float) -> Iterator[None]:
             except SQLAlchemyError as error:
                 # Soon again: when the database is back the dispatcher waits only a moment for renewals.
                 pause = min(interval_s, RETRY_S)
-                logger.warning("lease_not_renewed", error=f"{type(error).__name__}: {error}")
+                logger.warning("lease_not_renewed", error=told(error))
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()

@@ -23,6 +23,9 @@ from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
 from app.ledger.worker import LedgerRequest, circuits, ledger_of
 from app.metrics import jobs as metrics
 from app.settings import settings
+from app.traces import work
+from contracts import tracing
+from contracts.faults import told
 from contracts.messages import Message
 from contracts.retry import max_attempts
 from contracts.states import JobState
@@ -47,6 +50,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     abstract = True
     Request = LedgerRequest  # type: ignore[assignment] # Celery takes a class as well as its name
+    throws = (JobDead,)  # which the ledger has logged
     provider: str | None = None
     """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
     claim: Claim
@@ -69,8 +73,9 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
         message = self.message_type.model_validate(fields)
         ledger = ledger_of(self.request.hostname or "unknown", os.getpid())
-        with bound_contextvars(job_id=str(message.job_id), task=self.name):
+        with work(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
             claim = self._claim(ledger, message)
+            tracing.annotate({"attempt": claim.attempt})
             with bound_contextvars(attempt=claim.attempt):
                 try:
                     state = self._attempt(ledger, claim, message)
@@ -92,7 +97,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 raise Ignore
         except DATABASE_AWAY as error:
             # The job stays queued: when its lease ends the dispatcher publishes it again.
-            logger.warning("ledger_unavailable", error=describe(error))
+            logger.warning("ledger_unavailable", error=told(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
         metrics.started(self.name, claim.queue, claim.waited_s)
@@ -135,7 +140,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         ran_s = perf_counter() - started
         metrics.failed(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
         self._tell_circuit(error)
-        log = logger.bind(kind=failure.kind.value, error=failure.error)
+        log = logger.bind(kind=failure.kind.value, error=told(error))
         if delay is None:
             log.error("dead")
             raise JobDead(failure.error) from None
@@ -154,7 +159,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 circuits.succeeded(self.name)
         except DATABASE_AWAY as unavailable:
             # The job's own end is written; the next job tells the circuit.
-            logger.warning("circuit_not_told", error=describe(unavailable))
+            logger.warning("circuit_not_told", error=told(unavailable))
 
 
 def _bounded(retry_after_s: float | None) -> float:

@@ -15,7 +15,7 @@ from app.enrichment.cleaning import clean_inline, paragraphs
 from app.ledger.errors import Skip
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
-from contracts import CONTRACT_VERSION
+from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import IndexIssue
 from contracts.names import QUEUE_OF, Task
@@ -27,16 +27,22 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 
-def enqueue_index(session: Session, issue_id: UUID) -> None:
+def enqueue_index(session: Session, issue_id: UUID, request_id: str | None = None) -> None:
     """Insert the job that indexes the issue, in the caller's transaction; the dispatcher finds it."""
     job_id = new_id()
-    message = IndexIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    message = IndexIssue(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        issue_id=issue_id,
+        request_id=request_id,
+        traceparent=tracing.traceparent(),
+    )
     session.execute(
         insert(Job).values(
             id=job_id,
             task=Task.INDEX_ISSUE,
             queue=QUEUE_OF[Task.INDEX_ISSUE],
-            message=message.model_dump(mode="json"),
+            message=message.as_json(),
             issue_id=issue_id,
         )
     )

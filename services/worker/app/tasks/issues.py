@@ -15,7 +15,7 @@ from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
 from app.tasks.tagging import tags_to_write
-from contracts import names, tables
+from contracts import names, tables, tracing
 from contracts.messages import EnrichIssue
 from contracts.tables import Issue
 
@@ -47,7 +47,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
                 .where(Issue.id == message.issue_id)
                 .values(ai_summary=result.summary, tags=",".join(tags), updated_at=func.now())
             )
-        enqueue_index(session, message.issue_id)
+        enqueue_index(session, message.issue_id, message.request_id)
 
     return write
 
@@ -62,7 +62,8 @@ def _is_outdated(session: Session, message: EnrichIssue) -> bool:
 def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
     """Enrich by the configured provider; where that has failed on the last try, on this machine."""
     try:
-        return selection.enricher.enrich(issue)
+        with tracing.span("enrich", {"provider": selection.PROVIDER or "local"}):
+            return selection.enricher.enrich(issue)
     except TransientError as error:
         if not task.is_last_try:
             raise

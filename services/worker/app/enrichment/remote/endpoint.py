@@ -19,8 +19,9 @@ from app.ledger.errors import ProviderError
 if TYPE_CHECKING:
     from openai.types.shared_params import ResponseFormatJSONSchema
 
-# A line for each request says nothing that the job's own line does not.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
+# At DEBUG they write the issue's text and the key; OPENAI_LOG, which the library reads, cannot change that.
+for _name in ("httpcore2", "httpx2", "openai"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 ANSWER_BYTES = 256 * 1024
 """The longest answer that is read, of success or of failure."""

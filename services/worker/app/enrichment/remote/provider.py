@@ -18,9 +18,10 @@ from app.enrichment.remote.answer import Finding, Misfit
 from app.enrichment.remote.budget import DailyBudget, Reservation
 from app.enrichment.remote.endpoint import Endpoint, NoAnswer, Refused, Reply, TooLong
 from app.enrichment.remote.prompt import Conversation, Prose
-from app.ledger.errors import ProviderError, describe
+from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings
+from contracts.faults import told
 
 logger = structlog.get_logger(__name__)
 
@@ -221,7 +222,7 @@ class OpenAIEnricher:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
-            logger.warning("usage_not_settled", error=describe(error))
+            logger.warning("usage_not_settled", error=told(error))
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -1,0 +1,132 @@
+"""What `contracts.tracing` does when traces are on: OpenTelemetry's SDK, sending by OTLP over HTTP.
+
+The SDK reads settings of its own from the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
+OTEL_TRACES_SAMPLER, OTEL_BSP_... and OTEL_EXPORTER_OTLP_...
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from contracts import CONTRACT_VERSION
+from contracts.tracing import Attributes, Kind
+
+SCHEDULE_DELAY_MS = 1000
+"""How long a finished span may wait, unless OTEL_BSP_SCHEDULE_DELAY is set: what a killed process loses."""
+
+HIDDEN_ATTRIBUTES = ("url.query", "url.path")
+"""What web frameworks write about a request and a client may choose freely: the route's template tells enough."""
+
+# Its exporter writes a line for each attempt; `_Noting` writes one when an outage begins and one when it ends.
+logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+
+logger = structlog.get_logger(__name__)
+
+_propagator = TraceContextTextMapPropagator()
+_KINDS = {kind: trace.SpanKind[kind.name] for kind in Kind}
+
+
+class _Noting(SpanExporter):
+    """Sends spans, and logs an outage of the receiver when it begins and when it ends."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._is_away = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._exporter.export(spans)
+        is_away = result is not SpanExportResult.SUCCESS
+        if is_away and not self._is_away:
+            logger.warning("traces_not_sent", spans=len(spans))
+        elif self._is_away and not is_away:
+            logger.info("traces_sent_again")
+        self._is_away = is_away
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class _Hiding(SpanProcessor):
+    """Takes what a client wrote out of the spans of requests, as they begin."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        del parent_context
+        for name in HIDDEN_ATTRIBUTES:
+            if name in (span.attributes or {}):
+                span.set_attribute(name, "")
+
+
+class Tracing:
+    """One process's tracer, and the thread that sends what is finished; `provider` is for libraries."""
+
+    def __init__(self, service: str, endpoint: str) -> None:
+        name = os.environ.get("OTEL_SERVICE_NAME") or f"issuetracker-{service}"
+        delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else SCHEDULE_DELAY_MS
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+        # Its own atexit hook would wait for half a minute where the receiver is away.
+        self.provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}), shutdown_on_exit=False)
+        self.provider.add_span_processor(_Hiding())
+        # The queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE, 2048 spans): what does not fit is dropped.
+        self.provider.add_span_processor(BatchSpanProcessor(_Noting(exporter), schedule_delay_millis=delay))
+        self._tracer = self.provider.get_tracer("issuetracker", CONTRACT_VERSION)
+
+    def stop(self, seconds: float) -> None:
+        """Send what is left, for at most so long."""
+        # The SDK has no bound of its own that holds while an export is under way.
+        flush = threading.Thread(target=self.provider.shutdown, name="traces", daemon=True)
+        flush.start()
+        flush.join(seconds)
+
+    @contextmanager
+    def span(
+        self,
+        name: str,
+        attributes: Attributes,
+        kind: Kind,
+        parent: str | None,
+        expected: tuple[type[BaseException], ...],
+    ) -> Iterator[str | None]:
+        """See `contracts.tracing.span`."""
+        context = None if parent is None else _propagator.extract({"traceparent": parent}, Context())
+        if not trace.get_current_span(context).get_span_context().is_valid:
+            yield None
+            return
+        with self._tracer.start_as_current_span(
+            name,
+            context,
+            _KINDS[kind],
+            attributes,
+            # An exception's message may hold an issue's text.
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield self.traceparent()
+            except expected:
+                raise
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+    def annotate(self, attributes: Attributes) -> None:
+        """See `contracts.tracing.annotate`."""
+        trace.get_current_span().set_attributes(attributes)
+
+    def traceparent(self) -> str | None:
+        """See `contracts.tracing.traceparent`."""
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier)
+        return carrier.get("traceparent")

@@ -1,0 +1,43 @@
+"""Due jobs on their way to the broker: their messages, their spans and their log lines."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import structlog
+
+from api.dispatch.envelope import celery_message
+from api.dispatch.ledger import DueJob
+from contracts import tracing
+
+_PASSED_ON: tuple[str, ...] = ("request_id", "issue_id")
+
+logger = structlog.get_logger(__name__)
+
+
+@contextmanager
+def outgoing(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
+    """Yield the jobs' messages; log each job when the body has published them.
+
+    A job that goes back to a traced request gets a span of its own below that, which its attempt continues: each
+    retry is published again, and so is another branch of the same trace.
+    """
+    with ExitStack() as spans:
+        yield [_message(job, spans) for job in jobs]
+    for job in jobs:
+        logger.info("published", **_fields(job))
+
+
+def _message(job: DueJob, spans: ExitStack) -> bytes:
+    message = job.message
+    parent = message.get("traceparent")
+    if parent is not None:
+        own = spans.enter_context(
+            tracing.span(f"publish {job.queue}", _fields(job), kind=tracing.Kind.PRODUCER, parent=parent)
+        )
+        message = {**message, "traceparent": own or parent}
+    return celery_message(job.id, job.task, job.queue, message, job.tries)
+
+
+def _fields(job: DueJob) -> dict[str, str]:
+    passed_on = {name: str(job.message[name]) for name in _PASSED_ON if name in job.message}
+    return {"job_id": str(job.id), "task": job.task, "queue": job.queue, **passed_on}

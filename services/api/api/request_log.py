@@ -1,0 +1,78 @@
+"""Gives each request its id, which every log line of it carries, and writes one line a request."""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars, get_contextvars
+
+from contracts import tracing
+from contracts.ids import new_id
+from contracts.limits import REQUEST_ID_PATTERN
+from contracts.network import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
+
+HEADER = "X-Request-ID"
+
+PROBES = frozenset({LIVENESS_PATH, READINESS_PATH, METRICS_PATH})
+"""What machines ask every few seconds: logged at DEBUG, and never traced."""
+
+_VALID = re.compile(REQUEST_ID_PATTERN)
+
+logger = structlog.get_logger(__name__)
+
+
+def request_id() -> str | None:
+    """Return the id of the request that is being served."""
+    found: str | None = get_contextvars().get("request_id")
+    return found
+
+
+def log_lost_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an exception that no task waits for: asyncio's own line quotes it."""
+    logger.error("unhandled_exception", what=context.get("message"), exc_info=context.get("exception"))
+
+
+class RequestLog:
+    """Takes a request's id from its `X-Request-ID`, or makes one, and answers with it.
+
+    The line has the route's template, never the path or the query: these may hold what a person typed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get(HEADER, "")
+        this = asked if _VALID.fullmatch(asked) else str(new_id())
+        status: int | None = None
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = this
+            await send(message)
+
+        started = time.perf_counter()
+        bound: dict[str, Any] = {"request_id": this, **tracing.ids()}
+        tracing.annotate({"request_id": this})
+        with bound_contextvars(**bound):
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                log = logger.debug if scope["path"] in PROBES else logger.info
+                log(
+                    "request",
+                    method=scope["method"],
+                    route=getattr(scope.get("route"), "path", "unmatched"),
+                    status=status,
+                    duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                )
