@@ -10,7 +10,7 @@ from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
 
 PAGE = ROOT / "docs/operations/metrics.md"
-ROW = re.compile(r"^\| `issuetracker_(\w+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `issuetracker_(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 SUFFIX = {"histogram": "_count", "counter": "", "gauge": ""}
 
 

@@ -40,8 +40,8 @@ class Claim:
     attempt: int
     tries: int
     queue: str = ""
-    waited_s: float = 0
-    """Seconds from the publication of its message to the beginning of the attempt."""
+    waited_s: float | None = None
+    """Seconds from the publication of its message to the beginning of the attempt, where it is known."""
     ran_s: float = 0
     """Seconds since the attempt began, when it was looked up."""
 
@@ -88,7 +88,7 @@ class Ledger:
             row = session.execute(begin).one_or_none()
         if row is None:
             return None
-        return Claim(job_id, row.attempts, row.tries, row.queue, waited_s=row.waited_s or 0)
+        return Claim(job_id, row.attempts, row.tries, row.queue, waited_s=row.waited_s)
 
     def defer(self, job_id: UUID, until: datetime) -> None:
         """Give a queued job back unread: it is due again at `until`, and no attempt is counted."""

@@ -37,9 +37,10 @@ for _task, _queue in QUEUE_OF.items():
 CREATED.labels(Task.INDEX_ISSUE, QUEUE_OF[Task.INDEX_ISSUE])
 
 
-def started(task: str, queue: str, waited_s: float) -> None:
-    """Count the beginning of an attempt, `waited_s` seconds after its message was published."""
-    WAIT.labels(task, queue).observe(max(waited_s, 0))
+def started(task: str, queue: str, waited_s: float | None) -> None:
+    """Count the beginning of an attempt, `waited_s` seconds after its message was published, if that is known."""
+    if waited_s is not None:
+        WAIT.labels(task, queue).observe(max(waited_s, 0))
 
 
 def ended(task: str, queue: str, state: JobState, ran_s: float, age_s: float) -> None:

@@ -1,5 +1,6 @@
 """Answers Prometheus from the worker's main process, for all of its processes."""
 
+import struct
 import sys
 from collections.abc import Iterable
 
@@ -33,12 +34,27 @@ class MainProcess:
         yield build
 
 
+class Sums(MultiProcessCollector):
+    """The sums over all processes."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Read all files; once more where one was just being made, and is still empty."""
+        try:
+            return self._read()
+        except struct.error:
+            return self._read()
+
+    def _read(self) -> Iterable[Metric]:
+        found: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+        return found
+
+
 def registry(directory: str) -> CollectorRegistry:
     """Return what is served: the main process's own gauges, and the sums over all processes."""
     served = CollectorRegistry()
     served.register(MainProcess())
     ProcessCollector(registry=served)
-    MultiProcessCollector(served, directory)  # type: ignore[no-untyped-call]
+    Sums(served, directory)  # type: ignore[no-untyped-call]
     return served
 
 

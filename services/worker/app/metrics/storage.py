@@ -5,6 +5,9 @@ are named by the pool's slot instead of the process's id. A child that ends, how
 in the same slot, which goes on in the same files: neither their number nor what is counted depends on
 recycled or killed children. billiard gives a slot away only after it has waited for its last process's end.
 
+In the main process only its main thread may count, which is the one that forks: prometheus-client guards all
+values by one lock, and a child would inherit it held.
+
 In effect where METRICS_PORT is set, which is known before the first metric is made: all are made by what is here.
 """
 
