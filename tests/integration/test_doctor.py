@@ -218,6 +218,8 @@ def test_a_queue_that_no_worker_consumes(product: Product) -> None:
         new_id(),
         psycopg2.extras.Json({"contract_version": CONTRACT_VERSION}),
     )
+    with product.redis() as client:
+        wait_until(lambda: client.llen("default") == 1, 30, "the message")
 
     says = product.expect(14, "consumers")["consumers"].says
 
