@@ -49,7 +49,10 @@ def kinds(closed_api: Api, _database: Database) -> Mapping[str, str]:
 
 def ask(api: Api, endpoint: Endpoint, token: str | None) -> httpx.Response:
     headers = {} if token is None else bearer(token)
-    return api.client.request(endpoint.method, endpoint.url, headers=headers)
+    with api.client.stream(endpoint.method, endpoint.url, headers=headers) as answer:
+        if "event-stream" not in answer.headers.get("content-type", ""):
+            answer.read()
+        return answer
 
 
 class TestTable:

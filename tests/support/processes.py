@@ -40,9 +40,11 @@ class Api(Running):
         return self.client.post("/api/v1/issues", json={"title": title, **fields})
 
 
-def start_api(env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API) -> Api:
+def start_api(
+    env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API, port: int | None = None
+) -> Api:
     """Start an API process; `app` is where uvicorn finds it, seen from the directory."""
-    port, log = free_port(), Log()
+    port, log = port or free_port(), Log()
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
     process = Process("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)

@@ -1,0 +1,239 @@
+"""The page in a browser, against the running product: what a person sees, by keyboard and by mouse.
+
+`PAGE_IMAGES=docs/images` keeps screenshots of what the tests saw.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.access import CLOSED, Tokens
+from tests.support.database import Database
+from tests.support.processes import Api, start_api
+from tests.support.servers import Servers
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
+
+expect = sync_api.expect
+LONG_MS = 60_000
+IMAGES = os.environ.get("PAGE_IMAGES")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails its test where the browser reports an error, such as a script that the policy refuses."""
+    context = browser.new_context(viewport={"width": 1200, "height": 760})
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "console", lambda message: errors.append(message.text) if "Content Security" in message.text else None
+    )
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def visit(page: Any, api: Api, path: str = "/") -> None:
+    page.goto(f"{str(api.client.base_url).rstrip('/')}{path}")
+    expect(page.locator("#counts")).to_contain_text("Waiting")
+
+
+def row(page: Any, title: str) -> Any:
+    return page.locator("#list li", has_text=title)
+
+
+def look(page: Any, name: str) -> None:
+    """Check the page as it is now, light and dark, for what axe finds, and keep what it looks like."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = axe.Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        if IMAGES:
+            page.screenshot(path=Path(IMAGES) / f"page-{name}-{scheme}.png")
+    page.emulate_media(color_scheme="light")
+
+
+def kill(database: Database, issue_id: str, error: str = "ProviderError: status 503") -> None:
+    """Let an issue's enrichment end as it does after its last attempt."""
+    database.query(
+        "UPDATE job SET state = 'dead', attempts = 4, tries = 4, last_error = %s, finished_at = now(), "
+        "lease_until = NULL WHERE issue_id = %s",
+        error,
+        issue_id,
+    )
+
+
+def test_an_issue_is_written_and_seen_to_become_enriched(
+    page: Any, new_api: ApiFactory, new_worker: WorkerFactory
+) -> None:
+    new_worker({})
+    visit(page, new_api({}))
+    expect(page.locator("#list-state")).to_contain_text("No issues yet")
+    page.get_by_role("button", name="New issue").click()
+    page.get_by_label("Title").fill("Login button does nothing on Safari")
+    page.get_by_label("Description").fill("<img src=x onerror=alert(1)> A click has no effect since the release.")
+    look(page, "new")
+    page.get_by_role("button", name="Create").click()
+
+    expect(page.locator("#issue .original")).to_contain_text("<img src=x onerror=alert(1)> A click has no effect")
+    expect(row(page, "Login button").locator(".state")).to_have_text(
+        re.compile("needs review|enriched"), timeout=LONG_MS
+    )
+    expect(page.locator("#issue .summary")).to_contain_text("AI Summary: ")
+    expect(page.locator("#issue")).to_contain_text("local")
+
+
+def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: WorkerFactory) -> None:
+    new_worker({"AI": "suggest"})
+    text = "TypeError: undefined is not a function when the button is clicked in the frontend."
+    issue_id = api.post(
+        "Crash: button throws an exception in the browser page, CSS broken", description=text
+    ).json()["id"]
+    visit(page, api, f"/?issue={issue_id}")
+    suggested = page.locator(".suggestions .tag.suggested")
+    expect(suggested.first).to_contain_text("%", timeout=LONG_MS)
+    look(page, "issues")
+    count = suggested.count()
+    name = suggested.first.inner_text().split()[0]
+    page.locator(".suggestions button", has_text="Accept").first.click()
+
+    expect(row(page, "Crash").locator(".tag")).to_contain_text([name])
+    expect(row(page, "Crash").locator(".human").first).to_be_visible()
+    expect(suggested).to_have_count(count - 1)
+    if count > 1:
+        page.locator(".suggestions button", has_text="Reject").first.click()
+        expect(suggested).to_have_count(count - 2)
+
+
+def test_search_and_filters_are_in_the_url(page: Any, api: Api) -> None:
+    api.post("Invoices are rounded", priority="high")
+    api.post("The page is empty", priority="low")
+    visit(page, api)
+    expect(page.locator("#list li")).to_have_count(2)
+    page.keyboard.press("/")
+    page.keyboard.type("invoices")
+    expect(page.locator("#list li")).to_have_count(1)
+    expect(page).to_have_url(re.compile("q=invoices"))
+    page.reload()
+    expect(page.locator("#list li")).to_have_text([re.compile("Invoices")])
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Priority").first.select_option("low")
+    expect(page.locator("#list li")).to_have_text([re.compile("The page is empty")])
+
+
+def test_what_is_new_does_not_shift_the_list(page: Any, api: Api) -> None:
+    api.post("The first")
+    visit(page, api)
+    expect(page.locator("#list li")).to_have_count(1)
+    for number in range(3):
+        api.post(f"Later {number}")
+    expect(page.locator("#fresh")).to_have_text("3 new")
+    expect(page.locator("#list li")).to_have_count(1)
+    page.locator("#fresh").click()
+    expect(page.locator("#list li")).to_have_count(4)
+
+
+def test_a_dead_letter_is_seen_replayed_and_another_discarded(page: Any, api: Api, database: Database) -> None:
+    first, second = (api.post(f"Issue {number}").json()["id"] for number in range(2))
+    kill(database, first)
+    kill(database, second, "ValueError: too long")
+    visit(page, api)
+    expect(row(page, "Issue 0").locator(".state")).to_have_text("dead")
+    expect(page.locator("#counts .bad")).to_contain_text("2")
+    page.get_by_role("link", name="Dead letters").click()
+    expect(page.locator("#dead-groups")).to_contain_text("ProviderError")
+    look(page, "dead")
+    page.get_by_role("button", name="Replay all with ProviderError").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Run 1 job again?")
+    page.get_by_role("button", name="Replay 1", exact=True).click()
+    expect(page.locator("#dead-list > li")).to_have_count(1)
+    assert database.one("SELECT state FROM job WHERE issue_id = %s", first) in {"pending", "queued"}
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_label("Reason").fill("A test")
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(page.locator("#dead-state")).to_contain_text("None")
+
+
+def test_a_cut_stream_is_told_and_resumed_without_a_missed_event(
+    page: Any, servers: Servers, api: Api, database: Database
+) -> None:
+    cut = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600"})
+    first = cut.post("Before the cut").json()["id"]
+    visit(page, cut)
+    expect(page.locator("#list li")).to_have_count(1)
+    page.evaluate("window.same = true")
+    cut.process.stop(20)
+    expect(page.locator("#stream")).to_contain_text("interrupted")
+    kill(database, first)
+    api.post("While it was away")
+    port = cut.client.base_url.port
+    again = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600"}, port=port)
+    try:
+        expect(page.locator("#stream")).to_be_hidden()
+        expect(row(page, "Before the cut").locator(".state")).to_have_text("dead")
+        expect(page.locator("#fresh")).to_have_text("1 new")
+        assert page.evaluate("window.same"), "it was not loaded anew"
+    finally:
+        again.process.stop(20)
+
+
+def test_all_by_keyboard(page: Any, api: Api) -> None:
+    for number in range(3):
+        api.post(f"Issue {number}")
+    visit(page, api)
+    expect(page.locator("#list li")).to_have_count(3)
+    page.keyboard.press("j")
+    expect(page.locator("#issue h2")).to_have_text("Issue 2")
+    page.keyboard.press("j")
+    expect(page.locator("#issue h2")).to_have_text("Issue 1")
+    page.keyboard.press("k")
+    expect(page.locator("#issue h2")).to_have_text("Issue 2")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("next issue")
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    page.keyboard.type("Written without a mouse")
+    page.keyboard.press("Enter")
+    expect(page.locator("#issue h2")).to_have_text("Written without a mouse")
+
+
+def test_a_closed_api_asks_for_a_token(page: Any, new_api: ApiFactory, database: Database) -> None:
+    del database
+    api = new_api(CLOSED)
+    token = Tokens(api).make("triage", "issues:read", "issues:write")["token"]
+    page.goto(str(api.client.base_url))
+    page.get_by_label("Token").fill("itk_wrong")
+    look(page, "login")
+    page.get_by_role("dialog").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not one of this IssueTracker")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("dialog").get_by_role("button", name="Log in").click()
+    expect(page.locator("#counts")).to_contain_text("Waiting")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_redis_away_is_spelled_out(page: Any, new_api: ApiFactory) -> None:
+    api = new_api({"CELERY_BROKER_URL": "redis://127.0.0.1:9/0"})
+    api.post("It waits")
+    visit(page, api)
+    expect(page.locator("#health")).to_have_text("Redis is unreachable: issues are accepted; enrichment waits.")
