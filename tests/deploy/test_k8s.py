@@ -647,3 +647,22 @@ def test_every_skipped_check_says_why(default: tuple[Object, ...], production: t
         for key, value in item["metadata"].get("annotations", {}).items():
             assert re.fullmatch(r"checkov\.io/skip\d+", key), key
             assert re.fullmatch(r"CKV2?_K8S_\d+=\S.{15,}\.", value), value
+
+
+def test_what_the_page_for_operators_names_is_there(default: tuple[Object, ...]) -> None:
+    page = (ROOT / "docs/operations/kubernetes.md").read_text()
+    kinds = {
+        "deployment": "Deployment",
+        "statefulset": "StatefulSet",
+        "service": "Service",
+        "cronjob": "CronJob",
+    }
+    for kind, name in re.findall(rf"\b({'|'.join(kinds)})/([a-z][a-z0-9-]+)", page):
+        assert name in named(default, kinds[kind]), f"{kind}/{name}"
+    for path in re.findall(r"`((?:base|components|overlays)/[a-z./-]+)`", page):
+        assert (K8S / path).exists(), path
+    for name in re.findall(r"kubectl (?:get|patch) secret ([a-z]+)", page):
+        assert name in named(default, "ConfigMap")["secret-templates"]["data"]
+    for selector in re.findall(r"--selector app\.kubernetes\.io/name=(\w+)", page):
+        selected = [item["metadata"]["labels"].get("app.kubernetes.io/name") for item in default]
+        assert selector in selected

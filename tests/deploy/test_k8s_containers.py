@@ -151,13 +151,6 @@ def test_no_outage_restarts_anything_or_takes_the_api_out_of_its_service(
             answer = installation.api.post("/api/v1/issues", json={"title": "During the outage"})
             assert answer.status_code == 503
             assert answer.headers["Retry-After"]
-        worker = f"worker-{Queue.ISSUES}"
-        if server == "redis":
-            wait_until(
-                lambda: bool(node.probe(installation.running[worker], worker, "readiness")),
-                TIMEOUT_S,
-                "a worker that is not ready",
-            )
         for name in OURS:
             assert not node.probe(installation.running[name], name, "liveness"), name
         assert not node.probe(installation.running["api"], "api", "readiness")

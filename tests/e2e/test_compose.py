@@ -19,7 +19,7 @@ import pytest
 from devstack.network import free_port, wait_until
 from tests.deploy.test_compose import SECRETS
 from tests.support.docker import docker, needs_compose, needs_images
-from tests.support.operations import PAGES, commands
+from tests.support.operations import COMPOSE_PAGES, commands
 from tests.support.processes import ROOT
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
 
@@ -288,7 +288,7 @@ def test_flower_behind_a_reverse_proxy(project: Project) -> None:
 
 def test_every_command_of_the_runbooks(project: Project) -> None:
     """Those that ask; what they change is tried below."""
-    asked = {line for page in PAGES for line in commands(page, only_asking=True)}
+    asked = {line for page in COMPOSE_PAGES for line in commands(page, only_asking=True)}
     assert len(asked) > 30
     for line in sorted(asked):
         project.command(line)

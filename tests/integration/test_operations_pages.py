@@ -15,7 +15,7 @@ import yaml
 
 from contracts.names import Task
 from tests.support.database import Database
-from tests.support.operations import PAGES, commands
+from tests.support.operations import COMPOSE_PAGES, PAGES, commands
 from tests.support.processes import ROOT, Api, tool
 
 SERVICES = {
@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", COMPOSE_PAGES, ids=lambda page: page.stem)
 def test_commands_ask_for_what_there_is(page: Path, api: Api, database: Database, broker: redis.Redis) -> None:
     new = [line for line in commands(page) if line not in TRIED]
     TRIED.update(new)

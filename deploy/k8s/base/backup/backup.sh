@@ -5,6 +5,9 @@ set -euo pipefail
 umask 077
 cd "$1"
 
+# A new pod may be let through to the server a moment after it starts.
+for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sleep 2; done
+
 # Of a run that was killed.
 rm -f ./*.partial
 name=issuetracker-$(date -u +%Y%m%dT%H%M%SZ).dump

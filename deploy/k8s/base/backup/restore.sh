@@ -14,6 +14,9 @@ sql() {
   psql "$DATABASE_URL" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"
 }
 
+# A new pod may be let through to the server a moment after it starts.
+for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sleep 2; done
+
 file=${FILE:-$(find . -maxdepth 1 -name 'issuetracker-*.dump' | sort | tail -n 1)}
 [[ -n $file && -r $file ]] || refuse "there is no dump ${file:-in the volume}"
 pg_restore --file=/dev/null "$file" || refuse "$file is no whole dump"
