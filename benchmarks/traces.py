@@ -47,8 +47,8 @@ def measure(env: Mapping[str, str], database: Database, issues: int) -> dict[str
             f"{name}, ms CPU an issue": (cpu_s(group) - before[name]) / issues * 1000
             for name, group in processes.items()
         }
-        figures["API, MiB"] = processes["API"][0].memory_full_info().uss / MIB
-        figures["the worker's child, MiB"] = processes["worker"][-1].memory_full_info().uss / MIB
+        figures["API, MiB"] = processes["API"][0].memory_info().rss / MIB
+        figures["the worker's child, MiB"] = processes["worker"][-1].memory_info().rss / MIB
         return figures
     finally:
         worker.process.stop(60)

@@ -22,7 +22,6 @@ from tests.support.servers import Servers
 
 SHORT = {
     "RETRY_DELAYS": "0.1,0.1",
-    "LEASE_SECONDS": "2",
     "DISPATCH_POLL_SECONDS": "0.1",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "DEBUG",

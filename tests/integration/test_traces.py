@@ -20,7 +20,7 @@ from tests.support.servers import Servers
 from tests.support.tasks import TASK
 
 MISBEHAVING = "tests.support.misbehaving_app"
-SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1"}
+SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
 MARK = "Zyzzyva"
 PARENT = "00-{trace}-00f067aa0ba902b7-01"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contracts.otel import Tracing
 
-FLUSH_S = 3.0
+FLUSH_S = 5.0
 """How long a process that ends waits for its last spans to be sent."""
 
 Attributes = Mapping[str, str | int | float]
