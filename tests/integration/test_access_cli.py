@@ -72,6 +72,8 @@ def test_a_token_is_made_used_listed_and_revoked(closed_api: Api, database: Data
         (("tokens", "revoke", "nobody"), ADMIN, 2, "there is no token nobody"),
         (("tokens", "revoke", "01a20614-800e-771f-862f-526a86f415ac"), ADMIN, 2, "There is no token"),
     ],
+    # The token is another one in each process, and pytest-xdist wants the same names in all.
+    ids=["none", "short", "option", "no scope", "unknown scope", "name", "unknown name", "unknown id"],
 )
 def test_what_is_wrong_is_one_line_with_its_exit_code(
     arguments: tuple[str, ...], token: str | None, code: int, words: str, closed_api: Api, database: Database
