@@ -20,3 +20,10 @@ MESSAGE_MAX = 64 * 1024
 
 RAW_MESSAGE_MAX = 1024 * 1024
 """Bytes of a refused message that are kept."""
+
+EXTERNAL_SOURCE_PATTERN = "^[a-z0-9][a-z0-9._:/-]{0,99}$"
+"""Another system that an issue comes from, as in `github:acme/shop`."""
+
+EXTERNAL_ID_MAX = 200
+EXTERNAL_URL_MAX = 2000
+"""Characters of the names that another system knows an issue by."""

@@ -44,6 +44,12 @@ def _in_states(states: frozenset[JobState]) -> Any:
     return text(f"state IN ({', '.join(repr(state.value) for state in sorted(states))})")
 
 
+_NOT_DELETED = text("deleted_at IS NULL")
+
+PRIORITY_RANK = f"array_position(ARRAY[{', '.join(repr(word.value) + '::text' for word in Priority)}], priority)"
+"""SQL: a priority's rank, from 1 for the lowest; an index holds this very expression."""
+
+
 class Base(DeclarativeBase):
     """Registry of all tables; constraint names follow one rule, so that migrations can name them."""
 
@@ -82,6 +88,20 @@ class Issue(Base):
             "tags_confirmed_at",
             postgresql_where=text("tags_confirmed_at IS NOT NULL"),
         ),
+        # What lists are read by. Those of a search are found by the words first.
+        Index("ix_issue_created", "created_at", "id", postgresql_where=_NOT_DELETED),
+        Index("ix_issue_updated", "updated_at", "id", postgresql_where=_NOT_DELETED),
+        Index("ix_issue_status", "status", "created_at", "id", postgresql_where=_NOT_DELETED),
+        Index("ix_issue_priority", text(PRIORITY_RANK), "created_at", "id", postgresql_where=_NOT_DELETED),
+        Index("ix_issue_lexemes", "lexemes", postgresql_using="gin"),
+        Index(
+            "ix_issue_external",
+            "external_source",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NULL"),
+        ),
+        Index("ix_issue_duplicate_of", "duplicate_of", postgresql_where=text("duplicate_of IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -96,6 +116,16 @@ class Issue(Base):
     tag_list: Mapped[list[str]] = mapped_column(Computed("string_to_array(tags, ',')", persisted=True))
     tags_confirmed_at: Mapped[datetime | None]
     """When a person set the tags; from then on no run overwrites them."""
+    duplicate_of: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
+    """The issue that a person says is the same; never one that is itself a duplicate."""
+    external_source: Mapped[str | None]
+    """The system that it comes from, which knows it as `external_id`; both are set, or neither."""
+    external_id: Mapped[str | None]
+    external_url: Mapped[str | None]
+    lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
+    """Of the title (weight A) and the whole description (B), kept by a trigger: what a search looks in."""
+    deleted_at: Mapped[datetime | None]
+    """When a person deleted it; nothing shows it from then on."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -186,6 +216,21 @@ class TagFeedback(Base):
     verdict: Mapped[str]
     confidence: Mapped[float | None]
     """How sure the machine was of a tag that it suggested."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class PriorityFeedback(Base):
+    """What a person made of the priority that was last suggested for an issue."""
+
+    __tablename__ = "priority_feedback"
+    __table_args__ = (
+        CheckConstraint(_one_of("value", Priority), name="value"),
+        CheckConstraint("verdict IN ('accepted', 'rejected')", name="verdict"),
+    )
+
+    issue_id: Mapped[UUID] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), primary_key=True)
+    value: Mapped[str]
+    verdict: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -290,6 +335,35 @@ class ProviderUsage(Base):
     requests: Mapped[int] = mapped_column(server_default="0")
     tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """Prompt and completion together."""
+
+
+class TagDescription(Base):
+    """What a project's people say that a tag means, in place of `contracts.vocabulary.DESCRIPTIONS`."""
+
+    __tablename__ = "tag_description"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IdempotentAnswer(Base):
+    """The answer to a POST with an Idempotency-Key, committed together with what the POST did."""
+
+    __tablename__ = "idempotent_answer"
+    __table_args__ = (
+        CheckConstraint("octet_length(body) <= 1048576", name="body_size"),
+        Index(None, "created_at"),
+    )
+
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    """SHA-256 of who sent it and of the key."""
+    fingerprint: Mapped[bytes]
+    """SHA-256 of the request: the key belongs to this one."""
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DeadMessage(Base):

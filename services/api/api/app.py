@@ -7,7 +7,7 @@ from functools import partial
 
 from fastapi import Depends, FastAPI
 
-from api import health, metrics, problems
+from api import health, idempotency, metrics, problems
 from api.access import install as access
 from api.access.loopback import refuse_open_listener
 from api.access.scopes import by_method
@@ -20,9 +20,12 @@ from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
 from api.issues import endpoints as issues
 from api.models import endpoints as models
+from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
 from api.settings import ApiSettings
 from api.similar import endpoints as similar
+from api.suggestions import endpoints as suggestions
+from api.tags import endpoints as tags
 from api.tokens import endpoints as tokens
 from contracts.logs import configure_logging
 from contracts.settings import load
@@ -50,11 +53,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
-        dependencies=[Depends(by_method)],
+        # In this order: what decides whether a request is allowed belongs before it.
+        dependencies=[Depends(by_method), Depends(idempotency.answer_once)],
     )
     # From the inside out: what refuses a request belongs outside of what works on it.
+    idempotency.install(app)
     access.install(app, settings)
-    problems.install(app, partial(access.describe, app))
+    problems.install(app, idempotency.describe, partial(access.describe, app))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     access.install_headers(app, settings)
     app.add_middleware(metrics.RequestMetrics)
@@ -62,6 +67,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(issues.router)
     app.include_router(enrichment.router)
+    app.include_router(runs.router)
+    app.include_router(suggestions.router)
+    app.include_router(tags.router)
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from api.database import Database, DatabaseDep, DatabaseUnavailable
 from api.dispatch.broker import Broker, BrokerUnavailable
@@ -17,11 +17,17 @@ router = APIRouter(tags=["health"])
 class Live(BaseModel):
     """The process answers."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "live"}]})
+
     status: Literal["live"] = "live"
 
 
 class Ready(BaseModel):
     """What requests need. Without the broker issues are accepted, and their enrichment waits."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "degraded", "database": "ok", "broker": "unavailable"}]}
+    )
 
     status: Literal["ready", "degraded"]
     database: Literal["ok"]

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import DatabaseUnavailable
@@ -89,8 +90,18 @@ def _pointer(location: tuple[str | int, ...]) -> str:
     return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+def _allowed(request: Request) -> str:
+    """Return all methods of the path: Starlette names those of the first route that has it."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return problem(
+            405, f"{request.url.path} is not for {request.method}.", headers={"Allow": _allowed(request)}
+        )
     extensions = error.extensions if isinstance(error, Refused) else None
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
 

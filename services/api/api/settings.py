@@ -49,6 +49,8 @@ class ApiSettings(Settings):
     """How soon a job is offered again that only a newer worker can run."""
     refused_patience_seconds: float = Field(default=86_400, gt=0)
     """For how long it is offered, before it is dead."""
+    reenrich_after_seconds: float = Field(default=5, ge=0, le=3600)
+    """How long a changed text is left alone before it is enriched again: several changes in a row give one run."""
     retrain_after: int = Field(default=25, ge=0)
     """Newly confirmed issues of a project after which its models are learned anew; 0: only when asked."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)

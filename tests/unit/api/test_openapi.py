@@ -35,3 +35,27 @@ def test_every_error_is_a_problem_document(document: dict[str, Any]) -> None:
         assert "422" not in operation["responses"], "FastAPI's own shape is never answered"
     assert document["components"]["schemas"]["Problem"]["required"] == ["title", "status", "detail"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_operation_has_an_example(document: dict[str, Any]) -> None:
+    """Of what it takes, or of what it answers; deleting takes an id and answers nothing."""
+    for operation in operations(document):
+        if "204" in operation["responses"]:
+            continue
+        assert _has_example(document, operation), operation["operationId"]
+
+
+def _has_example(document: dict[str, Any], operation: dict[str, Any]) -> bool:
+    bodies = [operation.get("requestBody", {})]
+    bodies += [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    schemas = [media["schema"] for body in bodies for media in body.get("content", {}).values()]
+    names = [schema.get("$ref", "").rpartition("/")[2] for schema in schemas]
+    components = document["components"]["schemas"]
+    return any("examples" in components.get(name, {}) for name in names)
+
+
+def test_every_post_takes_an_idempotency_key_and_nothing_else_does(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            names = [parameter["name"] for parameter in operation.get("parameters", [])]
+            assert names.count("Idempotency-Key") == (method == "post"), operation["operationId"]

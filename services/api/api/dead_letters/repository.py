@@ -3,8 +3,17 @@
 from uuid import UUID
 
 from api.database import Database
-from api.dead_letters.schemas import Attempt, DeadLetter, DeadLetterDetail, Decision
+from api.dead_letters.schemas import (
+    Attempt,
+    DeadLetter,
+    DeadLetterDetail,
+    DeadLetterQuery,
+    Decision,
+    ErrorCount,
+    Filter,
+)
 from api.dispatch.envelope import job_named_in
+from api.moments import in_utc
 
 _JOB = """
 SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at
@@ -15,11 +24,22 @@ SELECT id, 'message' AS kind, state, queue, NULL AS task, NULL::uuid AS issue_id
     created_at AS died_at
 FROM dead_message
 """
+_CLASS = "split_part(error, ':', 1)"
+_MATCHES = f"""
+($1::text IS NULL OR task = $1) AND ($2::text IS NULL OR queue = $2) AND ($3::text IS NULL OR {_CLASS} = $3)
+AND ($4::timestamptz IS NULL OR died_at > $4) AND ($5::timestamptz IS NULL OR died_at < $5)
+AND ($6::text IS NULL OR position(lower($6) IN lower(error)) > 0)
+"""
+_DEAD_JOBS = f"SELECT * FROM ({_JOB} WHERE state = 'dead') letter WHERE {_MATCHES}"
+_DEAD_MESSAGES = f"SELECT * FROM ({_MESSAGE} WHERE state = 'dead') letter WHERE {_MATCHES}"
 _PAGE = f"""
-(SELECT * FROM ({_JOB} WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2) jobs)
+({_DEAD_JOBS} AND id < $7 AND ($8::text IS NULL OR kind = $8) ORDER BY id DESC LIMIT $9)
 UNION ALL
-(SELECT * FROM ({_MESSAGE} WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2) messages)
-ORDER BY id DESC LIMIT $2
+({_DEAD_MESSAGES} AND id < $7 AND ($8::text IS NULL OR kind = $8) ORDER BY id DESC LIMIT $9)
+ORDER BY id DESC LIMIT $9
+"""
+_COUNT = f"""
+SELECT {_CLASS} AS error, count(*) AS count FROM ({_DEAD_JOBS}) matching GROUP BY 1 ORDER BY 2 DESC, 1
 """
 _GET_JOB = f"SELECT letter.*, message, note FROM ({_JOB}) letter JOIN job USING (id) WHERE id = $1"
 _GET_MESSAGE = f"SELECT letter.*, raw, note FROM ({_MESSAGE}) letter JOIN dead_message USING (id) WHERE id = $1"
@@ -35,6 +55,16 @@ SELECT id, 'message' AS kind, state FROM dead_message WHERE id = $1
 _REPLAY_JOB = """
 UPDATE job SET state = 'pending', tries = 0, run_at = now(), finished_at = NULL, refused_since = NULL
 WHERE id = $1 AND state = 'dead'
+"""
+_REPLAY_JOBS = f"""
+WITH chosen AS (
+    SELECT id FROM job WHERE state = 'dead' AND id IN (SELECT id FROM ({_DEAD_JOBS}) matching)
+    ORDER BY id LIMIT {{limit}} FOR UPDATE SKIP LOCKED
+), replayed AS (
+    UPDATE job SET state = 'pending', tries = 0, run_at = now(), finished_at = NULL, refused_since = NULL
+    FROM chosen WHERE job.id = chosen.id RETURNING job.id
+)
+SELECT count(*) FROM replayed
 """
 _RAW = "SELECT queue, raw FROM dead_message WHERE id = $1 AND state = 'dead'"
 _REPLAY_MESSAGE = """
@@ -54,9 +84,23 @@ UPDATE dead_message SET state = 'discarded', note = $2, decided_at = now() WHERE
 _NEWEST = UUID(int=2**128 - 1)
 
 
-async def list_dead_letters(database: Database, before: UUID | None, limit: int) -> list[DeadLetter]:
-    """Return at most `limit` dead letters, newest id first, older than `before`."""
-    return [DeadLetter(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+async def list_dead_letters(
+    database: Database, query: DeadLetterQuery, before: UUID | None, limit: int
+) -> list[DeadLetter]:
+    """Return at most `limit` dead letters of the query, newest id first, older than `before`."""
+    rows = await database.fetch(_PAGE, *_values(query), before or _NEWEST, query.kind, limit)
+    return [DeadLetter(**row) for row in rows]
+
+
+async def count_dead_jobs(database: Database, matching: Filter) -> list[ErrorCount]:
+    """Return how many dead jobs there are of each error, the most frequent first."""
+    return [ErrorCount(**row) for row in await database.fetch(_COUNT, *_values(matching))]
+
+
+async def replay_jobs(database: Database, matching: Filter, limit: int) -> int:
+    """Make at most `limit` dead jobs due now, the oldest first; return how many."""
+    replayed: int = await database.fetchval(_REPLAY_JOBS.format(limit=limit), *_values(matching))
+    return replayed
 
 
 async def get_dead_letter(database: Database, letter_id: UUID) -> DeadLetterDetail | None:
@@ -94,6 +138,11 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
         return False
     await database.execute(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message)
     return True
+
+
+def _values(matching: Filter) -> tuple[object, ...]:
+    died = (in_utc(matching.died_after), in_utc(matching.died_before))
+    return (matching.task, matching.queue, matching.error, *died, matching.q)
 
 
 async def discard(database: Database, letter_id: UUID, reason: str) -> None:

@@ -29,7 +29,5 @@ async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, request: Reques
     issue = None if project is None else await get_issue(database, issue_id)
     if project is None or issue is None:
         raise HTTPException(404, f"There is no issue {issue_id}.")
-    retrain_after: int = request.app.state.settings.retrain_after
-    if retrain_after and await repository.train_if_due(database, project, retrain_after):
-        request.app.state.dispatcher.wake()
+    await repository.train_where_due(request, database, project)
     return issue

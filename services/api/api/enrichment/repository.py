@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from fastapi import Request
+
 from api.access.actor import current_actor
 from api.database import Database
 from api.enrichment.schemas import Enrichment
@@ -12,14 +14,24 @@ from contracts.messages import Retrain
 from contracts.names import QUEUE_OF, Task
 
 _NEWEST = """
-SELECT issue_id, job_id, summary, tags, priority, language, provenance, created_at FROM enrichment
-WHERE issue_id = $1 ORDER BY job_id DESC LIMIT 1
+SELECT issue_id, job_id, summary, language, provenance, created_at, (
+    SELECT coalesce(jsonb_agg(suggested || jsonb_build_object('verdict', verdict) ORDER BY place), '[]')
+    FROM jsonb_array_elements(tags) WITH ORDINALITY AS each (suggested, place)
+    LEFT JOIN tag_feedback feedback
+        ON feedback.issue_id = enrichment.issue_id AND feedback.tag = suggested->>'name'
+) AS tags, priority || jsonb_build_object('verdict', (
+    SELECT verdict FROM priority_feedback feedback
+    WHERE feedback.issue_id = enrichment.issue_id AND value = priority->>'value'
+)) AS priority
+FROM enrichment
+WHERE enrichment.issue_id = $1 AND EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)
+ORDER BY job_id DESC LIMIT 1
 """
 
 _CONFIRM = """
 WITH confirmed AS (
     UPDATE issue SET tags = array_to_string($2::text[], ','), tags_confirmed_at = now(), updated_at = now()
-    WHERE id = $1
+    WHERE id = $1 AND deleted_at IS NULL
     RETURNING id, project
 ), suggested AS (
     SELECT tag->>'name' AS tag, (tag->>'confidence')::float AS confidence
@@ -78,6 +90,13 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
     actor = current_actor()
     project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id(), actor.name, actor.token_id)
     return project
+
+
+async def train_where_due(request: Request, database: Database, project: str) -> None:
+    """Have the project's models learned anew where enough issues have been confirmed since."""
+    retrain_after: int = request.app.state.settings.retrain_after
+    if retrain_after and await train_if_due(database, project, retrain_after):
+        request.app.state.dispatcher.wake()
 
 
 async def train_if_due(database: Database, project: str, newly_confirmed: int) -> UUID | None:

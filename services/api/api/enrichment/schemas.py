@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
-from contracts.states import Priority
-from contracts.vocabulary import MAX_TAGS, AreaTag, TypeTag, is_tag
+from contracts.states import Priority, TagVerdict
+from contracts.vocabulary import MAX_TAGS, TAG_PATTERN, AreaTag, TypeTag, is_tag
 
 
 def _of_vocabulary(tags: list[str]) -> list[str]:
@@ -26,12 +26,25 @@ def _of_vocabulary(tags: list[str]) -> list[str]:
     return tags
 
 
+_ONCE_AND_ONE_TYPE: dict[str, JsonValue] = {
+    "uniqueItems": True,
+    "contains": {"enum": [tag.value for tag in TypeTag]},
+    "minContains": 0,
+    "maxContains": 1,
+}
+"""The rules above for the OpenAPI document."""
+
+
 class ConfirmedTags(BaseModel):
     """The tags that a person gives an issue, in place of those that it had."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"tags": ["bug", "frontend"]}]})
 
-    tags: Annotated[list[str], Field(max_length=MAX_TAGS), AfterValidator(_of_vocabulary)]
+    tags: Annotated[
+        list[Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN})]],
+        Field(max_length=MAX_TAGS, json_schema_extra=_ONCE_AND_ONE_TYPE),
+        AfterValidator(_of_vocabulary),
+    ]
 
 
 class SuggestedTag(BaseModel):
@@ -39,6 +52,7 @@ class SuggestedTag(BaseModel):
 
     name: str
     confidence: float = Field(gt=0, lt=1)
+    verdict: TagVerdict | None = Field(description="What a person made of it; no run changes that")
 
 
 class SuggestedPriority(BaseModel):
@@ -46,10 +60,31 @@ class SuggestedPriority(BaseModel):
 
     value: Priority
     reason: str
+    verdict: TagVerdict | None = Field(description="What a person made of it")
 
 
 class Enrichment(BaseModel):
     """What the newest finished run made of an issue, and where it came from."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "issue_id": "01a20614-800e-771f-862f-526a86f415ac",
+                    "job_id": "01a20614-800f-7a10-9a1b-8c5f8f2c0d11",
+                    "summary": "AI Summary: Login button does nothing on Safari",
+                    "tags": [
+                        {"name": "bug", "confidence": 0.94, "verdict": "accepted"},
+                        {"name": "frontend", "confidence": 0.81, "verdict": None},
+                    ],
+                    "priority": {"value": "high", "reason": "nobody can log in", "verdict": None},
+                    "language": "en",
+                    "provenance": {"provider": "local", "model": "linear-lexicon", "duration_ms": 4.1},
+                    "created_at": "2026-11-24T09:55:10.304127Z",
+                }
+            ]
+        }
+    )
 
     issue_id: UUID
     job_id: UUID

@@ -3,47 +3,119 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Body, HTTPException, Query, Request, Response
 
-from api.cursor import Cursor, encode_cursor, next_link
+from api import etag
+from api.audit_trail import record
 from api.database import DatabaseDep
-from api.issues import repository
-from api.issues.schemas import Issue, IssueCreate, IssuePage
+from api.issues import listing, repository
+from api.issues.changes import apply_patch
+from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
+from api.paging import cut_page, read_cursor
+from api.problems import Refused
+from api.runs.repository import lock_unfinished
 
 # The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
 router = APIRouter(prefix="/api/v1/issues", tags=["issues"])
+
+_MERGE_PATCH = "application/merge-patch+json"
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The `ETag` that the change is based on; 412 where the issue has changed since",
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The `ETag` of what the client has; 304 where that is still so",
+}
+
+
+def unknown(issue_id: UUID) -> HTTPException:
+    """Return the error of an issue that there is not, or not any more."""
+    return HTTPException(404, f"There is no issue {issue_id}.")
 
 
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
 async def create(new: IssueCreate, request: Request, response: Response, database: DatabaseDep) -> Issue:
     """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
     issue = await repository.create_issue(database, new)
+    if issue is None:
+        assert new.external is not None
+        existing = await repository.find_external(database, new.external)
+        detail = f"{new.external.source} has an issue {new.external.id} already."
+        raise Refused(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
     response.headers["Location"] = str(request.app.url_path_for("get_issue", issue_id=issue.id))
     return issue
 
 
-@router.get("/{issue_id}", operation_id="getIssue", summary="Get an issue")
-async def get_issue(issue_id: UUID, database: DatabaseDep) -> Issue:
-    """Answer the issue with what was made of it so far."""
+@router.get(
+    "/{issue_id}",
+    operation_id="getIssue",
+    summary="Get an issue",
+    response_model=Issue,
+    responses={304: {"description": "It is as `If-None-Match` says"}},
+    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+)
+async def get_issue(issue_id: UUID, request: Request, database: DatabaseDep) -> Response:
+    """Answer the issue with what was made of it so far; its `ETag` changes with any of it."""
     issue = await repository.get_issue(database, issue_id)
     if issue is None:
-        raise HTTPException(404, f"There is no issue {issue_id}.")
-    return issue
+        raise unknown(issue_id)
+    return etag.represent_if_changed(request, issue)
 
 
-@router.get("", operation_id="listIssues", summary="List issues, newest first")
-async def list_page(
+@router.patch(
+    "/{issue_id}",
+    operation_id="changeIssue",
+    summary="Change an issue",
+    response_model=Issue,
+    openapi_extra={"parameters": [_IF_MATCH]},
+)
+async def change(
+    issue_id: UUID,
+    patch: Annotated[IssuePatch, Body(media_type=_MERGE_PATCH)],
     request: Request,
-    response: Response,
     database: DatabaseDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    cursor: Annotated[Cursor | None, Query(description="`next_cursor` of the page before")] = None,
+) -> Response:
+    """Change what a JSON merge patch (RFC 7396) names. A changed text is enriched again, soon and once."""
+    issue = await apply_patch(database, issue_id, patch, request)
+    if issue is None:
+        raise unknown(issue_id)
+    return etag.represent(issue)
+
+
+@router.delete(
+    "/{issue_id}",
+    operation_id="deleteIssue",
+    summary="Delete an issue",
+    status_code=204,
+    openapi_extra={"parameters": [_IF_MATCH]},
+)
+async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> None:
+    """Delete it for everybody; its jobs end `skipped`. Its row stays, so that an operator can bring it back.
+
+    Repeated, it answers 404: the effect is the same (RFC 9110, 9.2.2), and the answer is true.
+    """
+    async with database.transaction():
+        await lock_unfinished(database, issue_id)
+        issue = await repository.lock_issue(database, issue_id)
+        if issue is None:
+            raise unknown(issue_id)
+        etag.require_match(request, issue)
+        await repository.delete_issue(database, issue_id)
+        await record(database, "issue.deleted", issue_id, title=issue.title)
+
+
+@router.get("", operation_id="listIssues", summary="List and search issues")
+async def list_page(
+    request: Request, response: Response, database: DatabaseDep, query: Annotated[IssueQuery, Query()]
 ) -> IssuePage:
-    """Answer one page; a `Link` header (RFC 8288) names the next one."""
-    issues = await repository.list_issues(database, cursor, limit + 1)
-    page = issues[:limit]
-    next_cursor = encode_cursor(page[-1].id) if len(issues) > limit else None
-    if next_cursor is not None:
-        response.headers["Link"] = next_link(request, limit, next_cursor)
-    return IssuePage(items=page, next_cursor=next_cursor)
+    """Answer one page, the newest or the most relevant first; a `Link` header (RFC 8288) names the next one."""
+    after = read_cursor(request, query.cursor, listing.ORDERS[query.order].key)
+    rows = await listing.list_issues(database, query, after, query.limit + 1)
+    page, next_cursor = cut_page(request, response, rows, query.limit, lambda listed: listed.key)
+    return IssuePage(items=[listed.issue for listed in page], next_cursor=next_cursor)

@@ -1,5 +1,6 @@
 """Issues in the database."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -7,45 +8,91 @@ import asyncpg
 
 from api.access.actor import current_actor
 from api.database import Database
-from api.issues.schemas import EnrichmentState, Issue, IssueCreate
+from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
 from contracts.states import JobState
 
-_CREATE = """
+_COLUMNS = """
+id, project, title, description, priority, status, duplicate_of, external_source, external_id, external_url,
+ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
+"""
+
+# Another issue with the same external id leaves both empty.
+_CREATE = f"""
 WITH new_issue AS (
-    INSERT INTO issue (id, project, title, description, priority) VALUES ($1, $2, $3, $4, $5) RETURNING *
+    INSERT INTO issue (id, project, title, description, priority, external_source, external_id, external_url)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
+    RETURNING {_COLUMNS}
 ), new_job AS (
-    INSERT INTO job (id, task, queue, message, issue_id) VALUES ($6, $7, $8, $9, $1) RETURNING *
+    INSERT INTO job (id, task, queue, message, issue_id) SELECT $9, $10, $11, $12, id FROM new_issue RETURNING *
 ), audit AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)
-    VALUES ($10, $11, $12, 'issue.created', $1::uuid::text)
+    SELECT $13, $14, $15, 'issue.created', id::text FROM new_issue
 )
-SELECT new_issue.*, state, attempts, run_at, last_error FROM new_issue, new_job
+SELECT new_issue.*, state, attempts, run_at, last_error, false AS stale, '{{}}'::text[] AS confirmed
+FROM new_issue, new_job
+"""
+_EXISTING = """
+SELECT id FROM issue WHERE external_source = $1 AND external_id = $2 AND deleted_at IS NULL
 """
 
-_SELECT = f"""
-SELECT issue.*, state, attempts, run_at, last_error
-FROM issue LEFT JOIN LATERAL (
+TEXT_DIGEST = r"""
+encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(description, 'UTF8')), 'hex')
+"""
+"""SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
+
+
+def select(source: str) -> str:
+    """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`."""
+    return f"""
+SELECT {_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
+FROM {source} issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
-) newest_job ON true
+) newest_job ON true LEFT JOIN LATERAL (
+    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale FROM enrichment
+    WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
+) newest_enrichment ON true CROSS JOIN LATERAL (
+    SELECT ARRAY(
+        SELECT tag FROM tag_feedback WHERE tag_feedback.issue_id = issue.id AND tag = ANY(tag_list)
+            AND verdict IN ('accepted', 'added') ORDER BY array_position(tag_list, tag)
+    ) AS confirmed
+) people
 """
 
-_GET = f"{_SELECT} WHERE issue.id = $1"
-_PAGE = f"{_SELECT} WHERE issue.id < $1 ORDER BY issue.id DESC LIMIT $2"
+
+GET = f"{select('issue')} WHERE issue.id = $1 AND deleted_at IS NULL"
+_LOCK = "SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
+_MAY_BE_ORIGINAL = """
+SELECT FROM issue WHERE id = $2 AND id <> $1 AND deleted_at IS NULL AND duplicate_of IS NULL
+    AND NOT EXISTS (SELECT FROM issue WHERE duplicate_of = $1)
+FOR NO KEY UPDATE
+"""
+_DELETE = """
+WITH deleted AS (
+    UPDATE issue SET deleted_at = now(), updated_at = now() WHERE id = $1
+), ended AS (
+    UPDATE job SET state = 'skipped', finished_at = now(), lease_until = NULL, note = 'the issue was deleted'
+    WHERE issue_id = $1 AND state IN ('pending', 'queued', 'running', 'retrying')
+), no_original AS (
+    UPDATE issue SET duplicate_of = NULL, updated_at = now() WHERE duplicate_of = $1
+)
+DELETE FROM issue_search WHERE issue_id = $1
+"""
 
 
-_NEWEST = UUID(int=2**128 - 1)
-"""Every id is before it."""
+async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
+    """Store the issue and its enrichment job in one statement and one commit; return the issue as stored.
 
-
-async def create_issue(database: Database, new: IssueCreate) -> Issue:
-    """Store the issue and its enrichment job in one statement and one commit; return the issue as stored."""
+    None where its source already has an issue of that external id.
+    """
     issue_id, job_id, actor = new_id(), new_id(), current_actor()
     message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    external = new.external
     row = await database.fetchrow(
         _CREATE,
         issue_id,
@@ -53,6 +100,7 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
         new.title,
         new.description,
         new.priority,
+        *((None, None, None) if external is None else (external.source, external.id, external.url)),
         job_id,
         Task.ENRICH_ISSUE,
         QUEUE_OF[Task.ENRICH_ISSUE],
@@ -61,24 +109,55 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue:
         actor.name,
         actor.token_id,
     )
-    assert row is not None
-    return _issue(row)
+    return None if row is None else issue_of(row)
+
+
+async def find_external(database: Database, external: External) -> UUID | None:
+    """Return the id of the issue that the other system knows so."""
+    found: UUID | None = await database.fetchval(_EXISTING, external.source, external.id)
+    return found
 
 
 async def get_issue(database: Database, issue_id: UUID) -> Issue | None:
-    """Return the issue, None where there is none."""
-    row = await database.fetchrow(_GET, issue_id)
-    return None if row is None else _issue(row)
+    """Return the issue, None where there is none or it is deleted."""
+    row = await database.fetchrow(GET, issue_id)
+    return None if row is None else issue_of(row)
 
 
-async def list_issues(database: Database, before: UUID | None, limit: int) -> list[Issue]:
-    """Return at most `limit` issues, newest first, that are older than the issue `before`."""
-    return [_issue(row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+async def lock_issue(database: Database, issue_id: UUID) -> Issue | None:
+    """Return the issue as it is once nobody else changes it, until the transaction ends."""
+    if await database.fetchrow(_LOCK, issue_id) is None:
+        return None
+    return await get_issue(database, issue_id)
 
 
-def _issue(row: asyncpg.Record) -> Issue:
+async def may_be_original(database: Database, issue_id: UUID, original: UUID) -> bool:
+    """Tell whether an issue may be called a duplicate of the other: chains and circles are not made."""
+    return await database.fetchrow(_MAY_BE_ORIGINAL, issue_id, original) is not None
+
+
+async def change_issue(database: Database, issue_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Set columns of an issue; their names are those of `IssuePatch`."""
+    columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=2))
+    await database.execute(
+        f"UPDATE issue SET {columns}, updated_at = now() WHERE id = $1", issue_id, *changes.values()
+    )
+
+
+async def delete_issue(database: Database, issue_id: UUID) -> None:
+    """Delete softly: nothing shows it, its jobs end skipped, what a worker still makes of it is refused."""
+    await database.execute(_DELETE, issue_id)
+
+
+def issue_of(row: asyncpg.Record) -> Issue:
+    """Return the issue that a row of `select` is."""
     columns: dict[str, Any] = dict(row)
-    return Issue(**{**columns, "tags": columns["tag_list"]}, enrichment=_enrichment(row))
+    source, external_id = columns["external_source"], columns["external_id"]
+    return Issue(
+        **{**columns, "tags": columns["tag_list"], "confirmed_tags": columns["confirmed"]},
+        external=None if source is None else External(source=source, id=external_id, url=columns["external_url"]),
+        enrichment=_enrichment(row),
+    )
 
 
 def _enrichment(row: asyncpg.Record) -> EnrichmentState | None:

@@ -1,29 +1,82 @@
 """What the issue endpoints take and answer."""
 
+import re
 from datetime import datetime
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, PROJECT_PATTERN, TITLE_MAX
+from api.moments import Moment
+from api.paging import PageQuery
+from api.text import AS_SENT, NOT_BLANK, NOT_NUL, HttpUrl
+from contracts.limits import (
+    DEFAULT_PROJECT,
+    DESCRIPTION_MAX,
+    EXTERNAL_ID_MAX,
+    EXTERNAL_SOURCE_PATTERN,
+    EXTERNAL_URL_MAX,
+    PROJECT_PATTERN,
+    TITLE_MAX,
+)
 from contracts.states import IssueStatus, JobState, Priority
+from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
 
-
-def _no_nul(value: str) -> str:
-    if "\x00" in value:
-        raise PydanticCustomError("string_nul", "String should not contain NUL bytes")
-    return value
-
+QUERY_MAX = 200
+_ABSENT = r'-(?:"[^"]*"?|[^"\s]\S*)'
+_ONLY_ABSENT = re.compile(rf"\s*{_ABSENT}(?:\s+{_ABSENT})*\s*")
 
 Title = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
-    AfterValidator(_no_nul),
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, NOT_BLANK
 ]
 Project = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
-Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), AfterValidator(_no_nul)]
+Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), NOT_NUL, AS_SENT]
+ExternalId = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=EXTERNAL_ID_MAX), NOT_NUL, NOT_BLANK
+]
+Search = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX), NOT_NUL, NOT_BLANK
+]
+
+EXAMPLE: dict[str, Any] = {
+    "id": "01a20614-800e-771f-862f-526a86f415ac",
+    "project": "acme/shop",
+    "title": "Login button does nothing on Safari",
+    "description": "Since the last release a click on the login button has no effect.",
+    "priority": "high",
+    "status": "open",
+    "duplicate_of": None,
+    "external": {"source": "github:acme/shop", "id": "1207", "url": "https://github.com/acme/shop/issues/1207"},
+    "ai_summary": "AI Summary: Login button does nothing on Safari",
+    "stale": False,
+    "tags": ["bug", "frontend"],
+    "confirmed_tags": ["bug"],
+    "tags_confirmed_at": None,
+    "enrichment": {"status": "succeeded", "attempts": 1, "next_retry_at": None, "error": None},
+    "created_at": "2026-11-24T09:55:10.120394Z",
+    "updated_at": "2026-11-24T09:55:10.304127Z",
+}
+
+
+class External(BaseModel):
+    """How another system knows the issue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] = Field(
+        description="The system, such as `github:acme/shop`"
+    )
+    id: ExternalId = Field(description="Its name there; unique in its source")
+    url: Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)] | None = None
 
 
 class IssueCreate(BaseModel):
@@ -32,13 +85,7 @@ class IssueCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [
-                {
-                    "title": "Login button does nothing on Safari",
-                    "description": "Since the last release a click on the login button has no effect.",
-                    "priority": "high",
-                }
-            ]
+            "examples": [{name: EXAMPLE[name] for name in ("title", "description", "priority", "external")}]
         },
     )
 
@@ -48,6 +95,34 @@ class IssueCreate(BaseModel):
     project: Project = Field(
         default=DEFAULT_PROJECT, description="Whose habits of tagging it follows, such as `acme/shop`"
     )
+    external: External | None = None
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """Say no default: what a patch leaves out stays as it is."""
+    schema["examples"] = [{"priority": "critical", "status": "in_progress"}]
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class IssuePatch(BaseModel):
+    """What to change of an issue (RFC 7396): what is left out stays, null removes what can be missing."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_without_defaults)
+
+    title: Title = ""
+    description: Description | None = Field(default="", description="Null empties it")
+    priority: Priority = Priority.MEDIUM
+    status: IssueStatus = IssueStatus.OPEN
+    project: Project = DEFAULT_PROJECT
+    duplicate_of: UUID | None = Field(
+        default=None, description="The issue that says the same and is itself no duplicate"
+    )
+
+    def changes(self) -> dict[str, Any]:
+        """Return the columns that are to change and their values."""
+        changes = self.model_dump(exclude_unset=True)
+        return {name: "" if name == "description" and value is None else value for name, value in changes.items()}
 
 
 class EnrichmentState(BaseModel):
@@ -62,22 +137,84 @@ class EnrichmentState(BaseModel):
 class Issue(BaseModel):
     """An issue and what was made of it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     id: UUID
     project: str
     title: str
     description: str
     priority: Priority
     status: IssueStatus
+    duplicate_of: UUID | None
+    external: External | None
     ai_summary: str | None
+    stale: bool = Field(
+        description="The text has changed since the newest finished enrichment; another one follows"
+    )
     tags: list[str]
-    tags_confirmed_at: datetime | None = Field(description="When a person set the tags; no run overwrites them")
+    confirmed_tags: list[str] = Field(
+        description="Those of `tags` that a person set or accepted; no run takes them away"
+    )
+    tags_confirmed_at: datetime | None = Field(description="When a person set all tags; no run changes them")
     enrichment: EnrichmentState | None
     created_at: datetime
     updated_at: datetime
 
 
 class IssuePage(BaseModel):
-    """A page of issues, newest first."""
+    """A page of issues."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE], "next_cursor": None}]})
 
     items: list[Issue]
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+
+
+def _looks_for_something(value: str) -> str:
+    if _ONLY_ABSENT.fullmatch(value):
+        raise PydanticCustomError(
+            "only_absent", "Search should look for something, and not only leave something out"
+        )
+    return value
+
+
+class IssueSort(StrEnum):
+    """What a list is sorted by; `-` is the greatest first."""
+
+    CREATED = "created"
+    NEWEST = "-created"
+    UPDATED = "updated"
+    LATEST = "-updated"
+    PRIORITY = "priority"
+    MOST_URGENT = "-priority"
+    RELEVANCE = "relevance"
+
+
+class IssueQuery(PageQuery):
+    """Which issues, and in which order."""
+
+    status: IssueStatus | None = None
+    priority: Priority | None = None
+    project: Project | None = None
+    tag: list[Annotated[str, StringConstraints(pattern=TAG_PATTERN)]] = Field(
+        default=[], max_length=MAX_TAGS, description="Repeat it for issues that have all of these tags"
+    )
+    enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
+    created_after: Moment | None = None
+    updated_after: Moment | None = None
+    q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
+        default=None,
+        description='Words in title or description; `"as a phrase"`, `or` and `-without` are understood',
+    )
+    sort: IssueSort | None = Field(default=None, description="`relevance` with `q`, else `-created`")
+
+    @model_validator(mode="after")
+    def _relevance_needs_words(self) -> Self:
+        if self.sort is IssueSort.RELEVANCE and self.q is None:
+            raise PydanticCustomError("relevance", "Sorting by relevance needs q")
+        return self
+
+    @property
+    def order(self) -> IssueSort:
+        """The sort that is asked for, or that fits."""
+        return self.sort or (IssueSort.NEWEST if self.q is None else IssueSort.RELEVANCE)

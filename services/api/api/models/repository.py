@@ -7,7 +7,9 @@ from contracts.ids import new_id
 from contracts.names import Task
 from contracts.states import ModelKind
 
-_CONFIRMED = "SELECT count(*) FROM issue WHERE project = $1 AND tags_confirmed_at IS NOT NULL"
+_CONFIRMED = (
+    "SELECT count(*) FROM issue WHERE project = $1 AND tags_confirmed_at IS NOT NULL AND deleted_at IS NULL"
+)
 _TRAINING = """
 SELECT id AS job_id, state AS status, last_error AS error FROM job
 WHERE task = $1 AND message->>'project' = $2 ORDER BY id DESC LIMIT 1

@@ -35,6 +35,23 @@ class Training(BaseModel):
 class ModelStatus(BaseModel):
     """What a project has taught, and what is made of it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "project": "acme/shop",
+                    "confirmed_issues": 31,
+                    "training": {
+                        "job_id": "01a20614-800f-7a10-9a1b-8c5f8f2c0d11",
+                        "status": "succeeded",
+                        "error": None,
+                    },
+                    "models": [],
+                }
+            ]
+        }
+    )
+
     project: str
     confirmed_issues: int
     training: Training | None = Field(description="The newest run")

@@ -32,7 +32,7 @@ SELECT search.issue_id IS NOT NULL AS indexed,
     embedding IS NOT NULL AND to_regclass('ix_issue_search_embedding') IS NOT NULL AS has_meaning,
     to_regprocedure('similarity(text, text)') IS NOT NULL AS has_trigrams
 FROM issue LEFT JOIN issue_search search ON search.issue_id = issue.id
-WHERE issue.id = $1
+WHERE issue.id = $1 AND deleted_at IS NULL
 """
 
 # The issue asked about. One that is not indexed yet is looked for by the words of its title.
@@ -135,7 +135,6 @@ candidate AS (
 )"""
 _TRIGRAMS = " + 0.1 * similarity(issue.title, target.title)"
 
-# Issues that are deleted, or duplicates themselves, are to be left out here once there are such.
 _ANSWER = f"""
 SELECT issue.id, issue.title, issue.status, cosine, likeness,
     CASE WHEN cosine IS NOT NULL THEN target.model END AS model,
@@ -144,7 +143,8 @@ SELECT issue.id, issue.title, issue.status, cosine, likeness,
         AND issue.status IN ({_OPEN}) AND issue.project = target.project
         AND (issue.created_at, issue.id) < (target.created_at, target.id) AS likely_duplicate
 FROM candidate JOIN issue ON issue.id = issue_id CROSS JOIN target
-WHERE cosine >= {MEANING_FLOOR} OR likeness >= {TEXT_FLOOR}
+WHERE (cosine >= {MEANING_FLOOR} OR likeness >= {TEXT_FLOOR})
+    AND issue.deleted_at IS NULL AND issue.duplicate_of IS NULL
 ORDER BY relevance DESC, issue.id LIMIT $2
 """
 

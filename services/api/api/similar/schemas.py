@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.states import IssueStatus
 
@@ -37,6 +37,27 @@ class SimilarIssue(BaseModel):
 
 class SimilarIssues(BaseModel):
     """The issues that resemble an issue, the most relevant first: text and meaning together decide the order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "indexed": True,
+                    "items": [
+                        {
+                            "id": "01a20614-800e-771f-862f-526a86f415ac",
+                            "title": "Login button does nothing on Safari",
+                            "status": "open",
+                            "score": 0.91,
+                            "by": "all-MiniLM-L6-v2",
+                            "matched_by": ["text", "meaning"],
+                            "likely_duplicate": True,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     indexed: bool = Field(
         description="False as long as its index job has not run: then only its title's words were looked for"

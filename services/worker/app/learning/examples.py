@@ -39,7 +39,7 @@ def confirmed_issues(session: Session, project: str) -> list[Confirmed]:
     """Return the project's newest confirmed issues, at most `EXAMPLES_MAX`, in the order of their ids."""
     newest = (
         select(Issue.id, Issue.title, Issue.description, Issue.tag_list, Issue.tags_confirmed_at)
-        .where(Issue.project == project, Issue.tags_confirmed_at.is_not(None))
+        .where(Issue.project == project, Issue.tags_confirmed_at.is_not(None), Issue.deleted_at.is_(None))
         .order_by(Issue.tags_confirmed_at.desc())
         .limit(EXAMPLES_MAX)
     )

@@ -47,7 +47,7 @@ def index_issue(message: IndexIssue) -> Effect:
     """Store the issue's lexemes, and its vector where there is a model."""
     with SyncSessionLocal() as session:
         row = session.execute(
-            select(Issue.title, Issue.description).where(Issue.id == message.issue_id)
+            select(Issue.title, Issue.description).where(Issue.id == message.issue_id, Issue.deleted_at.is_(None))
         ).one_or_none()
     if row is None:
         raise Skip("the issue is gone")

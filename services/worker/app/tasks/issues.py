@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from sqlalchemy import case, false, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.celery_app import app
@@ -14,6 +14,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
+from app.tasks.tagging import tags_to_write
 from contracts import names, tables
 from contracts.messages import EnrichIssue
 from contracts.tables import Issue
@@ -26,7 +27,9 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
         raise Skip("AI is off")
     with SyncSessionLocal() as session:
         row = session.execute(
-            select(Issue.title, Issue.description, Issue.project).where(Issue.id == message.issue_id)
+            select(Issue.title, Issue.description, Issue.project).where(
+                Issue.id == message.issue_id, Issue.deleted_at.is_(None)
+            )
         ).one_or_none()
     if row is None:
         raise Skip("the issue is gone")
@@ -35,21 +38,25 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     duration_ms = round((perf_counter() - started) * 1000, 1)
 
     def write(session: Session) -> None:
-        tags = ",".join(tag.name for tag in result.tags)
-        may_tag = Issue.tags_confirmed_at.is_(None) if settings.ai == "auto" else false()
-        session.execute(
-            update(Issue)
-            .where(Issue.id == message.issue_id)
-            .values(
-                ai_summary=result.summary,
-                tags=case((may_tag, tags), else_=Issue.tags),
-                updated_at=func.now(),
-            )
-        )
+        tags = tags_to_write(session, message.issue_id, [tag.name for tag in result.tags])
         session.execute(insert(tables.Enrichment).values(**_row(message, result, duration_ms)))
+        # A run that was planned later may have ended before, and read a newer text.
+        if not _is_outdated(session, message):
+            session.execute(
+                update(Issue)
+                .where(Issue.id == message.issue_id)
+                .values(ai_summary=result.summary, tags=",".join(tags), updated_at=func.now())
+            )
         enqueue_index(session, message.issue_id)
 
     return write
+
+
+def _is_outdated(session: Session, message: EnrichIssue) -> bool:
+    newer = select(tables.Enrichment.job_id).where(
+        tables.Enrichment.issue_id == message.issue_id, tables.Enrichment.job_id > message.job_id
+    )
+    return session.execute(newer.limit(1)).first() is not None
 
 
 def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:

@@ -1,0 +1,106 @@
+"""Runs a POST with a key in one transaction and stores its answer before the client gets it."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.database import Database, DatabaseUnavailable
+from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
+from api.idempotency.repository import StoredAnswer, store_answer
+from api.problems import database_unavailable
+
+KEPT_HEADERS = ("content-type", "location", "etag", "link")
+"""What of an answer's headers a client acts on; the rest is made anew."""
+
+
+class _Undo(Exception):
+    """The request has no effect: its transaction ends without one."""
+
+
+class IdempotentPosts:
+    """Leaves every request alone but a POST with an Idempotency-Key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        key = Headers(scope=scope).get(HEADER) if is_post else None
+        if key is None:
+            await self._app(scope, receive, send)
+            return
+        held: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            held.append(message)
+
+        try:
+            await self._run(scope, receive, hold, KeyUse(key), held)
+        except _Undo:
+            pass
+        except DatabaseUnavailable as error:
+            await (await database_unavailable(Request(scope), error))(scope, receive, send)
+            return
+        for message in held:
+            await send(message)
+
+    async def _run(self, scope: Scope, receive: Receive, hold: Send, use: KeyUse, held: list[Message]) -> None:
+        database: Database = scope["app"].state.database
+        async with database.transaction():
+            await self._app({**scope, SCOPE_ENTRY: use}, receive, hold)
+            answer = _answer(use, held)
+            if answer is None:
+                raise _Undo
+            await store_answer(database, use.id, answer)
+        # Whoever woke the dispatcher did it before the commit.
+        scope["app"].state.dispatcher.wake()
+
+
+def _answer(use: KeyUse, held: list[Message]) -> StoredAnswer | None:
+    """Return what is to be stored; None of an error, a replay, a secret, and where the key was never looked up.
+
+    An error has no effect, so a repetition may well be tried anew. A new token is shown once and stored nowhere.
+    """
+    start, *rest = held
+    if use.fingerprint is None or use.is_replay or start["status"] >= 400:
+        return None
+    headers = Headers(raw=start["headers"])
+    if headers.get("cache-control") == "no-store":
+        return None
+    return StoredAnswer(
+        use.fingerprint,
+        start["status"],
+        {name: headers[name] for name in KEPT_HEADERS if name in headers},
+        b"".join(message.get("body", b"") for message in rest),
+    )
+
+
+async def _replay(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replayed)
+    answer = error.answer
+    return Response(answer.body, answer.status, {**answer.headers, "Idempotency-Replayed": "true"})
+
+
+def install(app: FastAPI) -> None:
+    """Take part in every POST of the application."""
+    app.add_middleware(IdempotentPosts)
+    app.add_exception_handler(Replayed, _replay)
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Say in the OpenAPI document that every POST takes a key."""
+    parameter = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": "A name of the client's choice, such as a UUID. The same request with the same key is "
+        "carried out once in 24 hours, and answered alike; 409 while it is under way, 422 for a key of another "
+        "request.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+    for operations in document["paths"].values():
+        if "post" in operations:
+            operations["post"].setdefault("parameters", []).append(parameter)

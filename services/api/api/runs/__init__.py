@@ -1,0 +1,1 @@
+"""Enrichment runs over HTTP: each is a job of the ledger, in the ledger's own states."""

@@ -1,0 +1,73 @@
+"""The endpoints of an issue's enrichment runs."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from api.audit_trail import record
+from api.database import DatabaseDep
+from api.issues.repository import lock_issue
+from api.paging import PageQuery, cut_page, read_cursor
+from api.problems import Refused
+from api.runs import repository
+from api.runs.schemas import Run, RunPage
+from contracts.states import JobState
+
+router = APIRouter(prefix="/api/v1/issues/{issue_id}/enrichments", tags=["enrichment"])
+
+
+@router.get("", operation_id="listRuns", summary="List an issue's enrichment runs")
+async def list_page(
+    issue_id: UUID,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    query: Annotated[PageQuery, Query()],
+) -> RunPage:
+    """Answer its runs, the newest first: those that wait and fail as well as those that made something."""
+    after = read_cursor(request, query.cursor, tuple[UUID])
+    runs = await repository.list_runs(database, issue_id, after[0] if after else None, query.limit + 1)
+    if not runs and not await repository.is_there(database, issue_id):
+        raise HTTPException(404, f"There is no issue {issue_id}.")
+    page, next_cursor = cut_page(request, response, runs, query.limit, lambda run: [run.id])
+    return RunPage(items=page, next_cursor=next_cursor)
+
+
+@router.get("/{job_id}", operation_id="getRun", summary="Get an enrichment run")
+async def get_run(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run:
+    """Answer how far it has come."""
+    run = await repository.get_run(database, issue_id, job_id)
+    if run is None:
+        raise HTTPException(404, f"There is no run {job_id} of an issue {issue_id}.")
+    return run
+
+
+@router.post("", operation_id="startRun", summary="Enrich an issue again", status_code=202)
+async def start(issue_id: UUID, request: Request, response: Response, database: DatabaseDep) -> Run:
+    """Plan a run, due at once. What a person has set stays as it is; 409 while another run waits or works."""
+    async with database.transaction():
+        unfinished = await repository.lock_unfinished(database, issue_id)
+        if await lock_issue(database, issue_id) is None:
+            raise HTTPException(404, f"There is no issue {issue_id}.")
+        if unfinished:
+            current = unfinished[-1]
+            raise Refused(409, f"Run {current.id} is {current.state}.", {"job_id": str(current.id)})
+        job_id = await repository.start_run(database, issue_id)
+        await record(database, "enrichment.started", issue_id, job_id=str(job_id))
+    request.app.state.dispatcher.wake()
+    path = request.app.url_path_for("get_run", issue_id=issue_id, job_id=job_id)
+    response.headers["Location"] = str(path)
+    return await get_run(issue_id, job_id, database)
+
+
+@router.post("/{job_id}/cancel", operation_id="cancelRun", summary="Cancel an enrichment run")
+async def cancel(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run:
+    """End a run that is not over; the result of a worker that is at it is refused. Twice is once."""
+    async with database.transaction():
+        if await repository.cancel_run(database, issue_id, job_id):
+            await record(database, "enrichment.cancelled", issue_id, job_id=str(job_id))
+        run = await get_run(issue_id, job_id, database)
+    if run.state is not JobState.CANCELLED:
+        raise HTTPException(409, f"The run is {run.state}: there is nothing to cancel.")
+    return run

@@ -1,0 +1,133 @@
+"""Enrichment runs in the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from api.database import Database
+from api.runs.schemas import Run
+from contracts import CONTRACT_VERSION
+from contracts.ids import new_id
+from contracts.messages import EnrichIssue
+from contracts.names import QUEUE_OF, Task
+from contracts.states import JobState
+
+DEBOUNCE_MAX = 10
+"""So many times the delay: changes that never cease do not keep an issue from being enriched."""
+
+UNFINISHED = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
+_UNFINISHED = ", ".join(f"'{state}'" for state in UNFINISHED)
+
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))"
+_LOCK_UNFINISHED = f"""
+SELECT id, task, state FROM job
+WHERE issue_id = $1 AND state IN ({_UNFINISHED})
+ORDER BY id FOR UPDATE
+"""
+_INSERT = """
+INSERT INTO job (id, task, queue, message, issue_id, run_at) VALUES ($1, $2, $3, $4, $5, now() + $6)
+"""
+_POSTPONE = f"""
+UPDATE job SET run_at = greatest(run_at, least(now() + $2, created_at + $2 * {DEBOUNCE_MAX}))
+WHERE id = $1 AND state = 'pending' AND run_at > now()
+"""
+_SELECT = f"""
+SELECT job.id, job.issue_id, state, attempts, job.created_at, run_at, started_at, finished_at, last_error, note,
+    summary, provenance->>'provider' AS provider, provenance->>'model' AS model
+FROM job LEFT JOIN enrichment ON job_id = job.id
+WHERE job.issue_id = $1 AND task = '{Task.ENRICH_ISSUE}'
+    AND EXISTS (SELECT FROM issue WHERE issue.id = $1 AND deleted_at IS NULL)
+"""
+_GET = f"{_SELECT} AND job.id = $2"
+_PAGE = f"{_SELECT} AND job.id < $2 ORDER BY job.id DESC LIMIT $3"
+_CANCEL = f"""
+UPDATE job SET state = 'cancelled', finished_at = now(), lease_until = NULL
+WHERE id = $2 AND issue_id = $1 AND task = '{Task.ENRICH_ISSUE}' AND state IN ({_UNFINISHED})
+RETURNING id
+"""
+_IS_THERE = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)"
+_NEWEST = UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that waits or is under way."""
+
+    id: UUID
+    state: JobState
+
+
+async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished]:
+    """Return the issue's runs that are not over, and hold all its jobs as they are until the transaction ends.
+
+    Whoever changes an issue's text or its runs does this first. So there is one of them at a time, and a worker's
+    end of a job, which locks the job and then the issue, never waits the other way round.
+    """
+    await database.execute(_ONE_AT_A_TIME, issue_id)
+    rows = await database.fetch(_LOCK_UNFINISHED, issue_id)
+    return [Unfinished(row["id"], JobState(row["state"])) for row in rows if row["task"] == Task.ENRICH_ISSUE]
+
+
+async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> UUID:
+    """Create a job that enriches the issue again; the dispatcher publishes it after `delay_s`. Return its id."""
+    job_id = new_id()
+    message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=issue_id)
+    await database.execute(
+        _INSERT,
+        job_id,
+        Task.ENRICH_ISSUE,
+        QUEUE_OF[Task.ENRICH_ISSUE],
+        message.model_dump(mode="json"),
+        issue_id,
+        timedelta(seconds=delay_s),
+    )
+    return job_id
+
+
+async def schedule_rerun(
+    database: Database, issue_id: UUID, unfinished: Sequence[Unfinished], delay_s: float
+) -> None:
+    """Have a changed text enriched once, when it has been left alone for `delay_s`.
+
+    A run that waits will read the new text by itself; one that was planned here waits for further changes. One
+    that is under way may have read the old text.
+    """
+    waiting = [run for run in unfinished if run.state is not JobState.RUNNING]
+    if not waiting:
+        await start_run(database, issue_id, delay_s)
+    for run in waiting:
+        await database.execute(_POSTPONE, run.id, timedelta(seconds=delay_s))
+
+
+async def is_there(database: Database, issue_id: UUID) -> bool:
+    """Tell whether there is such an issue."""
+    found: bool = await database.fetchval(_IS_THERE, issue_id)
+    return found
+
+
+async def list_runs(database: Database, issue_id: UUID, before: UUID | None, limit: int) -> list[Run]:
+    """Return at most `limit` runs of the issue, the newest first, that are older than the run `before`."""
+    return [_run(row) for row in await database.fetch(_PAGE, issue_id, before or _NEWEST, limit)]
+
+
+async def get_run(database: Database, issue_id: UUID, job_id: UUID) -> Run | None:
+    """Return a run of the issue, None where there is none."""
+    row = await database.fetchrow(_GET, issue_id, job_id)
+    return None if row is None else _run(row)
+
+
+async def cancel_run(database: Database, issue_id: UUID, job_id: UUID) -> bool:
+    """End a run that is not over; what a worker makes of it is refused. False where there is none."""
+    return await database.fetchval(_CANCEL, issue_id, job_id) is not None
+
+
+def _run(row: asyncpg.Record) -> Run:
+    waits = row["state"] in {JobState.PENDING, JobState.RETRYING}
+    return Run(
+        **{name: row[name] for name in Run.model_fields if name not in {"error", "next_attempt_at"}},
+        error=None if row["state"] == JobState.SUCCEEDED else row["last_error"],
+        next_attempt_at=row["run_at"] if waits else None,
+    )

@@ -1,0 +1,36 @@
+"""What tags mean, in the database."""
+
+from collections.abc import Mapping
+
+from api.database import Database
+from api.tags.schemas import Tag, TagKind
+from contracts.vocabulary import DESCRIPTIONS, AreaTag, TypeTag
+
+_LIST = "SELECT name, description FROM tag_description"
+_FORGET = "DELETE FROM tag_description WHERE name <> ALL($1::text[])"
+_SET = """
+INSERT INTO tag_description (name, description) SELECT * FROM unnest($1::text[], $2::text[])
+ON CONFLICT (name) DO UPDATE SET description = excluded.description, updated_at = now()
+WHERE tag_description.description <> excluded.description
+"""
+
+
+async def list_tags(database: Database) -> list[Tag]:
+    """Return the vocabulary in its own order, in people's words where they have said any."""
+    said = {row["name"]: row["description"] for row in await database.fetch(_LIST)}
+    return [
+        Tag(name=name, kind=_kind(name), description=said.get(name, description))
+        for name, description in DESCRIPTIONS.items()
+    ]
+
+
+async def set_descriptions(database: Database, descriptions: Mapping[str, str]) -> None:
+    """Keep these descriptions and no others; for one transaction."""
+    await database.execute(_FORGET, list(descriptions))
+    await database.execute(_SET, list(descriptions), list(descriptions.values()))
+
+
+def _kind(name: str) -> TagKind:
+    if name in set(TypeTag):
+        return TagKind.TYPE
+    return TagKind.AREA if name in set(AreaTag) else TagKind.LANGUAGE

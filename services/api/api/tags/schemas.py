@@ -1,0 +1,58 @@
+"""What the tag endpoints take and answer."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.text import NOT_BLANK, NOT_NUL
+from contracts.vocabulary import DESCRIPTIONS
+
+
+class TagKind(StrEnum):
+    """What a tag says of an issue."""
+
+    TYPE = "type"
+    AREA = "area"
+    LANGUAGE = "language"
+
+
+class Tag(BaseModel):
+    """A word of the vocabulary."""
+
+    name: str = Field(description="`lang:xx` stands for every language")
+    kind: TagKind = Field(description="An issue has at most one `type`")
+    description: str
+
+
+class Vocabulary(BaseModel):
+    """Every tag that an issue can have."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"items": [{"name": "bug", "kind": "type", "description": "Something does not work as it should"}]}
+            ]
+        }
+    )
+
+    items: list[Tag]
+
+
+Name = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DESCRIPTIONS)})$")]
+Meaning = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
+]
+
+
+class Meanings(BaseModel):
+    """What tags mean here; those that are left out mean what they meant at first."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"descriptions": {"backend": "Everything behind the gateway"}}]},
+    )
+
+    descriptions: dict[Name, Meaning] = Field(
+        description="By the tag's name", json_schema_extra={"additionalProperties": False}
+    )

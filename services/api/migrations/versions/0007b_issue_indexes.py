@@ -1,0 +1,56 @@
+"""Fill what searches look in, and index what lists are read by, beside running services.
+
+Nothing here holds a lock that a reader or a writer waits for. A migration that was cut off runs again from the
+start: rows that are filled are passed over, an index that was left half built is made anew. Revision: 0007b
+"""
+
+from alembic import op
+from sqlalchemy import text
+
+revision = "0007b"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+BATCH = 1000
+# The trigger fills the lexemes of whatever has its title set.
+FILL = f"""
+UPDATE issue SET title = title WHERE id IN (
+    SELECT id FROM issue WHERE lexemes IS NULL LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+)
+"""
+RANK = "array_position(ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text], priority)"
+INDEXES = {
+    "ix_issue_created": "(created_at, id) WHERE deleted_at IS NULL",
+    "ix_issue_updated": "(updated_at, id) WHERE deleted_at IS NULL",
+    "ix_issue_status": "(status, created_at, id) WHERE deleted_at IS NULL",
+    "ix_issue_priority": f"({RANK}, created_at, id) WHERE deleted_at IS NULL",
+    "ix_issue_lexemes": "USING gin (lexemes)",
+    "ix_issue_duplicate_of": "(duplicate_of) WHERE duplicate_of IS NOT NULL",
+}
+EXTERNAL = "(external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL"
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        connection = op.get_bind()
+        # Building an index takes as long as it takes, and nobody waits for it.
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SET lock_timeout = 0"))
+        while connection.execute(text(FILL)).rowcount:
+            pass
+        for name, definition in INDEXES.items():
+            _build(name, f"INDEX CONCURRENTLY {name} ON issue {definition}")
+        _build("ix_issue_external", f"UNIQUE INDEX CONCURRENTLY ix_issue_external ON issue {EXTERNAL}")
+        connection.execute(text("RESET statement_timeout"))
+        connection.execute(text("RESET lock_timeout"))
+
+
+def _build(name: str, definition: str) -> None:
+    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    op.execute(f"CREATE {definition}")
+
+
+def downgrade() -> None:
+    for name in ("ix_issue_external", *INDEXES):
+        op.drop_index(name, table_name="issue")

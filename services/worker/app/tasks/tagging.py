@@ -1,0 +1,49 @@
+"""Which tags a run may write onto an issue: never over what a person has set, accepted or rejected."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.ledger.errors import Skip
+from app.settings import settings
+from contracts.states import TagVerdict
+from contracts.tables import Issue, TagFeedback
+from contracts.vocabulary import MAX_TAGS, TypeTag
+
+SET_BY_PEOPLE = frozenset({TagVerdict.ACCEPTED, TagVerdict.ADDED})
+
+
+def tags_to_write(session: Session, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
+    """Return the tags that the issue is to have after a run, and lock its row so that this stays right.
+
+    Raises Skip where the issue has been deleted since the run began.
+    """
+    issue = session.execute(
+        select(Issue.tag_list, Issue.tags_confirmed_at)
+        .where(Issue.id == issue_id, Issue.deleted_at.is_(None))
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if issue is None:
+        raise Skip("the issue was deleted meanwhile")
+    if settings.ai != "auto" or issue.tags_confirmed_at is not None:
+        current: list[str] = issue.tag_list
+        return current
+    feedback = session.execute(
+        select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue_id == issue_id)
+    )
+    return merged(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
+
+
+def merged(current: Sequence[str], suggested: Sequence[str], verdicts: Mapping[str, str]) -> list[str]:
+    """Return what people have set, then what is suggested and neither rejected nor contradicted by that."""
+    kept = [tag for tag in current if verdicts.get(tag) in SET_BY_PEOPLE]
+    types = set(TypeTag)
+    has_type = any(tag in types for tag in kept)
+    added = [
+        tag
+        for tag in suggested
+        if tag not in kept and verdicts.get(tag) != TagVerdict.REJECTED and not (has_type and tag in types)
+    ]
+    return [*kept, *added][:MAX_TAGS]

@@ -1,0 +1,90 @@
+"""Lists, filters and searches are read from an index, with ten thousand issues."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import asyncpg
+import pytest
+
+from api.issues import listing, repository
+from api.issues.schemas import IssueQuery, IssueSort
+from contracts.ids import new_id
+from tests.support.database import Database
+from tests.support.many_issues import make_issues
+from tests.support.servers import Servers
+
+QUERIES = [
+    "",
+    *(f"sort={sort}" for sort in IssueSort if sort is not IssueSort.RELEVANCE),
+    "status=open",
+    "status=in_progress&sort=-updated",
+    "priority=critical",
+    "priority=low&sort=updated",
+    "tag=bug",
+    "tag=question&tag=lang:fr",
+    "tag=bug&status=closed&priority=medium&sort=-updated",
+    "enrichment=dead",
+    "enrichment=retrying",
+    "enrichment=succeeded",
+    "enrichment=pending",
+    "project=project-3",
+    "created_after=2026-11-01T00:00:00Z",
+    "updated_after=2026-11-01T00:00:00Z&sort=-updated",
+    "q=word2900",
+    "q=word1 word2",
+    "q=word1&status=open&tag=bug",
+    "q=word2900 or word2800&sort=-created",
+    'q="word1 word0"&sort=-priority',
+    "q=word2900 -word1",
+]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    make_issues(database, 10_000)
+    return database
+
+
+def explain(servers: Servers, *statements: tuple[str, list[Any]]) -> list[str]:
+    """Return each statement's plan."""
+
+    async def ask() -> list[str]:
+        connection = await asyncpg.connect(servers.database_url)
+        plans = [
+            "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
+            for sql, values in statements
+        ]
+        await connection.close()
+        return plans
+
+    return asyncio.run(ask())
+
+
+def test_no_list_reads_the_whole_table(filled: Database, servers: Servers) -> None:
+    queries = [
+        IssueQuery.model_validate(
+            {name: values if name == "tag" else values[0] for name, values in parse_qs(query).items()}
+        )
+        for query in QUERIES
+    ]
+    moment, issue_id = datetime(2026, 11, 20, tzinfo=UTC), new_id()
+    places = {3: (2, moment, issue_id), 2: (moment, issue_id), 4: (0.1, moment, issue_id, moment)}
+    statements = [
+        listing.statement(query, after, 51)
+        for query in queries
+        for after in (None, places[len(listing.ORDERS[query.order].columns)])
+    ]
+    del filled
+
+    for plan, (sql, values) in zip(explain(servers, *statements), statements, strict=True):
+        assert "Seq Scan on issue" not in plan, f"{sql}\n{values}\n{plan}"
+        assert "Index" in plan
+
+
+def test_no_single_issue_reads_the_whole_table(filled: Database, servers: Servers) -> None:
+    issue_id = filled.one("SELECT id FROM issue LIMIT 1")
+    (plan,) = explain(servers, (repository.GET, [issue_id]))
+
+    assert "Seq Scan" not in plan.replace("Seq Scan on tag_feedback", ""), "that one is empty here"

@@ -1,0 +1,167 @@
+"""Suggestions beside values: accepted, rejected, kept as feedback, and stronger than any later run."""
+
+from typing import Any
+
+import httpx
+import pytest
+from psycopg2.extras import Json
+
+from contracts.ids import new_id
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.integration.test_issues_api import assert_problem
+from tests.support.database import Database
+from tests.support.processes import Api
+
+FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0"}
+SUGGESTED = [{"name": "bug", "confidence": 0.9}, {"name": "frontend", "confidence": 0.7}]
+
+
+@pytest.fixture
+def issue_id(api: Api, database: Database) -> str:
+    """An issue with suggestions beside it: two tags and a priority."""
+    issue_id: str = api.post("Export is empty").json()["id"]
+    database.query(
+        "INSERT INTO enrichment (job_id, issue_id, summary, tags, priority, provenance) "
+        "SELECT id, issue_id, 'AI Summary: Export is empty', %s, %s, '{}' FROM job",
+        Json(SUGGESTED),
+        Json({"value": "critical", "reason": "data is lost"}),
+    )
+    return issue_id
+
+
+def decide(api: Api, issue_id: str, action: str, **choice: Any) -> httpx.Response:
+    return api.client.post(f"/api/v1/issues/{issue_id}/suggestions/{action}", json=choice or None)
+
+
+def verdicts(api: Api, issue_id: str) -> dict[str, str | None]:
+    made = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
+    return {tag["name"]: tag["verdict"] for tag in made["tags"]} | {"priority": made["priority"]["verdict"]}
+
+
+def test_each_suggestion_is_accepted_or_rejected_by_itself(api: Api, database: Database, issue_id: str) -> None:
+    assert verdicts(api, issue_id) == {"bug": None, "frontend": None, "priority": None}
+
+    first = decide(api, issue_id, "accept", tags=["bug"])
+    assert first.status_code == 200
+    assert (first.json()["tags"], first.json()["confirmed_tags"]) == (["bug"], ["bug"])
+    assert first.json()["tags_confirmed_at"] is None, "of the other one nobody has said anything"
+    assert first.json()["priority"] == "medium"
+
+    second = decide(api, issue_id, "reject", tags=["frontend"])
+    assert second.json()["tags"] == ["bug"]
+    assert second.json()["tags_confirmed_at"] is not None, "now all is decided"
+    assert verdicts(api, issue_id) == {"bug": "accepted", "frontend": "rejected", "priority": None}
+
+    third = decide(api, issue_id, "accept", priority=True)
+    assert third.json()["priority"] == "critical"
+    assert verdicts(api, issue_id)["priority"] == "accepted"
+
+    # Whoever thinks again is right.
+    assert decide(api, issue_id, "reject", tags=["bug"]).json()["tags"] == []
+    assert decide(api, issue_id, "accept", tags=["frontend"]).json()["tags"] == ["frontend"]
+    actions = [row["action"] for row in database.query("SELECT action FROM audit_log ORDER BY id")]
+    assert actions == [
+        f"suggestions.{verdict}ed" for verdict in ("accept", "reject", "accept", "reject", "accept")
+    ]
+    assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
+
+
+def test_a_rejected_priority_stays_as_the_reporter_said(api: Api, issue_id: str) -> None:
+    assert decide(api, issue_id, "reject", priority=True).json()["priority"] == "medium"
+    assert verdicts(api, issue_id)["priority"] == "rejected"
+
+
+def test_all_are_accepted_but_what_was_rejected(api: Api, issue_id: str) -> None:
+    decide(api, issue_id, "reject", tags=["frontend"])
+
+    issue = decide(api, issue_id, "accept-all").json()
+
+    assert (issue["tags"], issue["priority"]) == (["bug"], "critical")
+    assert issue["tags_confirmed_at"] is not None
+    assert verdicts(api, issue_id) == {"bug": "accepted", "frontend": "rejected", "priority": "accepted"}
+
+
+def test_an_accepted_type_takes_the_place_of_another(api: Api, database: Database, issue_id: str) -> None:
+    api.client.put(f"/api/v1/issues/{issue_id}/tags", json={"tags": ["feature", "api"]})
+
+    assert decide(api, issue_id, "accept", tags=["bug"]).json()["tags"] == ["api", "bug"]
+
+    rows = database.query("SELECT tag, verdict FROM tag_feedback")
+    assert {row["tag"]: row["verdict"] for row in rows} == {
+        "api": "added",
+        "bug": "accepted",
+        "frontend": "rejected",
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "pointer", "rule"),
+    [
+        ({"tags": ["bug", "backend"]}, "#/tags/1", "not_suggested"),
+        ({"tags": ["nonsense"]}, "#/tags/0", "string_pattern_mismatch"),
+        ({"tags": []}, "#", "no_choice"),
+        ({"tags": ["bug"], "all": True}, "#/all", "extra_forbidden"),
+    ],
+)
+def test_what_is_not_suggested_is_named(
+    choice: dict[str, Any], pointer: str, rule: str, api: Api, issue_id: str
+) -> None:
+    problem = assert_problem(decide(api, issue_id, "accept", **choice), 422)
+
+    assert isinstance(problem["errors"], list)
+    assert [(error["pointer"], error["rule"]) for error in problem["errors"]] == [(pointer, rule)]
+    assert verdicts(api, issue_id) == {"bug": None, "frontend": None, "priority": None}
+
+
+def test_where_nothing_is_suggested_there_is_nothing_to_decide(api: Api) -> None:
+    for issue_id, status in ((api.post("No run yet").json()["id"], 409), (str(new_id()), 404)):
+        assert_problem(decide(api, issue_id, "accept-all"), status)
+        assert_problem(decide(api, issue_id, "reject", priority=True), status)
+
+
+def test_statistics_tell_how_often_people_agree(api: Api, issue_id: str) -> None:
+    empty = api.client.get("/api/v1/stats/enrichment").json()
+    assert empty == {"tags": [], "priority": {"accepted": 0, "rejected": 0, "acceptance": None}}
+
+    decide(api, issue_id, "accept", tags=["bug"], priority=True)
+    api.client.put(f"/api/v1/issues/{issue_id}/tags", json={"tags": ["bug", "api"]})
+
+    told = api.client.get("/api/v1/stats/enrichment").json()
+    assert told["priority"] == {"accepted": 1, "rejected": 0, "acceptance": 1}
+    assert told["tags"] == [
+        {"tag": "api", "accepted": 0, "rejected": 0, "added": 1, "acceptance": None},
+        {"tag": "bug", "accepted": 1, "rejected": 0, "added": 0, "acceptance": 1},
+        {"tag": "frontend", "accepted": 0, "rejected": 1, "added": 0, "acceptance": 0},
+    ]
+
+
+def test_what_a_person_set_survives_three_runs(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    """Of one issue all tags are set; of another one is accepted; of the third one is rejected."""
+    api = new_api(FAST)
+    new_worker({})
+    title, body = "Login button not working", "The login button on the homepage does not respond to clicks."
+    by_hand, accepted, rejected = (api.post(title, description=body).json()["id"] for _ in range(3))
+    database.wait_for_states({"succeeded": 3})
+    api.client.put(f"/api/v1/issues/{by_hand}/tags", json={"tags": ["question", "testing"]})
+    decide(api, accepted, "accept", tags=["frontend"])
+    decide(api, rejected, "reject", tags=["frontend"])
+
+    for run in range(1, 4):
+        for issue_id in (by_hand, accepted, rejected):
+            if run == 2:
+                # A text of which the machine thinks otherwise.
+                api.client.patch(
+                    f"/api/v1/issues/{issue_id}", json={"title": "Docs: typo in the manual", "description": ""}
+                )
+            else:
+                assert api.client.post(f"/api/v1/issues/{issue_id}/enrichments").status_code == 202
+        database.wait_for_states({"succeeded": 3 + 3 * run})
+        tags = {
+            name: api.client.get(f"/api/v1/issues/{issue_id}").json()["tags"]
+            for name, issue_id in (("by_hand", by_hand), ("accepted", accepted), ("rejected", rejected))
+        }
+        assert tags["by_hand"] == ["question", "testing"]
+        assert "frontend" in tags["accepted"]
+        assert "frontend" not in tags["rejected"]

@@ -1,0 +1,29 @@
+"""What a schema cannot say: which of its values are good depends on what has happened before.
+
+A cursor is one that the API gave out, an Idempotency-Key belongs to one request, an entity tag to one state of an
+issue, and the original of a duplicate exists. Tests of their own try these; here each request takes a key of its
+own, and goes without the others.
+"""
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+
+KEY = re.compile(r"[!-~]{1,255}")
+CURSOR_MAX = 500
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    key = case.headers.get("Idempotency-Key") if case.headers else None
+    if isinstance(key, str) and KEY.fullmatch(key):
+        case.headers["Idempotency-Key"] = str(uuid4())
+    if case.headers:
+        case.headers.pop("If-Match", None)
+    cursor = case.query.get("cursor") if case.query else None
+    if isinstance(cursor, str) and len(cursor) <= CURSOR_MAX:
+        del case.query["cursor"]
+    if isinstance(case.body, dict) and isinstance(case.body.get("duplicate_of"), str):
+        case.body = {name: value for name, value in case.body.items() if name != "duplicate_of"}
