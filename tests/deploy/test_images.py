@@ -49,6 +49,11 @@ def test_the_workers_signs_of_life_are_where_the_probe_looks() -> None:
     assert f"BEAT_DIRECTORY={network.BEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
 
 
+def test_the_api_asks_for_tokens_unless_told_otherwise() -> None:
+    build("api")
+    assert "AUTH=on" in inspect(tag("api"))["Config"]["Env"]
+
+
 def test_labels(service: str) -> None:
     labels = inspect(tag(service))["Config"]["Labels"]
 

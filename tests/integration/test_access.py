@@ -233,6 +233,8 @@ class TestSessions:
         kept = {"Cookie": f"issuetracker_session={cookie.split(';')[0].split('=')[1]}"}
         assert_problem(browser.get("/api/v1/issues", headers=kept), 401)
         assert browser.delete("/api/v1/session").status_code == 204
+        actions = database.query("SELECT action FROM audit_log WHERE actor = 'page' ORDER BY id")
+        assert [row["action"] for row in actions] == ["session.started", "issue.created", "session.ended"]
 
     def test_over_https_the_cookie_stays_there(self, tokens: Tokens, browser: httpx.Client) -> None:
         token = tokens.make("page", "issues:read")["token"]

@@ -37,7 +37,9 @@ ANONYMOUS = Who("anonymous", frozenset(Scope))
 """Anybody, where AUTH is off."""
 ADMIN_TOKEN = Who("admin-token", frozenset(Scope))
 """Whoever has the token of the setting ADMIN_TOKEN."""
-RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, "api", "cli"})
+NOBODY = Who("nobody", frozenset())
+"""Whoever asks for what is open, where AUTH is on."""
+RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, NOBODY.name, "api", "cli"})
 """Names that no token may have, so that the audit log cannot be misread."""
 
 _current: ContextVar[Who] = ContextVar("who makes the request")
@@ -49,7 +51,7 @@ def set_actor(who: Who) -> None:
 
 
 def current_actor() -> Who:
-    """Return who makes the request that this asyncio task serves; LookupError where nobody has been found out."""
+    """Return who makes the request that this asyncio task serves; LookupError outside of a request."""
     return _current.get()
 
 

@@ -141,8 +141,8 @@ class Limiter:
             answers = await pipe.execute()
         for (_, counter, window, _), current, previous in zip(told, answers[::3], answers[2::3], strict=True):
             if counter.window == window:
-                # What came in meanwhile is not in Redis yet.
-                counter.current = int(current) + counter.unshared
+                # What came in meanwhile is not in Redis yet; what was counted while it was away never gets there.
+                counter.current = max(counter.current, int(current) + counter.unshared)
                 counter.previous = max(counter.previous, int(previous or 0))
 
 

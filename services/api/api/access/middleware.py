@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access.actor import ANONYMOUS, Who, set_actor
+from api.access.actor import ANONYMOUS, NOBODY, Who, set_actor
 from api.access.credentials import Credentials, Unknown
 from api.access.cross_origin import cross_origin_reason
 from api.access.limiter import Limiter, Verdict
@@ -78,6 +78,8 @@ class Access:
             self._admit_anybody(scope, headers)
         elif not is_open(method, path):
             return await self._admit_holder(scope, headers)
+        else:
+            set_actor(NOBODY)
         if path == LOGIN_PATH or self._rules.auth != "on":
             return self._count(scope, _address_key(scope), self._rules.per_address)
         return None

@@ -25,7 +25,7 @@ _START_SESSION = """
 WITH ended AS (DELETE FROM api_session WHERE expires_at < now())
 INSERT INTO api_session (digest, token_digest, expires_at) VALUES ($1, $2, $3)
 """
-_END_SESSION = "DELETE FROM api_session WHERE digest = $1 RETURNING token_digest"
+_END_SESSION = "DELETE FROM api_session WHERE digest = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,6 @@ async def start_session(database: Database, digest: bytes, token_digest: bytes, 
     await database.execute(_START_SESSION, digest, token_digest, expires_at)
 
 
-async def end_session(database: Database, digest: bytes) -> bytes | None:
-    """Forget a session; return the digest of its token, None where there is no such session."""
-    token: bytes | None = await database.fetchval(_END_SESSION, digest)
-    return token
+async def end_session(database: Database, digest: bytes) -> None:
+    """Forget a session."""
+    await database.execute(_END_SESSION, digest)

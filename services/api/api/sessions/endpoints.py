@@ -67,10 +67,15 @@ async def log_out(
 ) -> None:
     """Forget the session and its cookie; done without one, too."""
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
-    cookie = request.cookies.get(SESSION_COOKIE)
-    if cookie is None:
+    cookie = request.cookies.get(SESSION_COOKIE, "")
+    try:
+        who = await credentials.of_session(cookie)
+    except Unknown:
         return
-    await repository.end_session(database, digest(cookie))
+    set_actor(who)
+    async with database.transaction():
+        await repository.end_session(database, digest(cookie))
+        await record(database, "session.ended", who.name)
     credentials.forget()
 
 
