@@ -120,6 +120,19 @@ class TestTokens:
         assert made["token"][10:] not in everything_stored(database)
         assert database.one("SELECT digest = sha256(convert_to(%s, 'UTF8')) FROM api_token", made["token"])
 
+    def test_an_answer_that_is_kept_to_be_repeated_holds_no_token(
+        self, closed_api: Api, database: Database
+    ) -> None:
+        made = closed_api.client.post(
+            "/api/v1/tokens",
+            json={"name": "ci", "scopes": ["issues:read"]},
+            headers={**bearer(ADMIN), "Idempotency-Key": "once"},
+        )
+
+        assert made.headers["cache-control"] == "no-store"
+        assert made.json()["token"][10:] not in everything_stored(database)
+        assert made.json()["token"].encode().hex() not in everything_stored(database)
+
     def test_no_token_is_in_the_log(self, tokens: Tokens, closed_api: Api) -> None:
         made = tokens.make("ci", "issues:write")
         closed_api.client.post("/api/v1/issues", json={"title": "t"}, headers=bearer(made["token"]))
