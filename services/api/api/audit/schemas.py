@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from api.paging import PageQuery
 
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern="^[^\\x00]*$")]
 
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, JsonValue] = {
     "id": "0197b4f4-8c5e-7a31-9d2b-3f6a1c0e5d77",
     "actor": "alice",
     "actor_id": "0197b4f0-11d2-7c0a-8e55-0b9e2a7f6c31",

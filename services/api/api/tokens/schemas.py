@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.access.actor import RESERVED_NAMES, Scope
@@ -15,7 +15,7 @@ DAYS = 90
 DAYS_MAX = 3650
 
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, JsonValue] = {
     "id": "0197b4f4-8c5e-7a31-9d2b-3f6a1c0e5d77",
     "name": "crash-reporter",
     "hint": "itk_4fKq9Z",
