@@ -1,5 +1,6 @@
 """Changing and deleting issues: merge patches, entity tags, external ids, duplicates."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +126,20 @@ def test_what_the_client_has_already_is_not_sent_again(api: Api, database: Datab
 
 
 def test_two_changes_at_once_are_both_made(api: Api) -> None:
-    """Each reads what the other left: under one If-Match only one of them would be."""
     issue_id = api.post().json()["id"]
+    texts = [{"title": f"Title {number}"} for number in range(4)]
 
-    patch(api, issue_id, {"priority": "high"})
-    patch(api, issue_id, {"status": "closed"})
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(
+            clients.map(
+                lambda body: patch(api, issue_id, body), [{"priority": "high"}, {"status": "closed"}, *texts]
+            )
+        )
 
+    assert {answer.status_code for answer in answers} == {200}
     issue = api.client.get(f"/api/v1/issues/{issue_id}").json()
     assert (issue["priority"], issue["status"]) == ("high", "closed")
+    assert len(api.client.get(f"/api/v1/issues/{issue_id}/enrichments").json()["items"]) == 1
 
 
 def test_a_duplicate_names_an_original_and_no_chain_is_made(api: Api) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.processes import ROOT, Api, tool
 
-EXAMPLES = 5
+EXAMPLES = 3
 """Of each operation in each phase; `--max-examples 100` by hand finds more, in minutes."""
 CASES_MIN = 500
 

@@ -128,11 +128,8 @@ def statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]
         comparison = "<" if order.is_descending else ">"
         asked.conditions.append(f"({', '.join(order.expressions)}) {comparison} ({place})")
     page = f"(SELECT * FROM ({source}) issue WHERE {asked.sql} ORDER BY {order.sql} LIMIT {asked.value(limit)})"
-    keys = ", ".join(
-        f"issue.{column}" for column in order.columns if column not in {"id", "created_at", "updated_at"}
-    )
-    selected = select(page).replace("SELECT", f"SELECT {keys}," if keys else "SELECT", 1)
-    return f"{selected} ORDER BY {order.sql}", asked.values
+    keys = [column for column in order.columns if column not in Issue.model_fields]
+    return f"{select(page, *keys)} ORDER BY {order.sql}", asked.values
 
 
 def _filtered(query: IssueQuery) -> _Statement:

@@ -46,10 +46,14 @@ encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(descripti
 """SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
 
 
-def select(source: str) -> str:
-    """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`."""
+def select(source: str, *columns: str) -> str:
+    """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`.
+
+    `columns` are further ones of that source.
+    """
+    also = "".join(f"issue.{column}, " for column in columns)
     return f"""
-SELECT {_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
+SELECT {also}{_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
 FROM {source} issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
