@@ -11,6 +11,7 @@ import pytest
 from devstack.network import wait_until
 from tests.conftest import ApiFactory
 from tests.integration.test_issues_api import assert_problem
+from tests.support.access import CLOSED, Tokens, bearer
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
@@ -74,13 +75,16 @@ def test_a_key_belongs_to_one_request(api: Api, database: Database) -> None:
     assert issues(database) == 1
 
 
-def test_another_callers_key_is_another_key(api: Api, database: Database) -> None:
-    post(api, "k1")
-    other = api.client.post(
-        ISSUES, json={"title": "t"}, headers={"idempotency-key": "k1", "authorization": "Bearer other"}
-    )
+def test_another_callers_key_is_another_key(new_api: ApiFactory, database: Database) -> None:
+    api = new_api(CLOSED)
+    one, other = (Tokens(api).make(name, "issues:write")["token"] for name in ("one", "other"))
 
-    assert other.status_code == 201
+    answers = [
+        api.client.post(ISSUES, json={"title": "t"}, headers={"Idempotency-Key": "k1", **bearer(token)})
+        for token in (one, one, other)
+    ]
+
+    assert [answer.status_code for answer in answers] == [201] * 3
     assert issues(database) == 2
 
 

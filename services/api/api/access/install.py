@@ -86,7 +86,7 @@ def describe(app: FastAPI, document: dict[str, Any]) -> None:
     content = next(iter(content.values()))["responses"]["default"]["content"]
     for context in iter_route_contexts(app.routes):
         for method in context.methods or ():
-            operation = document["paths"].get(context.path, {}).get(method.lower())
+            operation = document["paths"].get(context.path_format, {}).get(method.lower())
             if operation is None:
                 continue
             if is_open(method, str(context.path)):

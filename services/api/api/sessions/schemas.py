@@ -19,6 +19,12 @@ class Login(BaseModel):
 class Session(BaseModel):
     """Who the API takes the caller for."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "anonymous", "token_id": None, "scopes": ["admin"], "auth": False}]
+        }
+    )
+
     name: str = Field(description="As in the audit log; `anonymous` where AUTH is off")
     token_id: UUID | None
     scopes: list[Scope] = Field(description="What it may; `admin` includes the others")

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.access.actor import RESERVED_NAMES, Scope
@@ -13,6 +13,20 @@ from contracts.limits import HOLDER_PATTERN
 
 DAYS = 90
 DAYS_MAX = 3650
+
+
+_EXAMPLE: dict[str, JsonValue] = {
+    "id": "0197b4f4-8c5e-7a31-9d2b-3f6a1c0e5d77",
+    "name": "crash-reporter",
+    "hint": "itk_4fKq9Z",
+    "scopes": ["issues:write"],
+    "state": "active",
+    "created_at": "2026-11-24T09:30:00Z",
+    "created_by": "admin-token",
+    "expires_at": "2027-11-24T09:30:00Z",
+    "revoked_at": None,
+    "last_used_at": None,
+}
 
 
 def _not_reserved(name: str) -> str:
@@ -62,6 +76,8 @@ class TokenState(StrEnum):
 class Token(BaseModel):
     """A token as everybody but its holder sees it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
     id: UUID
     name: str
     hint: str = Field(description="Its first characters")
@@ -77,11 +93,15 @@ class Token(BaseModel):
 class NewToken(Token):
     """A token that was just made."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "token": "itk_..."}]})
+
     token: str = Field(description="Shown this once: only its SHA-256 is stored")
 
 
 class TokenPage(BaseModel):
     """A page of tokens, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_EXAMPLE], "next_cursor": None}]})
 
     items: list[Token]
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
