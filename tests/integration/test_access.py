@@ -16,11 +16,11 @@ from tests.support.database import Database
 from tests.support.processes import Api, start_api
 from tests.support.routes import Endpoint, endpoints
 from tests.support.servers import Servers
-from tests.unit.api.test_access_rules import OPEN
+from tests.unit.api.test_access_rules import OPEN, PAGE
 
 WELL_FORMED = new_secret(TOKEN_PREFIX)
 """Such a token could be ours, and is not."""
-CLOSED_ENDPOINTS = [endpoint for endpoint in endpoints() if str(endpoint) not in OPEN]
+CLOSED_ENDPOINTS = [endpoint for endpoint in endpoints() if str(endpoint) not in OPEN | PAGE]
 WEB = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
 """What a browser sends with what the API's own page asks for."""
 
