@@ -81,6 +81,14 @@ lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
 	@$(BIN)/actionlint
 	@$(BIN)/zizmor --quiet --offline --no-progress .github
 
+.PHONY: manifests
+manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests, and scan them with checkov
+	@rendered=$$(mktemp -d) && trap 'rm -r "$$rendered"' EXIT && \
+		for overlay in deploy/k8s deploy/k8s/overlays/*; do \
+			$(BIN)/kubectl kustomize $$overlay >"$$rendered/$${overlay##*/}.yaml" || exit; \
+		done && \
+		$(VENV)/checkov/bin/checkov --quiet --compact --skip-download --framework kubernetes --directory "$$rendered"
+
 .PHONY: format
 format: $(VENV)/ready ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --exit-zero --quiet . >/dev/null
@@ -115,6 +123,7 @@ lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versio
 	@$(COMPILE) pyproject.toml --group llm --constraints requirements/dev.txt --output-file requirements/llm.txt
 	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
+	@echo checkov | $(COMPILE) - --output-file requirements/checkov.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache
@@ -131,6 +140,12 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts --editable cli
+	@touch $@
+
+# What it depends on would hold back what the project depends on.
+$(VENV)/checkov/ready: requirements/checkov.txt $(VENV)/ready
+	@$(UV) venv --quiet --clear $(VENV)/checkov
+	@$(UV) pip install --quiet --python $(VENV)/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 $(VENV)/llm: requirements/llm.txt $(VENV)/ready

@@ -46,13 +46,14 @@ def inspect(image: str) -> dict[str, Any]:
     return dict(found)
 
 
-def build(service: str) -> None:
-    """Build a service's image, labelled with the version and the commit."""
+def build(service: str) -> str:
+    """Build a service's image, labelled with the version and the commit; return its id."""
     revision = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     arguments = ("--build-arg", f"VERSION={version()}", "--build-arg", f"REVISION={revision or 'unknown'}")
-    docker("build", "--quiet", "--file", f"services/{service}/Dockerfile", "--tag", tag(service), *arguments, ".")
+    file = f"services/{service}/Dockerfile"
+    return docker("build", "--quiet", "--file", file, "--tag", tag(service), *arguments, ".")
 
 
 def added_mb(service: str) -> float:

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# backup.sh DIRECTORY KEEP: dumps the database of DATABASE_URL into the directory, reads the whole dump back before it
+# counts as one, and keeps the newest so many.
+set -euo pipefail
+umask 077
+cd "$1"
+
+# A new pod may be let through to the server a moment after it starts.
+for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sleep 2; done
+
+# Of a run that was killed.
+rm -f ./*.partial
+name=issuetracker-$(date -u +%Y%m%dT%H%M%SZ).dump
+pg_dump "$DATABASE_URL" --format=custom --no-owner --no-privileges --file="$name.partial"
+pg_restore --file=/dev/null "$name.partial"
+pg_restore --list "$name.partial" | grep "TABLE DATA public job " >/dev/null || {
+  echo "backup: the dump has no jobs in it" >&2
+  exit 1
+}
+sync "$name.partial"
+mv "$name.partial" "$name"
+echo "backup: $name, $(stat --format=%s "$name") bytes"
+
+# Names sort by time.
+find . -maxdepth 1 -name 'issuetracker-*.dump' | sort -r | tail -n "+$(($2 + 1))" | while read -r old; do
+  rm "$old"
+  echo "backup: removed $old"
+done

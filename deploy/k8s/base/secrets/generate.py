@@ -1,0 +1,80 @@
+"""Makes the Secrets that a directory of templates describes, each unless there is one; never changes any.
+
+    python generate.py TEMPLATES
+
+Runs once in the cluster, with the right to create Secrets in its own namespace and no other. Hexadecimal digits
+need no quoting in a URL. What it made is told by name, never by value.
+"""
+
+import json
+import os
+import secrets
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from string import Template
+
+ACCOUNT = Path(os.environ.get("SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
+TIMEOUT_S = 10
+
+
+class Refused(Exception):
+    """The API server cannot be reached, or does not do what it is asked for."""
+
+
+def values(template: str, namespace: str) -> dict[str, str]:
+    """Return a Secret's entries, with a random value for each word of the template."""
+    words: dict[str, str] = defaultdict(lambda: secrets.token_hex(20))
+    words["namespace"] = namespace
+    lines = Template(template).substitute(words).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def create(name: str, entries: dict[str, str], namespace: str) -> bool:
+    """Create a Secret; return whether it was made, and not there already."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "issuetracker"}},
+        "stringData": entries,
+    }
+    request = urllib.request.Request(
+        f"https://{f'[{host}]' if ':' in host else host}:{port}/api/v1/namespaces/{namespace}/secrets",
+        data=json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {(ACCOUNT / 'token').read_text().strip()}",
+            "Content-Type": "application/json",
+        },
+    )
+    trust = ssl.create_default_context(cafile=ACCOUNT / "ca.crt")
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trust).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code == 409:
+            return False
+        said = error.read(500).decode(errors="replace")
+        raise Refused(f"{name}: the API server answers {error.code}: {said}") from None
+    except OSError as error:
+        raise Refused(f"{name}: {host}:{port} cannot be reached: {error}") from None
+    return True
+
+
+def main(templates: Path) -> int:
+    """Make what is missing; return the exit code."""
+    namespace = (ACCOUNT / "namespace").read_text().strip()
+    for template in sorted(templates.glob("[!.]*")):
+        try:
+            made = create(template.name, values(template.read_text(), namespace), namespace)
+        except Refused as error:
+            print(f"secrets: {error}", file=sys.stderr, flush=True)
+            return 1
+        print(f"secrets: {template.name}: {'made' if made else 'is there, kept as it is'}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,87 @@
+"""What init containers wait for: `python -m api.wait_for`, on a real server and its migrations."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from devstack.network import free_port, wait_until
+from devstack.postgres import Postgres
+from devstack.process import Process
+from tests.support.processes import API, tool
+from tests.support.servers import FAST, Log
+
+TIMEOUT_S = 60
+
+
+def start(need: str, url: str, log: Log) -> Process:
+    command = [sys.executable, "-m", "api.wait_for", need]
+    return Process(need, command, log, cwd=API, env={"DATABASE_URL": url, "LOG_FORMAT": "json"})
+
+
+def migrate(url: str, revision: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url}
+    command = [tool("alembic"), "upgrade", revision]
+    subprocess.run(command, cwd=API, env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture
+def url() -> str:
+    """Where no server listens yet."""
+    return f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
+
+
+@pytest.fixture
+def server(url: str, tmp_path: Path) -> Iterator[Postgres]:
+    """A server there, which has not been started."""
+    postgres = Postgres(tmp_path, make_url(url), Log(), FAST)
+    yield postgres
+    postgres.stop()
+
+
+def test_from_no_server_to_the_schemas_head(server: Postgres, url: str) -> None:
+    log, schema_log = Log(), Log()
+    database, schema = start("database", url, log), start("schema", url, schema_log)
+    wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
+    wait_until(lambda: schema_log.has("the database does not answer"), TIMEOUT_S, "the reason")
+
+    server.start()
+    assert database.wait(TIMEOUT_S) == 0
+    wait_until(lambda: schema_log.has("the schema is at nothing"), TIMEOUT_S, "the next reason")
+    migrate(url, "0001")
+    wait_until(lambda: schema_log.has("the schema is at 0001, and is to be at "), TIMEOUT_S, "the next reason")
+    assert schema.exit_code is None
+    migrate(url, "head")
+    assert schema.wait(TIMEOUT_S) == 0
+
+    # A newer release's migration, which this tree does not have: this release's pods may still start.
+    connection = server.connect("IssueTracker")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert start("schema", url, Log()).wait(TIMEOUT_S) == 0
+
+
+def test_it_ends_when_told_to(url: str) -> None:
+    log = Log()
+    waiting = start("schema", url, log)
+    wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
+
+    waiting.send(signal.SIGTERM)
+
+    assert waiting.wait(TIMEOUT_S) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("arguments", [[], ["redis"]])
+def test_bad_use_is_one_line(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "api.wait_for", *arguments], cwd=API, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "wait_for: name one of database, schema\n"

@@ -1,0 +1,64 @@
+"""Behaves as Kubernetes' API server does for who may create Secrets in one namespace and do nothing else.
+
+    python api_server.py DIRECTORY
+
+DIRECTORY holds its certificate and key and the one token that it knows; Secrets are kept there as it would keep
+them.
+"""
+
+import base64
+import json
+import ssl
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+DIRECTORY = Path(sys.argv[1])
+PATH = "/api/v1/namespaces/issuetracker/secrets"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with the object, or with a Status as the API server does."""
+
+    def _answer(self, code: int, body: dict[str, Any]) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self._answer(
+            code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}
+        )
+
+    def do_GET(self) -> None:
+        """Refuse what the Role does not allow."""
+        self._refuse(403, "Forbidden")
+
+    def do_POST(self) -> None:
+        """Create a Secret."""
+        if self.headers["Authorization"] != f"Bearer {(DIRECTORY / 'token').read_text()}":
+            self._refuse(401, "Unauthorized")
+            return
+        if self.path != PATH:
+            self._refuse(403, "Forbidden")
+            return
+        secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        file = DIRECTORY / "secrets" / f"{secret['metadata']['name']}.json"
+        if file.exists():
+            self._refuse(409, "AlreadyExists")
+            return
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.pop("stringData").items()}
+        file.write_text(json.dumps({**secret, "data": data}))
+        self._answer(201, secret)
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("", 6443), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(DIRECTORY / "ca.crt", DIRECTORY / "ca.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()

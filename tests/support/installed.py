@@ -1,0 +1,61 @@
+"""An installation of the rendered manifests, its pods run as containers."""
+
+from dataclasses import dataclass, field
+
+import httpx
+
+from contracts import network
+from devstack.network import wait_until
+from tests.support.docker import docker
+from tests.support.pods import Node, exit_code, log
+
+TIMEOUT_S = 180
+
+
+@dataclass
+class Installation:
+    """What runs, by the name of what makes it."""
+
+    node: Node
+    running: dict[str, str] = field(default_factory=dict)
+
+    def start(self, name: str, suffix: str = "") -> str:
+        self.running[name] = self.node.main(name, suffix=suffix)
+        return self.running[name]
+
+    def restart(self, name: str, suffix: str) -> None:
+        """Replace a pod, as a rollout does: it reads its Secrets anew."""
+        assert self.node.stop(self.running[name], name) == 0
+        self.node.remove(self.running[name])
+        self.start(name, suffix)
+        self.node.wait_probe(self.running[name], name, "readiness")
+
+    def ready(self, name: str) -> None:
+        self.node.wait_probe(self.running[name], name, "startup", TIMEOUT_S)
+        self.node.wait_probe(self.running[name], name, "readiness", TIMEOUT_S)
+
+    @property
+    def api(self) -> httpx.Client:
+        port = self.node.port(self.running["api"], network.API_PORT)
+        return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def job(self, name: str, suffix: str, **environment: str) -> tuple[int, str]:
+        """Run a Job to its end; return its exit code and its log."""
+        container = self.node.main(name, suffix=suffix, **environment)
+        return exit_code(container), log(container)
+
+    def sql(self, query: str) -> str:
+        psql = ("psql", "--username=postgres", "--no-psqlrc", "-At", "IssueTracker", "-c", query)
+        return docker("exec", self.running["postgres"], *psql)
+
+    def enrich(self, title: str) -> None:
+        """Post an issue, and wait until it is enriched and indexed: each queue's worker has done its part."""
+        answer = self.api.post("/api/v1/issues", json={"title": title, "description": "It does nothing."})
+        assert answer.status_code == 201, answer.text
+        issue = answer.json()["id"]
+
+        def done() -> bool:
+            states = self.sql(f"SELECT DISTINCT queue || ' ' || state FROM job WHERE issue_id = '{issue}'")
+            return sorted(states.splitlines()) == ["default succeeded", "issues succeeded"]
+
+        wait_until(done, TIMEOUT_S, f"{title} to be enriched")

@@ -1,0 +1,246 @@
+"""Pods of the rendered manifests as containers, without a cluster: what a node would run, as far as Docker can.
+
+Image, command, environment, security context, memory, volumes, names on the network and probes are the manifests'
+own. A claim is a directory that belongs to root and that anybody may write to, as host-path volumes are, which
+ignore fsGroup. Not here: scheduling, network policies, restarts; the seccomp profile is Docker's.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack.network import free_port, wait_until
+from tests.support import manifests
+from tests.support.docker import docker
+from tests.support.manifests import Object, labels, matches, named, quantity
+
+API_SERVER = Path(__file__).with_name("api_server.py")
+NAMESPACE = "issuetracker"
+
+
+class Node:
+    """One network, one directory for volumes, and the containers of pods."""
+
+    def __init__(self, objects: Iterable[Object], images: Mapping[str, str], directory: Path) -> None:
+        self.objects = tuple(objects)
+        self.pods = manifests.pods(self.objects)
+        self.name = f"issuetracker-k8s-{free_port()}"
+        self._images, self._directory = images, directory
+        self._cluster = self._new_directory("cluster")
+        self._new_directory("cluster/secrets")
+        self._containers: list[str] = []
+        docker("network", "create", self.name)
+        self._make_account()
+
+    def _new_directory(self, name: str) -> Path:
+        path = self._directory / name
+        path.mkdir(exist_ok=True)
+        # As a host-path volume's.
+        path.chmod(0o777)
+        return path
+
+    def close(self) -> None:
+        """Remove everything but the directory's files, which belong to the containers' users."""
+        for name in self._containers:
+            docker("rm", "--force", "--volumes", name, check=False)
+        wipe = ("run", "--rm", "--user=0", f"--volume={self._directory}:/all", self._images["redis:8"])
+        docker(*wipe, "find", "/all", "-mindepth", "1", "-delete", check=False)
+        docker("network", "rm", self.name, check=False)
+
+    def _make_account(self) -> None:
+        """Write what a service account's pod is given, and the API server's key."""
+        (self._cluster / "token").write_text(os.urandom(20).hex())
+        (self._cluster / "namespace").write_text(NAMESPACE)
+        mount, image = f"--volume={self._cluster}:/cluster", self._images["issuetracker-api"]
+        subject = ("-subj", "/CN=kubernetes", "-addext", "subjectAltName=DNS:kubernetes")
+        pair = ("-keyout", "/cluster/ca.key", "-out", "/cluster/ca.crt")
+        new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *pair)
+        docker("run", "--rm", "--user=0", mount, image, *new)
+
+    def start_api_server(self) -> None:
+        """Start what answers as the API server."""
+        mount, image = f"--volume={self._cluster}:/cluster", self._images["issuetracker-api"]
+        name = f"{self.name}-api-server"
+        self._containers.append(name)
+        network = (f"--network={self.name}", "--network-alias=kubernetes")
+        script = f"--volume={API_SERVER}:/api_server.py:ro"
+        run = ("run", "--detach", f"--name={name}", "--user=0", *network, mount, script, image)
+        docker(*run, "python", "/api_server.py", "/cluster")
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """Return the Secrets that there are, decoded."""
+        return {
+            file.stem: {
+                key: base64.b64decode(value).decode()
+                for key, value in json.loads(file.read_text())["data"].items()
+            }
+            for file in (self._cluster / "secrets").glob("*.json")
+        }
+
+    def change_secret(self, name: str, entries: Mapping[str, str]) -> None:
+        """Change entries of a Secret, as `kubectl patch secret` does."""
+        file = self._cluster / "secrets" / f"{name}.json"
+        secret = json.loads(file.read_text())
+        secret["data"] |= {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()}
+        file.write_text(json.dumps(secret))
+
+    def claim(self, name: str) -> Path:
+        """Return the directory that is a claim's volume."""
+        return self._new_directory(f"claim-{name}")
+
+    def _environment(self, container: Object) -> Iterator[tuple[str, str]]:
+        for source in container.get("envFrom", []):
+            yield from named(self.objects, "ConfigMap")[source["configMapRef"]["name"]]["data"].items()
+        secrets = self.secrets()
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            if reference is None:
+                yield variable["name"], variable["value"]
+            elif not (reference.get("optional") and reference["name"] not in secrets):
+                yield variable["name"], secrets[reference["name"]][reference["key"]]
+
+    def _config_map(self, source: Object) -> Path:
+        path = self._new_directory(f"config-{source['name']}")
+        for name, text in named(self.objects, "ConfigMap")[source["name"]]["data"].items():
+            file = path / name
+            file.unlink(missing_ok=True)
+            file.write_text(text)
+            file.chmod(source.get("defaultMode", 0o644))
+        path.chmod(0o755)
+        return path
+
+    def _mount(self, owner: str, volume: Object, mount: Object) -> str:
+        if "emptyDir" in volume:
+            size = int(quantity(volume["emptyDir"]["sizeLimit"]))
+            return f"--tmpfs={mount['mountPath']}:mode=0777,size={size}"
+        if "configMap" in volume:
+            source = self._config_map(volume["configMap"])
+        else:
+            source = self.claim(volume.get("persistentVolumeClaim", {}).get("claimName", owner))
+        return f"--volume={source}:{mount['mountPath']}{':ro' if mount.get('readOnly') else ''}"
+
+    def _mounts(self, owner: str, pod: Object, container: Object) -> Iterator[str]:
+        claims = manifests.workloads(self.objects)[owner]["spec"].get("volumeClaimTemplates", [])
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
+        volumes |= {claim["metadata"]["name"]: {"claim": claim} for claim in claims}
+        for mount in container.get("volumeMounts", []):
+            yield self._mount(owner, volumes[mount["name"]], mount)
+        if pod["spec"]["automountServiceAccountToken"]:
+            yield f"--volume={self._cluster}:/var/run/secrets/kubernetes.io/serviceaccount:ro"
+
+    def _confinement(self, pod: Object, container: Object) -> Iterator[str]:
+        context, own = pod["spec"]["securityContext"], container["securityContext"]
+        yield f"--user={context['runAsUser']}:{context['runAsGroup']}"
+        if "fsGroup" in context:
+            yield f"--group-add={context['fsGroup']}"
+        if own["readOnlyRootFilesystem"]:
+            yield "--read-only"
+        yield from (f"--cap-drop={name}" for name in own["capabilities"]["drop"])
+        if not own["allowPrivilegeEscalation"]:
+            yield "--security-opt=no-new-privileges"
+        memory = int(quantity(container["resources"]["limits"]["memory"]))
+        yield from (f"--memory={memory}", f"--memory-swap={memory}")
+
+    def _names(self, pod: Object) -> Iterator[str]:
+        for name, service in named(self.objects, "Service").items():
+            if matches({"matchLabels": service["spec"]["selector"]}, labels(pod)):
+                yield from (f"--network-alias={alias}" for alias in (name, f"{name}.{NAMESPACE}.svc"))
+
+    def run(self, owner: str, container: Object, *, suffix: str = "", **more: str) -> str:
+        """Start a container of a pod; return its name. `more` is added to its environment."""
+        pod = self.pods[owner]
+        name = f"{self.name}-{owner}-{container['name']}{suffix}"
+        self._containers.append(name)
+        api_server = {"KUBERNETES_SERVICE_HOST": "kubernetes", "KUBERNETES_SERVICE_PORT": "6443"}
+        environment = {**api_server, **dict(self._environment(container)), **more}
+        command, arguments = container.get("command", []), container.get("args", [])
+        docker(
+            *("run", "--detach", f"--name={name}", f"--network={self.name}", f"--hostname={owner}"),
+            *(f"--env={key}={value}" for key, value in environment.items()),
+            *(f"--publish=127.0.0.1::{port['containerPort']}" for port in container.get("ports", [])),
+            *self._confinement(pod, container),
+            *self._mounts(owner, pod, container),
+            *self._names(pod),
+            *([f"--entrypoint={command[0]}"] if command else []),
+            self._images[container["image"]],
+            *command[1:],
+            *arguments,
+        )
+        return name
+
+    def init(self, owner: str, *, suffix: str = "") -> str:
+        """Start a pod's init container."""
+        (container,) = self.pods[owner]["spec"]["initContainers"]
+        return self.run(owner, container, suffix=suffix)
+
+    def main(self, owner: str, *, suffix: str = "", **more: str) -> str:
+        """Start a pod's main container."""
+        (container,) = self.pods[owner]["spec"]["containers"]
+        return self.run(owner, container, suffix=suffix, **more)
+
+    def stop(self, name: str, owner: str) -> int:
+        """Stop a container within its pod's grace period; return its exit code."""
+        grace = self.pods[owner]["spec"].get("terminationGracePeriodSeconds", 30)
+        docker("stop", f"--time={grace}", name)
+        return exit_code(name)
+
+    def remove(self, name: str) -> None:
+        """Remove a container, to start one in its place."""
+        docker("rm", "--force", "--volumes", name)
+
+    def port(self, name: str, port: int) -> int:
+        """Return the loopback port that a container's port is published at."""
+        return int(docker("port", name, f"{port}/tcp").splitlines()[0].rpartition(":")[2])
+
+    def probe(self, name: str, owner: str, kind: str) -> str:
+        """Run a probe; return what is wrong, an empty string when nothing is."""
+        (container,) = self.pods[owner]["spec"]["containers"]
+        probe = container[f"{kind}Probe"]
+        if "exec" in probe:
+            done = subprocess.run(
+                ["docker", "exec", name, *probe["exec"]["command"]], capture_output=True, text=True, check=False
+            )
+            return "" if done.returncode == 0 else f"code {done.returncode}: {done.stdout}{done.stderr}"
+        (port,) = [
+            port["containerPort"] for port in container["ports"] if port["name"] == probe["httpGet"]["port"]
+        ]
+        url = f"http://127.0.0.1:{self.port(name, port)}{probe['httpGet']['path']}"
+        try:
+            urllib.request.urlopen(url, timeout=probe["timeoutSeconds"]).close()
+        except OSError as error:
+            return f"{url}: {error}"
+        return ""
+
+    def wait_probe(self, name: str, owner: str, kind: str, timeout_s: float = 120) -> None:
+        """Wait until a probe passes."""
+        try:
+            wait_until(lambda: not self.probe(name, owner, kind), timeout_s, f"the {kind} probe of {owner}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.probe(name, owner, kind)}\n{log(name)}") from None
+
+
+def exit_code(name: str, timeout_s: float = 120) -> int:
+    """Wait until a container has ended; return its exit code."""
+    return int(docker("wait", name, timeout_s=timeout_s))
+
+
+def log(name: str) -> str:
+    """Return what a container has written."""
+    done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def node(objects: Iterable[Object], images: Mapping[str, str], directory: Path) -> Iterator[Node]:
+    """A node, removed at the end."""
+    made = Node(objects, images, directory)
+    try:
+        yield made
+    finally:
+        made.close()
