@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.messages import WorkerSign
 
@@ -62,6 +62,38 @@ class WorkerState(WorkerSign):
 
 class Diagnosis(BaseModel):
     """Each part on its own: one that cannot be seen is null, and `errors` says why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "version": "0.1.0",
+                    "contract_version": "1.1.0",
+                    "checked_at": "2026-11-24T11:00:00Z",
+                    "database": {
+                        "version": "17.6",
+                        "is_replica": False,
+                        "clock_ahead_s": 0.001,
+                        "connections": 12,
+                        "connections_max": 100,
+                        "size_bytes": 12_345_678,
+                    },
+                    "migrations": {"current": "0009", "head": "0009", "is_newer": False},
+                    "jobs": {
+                        "unfinished": {"retrying": 2},
+                        "oldest_due_s": {"issues": 0.0, "default": 0.0},
+                        "dead_jobs": 0,
+                        "dead_messages": 0,
+                        "open_circuits": {},
+                        "contract_versions": {"1.1.0": 2},
+                    },
+                    "broker": None,
+                    "workers": None,
+                    "errors": {"broker": "ConnectionError: Connection refused"},
+                }
+            ]
+        }
+    )
 
     version: str
     contract_version: str
