@@ -562,7 +562,7 @@ def test_servers_of_ones_own(rendered: dict[str, tuple[Object, ...]]) -> None:
     objects = rendered["external-postgres+external-redis"]
     assert not named(objects, "StatefulSet")
     assert set(named(objects, "Service")) == {"api", "flower"}
-    assert set(named(objects, "ConfigMap")["secret-templates"]["data"]) == {"flower"}
+    assert set(named(objects, "ConfigMap")["secret-templates"]["data"]) == {"access", "flower"}
     for name, port in (("to-postgres", network.POSTGRES_PORT), ("to-redis", network.REDIS_PORT)):
         (rule,) = named(objects, "NetworkPolicy")[name]["spec"]["egress"]
         assert rule["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]
@@ -580,7 +580,7 @@ def _routed(ingress: Object, path: str) -> bool:
 
 def test_an_ingress_routes_what_is_for_people_and_nothing_else(rendered: dict[str, tuple[Object, ...]]) -> None:
     ingresses = named(rendered["ingress"], "Ingress")
-    for path in ("/api/v1/issues", "/docs", "/openapi.json"):
+    for path in ("/", "/static/page.js", "/api/v1/issues", "/docs", "/openapi.json"):
         assert _routed(ingresses["api"], path), path
     for path in (network.METRICS_PATH, network.LIVENESS_PATH, network.READINESS_PATH):
         assert not _routed(ingresses["api"], path), path

@@ -50,7 +50,7 @@ def test_secrets_are_made_once_and_never_changed(installation: Installation) -> 
     node = installation.node
     code, said = installation.job(SECRETS, "-without-server")
     assert code == 1
-    assert re.fullmatch(r"secrets: broker: kubernetes:6443 cannot be reached: .*\n", said)
+    assert re.fullmatch(r"secrets: access: kubernetes:6443 cannot be reached: .*\n", said)
 
     node.start_api_server()
     numbers = iter(range(100))

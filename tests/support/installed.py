@@ -37,7 +37,10 @@ class Installation:
     @property
     def api(self) -> httpx.Client:
         port = self.node.port(self.running["api"], network.API_PORT)
-        return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        token = self.node.secrets()["access"]["ADMIN_TOKEN"]
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
 
     def job(self, name: str, suffix: str, **environment: str) -> tuple[int, str]:
         """Run a Job to its end; return its exit code and its log."""
