@@ -633,8 +633,6 @@ def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
 
 
 def test_databases_are_set_up_as_in_compose(default: tuple[Object, ...]) -> None:
-    script = (ROOT / "deploy/compose/postgres/issuetracker.sh").read_text()
-    assert (K8S / "base/postgres/issuetracker.sh").read_text() == script
     compose: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/servers.yaml").read_text())["services"]
     given = _environment(default, main_container(default, "postgres"))
     assert given["POSTGRES_INITDB_ARGS"] == compose["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]

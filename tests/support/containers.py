@@ -102,7 +102,7 @@ class ContainerPostgres(ContainerServer):
         self.url = f"postgresql://issuetracker:{PASSWORD}@127.0.0.1:{port}/IssueTracker"
         self._port = port
         self.container.with_envs(POSTGRES_PASSWORD=PASSWORD, ISSUETRACKER_PASSWORD=PASSWORD)
-        self.container.with_volume_mapping(ROOT / "deploy/compose/postgres", "/docker-entrypoint-initdb.d")
+        self.container.with_volume_mapping(ROOT / "deploy/k8s/base/postgres/init", "/docker-entrypoint-initdb.d")
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
         """Return a superuser's connection."""

@@ -20,7 +20,9 @@ for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sle
 file=${FILE:-$(find . -maxdepth 1 -name 'issuetracker-*.dump' | sort | tail -n 1)}
 [[ -n $file && -r $file ]] || refuse "there is no dump ${file:-in the volume}"
 pg_restore --file=/dev/null "$file" || refuse "$file is no whole dump"
-others=$(sql --command="SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+# PostgreSQL's own, such as autovacuum, use nothing.
+others=$(sql --command="SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+  AND backend_type = 'client backend' AND pid <> pg_backend_pid()")
 [[ $others == 0 ]] || refuse "$others connections to the database: scale what uses it to 0 first"
 issues=0
 [[ -z $(sql --command="SELECT to_regclass('issue')") ]] || issues=$(sql --command="SELECT count(*) FROM issue")
