@@ -159,7 +159,7 @@ def test_issues_that_are_there_become_searchable_though_a_migration_was_cut_off(
     database = Database(url)
     for title in ("Printing fails", "Saving fails"):
         database.query("INSERT INTO issue (id, title) VALUES (%s, %s)", new_id(), title)
-    assert alembic(url, "upgrade", "0007").returncode == 0
+    assert alembic(url, "upgrade", "0005").returncode == 0
     # What one that was cut off has left: a row that is filled, an index that is not what it should be.
     database.query("UPDATE issue SET title = title WHERE title = 'Saving fails'")
     database.query("CREATE INDEX ix_issue_created ON issue (id)")

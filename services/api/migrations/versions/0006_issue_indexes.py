@@ -1,14 +1,14 @@
 """Fill what searches look in, and index what lists are read by, beside running services.
 
 Nothing here holds a lock that a reader or a writer waits for. A migration that was cut off runs again from the
-start: rows that are filled are passed over, an index that was left half built is made anew. Revision: 0007b
+start: rows that are filled are passed over, an index that was left half built is made anew. Revision: 0006
 """
 
 from alembic import op
 from sqlalchemy import text
 
-revision = "0007b"
-down_revision = "0007"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

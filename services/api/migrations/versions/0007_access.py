@@ -1,13 +1,13 @@
 """Keep API tokens and sessions; say in the audit log which token it was.
 
-Revision: 0008
+Revision: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007b"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

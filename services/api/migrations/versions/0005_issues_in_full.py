@@ -1,14 +1,14 @@
 """Delete softly, mark duplicates, know other systems' ids; keep lexemes, verdicts, descriptions, answers.
 
-Columns are nullable and hold no default, so no table is rewritten; 0007b fills and indexes them beside
-running services. Revision: 0007
+Columns are nullable and hold no default, so no table is rewritten; 0006 fills and indexes them beside
+running services. Revision: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0007"
+revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None

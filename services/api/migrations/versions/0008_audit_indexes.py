@@ -1,13 +1,13 @@
 """Index the audit log by who and by what, beside running services; made anew where it was cut off.
 
-Revision: 0008b
+Revision: 0008
 """
 
 from alembic import op
 from sqlalchemy import text
 
-revision = "0008b"
-down_revision = "0008"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
