@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from contracts import VERSION, network
 from deploy.images import BASE, BUDGET_MB, ROOT, SERVICES, added_mb, build, inspect, tag, version
 from devstack.network import wait_until
-from tests.support.docker import docker, needs_images
+from tests.support.docker import docker, log, needs_images
 
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("images")]
 
@@ -76,15 +75,13 @@ def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
     name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
     started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
 
-    def log() -> str:
-        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
-        return done.stdout + done.stderr
-
     try:
-        wait_until(lambda: started in log(), 60, f"{started}\n{log()}")
+        wait_until(lambda: started in log(name), 60, f"{started}\n{log(name)}")
         docker("stop", "--time=60", name)
         assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
-        assert {json.loads(line)["service"] for line in log().splitlines()} == {service}, "each line is an object"
+        assert {json.loads(line)["service"] for line in log(name).splitlines()} == {service}, (
+            "each line is an object"
+        )
     finally:
         docker("rm", "--force", name)
 

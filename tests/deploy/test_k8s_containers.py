@@ -14,10 +14,10 @@ from contracts.names import Queue
 from deploy.images import BASE, SERVICES, build, tag
 from devstack.network import wait_until
 from tests.support import manifests, pods
-from tests.support.docker import docker, needs_images
+from tests.support.docker import docker, log, needs_images
 from tests.support.installed import Installation
 from tests.support.manifests import MIGRATE, SECRETS
-from tests.support.pods import exit_code, log
+from tests.support.pods import exit_code
 
 POSTGRES, REDIS = "pgvector/pgvector:pg17", "redis:8"
 OURS = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
@@ -57,7 +57,7 @@ def test_secrets_are_made_once_and_never_changed(installation: Installation) -> 
     # As the Job does.
     wait_until(lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, TIMEOUT_S, "the Secrets")
     made = node.secrets()
-    assert set(made) == {"broker", "database", "flower"}
+    assert set(made) == {"access", "broker", "database", "flower"}
     passwords = [made["broker"]["password"], made["database"]["password"], made["database"]["superuser-password"]]
     assert all(re.fullmatch("[0-9a-f]{40}", password) for password in passwords)
     assert len(set(passwords)) == 3
@@ -133,7 +133,9 @@ def test_metrics_are_told_where_prometheus_is_to_ask(installation: Installation)
         assert "issuetracker_build_info" in answer.text or name == "flower", name
 
 
-def test_the_api_asks_nobody_and_flower_asks_for_its_password(installation: Installation) -> None:
+def test_the_api_asks_for_a_token_and_flower_for_its_password(installation: Installation) -> None:
+    port = installation.node.port(installation.running["api"], network.API_PORT)
+    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/issues").status_code == 401
     port = installation.node.port(installation.running["flower"], network.FLOWER_PORT)
     user, _, password = installation.node.secrets()["flower"]["FLOWER_BASIC_AUTH"].partition(":")
     assert httpx.get(f"http://127.0.0.1:{port}/workers").status_code == 401

@@ -18,7 +18,7 @@ import pytest
 
 from devstack.network import free_port, wait_until
 from tests.deploy.test_compose import SECRETS
-from tests.support.docker import docker, needs_compose, needs_images
+from tests.support.docker import docker, log, needs_compose, needs_images
 from tests.support.operations import COMPOSE_PAGES, commands
 from tests.support.processes import ROOT
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
@@ -59,6 +59,7 @@ class Project:
             "COMPOSE_FILE": "compose.yaml:tests/support/compose.yaml",
             "COMPOSE_ENV_FILES": "/dev/null",
             "ISSUETRACKER_URL": self.url("API_PORT"),
+            "ISSUETRACKER_TOKEN": SECRETS["ADMIN_TOKEN"],
             "PATH": f"{Path(sys.executable).parent}:{self.env['PATH']}",
         }
         line = line.replace("http://127.0.0.1:8000", self.url("API_PORT"))
@@ -229,7 +230,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(project: Project) -
 
     state = project.inspect(container)["State"]
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
-    assert "Warm shutdown" in docker("logs", container)
+    assert "Warm shutdown" in log(container)
     assert project.jobs("Takes", "state") == ["succeeded"]
     assert "running" not in project.jobs("Behind it", "state")
     project.up()

@@ -13,6 +13,12 @@ def docker(*arguments: str, timeout_s: float = 300, check: bool = True) -> str:
     return done.stdout.strip()
 
 
+def log(container: str) -> str:
+    """Return what a container has written, on both streams."""
+    done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout + done.stderr
+
+
 @cache
 def missing(*images: str) -> str:
     """Tell why containers of these images cannot be run; an empty string when they can."""

@@ -6,8 +6,8 @@ import httpx
 
 from contracts import network
 from devstack.network import wait_until
-from tests.support.docker import docker
-from tests.support.pods import Node, exit_code, log
+from tests.support.docker import docker, log
+from tests.support.pods import Node, exit_code
 
 TIMEOUT_S = 180
 

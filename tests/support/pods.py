@@ -17,7 +17,7 @@ from pathlib import Path
 
 from devstack.network import free_port, wait_until
 from tests.support import manifests
-from tests.support.docker import docker
+from tests.support.docker import docker, log
 from tests.support.manifests import Object, labels, matches, named, quantity
 
 API_SERVER = Path(__file__).with_name("api_server.py")
@@ -228,12 +228,6 @@ class Node:
 def exit_code(name: str, timeout_s: float = 120) -> int:
     """Wait until a container has ended; return its exit code."""
     return int(docker("wait", name, timeout_s=timeout_s))
-
-
-def log(name: str) -> str:
-    """Return what a container has written."""
-    done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
 
 
 @contextmanager
