@@ -7,7 +7,7 @@ from tests.support.processes import ROOT
 
 PAGES = sorted((ROOT / "docs/operations").rglob("*.md"))
 COMPOSE_PAGES = [page for page in PAGES if page.stem not in ("access", "kubernetes", "logs")]
-"""Those whose commands are for compose as they stand; what Kubernetes' names is looked up by tests/deploy/test_k8s.py."""
+"""Those whose commands are for compose as they stand. tests/deploy/test_k8s.py looks up what Kubernetes' names."""
 
 
 CHANGES = (
