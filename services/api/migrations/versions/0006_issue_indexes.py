@@ -5,7 +5,6 @@ start: rows that are filled are passed over, an index that was left half built i
 """
 
 from alembic import op
-from sqlalchemy import text
 
 revision = "0006"
 down_revision = "0005"
@@ -13,11 +12,18 @@ branch_labels = None
 depends_on = None
 
 BATCH = 1000
-# The trigger fills the lexemes of whatever has its title set.
+# The trigger fills the lexemes of whatever has its title set. A batch is a transaction: no lock is held for long.
 FILL = f"""
-UPDATE issue SET title = title WHERE id IN (
-    SELECT id FROM issue WHERE lexemes IS NULL LIMIT {BATCH} FOR UPDATE SKIP LOCKED
-)
+DO $$
+BEGIN
+    LOOP
+        UPDATE issue SET title = title WHERE id IN (
+            SELECT id FROM issue WHERE lexemes IS NULL LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+        );
+        EXIT WHEN NOT FOUND;
+        COMMIT;
+    END LOOP;
+END $$
 """
 RANK = "array_position(ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text], priority)"
 INDEXES = {
@@ -33,17 +39,16 @@ EXTERNAL = "(external_source, external_id) WHERE external_source IS NOT NULL AND
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        connection = op.get_bind()
         # Building an index takes as long as it takes, and nobody waits for it.
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("SET lock_timeout = 0"))
-        while connection.execute(text(FILL)).rowcount:
-            pass
+        op.execute("SET statement_timeout = 0")
+        op.execute("SET lock_timeout = 0")
+        op.execute("ALTER TABLE issue VALIDATE CONSTRAINT fk_issue_duplicate_of")
+        op.execute(FILL)
         for name, definition in INDEXES.items():
             _build(name, f"INDEX CONCURRENTLY {name} ON issue {definition}")
         _build("ix_issue_external", f"UNIQUE INDEX CONCURRENTLY ix_issue_external ON issue {EXTERNAL}")
-        connection.execute(text("RESET statement_timeout"))
-        connection.execute(text("RESET lock_timeout"))
+        op.execute("RESET statement_timeout")
+        op.execute("RESET lock_timeout")
 
 
 def _build(name: str, definition: str) -> None:

@@ -4,7 +4,6 @@ Revision: 0008
 """
 
 from alembic import op
-from sqlalchemy import text
 
 revision = "0008"
 down_revision = "0007"
@@ -15,12 +14,12 @@ depends_on = None
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         # Building an index takes as long as it takes, and nobody waits for it.
-        op.get_bind().execute(text("SET statement_timeout = 0"))
+        op.execute("SET statement_timeout = 0")
         for column in ("actor", "subject"):
             name = f"ix_audit_log_{column}_id"
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON audit_log ({column}, id)")
-        op.get_bind().execute(text("RESET statement_timeout"))
+        op.execute("RESET statement_timeout")
 
 
 def downgrade() -> None:
