@@ -25,11 +25,16 @@ class Encoder:
     """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the signs.
 
     A row has `len(terms) + signs + 1` columns. The known terms of each block are a vector of fixed length: a long
-    description has no more to say than a short one, and the title as much as either.
+    description has no more to say than a short one, and the title as much as either. Unknown terms count in a
+    block's length where they are given a rarity: a vocabulary of few examples knows few of a block's terms, which
+    must not stand for all of it.
     """
 
-    def __init__(self, terms: Sequence[str], rarities: Floats, centre: Floats, spread: Floats) -> None:
+    def __init__(
+        self, terms: Sequence[str], rarities: Floats, centre: Floats, spread: Floats, unknown: float = 0.0
+    ) -> None:
         self.terms = terms
+        self.unknown = unknown
         self.rarities, self.centre, self.spread = rarities, centre, spread
         self.width = len(terms) + len(NAMES) + 1
         self._columns: dict[str, dict[str, int]] = {block: {} for block in _BLOCK_LENGTHS}
@@ -42,16 +47,27 @@ class Encoder:
         values: list[Floats] = []
         for block, length in _BLOCK_LENGTHS.items():
             known = self._columns[block]
-            found = [(known[term], count) for term, count in document.blocks[block].items() if term in known]
+            terms = document.blocks[block]
+            found = [(known[term], count) for term, count in terms.items() if term in known]
             if not found:
                 continue
             places, counts = np.array(found, dtype=np.int64).T
             weights = (1 + np.log(counts)) * self.rarities[places]
+            square = (weights * weights).sum()
+            if self.unknown and len(found) < len(terms):
+                others = np.array([count for term, count in terms.items() if term not in known])
+                square += (((1 + np.log(others)) * self.unknown) ** 2).sum()
             columns.append(places)
-            values.append(weights * (length / np.sqrt((weights * weights).sum())))
+            values.append(weights * (length / np.sqrt(square)))
         columns.append(np.arange(len(self.terms), self.width))
         values.append(np.append(_SIGN_LENGTH * (document.signs - self.centre) / self.spread, 1.0))
         return np.concatenate(columns), np.concatenate(values)
+
+    def rarities_of(self, terms: Sequence[str]) -> Floats:
+        """Return the rarity of each term; what is not known is as rare as the rarest."""
+        rarest = float(self.rarities.max())
+        known = [self._columns[term.partition(":")[0]].get(term) for term in terms]
+        return np.array([rarest if column is None else float(self.rarities[column]) for column in known])
 
     def rows(self, documents: Sequence[Document]) -> SparseRows:
         """Return a matrix with a row for each document."""
