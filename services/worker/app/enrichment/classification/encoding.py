@@ -19,6 +19,8 @@ _BLOCK_LENGTHS = {
     "code": 0.7,
 }
 _SIGN_LENGTH = 0.2
+BELIEF = 300
+"""Documents' worth of belief that a project's terms are as rare as elsewhere: a few examples cannot tell."""
 
 
 class Encoder:
@@ -63,21 +65,24 @@ class Encoder:
         values.append(np.append(_SIGN_LENGTH * (document.signs - self.centre) / self.spread, 1.0))
         return np.concatenate(columns), np.concatenate(values)
 
-    def rarities_of(self, terms: Sequence[str]) -> Floats:
-        """Return the rarity of each term; what is not known is as rare as the rarest."""
-        rarest = float(self.rarities.max())
-        known = [self._columns[term.partition(":")[0]].get(term) for term in terms]
-        return np.array([rarest if column is None else float(self.rarities[column]) for column in known])
+    def shares_of(self, terms: Sequence[str]) -> Floats:
+        """Return the share of documents that each term stands in; an unknown one is as rare as the rarest."""
+        rarest = self.rarities.max()
+        known = [self._columns.get(term.partition(":")[0], {}).get(term) for term in terms]
+        return np.exp(1 - np.array([rarest if column is None else self.rarities[column] for column in known]))
 
     def rows(self, documents: Sequence[Document]) -> SparseRows:
         """Return a matrix with a row for each document."""
         return SparseRows.stack([self.row(document) for document in documents], self.width)
 
 
-def fit_terms(documents: Sequence[Document], least: Mapping[str, int], most: int) -> tuple[list[str], Floats]:
+def fit_terms(
+    documents: Sequence[Document], least: Mapping[str, int], most: int, base: Encoder | None = None
+) -> tuple[list[str], Floats]:
     """Return the terms that stand in at least `least[block]` documents, the most frequent ones, and their rarity.
 
-    They are in alphabetical order; rarity is the smoothed inverse document frequency.
+    They are in alphabetical order; rarity is the smoothed inverse document frequency. With a base it is that of
+    these documents and of `BELIEF` others, in which terms are as frequent as the base knows them to be.
     """
     frequencies: Counter[str] = Counter()
     for document in documents:
@@ -87,8 +92,15 @@ def fit_terms(documents: Sequence[Document], least: Mapping[str, int], most: int
         term for term, count in frequencies.items() if count >= least[term.partition(":")[0]] and "\n" not in term
     ]
     kept = sorted(sorted(kept, key=lambda term: (-frequencies[term], term))[:most])
-    shares = np.array([frequencies[term] for term in kept], dtype=np.float64)
-    return kept, np.log((1 + len(documents)) / (1 + shares)) + 1
+    found = np.array([frequencies[term] for term in kept], dtype=np.float64)
+    if base is None:
+        return kept, rarity(found, len(documents))
+    return kept, rarity(found + BELIEF * base.shares_of(kept), len(documents) + BELIEF)
+
+
+def rarity(found: Floats, documents: int) -> Floats:
+    """Return the smoothed inverse document frequency of terms that were found in so many of the documents."""
+    return np.asarray(np.log((1 + documents) / (1 + found)) + 1)
 
 
 def fit_signs(documents: Sequence[Document]) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.classification import artefact
-from app.enrichment.classification.encoding import Encoder, fit_signs, fit_terms
+from app.enrichment.classification.encoding import BELIEF, Encoder, fit_signs, fit_terms, rarity
 from app.enrichment.classification.features import Document, read
 from app.enrichment.classification.linear import Floats, SparseRows, fit_logistic, softmax
 from contracts.vocabulary import TypeTag
@@ -27,6 +27,8 @@ _DELTA_PENALTY = 0.33
 _DELTA_TEXT_PENALTY = 0.15
 _PRIOR_PENALTY = 1e-3
 _DELTA_PRIOR_PENALTY = 1.0
+_UNKNOWN = 0.7
+"""What terms that no example holds count in a block's length, of what they would by their rarity."""
 _FOLDS = 5
 _FOLDED = 30
 """From so many examples on, a delta's temperature is measured; below, the base's is kept."""
@@ -229,15 +231,11 @@ def fit_temperature(scores: Floats, labels: NDArray[np.int64], sample_weights: F
 
 
 def _delta_encoder(base: Encoder, documents: Sequence[Document]) -> Encoder:
-    """Return the encoder of a project's terms; how rare each is a few examples cannot tell, but the base can."""
-    terms, _ = fit_terms(documents, _DELTA_LEAST, _DELTA_TERMS)
-    return Encoder(
-        terms,
-        _rounded(base.rarities_of(terms)),
-        base.centre,
-        base.spread,
-        unknown=float(_rounded(base.rarities.max())),
-    )
+    """Return the encoder of a project's terms."""
+    terms, rarities = fit_terms(documents, _DELTA_LEAST, _DELTA_TERMS, base)
+    unseen = BELIEF * base.shares_of([""])
+    unknown = _UNKNOWN * rarity(unseen, len(documents) + BELIEF)
+    return Encoder(terms, _rounded(rarities), base.centre, base.spread, unknown=float(_rounded(unknown)[0]))
 
 
 def _penalties(encoder: Encoder, penalty: float, prior: float, text: float | None = None) -> Floats:
