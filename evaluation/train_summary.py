@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from app.enrichment.cleaning import paragraphs
 from app.enrichment.ranking import FEATURES, features_of, look
 from app.enrichment.sentences import Sentence, sentences, words_of
-from app.enrichment.summary import shorten
+from app.enrichment.summary import cut_at_clause
 from evaluation.issues import Row, read_rows
 from evaluation.rouge import rouge_l, rouge_words
 
@@ -71,7 +71,7 @@ def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Arra
         reference = rouge_words(title)
         starts.append(len(features))
         features.extend(features_of(seen) for seen in look(candidates, values))
-        targets.extend(rouge_l(rouge_words(shorten(candidate.text)), reference) for candidate in candidates)
+        targets.extend(rouge_l(rouge_words(cut_at_clause(candidate.text)), reference) for candidate in candidates)
     return np.array(features), np.array(targets), np.array(starts)
 
 

@@ -133,6 +133,20 @@ def test_enough_confirmed_issues_start_one_training(new_api: ApiFactory, databas
     assert database.one("SELECT message->>'project' FROM job WHERE queue = 'default'") == "acme/shop"
 
 
+def test_confirmed_issues_that_teach_nothing_start_no_training(new_api: ApiFactory, database: Database) -> None:
+    api = new_api({"RETRAIN_AFTER": "2"})
+    ids = [api.post(f"Issue {number}", project="acme/shop").json()["id"] for number in range(4)]
+    trainings = "SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'"
+
+    put_tags(api, ids[0], "bug")
+    put_tags(api, ids[1])
+    put_tags(api, ids[2], "lang:fr")
+    assert database.one(trainings) == 0
+
+    put_tags(api, ids[3], "frontend")
+    assert database.one(trainings) == 1
+
+
 def test_suggestions_stay_beside_the_issue_where_people_want_that(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:

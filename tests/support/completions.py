@@ -16,6 +16,10 @@ GOOD = {
 }
 MODEL = "scripted-1"
 PROMPT_TOKENS, COMPLETION_TOKENS = 900, 60
+KEY = "sk-test-0123456789abcdef"
+"""What a client calls itself with; nothing may show it."""
+TITLE, DESCRIPTION = "Export is empty", "The CSV export of a report has no rows since the last upgrade."
+"""The issue that `GOOD` answers."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.enrichment.cleaning import paragraphs
 from app.enrichment.ranking import load_model
-from app.enrichment.summary import MAX_CHARS, PREFIX, best_sentence, shorten, summarise
+from app.enrichment.summary import MAX_CHARS, PREFIX, best_sentence, cut_at_clause, summarise
 
 
 def summary(title: str, description: str) -> str:
@@ -112,8 +112,8 @@ def test_flat_text_without_punctuation_is_cut_before_its_steps() -> None:
 def test_a_long_sentence_ends_after_a_clause() -> None:
     text = "The export of a report drops its last row, which nobody notices " + "until the books are closed " * 8
 
-    assert shorten(text, 80) == "The export of a report drops its last row…"
-    assert len(shorten("x" * 300)) == MAX_CHARS
+    assert cut_at_clause(text, 80) == "The export of a report drops its last row…"
+    assert len(cut_at_clause("x" * 300)) == MAX_CHARS
 
 
 def test_labels_and_braces_are_taken_off_the_title() -> None:

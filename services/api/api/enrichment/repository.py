@@ -14,6 +14,7 @@ from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.messages import Retrain
 from contracts.names import QUEUE_OF, Task
+from contracts.vocabulary import AreaTag, TypeTag
 
 _NEWEST = """
 SELECT issue_id, job_id, summary, language, provenance, created_at, (
@@ -71,6 +72,7 @@ WHERE NOT EXISTS (
         WHERE project = $5 AND tags_confirmed_at > coalesce(
             (SELECT max(created_at) FROM project_model WHERE project = $5), '-infinity'
         )
+        AND tag_list && $7::text[]
         LIMIT $6
     ) newly_confirmed
 ) >= $6
@@ -104,8 +106,8 @@ async def train_where_due(request: Request, database: Database, project: str) ->
 async def train_if_due(database: Database, project: str, newly_confirmed: int) -> UUID | None:
     """Create a job that learns the project's models anew, unless one is under way.
 
-    It is due when `newly_confirmed` issues have been confirmed since the last time. Return the job's id, None
-    where none was created.
+    It is due when `newly_confirmed` issues that teach something, a type or an area, have been confirmed since the
+    last time. Return the job's id, None where none was created.
     """
     job_id = new_id()
     message = Retrain(
@@ -123,6 +125,7 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         message.as_json(),
         project,
         newly_confirmed,
+        [*TypeTag, *AreaTag],
     )
     if created is not None:
         metrics.created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])

@@ -1,11 +1,13 @@
 """What every enricher takes and gives."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts.limits import DEFAULT_PROJECT
 from contracts.states import Priority
+from contracts.vocabulary import AreaTag, TypeTag
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,15 @@ class Tag:
 
     name: str
     confidence: float
+
+
+def in_order(tags: Iterable[Tag]) -> tuple[Tag, ...]:
+    """Return the type first, then the language, then the areas, the surest first: as every enricher tells them."""
+
+    def place(tag: Tag) -> tuple[bool, bool, float]:
+        return tag.name not in set(TypeTag), tag.name in set(AreaTag), -tag.confidence
+
+    return tuple(sorted(tags, key=place))
 
 
 @dataclass(frozen=True, slots=True)

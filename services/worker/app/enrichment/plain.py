@@ -34,10 +34,10 @@ def one_line(text: str, room: int) -> str:
     text = visible(unicodedata.normalize("NFKC", text[:INPUT_CHARS]))
     text = clean_inline(text).translate(_MARKS)
     text = _LINK.sub(" ", text).replace("](", "] (")
-    return shorten(_SPACES.sub(" ", text).strip(), room)
+    return cut_at_word(_SPACES.sub(" ", text).strip(), room)
 
 
-def shorten(text: str, room: int) -> str:
+def cut_at_word(text: str, room: int) -> str:
     """Return the text, cut at a word where it is longer than `room` characters."""
     if len(text) <= room:
         return text

@@ -31,9 +31,9 @@ def summarise(title: str, body: list[Paragraph]) -> str:
     room = MAX_CHARS - len(head) - len(". ")
     sentence = best_sentence(body, frozenset(words_of(head))) if room >= _ROOM_MIN else None
     if sentence is None:
-        return PREFIX + shorten(head)
+        return PREFIX + cut_at_clause(head)
     joint = " " if head.endswith(_CLOSED) else ". "
-    return PREFIX + head + joint + shorten(sentence, room)
+    return PREFIX + head + joint + cut_at_clause(sentence, room)
 
 
 def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -> str | None:
@@ -53,7 +53,7 @@ def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -
     return None if best is None else best[1]
 
 
-def shorten(text: str, room: int = MAX_CHARS) -> str:
+def cut_at_clause(text: str, room: int = MAX_CHARS) -> str:
     """Return the text, cut after a clause or else a word where it is longer than `room` characters."""
     if len(text) <= room:
         return text

@@ -19,17 +19,24 @@ _BLOCK_LENGTHS = {
     "code": 0.7,
 }
 _SIGN_LENGTH = 0.2
+BELIEF = 300
+"""Documents' worth of belief that a project's terms are as rare as elsewhere: a few examples cannot tell."""
 
 
 class Encoder:
     """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the signs.
 
     A row has `len(terms) + signs + 1` columns. The known terms of each block are a vector of fixed length: a long
-    description has no more to say than a short one, and the title as much as either.
+    description has no more to say than a short one, and the title as much as either. Unknown terms count in a
+    block's length where they are given a rarity: a vocabulary of few examples knows few of a block's terms, which
+    must not stand for all of it.
     """
 
-    def __init__(self, terms: Sequence[str], rarities: Floats, centre: Floats, spread: Floats) -> None:
+    def __init__(
+        self, terms: Sequence[str], rarities: Floats, centre: Floats, spread: Floats, unknown: float = 0.0
+    ) -> None:
         self.terms = terms
+        self.unknown = unknown
         self.rarities, self.centre, self.spread = rarities, centre, spread
         self.width = len(terms) + len(NAMES) + 1
         self._columns: dict[str, dict[str, int]] = {block: {} for block in _BLOCK_LENGTHS}
@@ -42,26 +49,40 @@ class Encoder:
         values: list[Floats] = []
         for block, length in _BLOCK_LENGTHS.items():
             known = self._columns[block]
-            found = [(known[term], count) for term, count in document.blocks[block].items() if term in known]
+            terms = document.blocks[block]
+            found = [(known[term], count) for term, count in terms.items() if term in known]
             if not found:
                 continue
             places, counts = np.array(found, dtype=np.int64).T
             weights = (1 + np.log(counts)) * self.rarities[places]
+            square = (weights * weights).sum()
+            if self.unknown and len(found) < len(terms):
+                others = np.array([count for term, count in terms.items() if term not in known])
+                square += (((1 + np.log(others)) * self.unknown) ** 2).sum()
             columns.append(places)
-            values.append(weights * (length / np.sqrt((weights * weights).sum())))
+            values.append(weights * (length / np.sqrt(square)))
         columns.append(np.arange(len(self.terms), self.width))
         values.append(np.append(_SIGN_LENGTH * (document.signs - self.centre) / self.spread, 1.0))
         return np.concatenate(columns), np.concatenate(values)
+
+    def shares_of(self, terms: Sequence[str]) -> Floats:
+        """Return the share of documents that each term stands in; an unknown one is as rare as the rarest."""
+        rarest = self.rarities.max()
+        known = [self._columns.get(term.partition(":")[0], {}).get(term) for term in terms]
+        return np.exp(1 - np.array([rarest if column is None else self.rarities[column] for column in known]))
 
     def rows(self, documents: Sequence[Document]) -> SparseRows:
         """Return a matrix with a row for each document."""
         return SparseRows.stack([self.row(document) for document in documents], self.width)
 
 
-def fit_terms(documents: Sequence[Document], least: Mapping[str, int], most: int) -> tuple[list[str], Floats]:
+def fit_terms(
+    documents: Sequence[Document], least: Mapping[str, int], most: int, base: Encoder | None = None
+) -> tuple[list[str], Floats]:
     """Return the terms that stand in at least `least[block]` documents, the most frequent ones, and their rarity.
 
-    They are in alphabetical order; rarity is the smoothed inverse document frequency.
+    They are in alphabetical order; rarity is the smoothed inverse document frequency. With a base it is that of
+    these documents and of `BELIEF` others, in which terms are as frequent as the base knows them to be.
     """
     frequencies: Counter[str] = Counter()
     for document in documents:
@@ -71,8 +92,15 @@ def fit_terms(documents: Sequence[Document], least: Mapping[str, int], most: int
         term for term, count in frequencies.items() if count >= least[term.partition(":")[0]] and "\n" not in term
     ]
     kept = sorted(sorted(kept, key=lambda term: (-frequencies[term], term))[:most])
-    shares = np.array([frequencies[term] for term in kept], dtype=np.float64)
-    return kept, np.log((1 + len(documents)) / (1 + shares)) + 1
+    found = np.array([frequencies[term] for term in kept], dtype=np.float64)
+    if base is None:
+        return kept, rarity(found, len(documents))
+    return kept, rarity(found + BELIEF * base.shares_of(kept), len(documents) + BELIEF)
+
+
+def rarity(found: Floats, documents: int) -> Floats:
+    """Return the smoothed inverse document frequency of terms that were found in so many of the documents."""
+    return np.asarray(np.log((1 + documents) / (1 + found)) + 1)
 
 
 def fit_signs(documents: Sequence[Document]) -> tuple[Floats, Floats]:

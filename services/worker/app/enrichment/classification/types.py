@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.classification import artefact
-from app.enrichment.classification.encoding import Encoder, fit_signs, fit_terms
+from app.enrichment.classification.encoding import BELIEF, Encoder, fit_signs, fit_terms, rarity
 from app.enrichment.classification.features import Document, read
 from app.enrichment.classification.linear import Floats, SparseRows, fit_logistic, softmax
 from contracts.vocabulary import TypeTag
@@ -24,8 +24,11 @@ _BASE_PENALTY = 4.0
 _DELTA_LEAST = {"title": 1, "first": 1, "letters": 2, "text": 2, "heading": 1, "answer": 1, "code": 2}
 _DELTA_TERMS = 16_000
 _DELTA_PENALTY = 0.33
+_DELTA_TEXT_PENALTY = 0.15
 _PRIOR_PENALTY = 1e-3
-_DELTA_PRIOR_PENALTY = 0.3
+_DELTA_PRIOR_PENALTY = 1.0
+_UNKNOWN = 0.7
+"""What terms that no example holds count in a block's length, of what they would by their rarity."""
 _FOLDS = 5
 _FOLDED = 30
 """From so many examples on, a delta's temperature is measured; below, the base's is kept."""
@@ -187,10 +190,9 @@ def train_delta(model: TypeModel, examples: Sequence[LabelledIssue]) -> TypeDelt
     documents = [read(example.title, example.description) for example in examples]
     labels = np.array([CLASSES.index(example.label) for example in examples])
     offsets = np.array([model.scores(document) for document in documents])
-    terms, rarities = fit_terms(documents, _DELTA_LEAST, _DELTA_TERMS)
-    encoder = Encoder(terms, _rounded(rarities), model.encoder.centre, model.encoder.spread)
+    encoder = _delta_encoder(model.encoder, documents)
     rows = encoder.rows(documents)
-    penalty = _penalties(encoder, _DELTA_PENALTY, _DELTA_PRIOR_PENALTY)
+    penalty = _penalties(encoder, _DELTA_PENALTY, _DELTA_PRIOR_PENALTY, text=_DELTA_TEXT_PENALTY)
 
     def fit(kept: NDArray[np.bool_]) -> Floats:
         return fit_logistic(
@@ -228,8 +230,19 @@ def fit_temperature(scores: Floats, labels: NDArray[np.int64], sample_weights: F
     return float(min(candidates, key=loss))
 
 
-def _penalties(encoder: Encoder, penalty: float, prior: float) -> Floats:
+def _delta_encoder(base: Encoder, documents: Sequence[Document]) -> Encoder:
+    """Return the encoder of a project's terms."""
+    terms, rarities = fit_terms(documents, _DELTA_LEAST, _DELTA_TERMS, base)
+    unseen = BELIEF * base.shares_of([""])
+    unknown = _UNKNOWN * rarity(unseen, len(documents) + BELIEF)
+    return Encoder(terms, _rounded(rarities), base.centre, base.spread, unknown=float(_rounded(unknown)[0]))
+
+
+def _penalties(encoder: Encoder, penalty: float, prior: float, text: float | None = None) -> Floats:
+    """Return each column's penalty; `text` is that of the description's words, where it differs."""
     penalties = np.full(encoder.width, penalty)
+    if text is not None:
+        penalties[[column for column, term in enumerate(encoder.terms) if term.startswith("text:")]] = text
     penalties[-1] = prior
     return penalties
 
@@ -250,10 +263,12 @@ def _encoder_arrays(encoder: Encoder) -> dict[str, NDArray[Any]]:
         "rarities": encoder.rarities.astype(np.float16),
         "centre": encoder.centre.astype(np.float16),
         "spread": encoder.spread.astype(np.float16),
+        **({"unknown": np.array(encoder.unknown)} if encoder.unknown else {}),
     }
 
 
 def _encoder(arrays: dict[str, NDArray[Any]]) -> Encoder:
     text = artefact.array_text(arrays["terms"])
     numbers = (arrays[name].astype(np.float64) for name in ("rarities", "centre", "spread"))
-    return Encoder(text.split("\n") if text else [], *numbers)
+    unknown = float(arrays["unknown"].item()) if "unknown" in arrays else 0.0
+    return Encoder(text.split("\n") if text else [], *numbers, unknown=unknown)

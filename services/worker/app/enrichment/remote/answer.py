@@ -100,11 +100,10 @@ def read(content: str) -> Finding:
 
 
 def _tags(answer: Answer) -> tuple[Tag, ...]:
-    """Return the guesses as tags, each once, the surest first."""
+    """Return the guesses as tags, each once, as sure as where it is named first."""
     guesses = [guess for guess in (answer.type, answer.area, answer.second_area) if guess is not None]
-    surest = {guess.name.value: guess.confidence.number for guess in reversed(guesses)}
-    tags = [Tag(name, surest[name]) for name in dict.fromkeys(guess.name.value for guess in guesses)]
-    return tuple(sorted(tags, key=lambda tag: -tag.confidence))
+    confidences = {guess.name.value: guess.confidence.number for guess in reversed(guesses)}
+    return tuple(Tag(name, confidences[name]) for name in dict.fromkeys(guess.name.value for guess in guesses))
 
 
 def _suggestion(priority: PriorityGuess | None) -> PrioritySuggestion | None:

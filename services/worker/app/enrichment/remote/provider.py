@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.config import SyncSessionLocal
 from app.enrichment.fallback import fall_back
-from app.enrichment.interface import Enricher, Enrichment, IssueText, Provenance, Tag
+from app.enrichment.interface import Enricher, Enrichment, IssueText, Provenance, Tag, in_order
 from app.enrichment.language import detect_language
 from app.enrichment.plain import one_line
 from app.enrichment.remote import answer, prompt
@@ -142,7 +142,7 @@ class OpenAIEnricher:
             tags = (*tags, Tag(f"lang:{language.code}", language.confidence))
         return Enrichment(
             summary=found.summary,
-            tags=tuple(sorted(tags, key=lambda tag: -tag.confidence)),
+            tags=in_order(tags),
             provenance=Provenance(
                 provider=PROVIDER,
                 model=one_line(model or "", 100) or "unnamed",
