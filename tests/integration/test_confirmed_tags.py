@@ -56,7 +56,7 @@ def test_tags_outside_the_vocabulary_are_refused(api: Api, tags: object, rule: s
 
 def test_an_unknown_issue_has_no_tags_to_set(api: Api, database: Database) -> None:
     assert_problem(put_tags(api, str(new_id()), "bug"), 404)
-    assert database.one("SELECT count(*) FROM audit_log") == 0
+    assert database.audited() == []
 
 
 def test_what_a_person_made_of_each_suggestion_is_kept(api: Api, database: Database) -> None:
@@ -74,7 +74,7 @@ def test_what_a_person_made_of_each_suggestion_is_kept(api: Api, database: Datab
     put_tags(api, issue_id, "frontend")
     assert feedback(database) == {"bug": "rejected", "frontend": "accepted"}
     assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
-    actions = database.query("SELECT action, subject, detail FROM audit_log ORDER BY id")
+    actions = database.audited()
     assert [entry["action"] for entry in actions] == ["issue.tags_confirmed"] * 2
     assert actions[0]["subject"] == issue_id
     assert actions[0]["detail"] == {"tags": ["bug", "api"]}

@@ -12,6 +12,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
+from tests.support.hold import Hold
 from tests.support.processes import Api
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -45,7 +46,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(api: Api, database: Data
     assert (changed["priority"], changed["project"]) == (issue["priority"], issue["project"])
     assert changed["updated_at"] > issue["updated_at"]
     assert answer.headers["etag"] == api.client.get(f"/api/v1/issues/{issue['id']}").headers["etag"]
-    (entry,) = database.query("SELECT action, subject, detail FROM audit_log")
+    (entry,) = database.audited()
     assert (entry["action"], entry["subject"]) == ("issue.changed", issue["id"])
     assert entry["detail"] == {"title": None, "status": "in_progress", "description": None}
 
@@ -64,7 +65,7 @@ def test_a_patch_that_changes_nothing_leaves_the_issue_as_it_is(api: Api, databa
     for body in ({}, {"title": "Export is empty"}, {"priority": "medium"}):
         answer = patch(api, issue_id, body)
         assert answer.json()["updated_at"] == before.json()["updated_at"]
-    assert database.one("SELECT count(*) FROM audit_log") == 0
+    assert database.audited() == []
     assert database.one("SELECT count(*) FROM job") == 1
 
 
@@ -179,21 +180,20 @@ def test_a_deleted_issue_is_gone_for_everybody(api: Api, database: Database) -> 
     assert api.client.get(f"/api/v1/issues/{duplicate}").json()["duplicate_of"] is None
     assert database.one("SELECT state FROM job WHERE issue_id = %s", original) == "skipped"
     assert database.one("SELECT count(*) FROM issue") == 2, "an operator can bring it back"
-    assert database.query("SELECT action FROM audit_log ORDER BY id")[-1]["action"] == "issue.deleted"
+    assert database.audited()[-1]["action"] == "issue.deleted"
 
 
 def test_an_issue_deleted_while_it_is_enriched_stays_as_it_was(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, tmp_path: Path
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
-    hold = tmp_path / "hold"
-    hold.touch()
-    worker = new_worker({"HOLD_FILE": str(hold)}, app="tests.support.held_app")
+    hold = Hold(tmp_path)
+    worker = new_worker(hold.env, app="tests.support.held_app")
     issue_id = api.post("Deleted while it is enriched").json()["id"]
-    database.wait_for_states({"running": 1})
+    hold.wait()
 
     assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
-    hold.unlink()
+    hold.release()
 
     wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
     assert database.states() == {"skipped": 1}

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -123,13 +122,6 @@ def test_retries_and_a_replay_keep_the_first_requests_id(
     (decided,) = [line for line in lines(api) if line["event"] == "dead_letter_decided"]
     assert (decided["request_id"], decided["original_request_id"]) == ("the-replay", "the-post")
     assert decided["job_id"] == str(job_id)
-
-
-@pytest.fixture
-def server() -> Iterator[Completions]:
-    running = Completions()
-    yield running
-    running.close()
 
 
 def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(

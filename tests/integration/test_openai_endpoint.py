@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
 
 from app.enrichment.interface import Enrichment, IssueText, Tag
 from app.enrichment.local import LocalEnricher
@@ -295,18 +296,17 @@ class TestARefusal:
         enricher: OpenAIEnricher,
         server: Completions,
         database: Database,
-        capfd: pytest.CaptureFixture[str],
     ) -> None:
         server.then(answer)
 
-        result = enricher.enrich(ISSUE)
+        with capture_logs() as lines:
+            result = enricher.enrich(ISSUE)
 
         assert is_local(result, reason)
         assert len(server.requests) == 1
         assert usage(database)[1] in {0, SENT + GOT}
-        output = "".join(capfd.readouterr())
-        assert reason in output
-        assert KEY not in f"{output}{result}"
+        assert any(reason in line["reason"] for line in lines)
+        assert KEY not in f"{lines}{result}"
 
     def test_of_a_long_text_is_followed_by_a_shorter_one(
         self, enricher: OpenAIEnricher, server: Completions

@@ -10,6 +10,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
+from tests.support.hold import Hold
 from tests.support.processes import Api
 
 FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
@@ -17,11 +18,9 @@ HELD = "tests.support.held_app"
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Path:
-    """A file that runs wait for to go."""
-    path = tmp_path / "hold"
-    path.touch()
-    return path
+def hold(tmp_path: Path) -> Hold:
+    """Holds the workers of HELD."""
+    return Hold(tmp_path)
 
 
 def runs_of(api: Api, issue_id: str) -> list[dict[str, Any]]:
@@ -59,17 +58,17 @@ def test_each_run_tells_how_far_it_has_come_and_who_made_it(
 
 
 def test_a_run_is_started_once_at_a_time(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Path
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
 ) -> None:
     api = new_api(FAST)
     issue_id = api.post("The export crashes").json()["id"]
     url = f"/api/v1/issues/{issue_id}/enrichments"
     (first,) = runs_of(api, issue_id)
     assert assert_problem(api.client.post(url), 409)["job_id"] == first["id"], "it waits"
-    new_worker({"HOLD_FILE": str(hold)}, app=HELD)
-    database.wait_for_states({"running": 1})
+    new_worker(hold.env, app=HELD)
+    hold.wait()
     assert_problem(api.client.post(url), 409)
-    hold.unlink()
+    hold.release()
     database.wait_for_states({"succeeded": 1})
 
     started = api.client.post(url)
@@ -80,8 +79,9 @@ def test_a_run_is_started_once_at_a_time(
     database.wait_for_states({"succeeded": 2})
     assert api.client.get(started.headers["location"]).json()["state"] == "succeeded"
     assert [run["id"] for run in runs_of(api, issue_id)] == [started.json()["id"], first["id"]]
-    (entry,) = database.query("SELECT action, subject FROM audit_log")
-    assert (entry["action"], entry["subject"]) == ("enrichment.started", issue_id)
+    assert [(entry["action"], entry["subject"]) for entry in database.audited()] == [
+        ("enrichment.started", issue_id)
+    ]
 
 
 @pytest.mark.parametrize("state", ["pending", "queued", "retrying"])
@@ -98,20 +98,20 @@ def test_a_waiting_run_is_cancelled(state: str, api: Api, database: Database) ->
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     assert again.json() == answer.json()
     assert get(api, issue_id)["enrichment"]["status"] == "cancelled"
-    assert database.one("SELECT count(*) FROM audit_log") == 1
+    assert len(database.audited()) == 1
 
 
 def test_a_run_that_is_cancelled_under_way_writes_nothing(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Path
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
 ) -> None:
     api = new_api(FAST)
-    worker = new_worker({"HOLD_FILE": str(hold)}, app=HELD)
+    worker = new_worker(hold.env, app=HELD)
     issue_id = api.post("The export crashes").json()["id"]
-    database.wait_for_states({"running": 1})
+    hold.wait()
     (run,) = runs_of(api, issue_id)
 
     answer = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
-    hold.unlink()
+    hold.release()
 
     assert answer.json()["state"] == "cancelled"
     wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
@@ -185,16 +185,16 @@ def test_further_changes_put_the_planned_run_off_but_not_for_ever(api: Api, data
 
 
 def test_a_text_that_changes_while_it_is_enriched_is_enriched_again(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Path
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
 ) -> None:
     api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
-    new_worker({"HOLD_FILE": str(hold), "WORKER_CONCURRENCY": "1"}, app=HELD)
+    new_worker({**hold.env, "WORKER_CONCURRENCY": "1"}, app=HELD)
     issue_id = api.post("The export crashes").json()["id"]
-    database.wait_for_states({"running": 1})
+    hold.wait()
 
     patch(api, issue_id, title="The import hangs")
     assert len(runs_of(api, issue_id)) == 2
-    hold.unlink()
+    hold.release()
 
     database.wait_for_states({"succeeded": 2})
     issue = get(api, issue_id)
@@ -203,16 +203,16 @@ def test_a_text_that_changes_while_it_is_enriched_is_enriched_again(
 
 
 def test_a_run_that_ends_after_a_later_one_overwrites_nothing(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Path
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
 ) -> None:
     api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
-    new_worker({"HOLD_FILE": str(hold), "WORKER_CONCURRENCY": "1"}, "slow", HELD)
+    new_worker({**hold.env, "WORKER_CONCURRENCY": "1"}, "slow", HELD)
     issue_id = api.post("The export crashes").json()["id"]
-    database.wait_for_states({"running": 1})
+    hold.wait()
     patch(api, issue_id, title="The import hangs")
     new_worker({}, "quick")
     database.wait_for_states({"running": 1, "succeeded": 1})
-    hold.unlink()
+    hold.release()
 
     database.wait_for_states({"succeeded": 2})
 

@@ -59,7 +59,7 @@ def test_each_suggestion_is_accepted_or_rejected_by_itself(api: Api, database: D
     # Whoever thinks again is right.
     assert decide(api, issue_id, "reject", tags=["bug"]).json()["tags"] == []
     assert decide(api, issue_id, "accept", tags=["frontend"]).json()["tags"] == ["frontend"]
-    actions = [row["action"] for row in database.query("SELECT action FROM audit_log ORDER BY id")]
+    actions = [entry["action"] for entry in database.audited()]
     assert actions == [
         f"suggestions.{verdict}ed" for verdict in ("accept", "reject", "accept", "reject", "accept")
     ]

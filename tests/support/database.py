@@ -41,6 +41,12 @@ class Database:
         (row,) = self.query(sql, *values)
         return next(iter(row.values()))
 
+    def audited(self) -> list[dict[str, Any]]:
+        """Return the audit log's `action`, `subject` and `detail` in order, that issues were created aside."""
+        return self.query(
+            "SELECT action, subject, detail FROM audit_log WHERE action <> 'issue.created' ORDER BY id"
+        )
+
     def states(self) -> dict[str, int]:
         """Return how many jobs are in each state, those aside that index what was enriched."""
         rows = self.query("SELECT state, count(*) FROM job WHERE task <> %s GROUP BY state", Task.INDEX_ISSUE)

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.celery_app import app
 from app.enrichment import selection
 from app.enrichment.interface import Enrichment, IssueText
+from tests.support.hold import reached
 
 __all__ = ["app"]
 
@@ -15,7 +16,9 @@ class HeldEnricher:
     """Enriches as the local one does, when the test lets it."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        while Path(os.environ["HOLD_FILE"]).exists():
+        hold = Path(os.environ["HOLD_FILE"])
+        reached(hold).touch()
+        while hold.exists():
             time.sleep(0.02)
         return selection.local.enrich(issue)
 

@@ -97,21 +97,22 @@ async def _deciding(database: Database, letter_id: UUID, action: str, **detail: 
         before = await _decision(database, letter_id)
         yield
         after = await _decision(database, letter_id)
-        if after.state != before.state:
-            logger.info("dead_letter_decided", letter_id=str(letter_id), state=after.state)
-            await record(database, action, letter_id, **detail)
+        if after.state == before.state:
+            return
+        # The line's own request is the one that decided; the job keeps that which it goes back to.
+        job = (await log_fields(database, [letter_id])).get(letter_id, {})
+        original = job.pop("request_id", None)
+        state = after.state
+        logger.info(
+            "dead_letter_decided", letter_id=str(letter_id), state=state, original_request_id=original, **job
+        )
+        await record(database, action, letter_id, **detail)
 
 
 async def _decision(database: Database, letter_id: UUID) -> Decision:
     decision = await repository.get_decision(database, letter_id)
     if decision is None:
         raise _unknown(letter_id)
-    # The line's own request is the one that decided; the job keeps that which it goes back to.
-    job = (await log_fields(database, [letter_id])).get(letter_id, {})
-    original = job.pop("request_id", None)
-    logger.info(
-        "dead_letter_decided", letter_id=str(letter_id), state=decision.state, original_request_id=original, **job
-    )
     return decision
 
 

@@ -47,8 +47,8 @@ def upgrade() -> None:
         for name, definition in INDEXES.items():
             _build(name, f"INDEX CONCURRENTLY {name} ON issue {definition}")
         _build("ix_issue_external", f"UNIQUE INDEX CONCURRENTLY ix_issue_external ON issue {EXTERNAL}")
-        op.execute("RESET statement_timeout")
-        op.execute("RESET lock_timeout")
+        op.execute("SET statement_timeout = '60s'")
+        op.execute("SET lock_timeout = '4s'")
 
 
 def _build(name: str, definition: str) -> None:

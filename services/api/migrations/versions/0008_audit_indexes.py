@@ -19,7 +19,7 @@ def upgrade() -> None:
             name = f"ix_audit_log_{column}_id"
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON audit_log ({column}, id)")
-        op.execute("RESET statement_timeout")
+        op.execute("SET statement_timeout = '60s'")
 
 
 def downgrade() -> None:

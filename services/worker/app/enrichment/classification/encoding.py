@@ -69,7 +69,8 @@ class Encoder:
         """Return the share of documents that each term stands in; an unknown one is as rare as the rarest."""
         rarest = self.rarities.max()
         known = [self._columns.get(term.partition(":")[0], {}).get(term) for term in terms]
-        return np.exp(1 - np.array([rarest if column is None else self.rarities[column] for column in known]))
+        rarities = np.array([rarest if column is None else self.rarities[column] for column in known])
+        return np.asarray(np.exp(1 - rarities))
 
     def rows(self, documents: Sequence[Document]) -> SparseRows:
         """Return a matrix with a row for each document."""

@@ -164,7 +164,8 @@ def load_base(path: Path = BASE_FILE) -> TypeModel:
 def fit_encoder(documents: Sequence[Document]) -> Encoder:
     """Return the base's encoder of these documents."""
     terms, rarities = fit_terms(documents, _BASE_LEAST, _BASE_TERMS)
-    return Encoder(terms, _rounded(rarities), *(_rounded(numbers) for numbers in fit_signs(documents)))
+    centre, spread = fit_signs(documents)
+    return Encoder(terms, _rounded(rarities), _rounded(centre), _rounded(spread))
 
 
 def fit_base(encoder: Encoder, rows: SparseRows, labels: NDArray[np.int64], sample_weights: Floats) -> Floats:
@@ -269,6 +270,6 @@ def _encoder_arrays(encoder: Encoder) -> dict[str, NDArray[Any]]:
 
 def _encoder(arrays: dict[str, NDArray[Any]]) -> Encoder:
     text = artefact.array_text(arrays["terms"])
-    numbers = (arrays[name].astype(np.float64) for name in ("rarities", "centre", "spread"))
+    rarities, centre, spread = (arrays[name].astype(np.float64) for name in ("rarities", "centre", "spread"))
     unknown = float(arrays["unknown"].item()) if "unknown" in arrays else 0.0
-    return Encoder(text.split("\n") if text else [], *numbers, unknown=unknown)
+    return Encoder(text.split("\n") if text else [], rarities, centre, spread, unknown)
