@@ -20,7 +20,8 @@ from tests.support.released import Release
 from tests.support.servers import start_servers
 
 # One process runs them all: each starts five others.
-pytestmark = pytest.mark.xdist_group("upgrade")
+# Each installs a release and goes through a whole upgrade under traffic.
+pytestmark = [pytest.mark.xdist_group("upgrade"), pytest.mark.timeout(600)]
 
 MAJOR = CONTRACT_VERSION.partition(".")[0]
 
