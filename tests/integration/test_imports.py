@@ -65,7 +65,9 @@ def test_an_issue_has_what_its_row_says(api: Api) -> None:
 
     assert counts(operation) == {"created": 3}
     assert issue(api, "Login fails")["external"] == {
-        **{"source": "github:acme/shop", "id": "7", "url": "https://e.org/7"}
+        "source": "github:acme/shop",
+        "id": "7",
+        "url": "https://e.org/7",
     }
     assert issue(api, "Login fails")["project"] == "acme/other"
     assert (issue(api, "Export")["project"], issue(api, "Export")["external"]["source"]) == ("acme/shop", "jira")
@@ -273,7 +275,9 @@ def test_githubs_export_is_imported_without_its_pull_requests(api: Api) -> None:
     ]
     login, export = issue(api, "Login fails"), issue(api, "Export")
     assert login["external"] == {
-        **{"source": "github:acme/shop", "id": "1", "url": "https://github.com/Acme/Shop/issues/1"}
+        "source": "github:acme/shop",
+        "id": "1",
+        "url": "https://github.com/Acme/Shop/issues/1",
     }
     assert (login["description"], login["status"]) == ("A click\r\ndoes nothing.", "open")
     assert (export["external"]["id"], export["status"]) == ("3", "closed")
@@ -328,6 +332,7 @@ def test_a_sheet_is_imported_and_a_broken_row_takes_no_other_with_it(api: Api) -
         (b"", NDJSON, {"project": "No Project"}, 422, "query.project"),
         (b"", NDJSON, {"source": "no source"}, 422, "query.source"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_import_is_refused_whole(
     body: bytes, media_type: str, query: dict[str, str], status: int, words: str, api: Api, database: Database
@@ -399,8 +404,8 @@ def holding(servers: Servers, external_id: str) -> Any:
 
 
 def is_waiting(database: Database) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%new_issue%%'"
-    return bool(database.one(waiting))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return bool(database.one(waiting, "%new_issue%"))
 
 
 def test_an_import_goes_on_after_its_process_was_killed_and_does_no_row_twice(
@@ -450,7 +455,8 @@ def test_two_processes_share_imports_and_do_each_row_once(new_api: ApiFactory, d
     told = [counts(operation_of(apis[0], answer)) for answer in accepted]
     assert sum(count.get("created", 0) for count in told) == 400
     assert all(sum(count.values()) == 400 and set(count) <= {"created", "unchanged"} for count in told)
-    assert database.one("SELECT count(*) FROM issue") == database.one("SELECT count(*) FROM job") == 400
+    assert database.one("SELECT count(*) FROM issue") == 400
+    assert database.one("SELECT count(*) FROM job") == 400
 
 
 def test_a_row_that_nothing_can_be_made_of_holds_up_no_other(api: Api, database: Database) -> None:

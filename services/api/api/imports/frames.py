@@ -112,6 +112,8 @@ class _Lines:
         self._line += 1
         if not self.first:
             self.first, self._after_first = self._line, self._file.tell()
+        elif self._file.tell() - self._after_first > ROW_MAX:
+            raise csv.Error(f"it has more than {ROW_MAX} bytes")
         # What is no UTF-8 becomes half a character, which no field of an issue takes.
         return line.decode(errors="surrogateescape")
 
@@ -136,7 +138,9 @@ def _csv(body: bytes) -> Iterator[Frame]:
         if record.fault and lines.is_long:
             # A quote that nothing closes: the rows behind it are rows all the same.
             if (rereads := rereads + 1) > REREAD_MAX:
-                raise invalid(("body",), "csv", f"More than {REREAD_MAX} rows have a quote that nothing closes")
+                raise invalid(
+                    ("body", lines.first), "csv", f"More than {REREAD_MAX} rows have a quote that nothing closes"
+                )
             lines.keep_first()
         if record.fault or record.body:
             yield record
@@ -161,14 +165,14 @@ def _header(records: Iterator[list[str]]) -> list[str]:
     try:
         header = [cell.strip().lower() for cell in next(records, [])]
     except csv.Error as error:
-        raise invalid(("body",), "csv", f"The first row is no CSV: {error}") from None
+        raise invalid(("body", 0), "csv", f"The first row is no CSV: {error}") from None
     if unknown := [name for name in header if name not in COLUMNS]:
         known = ", ".join(COLUMNS)
-        raise invalid(("body",), "csv_header", f"'{unknown[0][:100]}' is no column; columns are {known}")
+        raise invalid(("body", 0), "csv_header", f"'{unknown[0][:100]}' is no column; columns are {known}")
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
-        raise invalid(("body",), "csv_header", f"The first row should name the column {missing[0]}")
+        raise invalid(("body", 0), "csv_header", f"The first row should name the column {missing[0]}")
     if len(set(header)) != len(header):
-        raise invalid(("body",), "csv_header", "The first row should name each column once")
+        raise invalid(("body", 0), "csv_header", "The first row should name each column once")
     return header
 
 
