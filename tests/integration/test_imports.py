@@ -198,7 +198,7 @@ BAD = [
 
 
 def test_each_row_stands_for_itself_and_says_what_is_wrong_with_it(api: Api, database: Database) -> None:
-    rows = [row(500)]
+    rows: list[Any] = [row(500)]
     for number, (bad, _, _) in enumerate(BAD):
         rows += [bad, row(1000 + number)]
 
@@ -326,7 +326,7 @@ def test_a_sheet_is_imported_and_a_broken_row_takes_no_other_with_it(api: Api) -
         (b"title,external_id,estimate\n", CSV, {}, 422, "'estimate' is no column"),
         (b"title,title,external_id\n", CSV, {}, 422, "once"),
         (b"title\n", CSV, {}, 422, "external_id"),
-        (b'title,external_id\n"x,1\n' + b'y","2\n' * 200, CSV, {}, 422, "quote"),
+        (b"title,external_id\n" + b'x",y"z,"w\n' * 150_000, CSV, {}, 422, "quotes"),
         (b"", NDJSON, {"dryrun": "true"}, 422, "query.dryrun"),
         (b"", NDJSON, {"dry_run": "perhaps"}, 422, "query.dry_run"),
         (b"", NDJSON, {"project": "No Project"}, 422, "query.project"),
@@ -397,8 +397,8 @@ def holding(servers: Servers, external_id: str) -> Any:
     connection = psycopg2.connect(servers.database_url)
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO issue (id, title, external_source, external_id) VALUES (%s, 'By hand', 'tracker:shop', %s)",
-            [str(new_id()), external_id],
+            "INSERT INTO issue (id, title, external_source, external_id) VALUES (%s, 'By hand', %s, %s)",
+            [str(new_id()), "tracker:shop", external_id],
         )
     return connection
 

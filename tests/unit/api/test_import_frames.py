@@ -89,7 +89,7 @@ def test_a_number_of_any_length_is_only_a_row_that_is_wrong() -> None:
 
 def test_rows_that_swallow_others_cost_a_bounded_time() -> None:
     """Each of these lines begins a cell that the next one ends and begins again."""
-    body = b"external_id,title\n" + b'x",y"z,"w\n' * 200_000
+    body = b"external_id,title\n" + b'x",y"z,"w\n' * 150_000
 
-    with pytest.raises(Exception, match="quote"):
+    with pytest.raises(Exception, match="quotes"):
         list(frames(ImportFormat.CSV, body))

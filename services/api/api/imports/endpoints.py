@@ -1,5 +1,6 @@
 """The endpoint that takes files with issues."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 from uuid import UUID
@@ -109,7 +110,9 @@ def _format(content_type: str) -> ImportFormat:
 
 async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) -> None:
     total = 0
-    for part in _parts(rows):
+    parts = _parts(rows)
+    # Beside the event loop: cutting a long file takes a second or two.
+    while part := await asyncio.to_thread(next, parts, None):
         await repository.store(database, operation_id, total + 1, part)
         total += len(part)
     await repository.set_total(database, operation_id, total)

@@ -16,8 +16,8 @@ from contracts.states import ImportFormat
 
 ROW_MAX = 1024 * 1024
 """Bytes of a row, as of the body of a POST of one issue."""
-REREAD_MAX = 100
-"""Rows of a CSV file that may swallow what follows them; each costs a second look at that."""
+REREAD_MAX = 4 * ROW_MAX
+"""Bytes of a CSV file that are looked at a second time, since a broken row had swallowed them."""
 
 csv.field_size_limit(2 * DESCRIPTION_MAX)
 
@@ -124,24 +124,27 @@ class _Lines:
     def is_long(self) -> bool:
         return self._line > self.first
 
-    def keep_first(self) -> None:
+    def keep_first(self) -> int:
+        """Go back to the record's second line; return how many bytes are read again."""
+        again = self._file.tell() - self._after_first
         self._file.seek(self._after_first)
         self._line = self.first
+        return again
 
 
 def _csv(body: bytes) -> Iterator[Frame]:
     lines = _Lines(body)
     records = csv.reader(lines, strict=True)
     header = _header(records)
-    rereads = 0
+    again = 0
     while (record := _record(lines, records, header)) is not None:
         if record.fault and lines.is_long:
             # A quote that nothing closes: the rows behind it are rows all the same.
-            if (rereads := rereads + 1) > REREAD_MAX:
+            again += lines.keep_first()
+            if again > REREAD_MAX:
                 raise invalid(
-                    ("body", lines.first), "csv", f"More than {REREAD_MAX} rows have a quote that nothing closes"
+                    ("body", lines.first), "csv", "Too much of the file follows quotes that nothing closes"
                 )
-            lines.keep_first()
         if record.fault or record.body:
             yield record
 
