@@ -1,5 +1,6 @@
 """Calls the API, and turns what goes wrong into one line and an exit code."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -7,10 +8,13 @@ from typing import Any, NoReturn
 import httpx
 import typer
 
+FAILED = 1
 BAD_INPUT = 2
 UNAVAILABLE = 3
 NOT_ALLOWED = 4
-EXIT_CODES = "0 done, 2 bad input, 3 the API does not answer or is busy, 4 the token is missing or may not."
+EXIT_CODES = (
+    "0 done, 1 done in part, 2 bad input, 3 the API does not answer or is busy, 4 the token is missing or may not."
+)
 
 _DENIED = {401, 403}
 _BUSY = {429}
@@ -34,15 +38,15 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def call(method: str, path: str, **arguments: Any) -> Any:
+def call(method: str, path: str, headers: Mapping[str, str] | None = None, **arguments: Any) -> Any:
     """Call the API and return its JSON answer, None where it has none.
 
     Exit code 2: the API refused the input. 3: it does not answer, or cannot work now. 4: the token may not.
     """
     target = TARGET.get()
-    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+    sent = {**(headers or {}), **({"Authorization": f"Bearer {target.token}"} if target.token else {})}
     try:
-        answer = httpx.request(method, f"{target.url}/api/v1{path}", headers=headers, timeout=30, **arguments)
+        answer = httpx.request(method, f"{target.url}/api/v1{path}", headers=sent, timeout=30, **arguments)
         body = answer.json() if answer.content else None
     except httpx.InvalidURL as error:
         fail(f"ISSUETRACKER_URL: {error}", BAD_INPUT)

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from issuetracker_cli import audit, dead_letters, model, tokens
+from issuetracker_cli import audit, dead_letters, issues, model, tokens
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
+from issuetracker_cli.enrich import enrich
 
 app = typer.Typer(
     name="issuetracker",
@@ -16,6 +17,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.add_typer(issues.app, name="issues")
+app.command()(enrich)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
 app.command()(doctor)

@@ -7,10 +7,10 @@ from issuetracker_cli.client import call
 PAGE = 100
 
 
-def fetch(path: str, limit: int, **filters: str) -> list[dict[str, Any]]:
+def fetch(path: str, limit: int, **filters: str | list[str]) -> list[dict[str, Any]]:
     """Return at most `limit` items of a list."""
     items: list[dict[str, Any]] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, str | list[str]] = {}
     while len(items) < limit:
         page = call("GET", path, params={**filters, **cursor, "limit": min(PAGE, limit - len(items))})
         items += page["items"]

@@ -93,3 +93,21 @@ class ModelKind(StrEnum):
 
     TYPE = "type"
     AREAS = "areas"
+
+
+class OperationState(StrEnum):
+    """How far work has come that a request began and that goes on after its answer."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    """Nothing more is done; single rows may have failed."""
+
+
+class ImportFormat(StrEnum):
+    """What an imported file is written in."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+    GITHUB = "github"
+    """GitHub's issues, as its REST API answers them or `gh issue list --json` writes them."""

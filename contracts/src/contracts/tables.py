@@ -28,9 +28,11 @@ from contracts.states import (
     WAITING,
     DeadMessageState,
     FailureKind,
+    ImportFormat,
     IssueStatus,
     JobState,
     ModelKind,
+    OperationState,
     Priority,
     RefusalReason,
     TagVerdict,
@@ -102,6 +104,13 @@ class Issue(Base):
             unique=True,
             postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NULL"),
         ),
+        # What somebody has deleted here no import brings back.
+        Index(
+            "ix_issue_external_deleted",
+            "external_source",
+            "external_id",
+            postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NOT NULL"),
+        ),
         Index("ix_issue_duplicate_of", "duplicate_of", postgresql_where=text("duplicate_of IS NOT NULL")),
     )
 
@@ -123,6 +132,8 @@ class Issue(Base):
     """The system that it comes from, which knows it as `external_id`; both are set, or neither."""
     external_id: Mapped[str | None]
     external_url: Mapped[str | None]
+    edited: Mapped[list[str] | None]
+    """Which of title, description, status and priority somebody has changed here: imports leave these alone."""
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
     """Of the title (weight A) and the whole description (B), kept by a trigger: what a search looks in."""
     deleted_at: Mapped[datetime | None]
@@ -365,6 +376,67 @@ class IdempotentAnswer(Base):
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Operation(Base):
+    """Work that a request began and that goes on after its answer: an import. Rows are kept."""
+
+    __tablename__ = "operation"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", OperationState), name="state"),
+        CheckConstraint(_one_of("format", ImportFormat), name="format"),
+        Index("ix_operation_unfinished", "advanced_at", "id", postgresql_where=text("state <> 'finished'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(server_default=OperationState.PENDING)
+    format: Mapped[str]
+    is_dry_run: Mapped[bool]
+    project: Mapped[str | None]
+    """Of new issues whose row names none."""
+    source: Mapped[str | None]
+    """Of rows that name none."""
+    total: Mapped[int] = mapped_column(server_default="0")
+    """Rows of the file."""
+    done: Mapped[int] = mapped_column(server_default="0")
+    """Rows that are over, the first ones: the sum of the next five."""
+    created: Mapped[int] = mapped_column(server_default="0")
+    updated: Mapped[int] = mapped_column(server_default="0")
+    unchanged: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    errors: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    """The first ones, of rows that failed."""
+    errors_omitted: Mapped[int] = mapped_column(server_default="0")
+    """How many more there were."""
+    actor: Mapped[str]
+    """Who asked for it, as in the audit log."""
+    actor_id: Mapped[UUID | None]
+    request_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    advanced_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class ImportRow(Base):
+    """A row of a file that is being imported; deleted when the operation is over."""
+
+    __tablename__ = "import_row"
+    __table_args__ = (Index(None, "operation_id", "external_source", "external_id"),)
+
+    operation_id: Mapped[UUID] = mapped_column(ForeignKey("operation.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """From 1, without gaps."""
+    line: Mapped[int | None]
+    """Of the file, where it has lines."""
+    body: Mapped[bytes | None]
+    """JSON, as it came or made of what came; null once the row is over, and where there is a fault."""
+    fault: Mapped[str | None]
+    """Why it could not be read as a row at all."""
+    external_source: Mapped[str | None]
+    external_id: Mapped[str | None]
+    """Whom it was about, once it is over."""
 
 
 class Event(Base):

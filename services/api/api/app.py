@@ -24,11 +24,14 @@ from api.enrichment import endpoints as enrichment
 from api.events import endpoints as events
 from api.events.hub import Hub
 from api.events.stop import on_stop_signal
+from api.imports import endpoints as imports
+from api.imports.importer import Importer
 from api.issues import endpoints as issues
 from api.metrics import endpoint as metrics
 from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
+from api.operations import endpoints as operations
 from api.page import endpoints as page
 from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
@@ -63,7 +66,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
             app.state.hub = hub = Hub(settings, database, broker)
-            async with access.open_access(app, settings, database), dispatcher.running(), hub.running():
+            app.state.importer = importer = Importer(database, settings, dispatcher.wake)
+            async with (
+                access.open_access(app, settings, database),
+                dispatcher.running(),
+                importer.running(),
+                hub.running(),
+            ):
                 with on_stop_signal(hub.close):
                     yield
         await asyncio.to_thread(tracing.stop)
@@ -82,7 +91,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     idempotency.install(app)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_body_bytes, of_path={imports.PATH: settings.import_max_bytes}
+    )
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(RequestLog)
@@ -96,6 +107,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(models.router)
     app.include_router(similar.router)
     app.include_router(dead_letters.router)
+    app.include_router(imports.router)
+    app.include_router(operations.router)
     app.include_router(tokens.router)
     app.include_router(sessions.router)
     app.include_router(audit.router)

@@ -87,7 +87,8 @@ def problem(
     )
 
 
-def _pointer(location: tuple[str | int, ...]) -> str:
+def pointer_of(location: tuple[str | int, ...]) -> str:
+    """Return how problems name a location that is as FastAPI writes it: `#/title`, `query.cursor`."""
     source, *path = location
     if source != "body":
         return ".".join(str(part) for part in location)
@@ -128,7 +129,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     ):
         return problem(415, "Send the body as application/json.")
     errors = [
-        FieldProblem(pointer=_pointer(fault["loc"]), rule=fault["type"], detail=fault["msg"])
+        FieldProblem(pointer=pointer_of(fault["loc"]), rule=fault["type"], detail=fault["msg"])
         for fault in faults[:ERRORS_MAX]
     ]
     detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)

@@ -57,8 +57,9 @@ class IdempotentPosts:
             if answer is None:
                 raise _Undo
             await store_answer(database, use.id, answer)
-        # Whoever woke the dispatcher did it before the commit.
+        # Whoever woke them did it before the commit.
         scope["app"].state.dispatcher.wake()
+        scope["app"].state.importer.wake()
 
 
 def _answer(use: KeyUse, held: list[Message]) -> StoredAnswer | None:

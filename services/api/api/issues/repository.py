@@ -48,6 +48,10 @@ encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(descripti
 """SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
 
 
+EDITED = "ARRAY(SELECT DISTINCT unnest(edited || {}))"
+"""SQL: what somebody has changed of an issue, with further fields, for `{}`."""
+
+
 def select(source: str, *columns: str) -> str:
     """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`.
 
@@ -152,10 +156,13 @@ async def may_be_original(database: Database, issue_id: UUID, original: UUID) ->
 
 
 async def change_issue(database: Database, issue_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Set columns of an issue; their names are those of `IssuePatch`."""
-    columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=2))
+    """Set columns of an issue; their names are those of `IssuePatch`. Imports leave them alone from then on."""
+    columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=3))
     await database.execute(
-        f"UPDATE issue SET {columns}, updated_at = now() WHERE id = $1", issue_id, *changes.values()
+        f"UPDATE issue SET {columns}, edited = {EDITED.format('$2::text[]')}, updated_at = now() WHERE id = $1",
+        issue_id,
+        list(changes),
+        *changes.values(),
     )
 
 

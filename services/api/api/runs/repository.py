@@ -1,6 +1,7 @@
 """Enrichment runs in the database."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -23,18 +24,22 @@ DEBOUNCE_MAX = 10
 UNFINISHED = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
 _UNFINISHED = ", ".join(f"'{state}'" for state in UNFINISHED)
 
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))"
+_ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM unnest($1::uuid[]) AS id
+"""
 _LOCK_UNFINISHED = f"""
-SELECT id, task, state FROM job
-WHERE issue_id = $1 AND state IN ({_UNFINISHED})
+SELECT id, issue_id, task, state FROM job
+WHERE issue_id = ANY($1) AND state IN ({_UNFINISHED})
 ORDER BY id FOR UPDATE
 """
 _INSERT = """
-INSERT INTO job (id, task, queue, message, issue_id, run_at) VALUES ($1, $2, $3, $4, $5, now() + $6)
+INSERT INTO job (id, task, queue, message, issue_id, run_at)
+SELECT id, $4, $5, message::jsonb, issue_id, now() + $6
+FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS run (id, message, issue_id)
 """
 _POSTPONE = f"""
 UPDATE job SET run_at = greatest(run_at, least(now() + $2, created_at + $2 * {DEBOUNCE_MAX}))
-WHERE id = $1 AND state = 'pending' AND run_at > now()
+WHERE id = ANY($1) AND state = 'pending' AND run_at > now()
 """
 _SELECT = f"""
 SELECT job.id, job.issue_id, state, attempts, job.created_at, run_at, started_at, finished_at, last_error, note,
@@ -68,32 +73,51 @@ async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished
     Whoever changes an issue's text or its runs does this first. So there is one of them at a time, and a worker's
     end of a job, which locks the job and then the issue, never waits the other way round.
     """
-    await database.execute(_ONE_AT_A_TIME, issue_id)
-    rows = await database.fetch(_LOCK_UNFINISHED, issue_id)
-    return [Unfinished(row["id"], JobState(row["state"])) for row in rows if row["task"] == Task.ENRICH_ISSUE]
+    return (await lock_unfinished_of(database, [issue_id]))[issue_id]
+
+
+async def lock_unfinished_of(database: Database, issue_ids: Sequence[UUID]) -> dict[UUID, list[Unfinished]]:
+    """Do the same for many issues, always in the same order."""
+    ordered = sorted(issue_ids)
+    await database.execute(_ONE_AT_A_TIME, ordered)
+    unfinished: dict[UUID, list[Unfinished]] = {issue_id: [] for issue_id in ordered}
+    for row in await database.fetch(_LOCK_UNFINISHED, ordered):
+        if row["task"] == Task.ENRICH_ISSUE:
+            unfinished[row["issue_id"]].append(Unfinished(row["id"], JobState(row["state"])))
+    return unfinished
 
 
 async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> UUID:
     """Create a job that enriches the issue again; the dispatcher publishes it after `delay_s`. Return its id."""
-    job_id = new_id()
-    message = EnrichIssue(
+    return (await start_runs(database, [issue_id], delay_s))[0]
+
+
+async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: float) -> list[UUID]:
+    """Do the same for many issues, in one statement."""
+    messages = [enrichment_message(issue_id) for issue_id in issue_ids]
+    await database.execute(
+        _INSERT,
+        [message.job_id for message in messages],
+        [json.dumps(message.as_json()) for message in messages],
+        issue_ids,
+        Task.ENRICH_ISSUE,
+        QUEUE_OF[Task.ENRICH_ISSUE],
+        timedelta(seconds=delay_s),
+    )
+    for _ in messages:
+        metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
+    return [message.job_id for message in messages]
+
+
+def enrichment_message(issue_id: UUID) -> EnrichIssue:
+    """Return the message of a new job that enriches the issue."""
+    return EnrichIssue(
         contract_version=CONTRACT_VERSION,
-        job_id=job_id,
+        job_id=new_id(),
         issue_id=issue_id,
         request_id=request_id(),
         traceparent=tracing.traceparent(),
     )
-    await database.execute(
-        _INSERT,
-        job_id,
-        Task.ENRICH_ISSUE,
-        QUEUE_OF[Task.ENRICH_ISSUE],
-        message.as_json(),
-        issue_id,
-        timedelta(seconds=delay_s),
-    )
-    metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
-    return job_id
 
 
 async def schedule_rerun(
@@ -104,11 +128,20 @@ async def schedule_rerun(
     A run that waits will read the new text by itself; one that was planned here waits for further changes. One
     that is under way may have read the old text.
     """
-    waiting = [run for run in unfinished if run.state is not JobState.RUNNING]
-    if not waiting:
-        await start_run(database, issue_id, delay_s)
-    for run in waiting:
-        await database.execute(_POSTPONE, run.id, timedelta(seconds=delay_s))
+    await schedule_reruns(database, {issue_id: unfinished}, delay_s)
+
+
+async def schedule_reruns(
+    database: Database, unfinished: Mapping[UUID, Sequence[Unfinished]], delay_s: float
+) -> None:
+    """Do the same for many issues: all that `unfinished` names."""
+    waiting = {
+        issue_id: [run.id for run in runs if run.state is not JobState.RUNNING]
+        for issue_id, runs in unfinished.items()
+    }
+    await start_runs(database, [issue_id for issue_id, runs in waiting.items() if not runs], delay_s)
+    postponed = [run for runs in waiting.values() for run in runs]
+    await database.execute(_POSTPONE, postponed, timedelta(seconds=delay_s))
 
 
 async def is_there(database: Database, issue_id: UUID) -> bool:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from api.database import Database
+from api.issues.repository import EDITED
 from api.suggestions.schemas import Acceptance, EnrichmentStatistics, TagAcceptance
 from contracts.states import Priority, TagVerdict
 
-_SET = """
+_SET = f"""
 UPDATE issue SET tags = array_to_string($2::text[], ','), priority = coalesce($3, priority),
+    edited = CASE WHEN $3 IS NULL THEN edited ELSE {EDITED.format("'priority'::text")} END,
     tags_confirmed_at = CASE WHEN $4 THEN now() ELSE tags_confirmed_at END, updated_at = now()
 WHERE id = $1
 """

@@ -1,0 +1,1 @@
+"""Imports of issues from files: received whole, stored as rows, then done batch by batch beside the dispatcher."""

@@ -1,0 +1,131 @@
+"""The endpoint that takes files with issues."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.database import Database, DatabaseDep
+from api.imports import repository
+from api.imports.frames import Frame, frames
+from api.imports.repository import Asked
+from api.issues.schemas import Project
+from api.operations.repository import get_operation
+from api.operations.schemas import Operation
+from contracts.limits import EXTERNAL_SOURCE_PATTERN
+from contracts.states import ImportFormat
+
+PATH = "/api/v1/imports"
+router = APIRouter(prefix=PATH, tags=["operations"])
+
+STORED_ROWS = 1000
+STORED_BYTES = 1024 * 1024
+"""What one statement stores: bounded, so that other requests have their turn in between."""
+
+_FORMATS = {
+    "application/x-ndjson": ImportFormat.NDJSON,
+    "text/csv": ImportFormat.CSV,
+    "application/json": ImportFormat.GITHUB,
+}
+_BODIES: dict[str, Any] = {
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One JSON object a line"},
+        "example": '{"title": "Login fails", "description": "A click does nothing.", "status": "open", '
+        '"priority": "high", "source": "github:acme/shop", "external_id": "1207"}\n',
+    },
+    "text/csv": {
+        "schema": {"type": "string", "description": "RFC 4180, with a first row that names the columns"},
+        "example": "title,description,status,priority,source,external_id\n"
+        "Login fails,A click does nothing.,open,high,github:acme/shop,1207\n",
+    },
+    "application/json": {
+        "schema": {"type": "array", "items": {}},
+        "example": [
+            {
+                "number": 1207,
+                "title": "Login fails",
+                "body": "A click does nothing.",
+                "state": "open",
+                "html_url": "https://github.com/acme/shop/issues/1207",
+            }
+        ],
+    },
+}
+
+
+class ImportQuery(BaseModel):
+    """What to do with the rows of the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(default=False, description="Change nothing, count what would change")
+    project: Project | None = Field(default=None, description="Of new issues whose row names none")
+    source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] | None = Field(
+        default=None,
+        description="The system that rows come from which name none, such as `jira:SHOP`, in lower case",
+    )
+
+
+@router.post(
+    "",
+    operation_id="importIssues",
+    summary="Import issues from a file",
+    status_code=202,
+    openapi_extra={"requestBody": {"required": True, "content": _BODIES}},
+)
+async def create(
+    request: Request, response: Response, database: DatabaseDep, query: Annotated[ImportQuery, Query()]
+) -> Operation:
+    """Store the file's rows and answer; they are done in the background, each for itself.
+
+    A row is told from others by its source and external id: a new one makes an issue, a changed one changes it,
+    but for what somebody has changed here, an equal one does nothing. `Location` names the operation.
+    """
+    file_format = _format(request.headers.get("content-type", ""))
+    asked = Asked(file_format, query.dry_run, query.project, query.source)
+    body = await request.body()
+    async with database.transaction():
+        operation_id = await repository.begin(database, asked)
+        await _store(database, operation_id, frames(file_format, body))
+        operation = await get_operation(database, operation_id)
+    assert operation is not None
+    request.app.state.importer.wake()
+    response.headers["Location"] = str(request.app.url_path_for("get_operation", operation_id=operation_id))
+    return operation
+
+
+def _format(content_type: str) -> ImportFormat:
+    media_type, _, parameters = content_type.partition(";")
+    file_format = _FORMATS.get(media_type.strip().lower())
+    if file_format is None:
+        raise HTTPException(415, f"Send the body as {', '.join(_FORMATS)}.")
+    _, _, charset = parameters.partition("charset=")
+    if charset.strip(' "').lower() not in {"", "utf-8", "us-ascii"}:
+        raise HTTPException(415, "Send the body in UTF-8.")
+    return file_format
+
+
+async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) -> None:
+    total = 0
+    parts = _parts(rows)
+    # Beside the event loop: cutting a long file takes a second or two.
+    while part := await asyncio.to_thread(next, parts, None):
+        await repository.store(database, operation_id, total + 1, part)
+        total += len(part)
+    await repository.set_total(database, operation_id, total)
+
+
+def _parts(rows: Iterable[Frame]) -> Iterator[list[Frame]]:
+    part: list[Frame] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += len(row.body or b"")
+        if len(part) >= STORED_ROWS or size >= STORED_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

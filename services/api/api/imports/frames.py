@@ -1,0 +1,192 @@
+"""Cuts a file into its rows, each JSON of its own, without judging what they say."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from json import JSONDecodeError, JSONDecoder
+
+from fastapi import HTTPException
+
+from api.imports.rows import COLUMNS, REQUIRED_COLUMNS
+from api.problems import invalid
+from contracts.limits import DESCRIPTION_MAX
+from contracts.states import ImportFormat
+
+ROW_MAX = 1024 * 1024
+"""Bytes of a row, as of the body of a POST of one issue."""
+REREAD_MAX = 4 * ROW_MAX
+"""Bytes of a CSV file that are looked at a second time, since a broken row had swallowed them."""
+
+csv.field_size_limit(2 * DESCRIPTION_MAX)
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A row as it came; `line` is where it begins in a file that has lines, `fault` says why it is no row."""
+
+    line: int | None
+    body: bytes | None
+    fault: str | None = None
+
+
+def frames(file_format: ImportFormat, body: bytes) -> Iterator[Frame]:
+    """Yield a file's rows in order.
+
+    Raises an error of the request, at the latest at the end, where the whole is no such file.
+    """
+    return _READERS[file_format](body.removeprefix(_BOM))
+
+
+def _ndjson(body: bytes) -> Iterator[Frame]:
+    for number, line in enumerate(BytesIO(body), start=1):
+        if row := line.strip():
+            yield _bounded(number, row)
+
+
+def _bounded(line: int | None, row: bytes) -> Frame:
+    if len(row) > ROW_MAX:
+        return Frame(line, None, f"Row should have at most {ROW_MAX} bytes")
+    return Frame(line, row)
+
+
+def _array(body: bytes) -> Iterator[Frame]:
+    """Yield the items of a JSON array, decoded one at a time: together they would take many times the file."""
+    try:
+        yield from _items(body.decode())
+    except UnicodeDecodeError as error:
+        raise HTTPException(400, f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
+    except RecursionError:
+        raise HTTPException(400, "The body is nested too deeply.") from None
+    except JSONDecodeError as error:
+        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise HTTPException(400, detail) from None
+
+
+def _items(text: str) -> Iterator[Frame]:
+    decoder = JSONDecoder(parse_int=float)  # which takes any number of digits; only where an item ends counts
+    position = _after_space(text, 0)
+    if text[position : position + 1] != "[":
+        decoder.raw_decode(text, position)  # says where it is no JSON at all
+        raise invalid(("body",), "list_type", "Body should be an array of issues, as GitHub exports them")
+    position = _after_space(text, position + 1)
+    delimiter = text[position : position + 1]
+    while delimiter != "]":
+        _, end = decoder.raw_decode(text, position)
+        yield _bounded(None, text[position:end].encode())
+        position = _after_space(text, end)
+        delimiter = text[position : position + 1]
+        if delimiter == ",":
+            position = _after_space(text, position + 1)
+        elif delimiter != "]":
+            raise JSONDecodeError("Expecting ',' or ']'", text, position)
+    if (rest := _after_space(text, position + 1)) != len(text):
+        raise JSONDecodeError("Extra data", text, rest)
+
+
+def _after_space(text: str, position: int) -> int:
+    while position < len(text) and text[position] in _SPACE:
+        position += 1
+    return position
+
+
+class _Lines:
+    """The lines of a file. A record may take several; it can be taken for one line, and the others read again."""
+
+    def __init__(self, body: bytes) -> None:
+        self._file = BytesIO(body)
+        self._line = 0
+        self.first = 0
+        """Number of the record's first line."""
+        self._after_first = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self._line += 1
+        if not self.first:
+            self.first, self._after_first = self._line, self._file.tell()
+        elif self._file.tell() - self._after_first > ROW_MAX:
+            raise csv.Error(f"it has more than {ROW_MAX} bytes")
+        # What is no UTF-8 becomes half a character, which no field of an issue takes.
+        return line.decode(errors="surrogateescape")
+
+    def begin_record(self) -> None:
+        self.first = 0
+
+    @property
+    def is_long(self) -> bool:
+        return self._line > self.first
+
+    def keep_first(self) -> int:
+        """Go back to the record's second line; return how many bytes are read again."""
+        again = self._file.tell() - self._after_first
+        self._file.seek(self._after_first)
+        self._line = self.first
+        return again
+
+
+def _csv(body: bytes) -> Iterator[Frame]:
+    lines = _Lines(body)
+    records = csv.reader(lines, strict=True)
+    header = _header(records)
+    again = 0
+    while (record := _record(lines, records, header)) is not None:
+        if record.fault and lines.is_long:
+            # A quote that nothing closes: the rows behind it are rows all the same.
+            again += lines.keep_first()
+            if again > REREAD_MAX:
+                raise invalid(
+                    ("body", lines.first), "csv", "Too much of the file follows quotes that nothing closes"
+                )
+        if record.fault or record.body:
+            yield record
+
+
+def _record(lines: _Lines, records: Iterator[list[str]], header: list[str]) -> Frame | None:
+    """Return the next record, None at the end; an empty one has neither body nor fault."""
+    lines.begin_record()
+    try:
+        cells = next(records, None)
+    except csv.Error as error:
+        return Frame(lines.first, None, f"Row is no CSV: {error}")
+    if not cells:
+        return None if cells is None else Frame(lines.first, None)
+    if len(cells) != len(header):
+        fault = f"Row should have {len(header)} cells, as the first row has; it has {len(cells)}"
+        return Frame(lines.first, None, fault)
+    return _bounded(lines.first, _as_json(header, cells))
+
+
+def _header(records: Iterator[list[str]]) -> list[str]:
+    try:
+        header = [cell.strip().lower() for cell in next(records, [])]
+    except csv.Error as error:
+        raise invalid(("body", 0), "csv", f"The first row is no CSV: {error}") from None
+    if unknown := [name for name in header if name not in COLUMNS]:
+        known = ", ".join(COLUMNS)
+        raise invalid(("body", 0), "csv_header", f"'{unknown[0][:100]}' is no column; columns are {known}")
+    if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
+        raise invalid(("body", 0), "csv_header", f"The first row should name the column {missing[0]}")
+    if len(set(header)) != len(header):
+        raise invalid(("body", 0), "csv_header", "The first row should name each column once")
+    return header
+
+
+def _as_json(header: list[str], cells: list[str]) -> bytes:
+    """Return a row of NDJSON that says the same; an empty cell says nothing, but for the description."""
+    named = zip(header, cells, strict=True)
+    return json.dumps({name: cell for name, cell in named if cell or name == "description"}).encode()
+
+
+_READERS: dict[ImportFormat, Callable[[bytes], Iterator[Frame]]] = {
+    ImportFormat.NDJSON: _ndjson,
+    ImportFormat.CSV: _csv,
+    ImportFormat.GITHUB: _array,
+}

@@ -1,0 +1,184 @@
+"""Imports and their rows in the database."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from uuid import UUID
+
+from api.access.actor import current_actor
+from api.database import Database
+from api.imports.frames import Frame
+from api.operations.schemas import ERRORS_MAX, RowError
+from api.request_log import request_id
+from contracts.ids import new_id
+from contracts.states import ImportFormat
+
+BATCH_BYTES = 2 * 1024 * 1024
+"""Of the rows that are done at a time, unless the first alone has more."""
+
+_BEGIN = """
+INSERT INTO operation (id, format, is_dry_run, project, source, actor, actor_id, request_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_STORE = """
+INSERT INTO import_row (operation_id, number, line, body, fault)
+SELECT $1, number, line, body, fault
+FROM unnest($2::int[], $3::int[], $4::bytea[], $5::text[]) AS frame (number, line, body, fault)
+"""
+_SET_TOTAL = "UPDATE operation SET total = $2 WHERE id = $1"
+
+# One batch at a time in the whole installation; ends with the transaction, so a process that dies holds nothing.
+_TAKE_TURN = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
+# A process that is stopped in the middle of a batch, and not dead, loses its turn.
+_BOUND_TURN = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
+_NEXT = """
+SELECT id, format, is_dry_run, project, source, total, done, actor, actor_id, request_id,
+    created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_kept
+FROM operation WHERE state <> 'finished' ORDER BY advanced_at, id LIMIT 1
+"""
+_ROWS = f"""
+SELECT number, line, body, fault FROM (
+    SELECT *, sum(octet_length(body)) OVER (ORDER BY number) AS bytes FROM import_row
+    WHERE operation_id = $1 AND number > $2 AND number <= $2 + $3
+) import_row WHERE number = $2 + 1 OR coalesce(bytes, 0) <= {BATCH_BYTES} ORDER BY number
+"""
+_EARLIER = """
+SELECT DISTINCT ON (external_source, external_id) external_source, external_id, number FROM import_row
+JOIN unnest($2::text[], $3::text[]) AS asked (source, id) ON external_source = source AND external_id = asked.id
+WHERE operation_id = $1 ORDER BY external_source, external_id, number
+"""
+_CLEAR = """
+UPDATE import_row SET body = NULL, external_source = source, external_id = over.id
+FROM unnest($2::int[], $3::text[], $4::text[]) AS over (number, source, id)
+WHERE operation_id = $1 AND import_row.number = over.number
+"""
+_ADVANCE = """
+UPDATE operation SET state = 'running', started_at = coalesce(started_at, now()), advanced_at = clock_timestamp(),
+    done = done + $2, created = created + $3, updated = updated + $4, unchanged = unchanged + $5,
+    skipped = skipped + $6, failed = failed + $7, errors = errors || $8,
+    errors_omitted = errors_omitted + $9
+WHERE id = $1
+"""
+_FINISH = """
+WITH forgotten AS (DELETE FROM import_row WHERE operation_id = $1)
+UPDATE operation SET state = 'finished', started_at = coalesce(started_at, now()), finished_at = now()
+WHERE id = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import that is not over."""
+
+    id: UUID
+    format: ImportFormat
+    is_dry_run: bool
+    project: str | None
+    source: str | None
+    total: int
+    done: int
+    has_effect: bool
+    """It has changed something."""
+    errors_kept: int
+    actor: str
+    actor_id: UUID | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StagedRow:
+    """A row that waits; one with a fault has no body."""
+
+    number: int
+    line: int | None
+    body: bytes | None
+    fault: str | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a batch: how many rows went which way, and the errors of those that failed."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    errors: list[RowError] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of an import besides the file."""
+
+    format: ImportFormat
+    is_dry_run: bool
+    project: str | None
+    source: str | None
+
+
+async def begin(database: Database, asked: Asked) -> UUID:
+    """Make an operation whose rows follow, within one transaction; return its id."""
+    actor, operation_id = current_actor(), new_id()
+    await database.execute(_BEGIN, operation_id, *astuple(asked), actor.name, actor.token_id, request_id())
+    return operation_id
+
+
+async def store(database: Database, operation_id: UUID, first: int, rows: Sequence[Frame]) -> None:
+    """Keep some of the file's rows, numbered from `first`."""
+    numbers = range(first, first + len(rows))
+    columns = ([getattr(row, name) for row in rows] for name in ("line", "body", "fault"))
+    await database.execute(_STORE, operation_id, list(numbers), *columns)
+
+
+async def set_total(database: Database, operation_id: UUID, total: int) -> None:
+    """Say how many rows the file has."""
+    await database.execute(_SET_TOTAL, operation_id, total)
+
+
+async def take_turn(database: Database) -> bool:
+    """Be the only one who imports until the transaction ends; False while another is."""
+    if not await database.fetchval(_TAKE_TURN):
+        return False
+    await database.execute(_BOUND_TURN)
+    return True
+
+
+async def next_import(database: Database) -> Import | None:
+    """Return the import that has waited longest for its turn."""
+    row = await database.fetchrow(_NEXT)
+    return None if row is None else Import(**{**row, "format": ImportFormat(row["format"])})
+
+
+async def next_rows(database: Database, current: Import, limit: int) -> list[StagedRow]:
+    """Return the import's next rows."""
+    return [StagedRow(**row) for row in await database.fetch(_ROWS, current.id, current.done, limit)]
+
+
+async def earlier_rows(
+    database: Database, operation_id: UUID, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Return the numbers of the rows that were about these external ids, of those that are over."""
+    rows = await database.fetch(_EARLIER, operation_id, *([key[part] for key in keys] for part in (0, 1)))
+    return {(row["external_source"], row["external_id"]): row["number"] for row in rows}
+
+
+async def clear_rows(
+    database: Database, operation_id: UUID, keys: Sequence[tuple[int, str | None, str | None]]
+) -> None:
+    """Forget the text of rows that are over, but not whom they were about."""
+    await database.execute(_CLEAR, operation_id, *([key[part] for key in keys] for part in (0, 1, 2)))
+
+
+async def advance(database: Database, current: Import, tally: Tally, rows: int) -> None:
+    """Count what became of the next rows; end the import with the last one."""
+    kept = tally.errors[: ERRORS_MAX - current.errors_kept]
+    await database.execute(
+        _ADVANCE,
+        current.id,
+        rows,
+        *(tally.created, tally.updated, tally.unchanged, tally.skipped, tally.failed),
+        [error.model_dump() for error in kept],
+        len(tally.errors) - len(kept),
+    )
+    if current.done + rows >= current.total:
+        await database.execute(_FINISH, current.id)

@@ -1,0 +1,153 @@
+"""Reads one row of a file as an issue, by the rules of `POST /api/v1/issues`."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from api.issues.schemas import Description, External, ExternalId, Project, Title
+from api.problems import pointer_of
+from api.text import HttpUrl
+from contracts.limits import EXTERNAL_SOURCE_PATTERN, EXTERNAL_URL_MAX
+from contracts.states import ImportFormat, IssueStatus, Priority
+
+COLUMNS = ("title", "description", "status", "priority", "project", "source", "external_id", "url")
+REQUIRED_COLUMNS = ("title", "external_id")
+"""Of a CSV file."""
+
+FAULTS_MAX = 5
+"""Faults of one row that are told."""
+
+_GITHUB_URL = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A rule that a row breaks."""
+
+    pointer: str
+    rule: str
+    detail: str
+
+
+class BadRow(Exception):
+    """A row that is no issue."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An issue as a row says it; what is None the row does not say."""
+
+    external: External
+    title: str
+    description: str | None
+    status: IssueStatus | None
+    priority: Priority | None
+    project: str | None
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Source = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)]
+"""Systems and their repositories are named without regard to case."""
+Url = Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)]
+
+
+class _RowExternal(External):
+    source: Source
+
+
+class _Row(BaseModel):
+    """A row of NDJSON or CSV; flat, or with `external` as in a POST."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title
+    description: Description | None = None
+    status: IssueStatus | None = None
+    priority: Priority | None = None
+    project: Project | None = None
+    external: _RowExternal | None = None
+    source: Source | None = None
+    external_id: Annotated[ExternalId, BeforeValidator(_digits)] | None = None
+    url: Url | None = None
+
+
+class _GithubIssue(BaseModel):
+    """What is taken of an issue of GitHub's REST API, or of `gh issue list --json`; the rest is passed over."""
+
+    number: Annotated[int, Field(ge=1)]
+    title: Title
+    body: Description | None = None
+    state: Annotated[str, BeforeValidator(_lower), StringConstraints(pattern="^(open|closed)$")] | None = None
+    html_url: Url | None = None
+    url: Url | None = None
+    pull_request: Any = None
+
+
+def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> Record | None:
+    """Return the issue that a row is, None of a pull request; raises BadRow.
+
+    `default_source` is the system that a row comes from which names none.
+    """
+    try:
+        if file_format is ImportFormat.GITHUB:
+            return _of_github(_GithubIssue.model_validate_json(body), default_source)
+        return _of_row(_Row.model_validate_json(body), default_source)
+    except ValidationError as error:
+        raise BadRow(*_faults(error)) from None
+
+
+def _faults(error: ValidationError) -> list[Fault]:
+    told = error.errors(include_url=False, include_context=False, include_input=False)[:FAULTS_MAX]
+    return [Fault(pointer_of(("body", *fault["loc"])), fault["type"], fault["msg"]) for fault in told]
+
+
+def _of_row(row: _Row, default_source: str | None) -> Record:
+    # Null empties a description, as it does in a PATCH; left out it stays.
+    description = row.description or "" if "description" in row.model_fields_set else None
+    return Record(_external(row, default_source), row.title, description, row.status, row.priority, row.project)
+
+
+def _external(row: _Row, default_source: str | None) -> External:
+    if row.external is not None:
+        if {"source", "external_id", "url"} & row.model_fields_set:
+            raise BadRow(Fault("#/external", "external_twice", "Row should have external, or the flat fields"))
+        return row.external
+    source = row.source or default_source
+    if row.external_id is None:
+        detail = "Row should say how its own system knows it: an import is told from the one before by that"
+        raise BadRow(Fault("#/external_id", "missing", detail))
+    if source is None:
+        raise BadRow(Fault("#/source", "missing", "Row should name its source, or the request in its query"))
+    return External(source=source, id=row.external_id, url=row.url)
+
+
+def _of_github(issue: _GithubIssue, default_source: str | None) -> Record | None:
+    if issue.pull_request is not None:
+        return None
+    url = issue.html_url or issue.url
+    named = _GITHUB_URL.fullmatch(url or "")
+    source = f"github:{named[1].lower()}" if named else default_source
+    if source is None:
+        detail = "Row should have its page at github.com, or the request name a source in its query"
+        raise BadRow(Fault("#/html_url", "missing", detail))
+    try:
+        external = External(source=source, id=str(issue.number), url=url)
+    except ValidationError as error:
+        raise BadRow(
+            Fault("#/html_url", "source", f"No source can be made of it: {_faults(error)[0].detail}")
+        ) from None
+    status = None if issue.state is None else IssueStatus(issue.state)
+    return Record(external, issue.title, issue.body or "", status, None, None)

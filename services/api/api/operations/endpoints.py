@@ -1,0 +1,33 @@
+"""The operation endpoints."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from api.database import DatabaseDep
+from api.operations import repository
+from api.operations.schemas import Operation, OperationPage
+from api.paging import PageQuery, cut_page, read_cursor
+
+router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
+
+
+@router.get("", operation_id="listOperations", summary="List operations")
+async def list_page(
+    request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
+) -> OperationPage:
+    """Answer one page of imports and dry runs, the newest first; a `Link` header (RFC 8288) names the next one."""
+    after = read_cursor(request, query.cursor, tuple[UUID])
+    operations = await repository.list_operations(database, after[0] if after else None, query.limit + 1)
+    page, next_cursor = cut_page(request, response, operations, query.limit, lambda operation: [operation.id])
+    return OperationPage(items=page, next_cursor=next_cursor)
+
+
+@router.get("/{operation_id}", operation_id="getOperation", summary="Get an operation")
+async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
+    """Answer how far it has come, and the errors of its rows; ask again until its state is `finished`."""
+    operation = await repository.get_operation(database, operation_id)
+    if operation is None:
+        raise HTTPException(404, f"There is no operation {operation_id}.")
+    return operation

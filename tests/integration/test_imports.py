@@ -1,0 +1,489 @@
+"""Files of issues: imported, imported again, cut off in the middle; each row for itself."""
+
+import json
+from typing import Any
+
+import psycopg2
+import pytest
+
+from contracts.ids import new_id
+from devstack.network import wait_until
+from tests.conftest import ApiFactory, WorkerFactory
+from tests.integration.test_issues_api import assert_problem
+from tests.support.access import ADMIN, CLOSED, Tokens, bearer
+from tests.support.database import Database
+from tests.support.imports import CSV, JSON, NDJSON, counts, imported, ndjson, operation_of, row, send
+from tests.support.processes import Api
+from tests.support.servers import Servers
+
+FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
+
+
+def everything(database: Database) -> dict[str, Any]:
+    """Return all that an import could change, but for the operations."""
+    return {table: database.query(f"SELECT * FROM {table} ORDER BY id") for table in ("issue", "audit_log")} | {
+        "job": database.query("SELECT id, message, run_at, created_at FROM job ORDER BY id")
+    }
+
+
+def issue(api: Api, title: str) -> dict[str, Any]:
+    (found,) = [item for item in api.client.get("/api/v1/issues").json()["items"] if item["title"] == title]
+    return dict(found)
+
+
+def test_a_file_imported_twice_changes_nothing_the_second_time(api: Api, database: Database) -> None:
+    body = ndjson([row(number) for number in range(1, 301)])
+
+    first = imported(api, body)
+
+    assert counts(first) == {"created": 300}
+    assert (first["total"], first["done"], first["errors"], first["format"]) == (300, 300, [], "ndjson")
+    assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 300
+    (entry,) = database.query("SELECT action, actor, subject, detail FROM audit_log")
+    assert (entry["action"], entry["actor"], entry["subject"]) == ("issues.imported", "anonymous", first["id"])
+    assert entry["detail"] == {"format": "ndjson", "rows": 300}
+    wait_until(lambda: database.states() == {"queued": 300}, 30, "the dispatcher, woken by the import")
+    before = everything(database)
+
+    second = imported(api, body)
+
+    assert counts(second) == {"unchanged": 300}
+    assert everything(database) == before
+    assert database.one("SELECT count(*) FROM import_row") == 0, "no text is left of what is over"
+    listed = api.client.get("/api/v1/operations", params={"limit": 1})
+    assert [operation["id"] for operation in listed.json()["items"]] == [second["id"]]
+    older = api.client.get(f"{listed.links['next']['url']}").json()
+    assert [operation["id"] for operation in older["items"]] == [first["id"]]
+
+
+def test_an_issue_has_what_its_row_says(api: Api) -> None:
+    flat = {"title": " Login fails ", "source": "GitHub:Acme/Shop", "external_id": 7, "url": "https://e.org/7"}
+    nested = {"title": "Export", "external": {"source": "jira", "id": "A-1"}, "project": "acme/shop"}
+    bare = {"title": "Search", "external_id": "9", "description": None}
+
+    operation = imported(api, ndjson([flat, nested, bare]), source="by-query", project="acme/other")
+
+    assert counts(operation) == {"created": 3}
+    assert issue(api, "Login fails")["external"] == {
+        "source": "github:acme/shop",
+        "id": "7",
+        "url": "https://e.org/7",
+    }
+    assert issue(api, "Login fails")["project"] == "acme/other"
+    assert (issue(api, "Export")["project"], issue(api, "Export")["external"]["source"]) == ("acme/shop", "jira")
+    found = issue(api, "Search")
+    assert found["external"]["source"] == "by-query"
+    assert (found["description"], found["status"], found["priority"]) == ("", "open", "medium")
+    assert found["enrichment"]["status"] in {"pending", "queued"}
+
+
+def test_what_has_changed_is_changed_and_enriched_again_once(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    api = new_api(FAST)
+    new_worker({})
+    rows = [row(number, status="open") for number in range(1, 6)]
+    imported(api, ndjson(rows))
+    database.wait_for_states({"succeeded": 5})
+    before = {item["title"]: item for item in api.client.get("/api/v1/issues").json()["items"]}
+
+    rows[0]["title"] = "Another title altogether"
+    rows[1]["status"] = "closed"
+    rows[2]["priority"] = "low"
+    del rows[3]["description"], rows[3]["status"], rows[3]["priority"]
+    operation = imported(api, ndjson(rows))
+
+    assert counts(operation) == {"updated": 3, "unchanged": 2}
+    assert issue(api, "Another title altogether")["stale"]
+    assert issue(api, rows[1]["title"])["status"] == "closed"
+    assert issue(api, rows[2]["title"])["priority"] == "low"
+    for unchanged in rows[3:]:
+        assert issue(api, unchanged["title"]) == before[unchanged["title"]]
+    database.wait_for_states({"succeeded": 6})
+    again = issue(api, "Another title altogether")
+    assert not again["stale"]
+    assert again["ai_summary"].startswith("AI Summary: Another title altogether")
+
+
+def test_what_a_person_has_set_survives_imports_and_three_runs(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
+    new_worker({})
+    first = row(1, title="The login page crashes", status="open", priority="low")
+    imported(api, ndjson([first]))
+    database.wait_for_states({"succeeded": 1})
+    url = f"/api/v1/issues/{issue(api, 'The login page crashes')['id']}"
+    assert api.client.put(f"{url}/tags", json={"tags": ["question", "backend"]}).is_success
+    assert api.client.patch(url, json={"priority": "critical", "status": "in_progress"}).is_success
+
+    for number in range(1, 4):
+        changed = {**first, "description": f"Version {number}", "priority": "high", "status": "closed"}
+        assert counts(imported(api, ndjson([changed]))) == {"updated": 1}
+        database.wait_for_states({"succeeded": 1 + number})
+        assert counts(imported(api, ndjson([changed]))) == {"unchanged": 1}
+
+    found = api.client.get(url).json()
+    assert (found["priority"], found["status"]) == ("critical", "in_progress")
+    assert found["description"] == "Version 3"
+    assert found["tags"] == found["confirmed_tags"] == ["question", "backend"]
+
+
+def test_an_accepted_priority_survives_too(api: Api, database: Database) -> None:
+    imported(api, ndjson([row(1, title="Crash", priority="low")]))
+    found = issue(api, "Crash")
+    (job,) = database.query("SELECT id FROM job")
+    database.query(
+        "INSERT INTO enrichment (job_id, issue_id, summary, tags, priority, provenance) "
+        """VALUES (%s, %s, 's', '[]', '{"value": "high", "reason": "crash"}', '{}')""",
+        job["id"],
+        found["id"],
+    )
+    answer = api.client.post(f"/api/v1/issues/{found['id']}/suggestions/accept", json={"priority": True})
+    assert answer.json()["priority"] == "high", answer.text
+
+    assert counts(imported(api, ndjson([row(1, title="Crash", priority="critical")]))) == {"unchanged": 1}
+    assert issue(api, "Crash")["priority"] == "high"
+
+
+def test_what_somebody_has_deleted_stays_deleted(api: Api, database: Database) -> None:
+    imported(api, ndjson([row(1), row(2)]))
+    api.client.delete(f"/api/v1/issues/{issue(api, row(1)['title'])['id']}")
+
+    assert counts(imported(api, ndjson([row(1), row(2)]))) == {"skipped": 1, "unchanged": 1}
+
+    posted = api.client.post(
+        "/api/v1/issues", json={"title": "By hand", "external": {"source": "tracker:shop", "id": "1"}}
+    )
+    assert posted.status_code == 201, "an external id is free again"
+    assert counts(imported(api, ndjson([row(1)]))) == {"updated": 1}
+    assert api.client.get(posted.headers["location"]).json()["title"] == row(1)["title"]
+    assert database.one("SELECT count(*) FROM issue") == 3
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_change(api: Api, database: Database) -> None:
+    imported(api, ndjson([row(1), row(2)]))
+    before = everything(database)
+
+    operation = imported(api, ndjson([row(1), row(2, title="Another"), row(3), row(4, title="")]), dry_run="true")
+
+    assert operation["dry_run"]
+    assert counts(operation) == {"created": 1, "updated": 1, "unchanged": 1, "failed": 1}
+    assert everything(database) == before
+
+
+BAD = [
+    ('{"title": "x", ', "#", "json_invalid"),
+    ("[1]", "#", "model_type"),
+    (row(1, title="  "), "#/title", "string_too_short"),
+    (row(1, title="x" * 256), "#/title", "string_too_long"),
+    ({"source": "s", "external_id": "1"}, "#/title", "missing"),
+    (row(1, description="x" * 65_537), "#/description", "string_too_long"),
+    (row(1, description="a\x00b"), "#/description", "string_nul"),
+    ('{"title": "half a character: \\ud800", "source": "s", "external_id": "1"}', "#", "json_invalid"),
+    (row(1, priority="urgent"), "#/priority", "enum"),
+    (row(1, status="done"), "#/status", "enum"),
+    (row(1, project="Not A Project"), "#/project", "string_pattern_mismatch"),
+    (row(1, source="no spaces"), "#/source", "string_pattern_mismatch"),
+    (row(1, source=None), "#/source", "missing"),
+    (row(1, external_id=None), "#/external_id", "missing"),
+    (row(1, external_id=""), "#/external_id", "string_too_short"),
+    (row(1, url="javascript:alert(1)"), "#/url", "string_pattern_mismatch"),
+    (row(1, external={"source": "s", "id": "1"}), "#/external", "external_twice"),
+    ({"title": "x", "external": {"source": "s"}}, "#/external/id", "missing"),
+    (row(1, labels=["bug"]), "#/labels", "extra_forbidden"),
+    (row(1, description="x" * 1_100_000), "#", "unreadable"),
+    (row(500), "#/external_id", "repeated"),
+]
+
+
+def test_each_row_stands_for_itself_and_says_what_is_wrong_with_it(api: Api, database: Database) -> None:
+    rows: list[Any] = [row(500)]
+    for number, (bad, _, _) in enumerate(BAD):
+        rows += [bad, row(1000 + number)]
+
+    operation = imported(api, ndjson(rows))
+
+    told = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
+    expected = [(2 * n, 2 * n, pointer, rule) for n, (_, pointer, rule) in enumerate(BAD, start=1)]
+    assert told == expected
+    assert counts(operation) == {"created": 1 + len(BAD), "failed": len(BAD)}
+    assert operation["errors"][-1]["detail"] == "Row 1 is about the same issue"
+    assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 1 + len(BAD)
+
+
+def test_errors_are_bounded_and_the_rest_is_counted(api: Api) -> None:
+    operation = imported(api, ndjson([row(number, title="") for number in range(250)]))
+
+    assert counts(operation) == {"failed": 250}
+    assert [error["row"] for error in operation["errors"]] == list(range(1, 101))
+    assert operation["errors_omitted"] == 150
+
+
+def test_a_row_is_repeated_however_far_apart(api: Api) -> None:
+    rows = [row(number) for number in range(1, 251)]
+
+    operation = imported(api, ndjson([*rows, rows[9]]))
+
+    assert counts(operation) == {"created": 250, "failed": 1}
+    assert operation["errors"][0]["detail"] == "Row 10 is about the same issue"
+
+
+GITHUB = [
+    {
+        "number": 1,
+        "title": "Login fails",
+        "body": "A click\r\ndoes nothing.",
+        "state": "open",
+        "html_url": "https://github.com/Acme/Shop/issues/1",
+        "url": "https://api.github.com/repos/Acme/Shop/issues/1",
+        "labels": [{"name": "bug"}],
+    },
+    {
+        "number": 2,
+        "title": "Fix login",
+        "body": None,
+        "state": "open",
+        "html_url": "https://github.com/Acme/Shop/pull/2",
+        "pull_request": {"url": "https://api.github.com/repos/Acme/Shop/pulls/2"},
+    },
+    # As `gh issue list --json number,title,body,state,url` writes it.
+    {
+        "number": 3,
+        "title": "Export",
+        "body": "",
+        "state": "CLOSED",
+        "url": "https://github.com/Acme/Shop/issues/3",
+    },
+    {"number": "four", "title": "", "state": "merged", "html_url": "https://github.com/Acme/Shop/issues/4"},
+    {"number": 5, "title": "Elsewhere", "html_url": "https://git.example.org/acme/shop/issues/5"},
+    7,
+]
+
+
+def test_githubs_export_is_imported_without_its_pull_requests(api: Api) -> None:
+    body = json.dumps(GITHUB, indent=1).encode()
+
+    operation = imported(api, body, f"{JSON}; charset=utf-8")
+
+    assert operation["format"] == "github"
+    assert counts(operation) == {"created": 2, "skipped": 1, "failed": 3}
+    told = [(error["row"], error["line"], error["pointer"]) for error in operation["errors"]]
+    assert told == [
+        *((4, None, pointer) for pointer in ("#/number", "#/title", "#/state")),
+        *((5, None, "#/html_url"), (6, None, "#")),
+    ]
+    login, export = issue(api, "Login fails"), issue(api, "Export")
+    assert login["external"] == {
+        "source": "github:acme/shop",
+        "id": "1",
+        "url": "https://github.com/Acme/Shop/issues/1",
+    }
+    assert (login["description"], login["status"]) == ("A click\r\ndoes nothing.", "open")
+    assert (export["external"]["id"], export["status"]) == ("3", "closed")
+    again = imported(api, body, JSON, source="git.example.org/acme/shop")
+    assert counts(again) == {"created": 1, "unchanged": 2, "skipped": 1, "failed": 2}
+
+
+SHEET = """\
+\ufeffTitle,description,Status,priority,external_id
+Login fails,"A click
+does ""nothing"".",open,high,1
+Export,,closed,,2
+
+"Unclosed,x,open,high,3
+Search,"broken" text,open,low,4
+Menu,one cell too few,open,5
+Invoice,ends well,open,low,6
+"""
+
+
+def test_a_sheet_is_imported_and_a_broken_row_takes_no_other_with_it(api: Api) -> None:
+    operation = imported(api, SHEET.encode(), CSV, source="sheet")
+
+    assert counts(operation) == {"created": 3, "failed": 3}
+    told = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
+    assert told == [(row, line, "#", "unreadable") for row, line in ((3, 6), (4, 7), (5, 8))]
+    login = issue(api, "Login fails")
+    assert (login["description"], login["priority"]) == ('A click\ndoes "nothing".', "high")
+    assert (issue(api, "Export")["priority"], issue(api, "Export")["status"]) == ("medium", "closed")
+    assert issue(api, "Invoice")["external"]["source"] == "sheet"
+    assert counts(imported(api, SHEET.encode(), CSV, source="sheet")) == {"unchanged": 3, "failed": 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "query", "status", "words"),
+    [
+        (b"<rows/>", "application/xml", {}, 415, "application/x-ndjson, text/csv, application/json"),
+        (b"{}", "text/csv; charset=latin-1", {}, 415, "UTF-8"),
+        (b"[" + b'{"number": 1}, ' * 2, JSON, {}, 400, "not JSON"),
+        (b"[1] 2", JSON, {}, 400, "not JSON"),
+        (b"[1 2]", JSON, {}, 400, "not JSON"),
+        (b"[" * 100_000, JSON, {}, 400, "nested too deeply"),
+        (b'["\xff"]', JSON, {}, 400, "not UTF-8"),
+        (b'{"issues": []}', JSON, {}, 422, "array of issues"),
+        (b"", CSV, {}, 422, "title"),
+        (b"title,external_id,estimate\n", CSV, {}, 422, "'estimate' is no column"),
+        (b"title,title,external_id\n", CSV, {}, 422, "once"),
+        (b"title\n", CSV, {}, 422, "external_id"),
+        (b"title,external_id\n" + b'x",y"z,"w\n' * 150_000, CSV, {}, 422, "quotes"),
+        (b"", NDJSON, {"dryrun": "true"}, 422, "query.dryrun"),
+        (b"", NDJSON, {"dry_run": "perhaps"}, 422, "query.dry_run"),
+        (b"", NDJSON, {"project": "No Project"}, 422, "query.project"),
+        (b"", NDJSON, {"source": "no source"}, 422, "query.source"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_import_is_refused_whole(
+    body: bytes, media_type: str, query: dict[str, str], status: int, words: str, api: Api, database: Database
+) -> None:
+    problem = assert_problem(send(api, body, media_type, **query), status)
+
+    assert words in str(problem["detail"])
+    assert database.one("SELECT count(*) FROM operation") == 0
+
+
+def test_an_empty_file_is_an_import_of_nothing(api: Api) -> None:
+    for body, media_type in ((b"", NDJSON), (b" [ ] ", JSON), (b"title,external_id\n", CSV), (b"\n\n", NDJSON)):
+        operation = imported(api, body, media_type)
+        assert (operation["total"], counts(operation)) == (0, {})
+
+
+def test_a_file_may_be_longer_than_another_body_but_not_too_long(new_api: ApiFactory, database: Database) -> None:
+    api = new_api({"MAX_BODY_BYTES": "1024", "IMPORT_MAX_BYTES": "20000"})
+    body = ndjson([row(1, description="x" * 10_000)])
+
+    assert counts(imported(api, body)) == {"created": 1}
+    for content in (body * 3, iter([body] * 3)):
+        answer = api.client.post("/api/v1/imports", content=content, headers={"content-type": NDJSON})
+        assert "20000 bytes" in str(assert_problem(answer, 413)["detail"])
+    assert_problem(api.post("x" * 2000), 413)
+    assert database.one("SELECT count(*) FROM operation") == 1
+
+
+def test_an_import_that_is_repeated_with_its_key_is_one(api: Api, database: Database) -> None:
+    key = {"Idempotency-Key": "file-1"}
+    body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
+
+    first, second = (send(api, body, headers=key) for _ in range(2))
+
+    assert counts(operation_of(api, first)) == {"created": 20}
+    assert second.headers["idempotency-replayed"] == "true"
+    assert second.json() == first.json()
+    assert database.one("SELECT count(*) FROM operation") == 1
+    assert_problem(send(api, body + b"\n", headers=key), 422)
+
+
+def test_an_operation_is_known_by_its_id(api: Api) -> None:
+    assert_problem(api.client.get(f"/api/v1/operations/{new_id()}"), 404)
+
+
+def test_the_audit_log_says_who_asked_for_it(new_api: ApiFactory, database: Database) -> None:
+    api = new_api(CLOSED)
+    token = Tokens(api).make("migration", "issues:write", "issues:read")
+
+    accepted = send(api, ndjson([row(1)]), headers=bearer(token["token"]))
+
+    api.client.headers.update(bearer(ADMIN))
+    assert operation_of(api, accepted)["requested_by"] == "migration"
+    (entry,) = database.query("SELECT actor, actor_id::text FROM audit_log WHERE action = 'issues.imported'")
+    assert entry == {"actor": "migration", "actor_id": token["id"]}
+    request_id = accepted.headers["x-request-id"]
+    assert database.one("SELECT message->>'request_id' FROM job") == request_id
+
+
+def holding(servers: Servers, external_id: str) -> Any:
+    """Return a connection that has created an issue with this id and not committed: whoever creates it waits."""
+    connection = psycopg2.connect(servers.database_url)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO issue (id, title, external_source, external_id) VALUES (%s, 'By hand', %s, %s)",
+            [str(new_id()), "tracker:shop", external_id],
+        )
+    return connection
+
+
+def is_waiting(database: Database) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return bool(database.one(waiting, "%new_issue%"))
+
+
+def test_an_import_goes_on_after_its_process_was_killed_and_does_no_row_twice(
+    new_api: ApiFactory, database: Database, servers: Servers
+) -> None:
+    api = new_api(FAST)
+    holder = holding(servers, "450")
+    accepted = send(api, ndjson([row(number) for number in range(1, 601)]))
+    wait_until(lambda: is_waiting(database), 30, "the import to be in its third batch")
+    api.process.kill_group()
+    killed_at = database.query("SELECT done, created, state FROM operation")
+    assert killed_at == [{"done": 400, "created": 400, "state": "running"}]
+    holder.rollback()
+
+    operation = operation_of(new_api(FAST), accepted)
+
+    assert counts(operation) == {"created": 600}
+    assert (operation["total"], operation["done"], operation["errors"]) == (600, 600, [])
+    assert database.one("SELECT count(DISTINCT external_id) FROM issue") == 600
+    assert database.one("SELECT count(*) FROM issue") == 600
+    assert database.one("SELECT count(DISTINCT issue_id) FROM job") == 600
+    assert database.one("SELECT count(*) FROM job") == 600
+    assert database.one("SELECT count(*) FROM audit_log") == 1
+    assert database.one("SELECT count(*) FROM import_row") == 0
+    holder.close()
+
+
+def test_an_issue_that_somebody_creates_meanwhile_is_changed_instead(
+    api: Api, database: Database, servers: Servers
+) -> None:
+    holder = holding(servers, "2")
+    accepted = send(api, ndjson([row(1), row(2), row(3)]))
+    wait_until(lambda: is_waiting(database), 30, "the import to wait")
+    holder.commit()
+    holder.close()
+
+    assert counts(operation_of(api, accepted)) == {"created": 2, "updated": 1}
+    assert issue(api, row(2)["title"])["external"]["id"] == "2"
+
+
+def test_two_processes_share_imports_and_do_each_row_once(new_api: ApiFactory, database: Database) -> None:
+    apis = [new_api(FAST) for _ in range(2)]
+    rows = [row(number) for number in range(1, 401)]
+
+    accepted = [send(apis[number % 2], ndjson(rows)) for number in range(4)]
+
+    told = [counts(operation_of(apis[0], answer)) for answer in accepted]
+    assert sum(count.get("created", 0) for count in told) == 400
+    assert all(sum(count.values()) == 400 and set(count) <= {"created", "unchanged"} for count in told)
+    assert database.one("SELECT count(*) FROM issue") == 400
+    assert database.one("SELECT count(*) FROM job") == 400
+
+
+def test_a_row_that_nothing_can_be_made_of_holds_up_no_other(api: Api, database: Database) -> None:
+    database.query(
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.title = 'Poison' THEN RAISE EXCEPTION 'poison'; END IF; RETURN NEW; END $$"
+    )
+    database.query("CREATE TRIGGER refuse BEFORE INSERT ON issue FOR EACH ROW EXECUTE FUNCTION refuse()")
+    try:
+        operation = imported(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
+    finally:
+        database.query("DROP TRIGGER refuse ON issue")
+
+    assert counts(operation) == {"created": 2, "failed": 1}
+    (error,) = operation["errors"]
+    assert (error["row"], error["rule"]) == (2, "unexpected_error")
+    wait_until(lambda: api.log.has("import_batch_failed"), 10, "the log to say so")
+
+
+def test_an_import_waits_while_the_database_is_away(api: Api, database: Database, servers: Servers) -> None:
+    holder = holding(servers, "2")
+    accepted = send(api, ndjson([row(1), row(2)]))
+    wait_until(lambda: is_waiting(database), 30, "the import to wait")
+    database.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'issuetracker-api'"
+    )
+    holder.rollback()
+    holder.close()
+
+    assert counts(operation_of(api, accepted)) == {"created": 2}

@@ -1,0 +1,95 @@
+"""A file is cut into its rows, whatever one of them looks like."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.imports.frames import Frame, frames
+from contracts.states import ImportFormat
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=20)
+
+
+def rows_of(file_format: ImportFormat, body: bytes) -> list[Any]:
+    """Return what the rows say; of one that is none, its line."""
+    return [frame.line if frame.body is None else json.loads(frame.body) for frame in frames(file_format, body)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.integers(), st.none(), st.lists(TEXT)))))
+def test_json_comes_out_as_it_went_in(rows: list[dict[str, Any]]) -> None:
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+    assert rows_of(ImportFormat.NDJSON, lines) == rows
+    for indent in (None, 2):
+        assert rows_of(ImportFormat.GITHUB, json.dumps(rows, indent=indent).encode()) == rows
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(TEXT, TEXT, TEXT)), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_a_sheet_comes_out_as_it_went_in(rows: list[tuple[str, str, str]], ending: str, has_mark: bool) -> None:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator=ending)
+    writer.writerow(("external_id", "title", "description"))
+    writer.writerows(rows)
+
+    body = written.getvalue().encode("utf-8-sig" if has_mark else "utf-8")
+
+    expected = [
+        {name: cell for name, cell in zip(("external_id", "title"), row[:2], strict=True) if cell}
+        | {"description": row[2]}
+        for row in rows
+    ]
+    assert rows_of(ImportFormat.CSV, body) == expected
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(['1,t,"d', '2,"t', '3,t,d"', '"4,t,d', "5,t", '6,"t"x,d', "7,t,d", '8,"a""b",d'])))
+def test_no_row_is_lost_to_a_broken_one_before_it(lines: list[str]) -> None:
+    body = "\n".join(["external_id,title,description", *lines]).encode()
+
+    found = list(frames(ImportFormat.CSV, body))
+
+    sound = [number for number, line in enumerate(lines, start=2) if line == "7,t,d"]
+    covered = {frame.line for frame in found if frame.body is not None and b'"7"' in frame.body}
+    assert covered | _swallowed(found) >= set(sound)
+
+
+def _swallowed(found: list[Frame]) -> set[int]:
+    """Return lines inside of a cell that was closed by a later quote: a sheet may well say that."""
+    swallowed: set[int] = set()
+    for frame in found:
+        if frame.body is not None and frame.line is not None:
+            newlines = sum(cell.count("\n") for cell in json.loads(frame.body).values())
+            swallowed |= set(range(frame.line, frame.line + newlines + 1))
+    return swallowed
+
+
+@pytest.mark.parametrize("file_format", ImportFormat)
+def test_what_is_no_utf_8_is_one_broken_row_or_no_file(file_format: ImportFormat) -> None:
+    if file_format is ImportFormat.GITHUB:
+        with pytest.raises(Exception, match="UTF-8"):
+            list(frames(file_format, b'["\xff"]'))
+        return
+    body = b"external_id,title\n1,\xff\n2,t\n" if file_format is ImportFormat.CSV else b'{"title": "\xff"}\n{}\n'
+
+    assert len(list(frames(file_format, body))) == 2
+
+
+def test_a_number_of_any_length_is_only_a_row_that_is_wrong() -> None:
+    digits = b"9" * 10_000
+
+    assert [frame.body for frame in frames(ImportFormat.GITHUB, b"[" + digits + b", 1]")] == [digits, b"1"]
+
+
+def test_rows_that_swallow_others_cost_a_bounded_time() -> None:
+    """Each of these lines begins a cell that the next one ends and begins again."""
+    body = b"external_id,title\n" + b'x",y"z,"w\n' * 150_000
+
+    with pytest.raises(Exception, match="quotes"):
+        list(frames(ImportFormat.CSV, body))
