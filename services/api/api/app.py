@@ -25,6 +25,7 @@ from api.events import endpoints as events
 from api.events.hub import Hub
 from api.events.stop import on_stop_signal
 from api.issues import endpoints as issues
+from api.issues.intake import Intake
 from api.metrics import endpoint as metrics
 from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
@@ -62,6 +63,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
+            app.state.intake = Intake(database)
             app.state.hub = hub = Hub(settings, database, broker)
             async with access.open_access(app, settings, database), dispatcher.running(), hub.running():
                 with on_stop_signal(hub.close):

@@ -41,14 +41,14 @@ def unknown(issue_id: UUID) -> HTTPException:
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
 async def create(new: IssueCreate, request: Request, response: Response, database: DatabaseDep) -> Issue:
     """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
-    issue = await repository.create_issue(database, new)
+    issue = await request.app.state.intake.store(new)
     if issue is None:
         assert new.external is not None
         existing = await repository.find_external(database, new.external)
         detail = f"{new.external.source} has an issue {new.external.id} already."
         raise Refused(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
-    response.headers["Location"] = str(request.app.url_path_for("get_issue", issue_id=issue.id))
+    response.headers["Location"] = f"{router.prefix}/{issue.id}"
     return issue
 
 
