@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from api import health, idempotency, problems
 from api.access import install as access
@@ -45,6 +45,12 @@ from contracts.logs import configure_logging
 from contracts.settings import load
 
 
+async def _let_pass(request: Request) -> None:
+    # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
+    await by_method(request)
+    await idempotency.answer_once(request)
+
+
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
     """Return the application; reads its settings from the environment unless they are given."""
     settings = settings or load(ApiSettings)
@@ -76,8 +82,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
-        # In this order: only what is allowed is looked up by its key.
-        dependencies=[Depends(by_method), Depends(idempotency.answer_once)],
+        dependencies=[Depends(_let_pass)],
         telemetry=telemetry(traces),
     )
     # From the inside out: what refuses a request belongs outside of what works on it.
