@@ -9,6 +9,8 @@ import re
 import sys
 import threading
 from collections.abc import Collection, MutableMapping
+from contextlib import nullcontext, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -43,7 +45,6 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
     ]
     renderers: list[Any] = (
         [add_origin, structlog.processors.JSONRenderer()]
@@ -54,7 +55,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     handler.addFilter(_tell_arguments)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_data, *renderers],
         )
     )
@@ -67,12 +68,29 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         logging.getLogger(name).propagate = True
     for name in _CARRY_DATA:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Our own lines do not go through the standard library, which would cost more than all else that a line takes.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, _without_data, *renderers],
+        logger_factory=partial(_Writer, handler),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
+
+
+class _Writer:
+    """Writes lines where a handler does, one at a time and safely across forks, as the handler's lock is."""
+
+    def __init__(self, handler: logging.StreamHandler[Any], name: str) -> None:
+        self._handler = handler
+        self.name = name
+
+    def _write(self, line: str) -> None:
+        # Whatever becomes of the line, the work goes on.
+        with self._handler.lock or nullcontext(), suppress(OSError, ValueError):
+            self._handler.stream.write(f"{line}\n")
+            self._handler.flush()
+
+    debug = info = warning = error = critical = _write
 
 
 def log_unhandled() -> None:
@@ -118,4 +136,4 @@ def _without_data(_logger: object, _method: str, event: Event) -> Event:
 def _safe(value: object) -> object:
     if isinstance(value, BaseException):
         return told(value)
-    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
+    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) and "://" in value else value

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from api import health, idempotency, problems
 from api.access import install as access
@@ -27,6 +27,7 @@ from api.events.stop import on_stop_signal
 from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
+from api.issues.intake import Intake
 from api.metrics import endpoint as metrics
 from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
@@ -47,6 +48,12 @@ from contracts.logs import configure_logging
 from contracts.settings import load
 
 
+async def _let_pass(request: Request) -> None:
+    # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
+    await by_method(request)
+    await idempotency.answer_once(request)
+
+
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
     """Return the application; reads its settings from the environment unless they are given."""
     settings = settings or load(ApiSettings)
@@ -65,6 +72,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
+            app.state.intake = Intake(database)
             app.state.hub = hub = Hub(settings, database, broker)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)
             async with (
@@ -83,8 +91,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         description="Issue intake with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
-        # In this order: only what is allowed is looked up by its key.
-        dependencies=[Depends(by_method), Depends(idempotency.answer_once)],
+        dependencies=[Depends(_let_pass)],
         telemetry=telemetry(traces),
     )
     # From the inside out: what refuses a request belongs outside of what works on it.

@@ -57,6 +57,11 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Tell whether this asyncio task has a transaction open."""
+        return _in_transaction.get() is not None
+
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """Return the statement's rows."""
         async with self._connection(sql) as connection:
@@ -119,6 +124,10 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+async def _leave_as_is(_connection: Any) -> None:
+    """Spare each statement a second round trip: asyncpg ends what is open, and no session is set up otherwise."""
+
+
 @asynccontextmanager
 async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
     """Open the pool; it connects when it is first used, so the API starts while the server is away."""
@@ -127,6 +136,7 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
         min_size=0,
         max_size=settings.database_pool_size,
         init=_prepare,
+        reset=_leave_as_is,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={"application_name": "issuetracker-api"},

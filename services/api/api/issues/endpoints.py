@@ -10,6 +10,7 @@ from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues import listing, repository
 from api.issues.changes import apply_patch
+from api.issues.intake import Intake
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
 from api.problems import Refused
@@ -38,17 +39,23 @@ def unknown(issue_id: UUID) -> HTTPException:
     return HTTPException(404, f"There is no issue {issue_id}.")
 
 
+def _intake(request: Request) -> Intake:
+    # No dependency: FastAPI's share of each costs more than this.
+    intake: Intake = request.app.state.intake
+    return intake
+
+
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
-async def create(new: IssueCreate, request: Request, response: Response, database: DatabaseDep) -> Issue:
+async def create(new: IssueCreate, request: Request, response: Response) -> Issue:
     """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
-    issue = await repository.create_issue(database, new)
+    issue = await _intake(request).store(new)
     if issue is None:
         assert new.external is not None
-        existing = await repository.find_external(database, new.external)
+        existing = await repository.find_external(request.app.state.database, new.external)
         detail = f"{new.external.source} has an issue {new.external.id} already."
         raise Refused(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
-    response.headers["Location"] = str(request.app.url_path_for("get_issue", issue_id=issue.id))
+    response.headers["Location"] = f"{router.prefix}/{issue.id}"
     return issue
 
 

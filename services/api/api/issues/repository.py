@@ -1,6 +1,6 @@
 """Issues in the database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,21 +22,31 @@ id, project, title, description, priority, status, duplicate_of, external_source
 ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
 """
 
-# Another issue with the same external id leaves both empty.
-_CREATE = f"""
+NewRow = tuple[Any, ...]
+"""A new issue with its job and its audit record: the elements of the statement's thirteen arrays."""
+
+# Another issue with the same external id leaves an element out.
+CREATE = f"""
 WITH new_issue AS (
     INSERT INTO issue (id, project, title, description, priority, external_source, external_id, external_url)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
+    )
     ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
     RETURNING {_COLUMNS}
+), stored AS (
+    SELECT * FROM new_issue JOIN unnest(
+        $1::uuid[], $9::uuid[], $10::jsonb[], $11::uuid[], $12::text[], $13::uuid[]
+    ) AS given (id, job_id, message, audit_id, actor, actor_id) USING (id)
 ), new_job AS (
-    INSERT INTO job (id, task, queue, message, issue_id) SELECT $9, $10, $11, $12, id FROM new_issue RETURNING *
+    INSERT INTO job (id, task, queue, message, issue_id) SELECT job_id, $14, $15, message, id FROM stored
+    RETURNING issue_id, state, attempts, run_at, last_error
 ), audit AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)
-    SELECT $13, $14, $15, 'issue.created', id::text FROM new_issue
+    SELECT audit_id, actor, actor_id, 'issue.created', id::text FROM stored
 )
 SELECT new_issue.*, state, attempts, run_at, last_error, false AS stale, '{{}}'::text[] AS confirmed
-FROM new_issue, new_job
+FROM new_issue JOIN new_job ON issue_id = new_issue.id
 """
 _EXISTING = """
 SELECT id FROM issue WHERE external_source = $1 AND external_id = $2 AND deleted_at IS NULL
@@ -95,11 +105,8 @@ DELETE FROM issue_search WHERE issue_id = $1
 """
 
 
-async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
-    """Store the issue and its enrichment job in one statement and one commit; return the issue as stored.
-
-    None where its source already has an issue of that external id.
-    """
+def row_of(new: IssueCreate) -> NewRow:
+    """Return what `create_issues` stores of the issue that this request brings."""
     issue_id, job_id, actor = new_id(), new_id(), current_actor()
     message = EnrichIssue(
         contract_version=CONTRACT_VERSION,
@@ -109,26 +116,25 @@ async def create_issue(database: Database, new: IssueCreate) -> Issue | None:
         traceparent=tracing.traceparent(),
     )
     external = new.external
-    row = await database.fetchrow(
-        _CREATE,
-        issue_id,
-        new.project,
-        new.title,
-        new.description,
-        new.priority,
+    return (
+        *(issue_id, new.project, new.title, new.description, new.priority),
         *((None, None, None) if external is None else (external.source, external.id, external.url)),
-        job_id,
-        Task.ENRICH_ISSUE,
-        QUEUE_OF[Task.ENRICH_ISSUE],
-        message.as_json(),
-        new_id(),
-        actor.name,
-        actor.token_id,
+        *(job_id, message.as_json(), new_id(), actor.name, actor.token_id),
     )
-    if row is None:
-        return None
-    metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
-    return issue_of(row)
+
+
+async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issue | None]:
+    """Store issues and their enrichment jobs in one statement and one commit; return them, in order, as stored.
+
+    None where its source already has an issue of that external id.
+    """
+    if not rows:
+        return []
+    task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
+    stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
+    metrics.created(task, queue, len(stored))
+    issues = {row["id"]: issue_of(row) for row in stored}
+    return [issues.get(row[0]) for row in rows]
 
 
 async def find_external(database: Database, external: External) -> UUID | None:

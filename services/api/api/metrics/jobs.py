@@ -18,9 +18,9 @@ for _task, _queue in QUEUE_OF.items():
     RETRIES.labels(_task, _queue, FailureKind.LOST)
 
 
-def created(task: str, queue: str) -> None:
-    """Count a job."""
-    CREATED.labels(among(Task, task), among(Queue, queue)).inc()
+def created(task: str, queue: str, count: int = 1) -> None:
+    """Count jobs."""
+    CREATED.labels(among(Task, task), among(Queue, queue)).inc(count)
 
 
 def lost(task: str, queue: str, state: str) -> None:
