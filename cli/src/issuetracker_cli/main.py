@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 from issuetracker_cli import audit, dead_letters, model, tokens
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
+from issuetracker_cli.queues import queues
 
 app = typer.Typer(
     name="issuetracker",
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
+app.command()(queues)
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.command("audit")(audit.show)

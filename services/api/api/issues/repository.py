@@ -35,7 +35,8 @@ WITH new_issue AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)
     SELECT $13, $14, $15, 'issue.created', id::text FROM new_issue
 )
-SELECT new_issue.*, state, attempts, run_at, last_error, false AS stale, '{{}}'::text[] AS confirmed
+SELECT new_issue.*, state, attempts, run_at, started_at, last_error, false AS stale, false AS needs_review,
+    '{{}}'::text[] AS confirmed
 FROM new_issue, new_job
 """
 _EXISTING = """
@@ -47,6 +48,25 @@ encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(descripti
 """
 """SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
 
+_IS_OPEN = "issue.status IN ('open', 'in_progress')"
+_UNDECIDED = """
+EXISTS (
+    SELECT FROM jsonb_array_elements(enrichment.tags) suggested WHERE NOT EXISTS (
+        SELECT FROM tag_feedback feedback
+        WHERE feedback.issue_id = issue.id AND feedback.tag = suggested->>'name'
+    )
+) OR enrichment.priority->>'value' <> issue.priority AND NOT EXISTS (
+    SELECT FROM priority_feedback feedback
+    WHERE feedback.issue_id = issue.id AND feedback.value = enrichment.priority->>'value'
+)
+"""
+NEEDS_REVIEW = f"""
+({_IS_OPEN} AND coalesce((
+    SELECT {_UNDECIDED} FROM enrichment WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
+), false))
+"""
+"""SQL: whether an issue is open, and the newest run suggests what nobody has decided on."""
+
 
 def select(source: str, *columns: str) -> str:
     """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`.
@@ -55,12 +75,14 @@ def select(source: str, *columns: str) -> str:
     """
     also = "".join(f"issue.{column}, " for column in columns)
     return f"""
-SELECT {also}{_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
+SELECT {also}{_COLUMNS}, state, attempts, run_at, started_at, last_error, coalesce(stale, false) AS stale,
+    coalesce(needs_review, false) AS needs_review, confirmed
 FROM {source} issue LEFT JOIN LATERAL (
-    SELECT state, attempts, run_at, last_error FROM job
+    SELECT state, attempts, run_at, started_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
 ) newest_job ON true LEFT JOIN LATERAL (
-    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale FROM enrichment
+    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale, {_IS_OPEN} AND ({_UNDECIDED}) AS needs_review
+    FROM enrichment
     WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
 ) newest_enrichment ON true CROSS JOIN LATERAL (
     SELECT ARRAY(
@@ -181,6 +203,7 @@ def _enrichment(row: asyncpg.Record) -> EnrichmentState | None:
     return EnrichmentState(
         status=row["state"],
         attempts=row["attempts"],
+        started_at=row["started_at"] if row["state"] == JobState.RUNNING else None,
         next_retry_at=row["run_at"] if row["state"] == JobState.RETRYING else None,
         error=None if row["state"] == JobState.SUCCEEDED else row["last_error"],
     )

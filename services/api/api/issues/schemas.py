@@ -58,10 +58,11 @@ EXAMPLE: dict[str, Any] = {
     "external": {"source": "github:acme/shop", "id": "1207", "url": "https://github.com/acme/shop/issues/1207"},
     "ai_summary": "AI Summary: Login button does nothing on Safari",
     "stale": False,
+    "needs_review": True,
     "tags": ["bug", "frontend"],
     "confirmed_tags": ["bug"],
     "tags_confirmed_at": None,
-    "enrichment": {"status": "succeeded", "attempts": 1, "next_retry_at": None, "error": None},
+    "enrichment": {"status": "succeeded", "attempts": 1, "started_at": None, "next_retry_at": None, "error": None},
     "created_at": "2026-11-24T09:55:10.120394Z",
     "updated_at": "2026-11-24T09:55:10.304127Z",
 }
@@ -130,6 +131,7 @@ class EnrichmentState(BaseModel):
 
     status: JobState
     attempts: int
+    started_at: datetime | None = Field(description="When a running job began its attempt")
     next_retry_at: datetime | None = Field(description="When a retrying job runs again")
     error: str | None = Field(description="The last attempt's error, where it failed")
 
@@ -150,6 +152,9 @@ class Issue(BaseModel):
     ai_summary: str | None
     stale: bool = Field(
         description="The text has changed since the newest finished enrichment; another one follows"
+    )
+    needs_review: bool = Field(
+        description="It is open or in progress, and nobody has decided on all that the newest run suggests"
     )
     tags: list[str]
     confirmed_tags: list[str] = Field(
@@ -200,6 +205,7 @@ class IssueQuery(PageQuery):
         default=[], max_length=MAX_TAGS, description="Repeat it for issues that have all of these tags"
     )
     enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
+    needs_review: bool | None = Field(default=None, description="Whether suggestions wait for a person")
     created_after: Moment | None = None
     updated_after: Moment | None = None
     q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
