@@ -2,9 +2,9 @@
 
 import { call, newKey } from "./api.js";
 import { ask, byId, h, say } from "./dom.js";
-import { put, tags } from "./list.js";
+import { put, state, tags } from "./list.js";
 import { go, selectedId, urlWith } from "./place.js";
-import { PRIORITIES, STATUSES, plain, stateOf, when } from "./words.js";
+import { PRIORITIES, STATUSES, plain, when } from "./words.js";
 
 let shown = null;              // {issue, enrichment, runs, similar}
 let turn = 0;
@@ -51,11 +51,9 @@ function draw() {
   const { issue } = shown;
   const focused = pane.contains(document.activeElement) ? document.activeElement.dataset?.key : null;
   const open = new Set([...pane.querySelectorAll("details[open]")].map((details) => details.dataset.key));
-  const [kind, text] = stateOf(issue);
   pane.replaceChildren(
     h("h2", { tabindex: "-1" }, issue.title),
-    h("p", { class: "meta" }, h("span", { class: `state ${kind}`, "data-retry": kind === "retrying" ? issue.id : null }, text), " ",
-      tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
+    h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
       issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
     issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
       : h("p", { class: "original empty" }, "Its reporter wrote nothing but the title."),
@@ -92,7 +90,8 @@ function waiting(issue) {
   switch (issue.enrichment?.status) {
     case "dead": return "None: every attempt failed. It is among the dead letters.";
     case "retrying": return "None yet: the last attempt failed, and another one follows.";
-    case "succeeded": return "The text is too short to say anything of it.";
+    case "skipped": return "None: the enrichment is turned off.";
+    case "cancelled": return "None: its run was cancelled. Regenerate begins another.";
     default: return "None yet: it waits for a worker.";
   }
 }
@@ -107,12 +106,19 @@ function open() {
   return found;
 }
 
+function nothingSuggested() {
+  const { issue, enrichment } = shown;
+  if (enrichment.tags.length || enrichment.priority) return "None that nobody has decided on.";
+  return issue.description.trim() ? "None: the machine is not sure enough of anything."
+    : "None: the text is too short. A description would help.";
+}
+
 function suggestions() {
   const found = open();
   if (!shown.enrichment) return [];
   return [
     h("h3", {}, "Suggestions"),
-    found.length === 0 && h("p", { class: "empty" }, "None that nobody has decided on."),
+    found.length === 0 && h("p", { class: "empty" }, nothingSuggested()),
     h("ul", { class: "suggestions" }, found.map((suggestion, index) => h("li", {},
       h("span", { class: "tag suggested" }, suggestion.label,
         suggestion.confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(suggestion.confidence * 100)} %`)),
