@@ -279,7 +279,7 @@ def test_the_queues_with_workers_without_and_without_redis(
     visit(page, api)
     page.get_by_role("link", name="Queues").click()
     issues = page.locator("#queues-rows tr", has_text="issues")
-    expect(page.locator("#queues-troubles")).to_contain_text("No worker consumes issues and default")
+    expect(page.locator("#queues-troubles")).to_have_text("No worker runs: issues are accepted; enrichment waits.")
     expect(issues.locator("td")).to_contain_text(["0", "0", "0", "1", "none is due", "1", "none"])
     new_worker({})
     expect(page.locator("#queues-troubles")).to_be_empty(timeout=LONG_MS)

@@ -148,7 +148,7 @@ def test_the_command_prints_what_the_api_tells(api: Api, database: Database) -> 
     assert header.split() == ["QUEUE", "MESSAGES", "WAITING", "RUNNING", "RETRYING", "DEAD", "OLDEST", "WORKERS"]
     assert issues.split() == ["issues", "0", "0", "0", "0", "1", "-", "0"]
     assert default.split()[0] == "default"
-    assert notes == ["No worker consumes issues, default: issues are accepted; enrichment waits."]
+    assert notes == ["No worker runs: issues are accepted; enrichment waits."]
     assert json.loads(queues(api, "--json").stdout).keys() == look(api).keys()
 
 

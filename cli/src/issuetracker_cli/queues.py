@@ -64,8 +64,10 @@ def _notes(seen: dict[str, Any]) -> Iterator[str]:
     if seen["broker"] != "ok":
         yield "Redis is unreachable: issues are accepted; enrichment waits."
     lonely = [queue["name"] for queue in seen["queues"] if queue["consumers"] == 0]
-    if lonely:
-        yield f"No worker consumes {', '.join(lonely)}: issues are accepted; enrichment waits."
+    if len(lonely) == len(seen["queues"]):
+        yield "No worker runs: issues are accepted; enrichment waits."
+    elif lonely:
+        yield f"No worker consumes {', '.join(lonely)}: its jobs wait."
     for circuit in seen["circuits"]:
         yield f"{circuit['task']} waits for its provider {circuit['provider']}: {circuit['error']}"
     if seen["dead_messages"]:

@@ -36,7 +36,7 @@ WITH new_issue AS (
     SELECT $13, $14, $15, 'issue.created', id::text FROM new_issue
 )
 SELECT new_issue.*, state, attempts, run_at, started_at, last_error, false AS stale, false AS needs_review,
-    '{{}}'::text[] AS confirmed
+    '{{}}'::text[] AS confirmed, '[]'::jsonb AS suggested_tags
 FROM new_issue, new_job
 """
 _EXISTING = """
@@ -49,13 +49,13 @@ encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(descripti
 """SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
 
 _IS_OPEN = "issue.status IN ('open', 'in_progress')"
-_UNDECIDED = """
-EXISTS (
-    SELECT FROM jsonb_array_elements(enrichment.tags) suggested WHERE NOT EXISTS (
-        SELECT FROM tag_feedback feedback
-        WHERE feedback.issue_id = issue.id AND feedback.tag = suggested->>'name'
-    )
-) OR enrichment.priority->>'value' <> issue.priority AND NOT EXISTS (
+_SUGGESTED = """
+FROM jsonb_array_elements(enrichment.tags) WITH ORDINALITY AS each (suggested, place) WHERE NOT EXISTS (
+    SELECT FROM tag_feedback feedback WHERE feedback.issue_id = issue.id AND feedback.tag = suggested->>'name'
+)
+"""
+_UNDECIDED = f"""
+EXISTS (SELECT {_SUGGESTED}) OR enrichment.priority->>'value' <> issue.priority AND NOT EXISTS (
     SELECT FROM priority_feedback feedback
     WHERE feedback.issue_id = issue.id AND feedback.value = enrichment.priority->>'value'
 )
@@ -76,12 +76,13 @@ def select(source: str, *columns: str) -> str:
     also = "".join(f"issue.{column}, " for column in columns)
     return f"""
 SELECT {also}{_COLUMNS}, state, attempts, run_at, started_at, last_error, coalesce(stale, false) AS stale,
-    coalesce(needs_review, false) AS needs_review, confirmed
+    coalesce(needs_review, false) AS needs_review, confirmed, coalesce(suggested, '[]') AS suggested_tags
 FROM {source} issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, started_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
 ) newest_job ON true LEFT JOIN LATERAL (
-    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale, {_IS_OPEN} AND ({_UNDECIDED}) AS needs_review
+    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale, {_IS_OPEN} AND ({_UNDECIDED}) AS needs_review,
+        (SELECT jsonb_agg(suggested ORDER BY place) {_SUGGESTED}) AS suggested
     FROM enrichment
     WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
 ) newest_enrichment ON true CROSS JOIN LATERAL (

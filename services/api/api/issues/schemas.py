@@ -62,6 +62,7 @@ EXAMPLE: dict[str, Any] = {
     "tags": ["bug", "frontend"],
     "confirmed_tags": ["bug"],
     "tags_confirmed_at": None,
+    "suggested_tags": [{"name": "frontend", "confidence": 0.81}],
     "enrichment": {"status": "succeeded", "attempts": 1, "started_at": None, "next_retry_at": None, "error": None},
     "created_at": "2026-11-24T09:55:10.120394Z",
     "updated_at": "2026-11-24T09:55:10.304127Z",
@@ -136,6 +137,13 @@ class EnrichmentState(BaseModel):
     error: str | None = Field(description="The last attempt's error, where it failed")
 
 
+class Suggestion(BaseModel):
+    """A tag that the newest run suggests, and how sure the machine is of it."""
+
+    name: str
+    confidence: float
+
+
 class Issue(BaseModel):
     """An issue and what was made of it."""
 
@@ -161,6 +169,9 @@ class Issue(BaseModel):
         description="Those of `tags` that a person set or accepted; no run takes them away"
     )
     tags_confirmed_at: datetime | None = Field(description="When a person set all tags; no run changes them")
+    suggested_tags: list[Suggestion] = Field(
+        description="What the newest run suggests and nobody has decided on; with `AI=auto` it is in `tags` too"
+    )
     enrichment: EnrichmentState | None
     created_at: datetime
     updated_at: datetime

@@ -2,9 +2,9 @@
 
 import { call, newKey } from "./api.js";
 import { ask, byId, h, say } from "./dom.js";
-import { put, state, tags } from "./list.js";
+import { put, state, suggestion, tags } from "./list.js";
 import { go, selectedId, urlWith } from "./place.js";
-import { PRIORITIES, STATUSES, plain, when } from "./words.js";
+import { PRIORITIES, STATUSES, many, plain, when } from "./words.js";
 
 let shown = null;              // {issue, enrichment, runs, similar}
 let turn = 0;
@@ -119,12 +119,11 @@ function suggestions() {
   return [
     h("h3", {}, "Suggestions"),
     found.length === 0 && h("p", { class: "empty" }, nothingSuggested()),
-    h("ul", { class: "suggestions" }, found.map((suggestion, index) => h("li", {},
-      h("span", { class: "tag suggested" }, suggestion.label,
-        suggestion.confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(suggestion.confidence * 100)} %`)),
-      suggestion.reason && h("span", { class: "hint" }, ` ${suggestion.reason} `),
-      h("button", { type: "button", "data-key": `accept-${suggestion.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${suggestion.label}`, onclick: () => decide("accept", suggestion) }, "Accept"),
-      h("button", { type: "button", "data-key": `reject-${suggestion.name}`, "aria-label": `Reject ${suggestion.label}`, onclick: () => decide("reject", suggestion) }, "Reject")))),
+    h("ul", { class: "suggestions" }, found.map((each, index) => h("li", {},
+      suggestion({ name: each.label, confidence: each.confidence }),
+      each.reason && h("span", { class: "hint" }, ` ${each.reason} `),
+      h("button", { type: "button", "data-key": `accept-${each.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${each.label}`, onclick: () => decide("accept", each) }, "Accept"),
+      h("button", { type: "button", "data-key": `reject-${each.name}`, "aria-label": `Reject ${each.label}`, onclick: () => decide("reject", each) }, "Reject")))),
     found.length > 1 && h("p", {}, h("button", { type: "button", "data-key": "apply-all", onclick: applyAll }, "Apply all")),
   ].filter(Boolean);
 }
@@ -146,7 +145,7 @@ function history() {
     h("h3", {}, "Runs"),
     runs.length === 0 ? h("p", { class: "empty" }, "None.") : h("ol", { class: "runs" }, runs.map((run) => h("li", {},
       h("details", { "data-key": `run-${run.id}` },
-        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${run.attempts} attempts`),
+        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${many(run.attempts, "attempt")}`),
         h("p", {}, run.summary ?? run.error ?? run.note ?? "Nothing yet."),
         h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${when(run.finished_at)}`].filter(Boolean).join(" · ")))))),
   ];
@@ -175,8 +174,8 @@ export function regenerate() {
 
 /** Accept the open issue's suggestion of that number, from 1. */
 export function acceptNumber(number) {
-  const suggestion = shown && open()[number - 1];
-  if (suggestion) decide("accept", suggestion);
+  const chosen = shown && open()[number - 1];
+  if (chosen) decide("accept", chosen);
 }
 
 async function remove() {

@@ -176,13 +176,21 @@ export function state(issue) {
   return span;
 }
 
-/** An issue's tags: solid, with a mark where a person set them. */
+/** An issue's tags: solid, with a mark where a person set them, and dashed ones that are only suggested. */
 export function tags(issue) {
-  return issue.tags.map((tag) => {
+  const applied = issue.tags.map((tag) => {
     const isHuman = issue.tags_confirmed_at !== null || issue.confirmed_tags.includes(tag);
     return h("span", { class: "tag", title: isHuman ? "Set by a person" : "Set by the machine" }, tag,
       isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a person)")));
   });
+  const suggested = issue.suggested_tags.filter(({ name }) => !issue.tags.includes(name)).map(suggestion);
+  return [...applied, ...suggested];
+}
+
+/** A tag that is suggested, with its confidence. */
+export function suggestion({ name, confidence }) {
+  return h("span", { class: "tag suggested", title: "Suggested" }, name,
+    confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)} %`));
 }
 
 /** Mark the row of the issue that is open. */

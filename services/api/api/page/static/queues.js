@@ -5,6 +5,7 @@ import { many } from "./words.js";
 
 const SAMPLE_S = 2;
 const SAMPLES = 150;           // five minutes
+const WIDTH_MIN = 30;          // samples that a line is as wide as, until there are more
 const STUCK_S = 10;
 const LINES = [["waiting", "Waiting"], ["running", "Running"], ["retrying", "Retrying"]];
 
@@ -27,7 +28,8 @@ export function troubles({ broker, queues, circuits }) {
   if (broker !== "ok") return ["Redis is unreachable: issues are accepted; enrichment waits."];
   const found = [];
   const lonely = queues.filter((queue) => queue.consumers === 0).map((queue) => queue.name);
-  if (lonely.length) found.push(`No worker consumes ${lonely.join(" and ")}: issues are accepted; enrichment waits.`);
+  if (lonely.length === queues.length) found.push("No worker runs: issues are accepted; enrichment waits.");
+  else if (lonely.length) found.push(`No worker consumes ${lonely.join(", ")}: its jobs wait.`);
   for (const { provider, error } of circuits) found.push(`The provider ${provider} fails, and its jobs wait: ${error}`);
   if (found.length) return found;
   for (const { name, running, oldest_due_s: age } of queues) {
@@ -96,8 +98,9 @@ function workers({ consumers, processes, running }) {
 function sparkline(name, values) {
   const low = Math.min(...values), high = Math.max(...values);
   const text = values.length < 2 ? `${name}: no history yet` : `${name} in the last ${span(values.length * SAMPLE_S)}: between ${low} and ${high}`;
-  const points = values.map((value, at) => `${SAMPLES - values.length + at},${22 - 20 * (high ? value / high : 0)}`);
-  const image = svg("svg", { class: "spark", viewBox: `0 0 ${SAMPLES - 1} 24`, preserveAspectRatio: "none", role: "img", "aria-label": text });
+  const width = Math.max(WIDTH_MIN, values.length);
+  const points = values.map((value, at) => `${width - values.length + at},${22 - 20 * (high ? value / high : 0)}`);
+  const image = svg("svg", { class: "spark", viewBox: `0 0 ${width - 1} 24`, preserveAspectRatio: "none", role: "img", "aria-label": text });
   image.append(svg("polyline", { points: points.join(" ") }));
   return image;
 }
