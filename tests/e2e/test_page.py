@@ -284,9 +284,14 @@ def test_the_queues_with_workers_without_and_without_redis(
     new_worker({})
     expect(page.locator("#queues-troubles")).to_be_empty(timeout=LONG_MS)
     expect(issues).to_contain_text("1 worker, 0 of 2 processes at work")
-    expect(issues.get_by_role("img").first).to_have_attribute(
-        "aria-label", re.compile(r"Waiting in the last \d.*: between 0 and \d")
+    database.query(
+        "INSERT INTO job (id, task, queue, message, run_at) SELECT gen_random_uuid(), 'any', 'issues', '{}', "
+        "now() + number * interval '1 h' FROM generate_series(1, 40) number"
     )
+    line = issues.get_by_role("img").first
+    expect(line).to_have_attribute("aria-label", re.compile(r"Waiting in the last \d.*: between 0 and 40"))
+    database.query("DELETE FROM job WHERE run_at > now() + interval '15.5 h'")
+    expect(issues.locator("td").first).to_have_text("15")
     look(page, "queues")
     servers.valkey.stop()
     try:
@@ -294,7 +299,7 @@ def test_the_queues_with_workers_without_and_without_redis(
         expect(page.locator("#queues-troubles")).to_have_text(unreachable)
         expect(issues.locator("td").last).to_have_text("unknown")
         assert api.post("It waits").status_code == 201
-        expect(page.locator("#counts")).to_contain_text("Enqueued1")
+        expect(page.locator("#counts")).to_contain_text("Enqueued16")
     finally:
         servers.valkey.start()
     expect(page.locator("#health")).to_be_hidden(timeout=LONG_MS)

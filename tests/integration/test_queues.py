@@ -151,6 +151,10 @@ def test_the_command_prints_what_the_api_tells(api: Api, database: Database) -> 
     assert notes == ["No worker runs: issues are accepted; enrichment waits."]
     assert json.loads(queues(api, "--json").stdout).keys() == look(api).keys()
 
+    refused = queues(api, "--watch")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("issuetracker: --watch is for a terminal")
+
 
 class CountingPool(Pool):
     """The API's connections, and how often they were asked."""

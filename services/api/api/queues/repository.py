@@ -1,9 +1,11 @@
 """What the ledger holds of the queues: each part reads a partial index, and no more of it than it says."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from api.database import Database
 from contracts.names import Queue
+
+if TYPE_CHECKING:
+    from api.database import Database  # with all that serves HTTP, of which the exporter needs nothing
 
 COUNTED_MAX = 10_000
 """No number is counted further: a backlog of millions costs what one of ten thousand does."""
@@ -73,29 +75,29 @@ JOIN job ON job.id = job_id JOIN issue ON issue.id = newest.issue_id AND issue.c
 """
 
 
-async def find_counts(database: Database) -> list[dict[str, Any]]:
+async def find_counts(database: "Database") -> list[dict[str, Any]]:
     """Return of each queue how many jobs wait, run, wait for a retry and are dead, each to `COUNTED_MAX`."""
     ages = await find_oldest_due(database)
     return [{**row, "oldest_due_s": ages.get(row["name"])} for row in await database.fetch(_COUNTS, list(Queue))]
 
 
-async def find_oldest_due(database: Database) -> dict[str, float | None]:
+async def find_oldest_due(database: "Database") -> dict[str, float | None]:
     """Return of each queue since how many seconds its oldest due job waits."""
     return {row["queue"]: row["age"] for row in await database.fetch(OLDEST_DUE, list(Queue))}
 
 
-async def count_dead_messages(database: Database) -> int:
+async def count_dead_messages(database: "Database") -> int:
     """Return how many messages wait for a person, to `COUNTED_MAX`."""
     number: int = await database.fetchval(_DEAD_MESSAGES)
     return number
 
 
-async def find_circuits(database: Database) -> list[dict[str, Any]]:
+async def find_circuits(database: "Database") -> list[dict[str, Any]]:
     """Return the tasks that wait for their provider, or try whether it is back."""
     return [dict(row) for row in await database.fetch(_CIRCUITS)]
 
 
-async def find_recent(database: Database) -> dict[str, Any]:
+async def find_recent(database: "Database") -> dict[str, Any]:
     """Return how long issues lately took from their POST to their result, and who made the newest."""
     row = await database.fetchrow(_RECENT)
     assert row is not None
