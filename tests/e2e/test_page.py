@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.access import CLOSED, Tokens
 from tests.support.database import Database
@@ -54,7 +55,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 def visit(page: Any, api: Api, path: str = "/") -> None:
     page.goto(f"{str(api.client.base_url).rstrip('/')}{path}")
-    expect(page.locator("#counts")).to_contain_text("Waiting")
+    expect(page.locator("#counts")).to_contain_text("Enqueued")
 
 
 def row(page: Any, title: str) -> Any:
@@ -100,6 +101,7 @@ def test_an_issue_is_written_and_seen_to_become_enriched(
     )
     expect(page.locator("#issue .summary")).to_contain_text("AI Summary: ")
     expect(page.locator("#issue")).to_contain_text("local")
+    expect(page.locator("#counts")).to_contain_text(re.compile(r"p95[\d.]+ s.*Providerlocal"))
 
 
 def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: WorkerFactory) -> None:
@@ -111,6 +113,10 @@ def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: 
     visit(page, api, f"/?issue={issue_id}")
     suggested = page.locator(".suggestions .tag.suggested")
     expect(suggested.first).to_contain_text("%", timeout=LONG_MS)
+    expect(row(page, "Crash").locator(".state")).to_have_text("needs review")
+    api.post("Nobody has looked at this one")
+    page.get_by_label("Review").select_option("needed")
+    expect(page.locator("#list li")).to_have_count(1)
     look(page, "issues")
     count = suggested.count()
     name = suggested.first.inner_text().split()[0]
@@ -122,6 +128,19 @@ def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: 
     if count > 1:
         page.locator(".suggestions button", has_text="Reject").first.click()
         expect(suggested).to_have_count(count - 2)
+    while suggested.count():
+        left = suggested.count()
+        page.locator(".suggestions button", has_text="Reject").first.click()
+        expect(suggested).to_have_count(left - 1)
+    expect(row(page, "Crash").locator(".state")).to_have_text("enriched")
+
+
+def test_a_text_too_short_to_suggest_anything_is_told(page: Any, api: Api, new_worker: WorkerFactory) -> None:
+    new_worker({})
+    visit(page, api, f"/?issue={api.post('Hmm').json()['id']}")
+    too_short = "None: the text is too short. A description would help."
+    expect(page.locator("#issue")).to_contain_text(too_short, timeout=LONG_MS)
+    expect(row(page, "Hmm").locator(".state")).to_have_text("enriched")
 
 
 def test_search_and_filters_are_in_the_url(page: Any, api: Api) -> None:
@@ -227,9 +246,63 @@ def test_a_closed_api_asks_for_a_token(page: Any, new_api: ApiFactory, database:
     expect(page.get_by_role("alert")).to_contain_text("not one of this IssueTracker")
     page.get_by_label("Token").fill(token)
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
-    expect(page.locator("#counts")).to_contain_text("Waiting")
+    expect(page.locator("#counts")).to_contain_text("Enqueued")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_what_runs_and_what_is_retried_tells_the_seconds(page: Any, api: Api, database: Database) -> None:
+    running, retrying = (api.post(title).json()["id"] for title in ("It runs", "It failed"))
+    wait_until(lambda: database.states() == {"queued": 2}, 30, "both to be published")
+    database.query(
+        "UPDATE job SET state = 'running', started_at = now(), attempts = 1 WHERE issue_id = %s",
+        running,
+    )
+    database.query(
+        "UPDATE job SET state = 'retrying', attempts = 2, run_at = now() + interval '1 h', lease_until = NULL "
+        "WHERE issue_id = %s",
+        retrying,
+    )
+    visit(page, api, f"/?issue={running}")
+    expect(row(page, "It runs").locator(".state")).to_have_text(re.compile(r"running [2-9] s"))
+    expect(page.locator("#issue .state.running").first).to_have_text(re.compile(r"running [2-9] s"))
+    expect(row(page, "It failed").locator(".state")).to_have_text(re.compile(r"retrying 2/3 in 3\d\d\d s"))
+    expect(page.locator("#counts")).to_contain_text(re.compile(r"Busy1.*Retries1 \(next in 3\d\d\d s\)"))
+
+
+def test_the_queues_with_workers_without_and_without_redis(
+    page: Any, api: Api, servers: Servers, database: Database, new_worker: WorkerFactory
+) -> None:
+    issue_id = api.post("It is dead").json()["id"]
+    wait_until(lambda: database.states() == {"queued": 1}, 30, "it to be published")
+    kill(database, issue_id)
+    visit(page, api)
+    page.get_by_role("link", name="Queues").click()
+    issues = page.locator("#queues-rows tr", has_text="issues")
+    expect(page.locator("#queues-troubles")).to_have_text("No worker runs: issues are accepted; enrichment waits.")
+    expect(issues.locator("td")).to_contain_text(["0", "0", "0", "1", "none is due", "1", "none"])
+    new_worker({})
+    expect(page.locator("#queues-troubles")).to_be_empty(timeout=LONG_MS)
+    expect(issues).to_contain_text("1 worker, 0 of 2 processes at work")
+    database.query(
+        "INSERT INTO job (id, task, queue, message, run_at) SELECT gen_random_uuid(), 'any', 'issues', '{}', "
+        "now() + number * interval '1 h' FROM generate_series(1, 40) number"
+    )
+    line = issues.get_by_role("img").first
+    expect(line).to_have_attribute("aria-label", re.compile(r"Waiting in the last \d.*: between 0 and 40"))
+    database.query("DELETE FROM job WHERE run_at > now() + interval '15.5 h'")
+    expect(issues.locator("td").first).to_have_text("15")
+    look(page, "queues")
+    servers.valkey.stop()
+    try:
+        unreachable = "Redis is unreachable: issues are accepted; enrichment waits."
+        expect(page.locator("#queues-troubles")).to_have_text(unreachable)
+        expect(issues.locator("td").last).to_have_text("unknown")
+        assert api.post("It waits").status_code == 201
+        expect(page.locator("#counts")).to_contain_text("Enqueued16")
+    finally:
+        servers.valkey.start()
+    expect(page.locator("#health")).to_be_hidden(timeout=LONG_MS)
 
 
 def test_redis_away_is_spelled_out(page: Any, new_api: ApiFactory) -> None:

@@ -3,6 +3,8 @@
 import re
 import socket
 from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
 
 import psycopg2
 import pytest
@@ -62,7 +64,14 @@ def test_a_cut_stream_resumes_without_a_gap(api: Api) -> None:
     assert all(event.kind != "sync" for event in second.heard)
 
 
-def test_a_transaction_that_commits_late_is_not_passed_over(api: Api, servers: Servers) -> None:
+def _was_read_since(database: Database, moment: datetime) -> bool:
+    since = "application_name = 'issuetracker-events' AND state = 'idle' AND query_start > %s"
+    return bool(database.query(f"SELECT pid FROM pg_stat_activity WHERE {since}", moment))
+
+
+def test_a_transaction_that_commits_late_is_not_passed_over(
+    api: Api, servers: Servers, database: Database
+) -> None:
     late = psycopg2.connect(servers.database_url)
     try:
         with Listener(api) as listener:
@@ -73,7 +82,8 @@ def test_a_transaction_that_commits_late_is_not_passed_over(api: Api, servers: S
                 )
                 ((late_id,),) = cursor.fetchall()
             early_id = api.post("Early, with a higher transaction id").json()["id"]
-            listener.wait_for(lambda: len(listener.statuses) > 0, "a look at the table while the late one runs")
+            posted_at = database.one("SELECT clock_timestamp()")
+            listener.wait_for(lambda: _was_read_since(database, posted_at), "a look while the late one runs")
             assert listener.ids("issue.created") == []
             late.commit()
             listener.wait_for(lambda: len(listener.ids("issue.created")) == 2, "both")
@@ -140,14 +150,19 @@ def test_the_stream_goes_on_after_an_outage_of_the_database(new_api: ApiFactory,
         listener.wait_for(lambda: len(listener.ids("issue.created")) == 1, "what came after it")
 
 
+def _queues(listener: Listener) -> list[dict[str, Any]]:
+    return listener.statuses[-1]["queues"] if listener.statuses else []
+
+
 def test_status_tells_what_the_queues_hold(api: Api, database: Database) -> None:
     api.post("It waits")
     database.add_job("app.tasks.issues.enrich_issue")
     database.query("UPDATE job SET state = 'dead' WHERE issue_id IS NULL")
     with Listener(api) as listener:
-        listener.wait_for(lambda: listener.statuses and listener.statuses[-1]["dead"] == 1, "a status")
-    assert listener.statuses[-1]["waiting"] == 1
-    assert listener.statuses[-1]["broker"] == "ok"
+        answer = api.client.get("/api/v1/queues").json()
+        listener.wait_for(lambda: [state["dead"] for state in _queues(listener)] == [1, 0], "a status")
+    assert [state["waiting"] for state in _queues(listener)] == [1, 0]
+    assert listener.statuses[-1].keys() == answer.keys()
 
 
 def test_old_events_are_forgotten_but_for_where_one_may_resume(new_api: ApiFactory, database: Database) -> None:

@@ -29,6 +29,8 @@ QUERIES = [
     "enrichment=retrying",
     "enrichment=succeeded",
     "enrichment=pending",
+    "needs_review=true",
+    "needs_review=false&status=open&sort=-priority",
     "project=project-3",
     "created_after=2026-11-01T00:00:00Z",
     "updated_after=2026-11-01T00:00:00Z&sort=-updated",

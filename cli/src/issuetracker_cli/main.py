@@ -10,6 +10,7 @@ from issuetracker_cli import audit, dead_letters, issues, model, tokens
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
+from issuetracker_cli.queues import queues
 
 app = typer.Typer(
     name="issuetracker",
@@ -21,6 +22,7 @@ app.add_typer(issues.app, name="issues")
 app.command()(enrich)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
+app.command()(queues)
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.command("audit")(audit.show)

@@ -20,16 +20,21 @@ def print_json(answer: Any) -> None:
     typer.echo(json.dumps(answer, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their columns' names, each row on one line."""
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return rows under their columns' names, each row on one line."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*row)
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
+    return table
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print such rows."""
     # Markup in a name is text here.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
-    console.print(table, crop=False)
+    console.print(make_table(columns, rows), crop=False)
 
 
 def moment(timestamp: str | None) -> str:

@@ -34,6 +34,8 @@ from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.operations import endpoints as operations
 from api.page import endpoints as page
+from api.queues import endpoints as queues
+from api.queues.watch import QueueWatch
 from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
@@ -73,7 +75,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
             app.state.intake = Intake(database)
-            app.state.hub = hub = Hub(settings, database, broker)
+            app.state.queues = QueueWatch(settings, database, broker)
+            app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)
             async with (
                 access.open_access(app, settings, database),
@@ -120,6 +123,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(audit.router)
     app.include_router(diagnosis.router)
+    app.include_router(queues.router)
     app.include_router(events.router)
     page.install(app)
     prepare(app.routes)

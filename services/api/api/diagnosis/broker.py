@@ -1,17 +1,14 @@
 """What the API sees of Redis, and of the workers by their signs in it."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api.diagnosis.schemas import BrokerState, WorkerState
-from contracts.messages import WorkerSign
-from contracts.names import PRIORITY_SUFFIXES, WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS, Queue
+from api.queues.broker import Consumer, ask_messages, find_consumers, read_messages
+from contracts.names import WORKER_SIGN_SECONDS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-SIGNS_MAX = 1000
 
 
 async def broker_state(redis: "Redis") -> BrokerState:
@@ -20,13 +17,11 @@ async def broker_state(redis: "Redis") -> BrokerState:
     async with redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.info()
-        pipeline.hlen("unacked")
-        for queue in Queue:
-            for suffix in PRIORITY_SUFFIXES:
-                pipeline.llen(f"{queue.value}{suffix}")
-        (seconds, microseconds), info, unacknowledged, *lengths = await pipeline.execute()
+        ask_messages(pipeline)
+        (seconds, microseconds), info, *answers = await pipeline.execute()
     middle = before + (datetime.now(UTC) - before) / 2
     now = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+    messages = read_messages(answers)
     return BrokerState(
         version=info.get("valkey_version", info["redis_version"]),
         is_replica=info["role"] != "master",
@@ -36,37 +31,19 @@ async def broker_state(redis: "Redis") -> BrokerState:
         eviction_policy=info["maxmemory_policy"],
         append_only=bool(info["aof_enabled"]),
         is_writing=info.get("aof_last_write_status", "ok") == "ok",
-        messages=_by_queue(lengths),
-        unacknowledged=unacknowledged,
+        messages=messages.waiting,
+        unacknowledged=messages.unacknowledged,
     )
 
 
 async def worker_states(redis: "Redis") -> list[WorkerState]:
     """Return the workers that have said lately that they consume, by name."""
-    keys: list[Any] = []
-    async for key in redis.scan_iter(match=f"{WORKER_SIGN_PREFIX}*", count=1000):
-        keys.append(key)
-        if len(keys) == SIGNS_MAX:
-            break
-    async with redis.pipeline(transaction=False) as pipeline:
-        for key in keys:
-            pipeline.get(key)
-            pipeline.pttl(key)
-        found = await pipeline.execute()
+    consumers = await find_consumers(redis)
     now = datetime.now(UTC)
-    # One that has expired meanwhile has no value.
-    states = [
-        _worker(raw, left, now) for raw, left in zip(found[::2], found[1::2], strict=True) if raw is not None
-    ]
-    return sorted(states, key=lambda state: state.worker)
+    return [_worker(consumer, now) for consumer in consumers]
 
 
-def _worker(raw: bytes, left_ms: int, now: datetime) -> WorkerState:
-    sign = WorkerSign.model_validate_json(raw)
-    age = timedelta(seconds=WORKER_SIGN_SECONDS) - timedelta(milliseconds=left_ms)
+def _worker(consumer: Consumer, now: datetime) -> WorkerState:
+    age = timedelta(seconds=WORKER_SIGN_SECONDS) - timedelta(milliseconds=consumer.left_ms)
+    sign = consumer.sign
     return WorkerState(**sign.model_dump(), clock_ahead_s=(sign.at - (now - age)).total_seconds())
-
-
-def _by_queue(lengths: Sequence[int]) -> dict[str, int]:
-    each = len(PRIORITY_SUFFIXES)
-    return {queue.value: sum(lengths[place * each : (place + 1) * each]) for place, queue in enumerate(Queue)}

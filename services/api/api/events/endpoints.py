@@ -56,7 +56,8 @@ class EventStream(StreamingResponse):
         200: {
             "description": "`sync`: read all that you show; from here on you hear of each change. "
             "`issue.created`, `issue.changed`, `issue.deleted`, `job.changed`: what the data names has changed. "
-            "`status`: what the queues hold. A stream ends after five minutes; come back with the last id.",
+            "`status`: what `GET /api/v1/queues` answers now. "
+            "A stream ends after five minutes; come back with the last id.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         }
     },
@@ -100,7 +101,7 @@ async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGener
             frames = [_frame(event) for event in events]
             if hub.status is not None and hub.status is not status:
                 status = hub.status
-                frames.append(format_sse_event(event="status", data_str=json.dumps(status)))
+                frames.append(format_sse_event(event="status", data_str=status.model_dump_json()))
             if frames:
                 yield b"".join(frames)
             elif not await _hears(news):

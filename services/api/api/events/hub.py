@@ -4,16 +4,19 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import structlog
 
 from api.database import AWAY, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Database, DatabaseUnavailable
-from api.dispatch.broker import Broker, BrokerUnavailable
 from api.events import repository
 from api.events.repository import Event, Position
 from api.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from api.queues.schemas import QueuesState
+    from api.queues.watch import QueueWatch
 
 POLL_S = 0.25
 """How often the table is read while anybody listens: one row's worth of index, 4 times a second."""
@@ -34,20 +37,19 @@ logger = structlog.get_logger(__name__)
 class Hub:
     """What has happened lately. Listeners pull from it as fast as they can send: it holds no queue for any."""
 
-    def __init__(self, settings: ApiSettings, database: Database, broker: Broker) -> None:
+    def __init__(self, settings: ApiSettings, database: Database, queues: "QueueWatch") -> None:
         self._url = settings.database_url
-        self._retries = len(settings.retry_delays)
         self._database = database
-        self._broker = broker
+        self._queues = queues
         self._listeners = 0
-        self._reader: asyncio.Task[None] | None = None
+        self._readers: list[asyncio.Task[None]] = []
         self._since: Position | None = None
         """Every event after this one, and up to `_position`, is in `_recent`."""
         self._position: Position | None = None
         self._recent: list[Event] = []
         self.news = asyncio.Event()
         """Set, and replaced by a new one, whenever there is something to pull."""
-        self.status: dict[str, Any] | None = None
+        self.status: QueuesState | None = None
         self.epoch = 0
         """Counts up when positions mean nothing any more: the database was restored from a backup."""
         self.closing = False
@@ -77,8 +79,11 @@ class Hub:
     def listening(self) -> Iterator[None]:
         """Read for a listener; the first one starts it, the last one ends it."""
         self._listeners += 1
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name="events")
+        if not self._readers:
+            self._readers = [
+                asyncio.create_task(self._read(), name="events"),
+                asyncio.create_task(self._watch(), name="events-status"),
+            ]
         try:
             yield
         finally:
@@ -102,10 +107,10 @@ class Hub:
         return events, max(known, events[-1].position) if events else known
 
     def _stop_reading(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-        self._reader = self._since = self._position = self.status = None
-        self._recent = []
+        for reader in self._readers:
+            reader.cancel()
+        self._since = self._position = self.status = None
+        self._readers, self._recent = [], []
 
     def _tell(self) -> None:
         self.news.set()
@@ -145,14 +150,11 @@ class Hub:
             self.epoch += self._position is not None
             self._since = self._position = horizon
             self._recent = []
-        next_status = 0.0
+        self._tell()
         while True:
             assert self._position is not None
             events = await repository.read(connection, self._position, BATCH)
             self._keep(events)
-            if (now := asyncio.get_running_loop().time()) >= next_status:
-                next_status = now + STATUS_S
-                await self._look(connection)
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)
 
@@ -166,18 +168,20 @@ class Hub:
             self._recent = self._recent[-RECENT_MAX:]
         self._tell()
 
-    async def _look(self, connection: Any) -> None:
-        status = await repository.get_status(connection)
-        try:
-            await self._broker.ping()
-        except BrokerUnavailable:
-            broker = "unavailable"
-        else:
-            broker = "ok"
-        status = {"broker": broker, "retries": self._retries, **status}
-        if status != self.status:
-            self.status = status
-            self._tell()
+    async def _watch(self) -> None:
+        """Look at the queues while anybody listens; beside the events, which wait for no Redis."""
+        while True:
+            try:
+                status = await self._queues.look()
+            except DatabaseUnavailable:
+                pass  # whoever reads the events says so
+            except Exception:
+                logger.exception("status_failed")
+            else:
+                if status != self.status:
+                    self.status = status
+                    self._tell()
+            await asyncio.sleep(STATUS_S)
 
     async def _forget(self) -> None:
         while True:

@@ -30,30 +30,6 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 
-COUNTED_MAX = 10_000
-"""A backlog of millions is not counted to the last job every two seconds."""
-
-
-def _count(table: str, condition: str) -> str:
-    return f"(SELECT count(*) FROM (SELECT FROM {table} WHERE {condition} LIMIT {COUNTED_MAX}) counted)"
-
-
-_STATUS = f"""
-SELECT
-    {_count("job", "state = 'pending'")} + {_count("job", "state = 'queued'")} AS waiting,
-    {_count("job", "state = 'running'")} AS busy,
-    {_count("job", "state = 'retrying'")} AS retrying,
-    {_count("job", "state = 'dead'")} + {_count("dead_message", "state = 'dead'")} AS dead,
-    (
-        SELECT extract(epoch FROM now() - min(queued_at))::float8
-        FROM (SELECT queued_at FROM job WHERE state = 'queued' LIMIT {COUNTED_MAX}) queued
-    ) AS oldest_queued_s,
-    (
-        SELECT extract(epoch FROM min(run_at) - now())::float8
-        FROM (SELECT run_at FROM job WHERE state = 'retrying' LIMIT {COUNTED_MAX}) retrying
-    ) AS next_retry_s
-"""
-
 
 class Position(NamedTuple):
     """How far somebody has read; written as an event's id, `4711-12`."""
@@ -113,11 +89,6 @@ async def read(source: Source, after: Position, limit: int) -> list[Event]:
     """Return at most `limit` events after the position, in order."""
     rows = await source.fetch(_READ, *after, limit)
     return [Event(Position(row[0], row[1]), *row[2:]) for row in map(tuple, rows)]
-
-
-async def get_status(source: Source) -> dict[str, Any]:
-    """Return how many jobs wait, run, wait for a retry and are dead, and how long the oldest message waits."""
-    return dict(await source.fetchrow(_STATUS))
 
 
 async def forget(source: Source, older_than_s: float, limit: int) -> int:

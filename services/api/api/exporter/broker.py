@@ -7,13 +7,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from contracts.names import Queue
+from api.queues.broker import ask_messages, read_messages
 
 TIMEOUT_S = 2
-PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-"""Behind a queue's name, the lists that kombu keeps for its priorities. Ours all go to the first."""
-UNACKNOWLEDGED = "unacked"
-"""Kombu's hash of what workers have taken and not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +33,10 @@ async def read(url: str) -> BrokerState | None:
     )
     try:
         async with client, client.pipeline(transaction=False) as commands:
-            for queue in Queue:
-                for suffix in PRIORITY_SUFFIXES:
-                    commands.llen(f"{queue}{suffix}")
-            commands.hlen(UNACKNOWLEDGED)
+            ask_messages(commands)
             commands.info("memory")
-            *lengths, unacknowledged, memory = await commands.execute()
+            *answers, memory = await commands.execute()
     except (RedisError, OSError):
         return None
-    step = len(PRIORITY_SUFFIXES)
-    messages = {str(queue): sum(lengths[n * step : (n + 1) * step]) for n, queue in enumerate(Queue)}
-    return BrokerState(messages, unacknowledged, memory["used_memory"], memory["maxmemory"])
+    messages = read_messages(answers)
+    return BrokerState(messages.waiting, messages.unacknowledged, memory["used_memory"], memory["maxmemory"])

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from api.queues.repository import OLDEST_DUE
 from contracts.names import Queue
 
 Found = TypeVar("Found")
@@ -39,20 +40,6 @@ SELECT task, queue, state, NULL, count(*) FROM job WHERE state = 'dead' GROUP BY
 """
 _DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = 'dead'"
 _CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
-
-# What is due waits in the ledger, or published and not yet begun.
-_OLDEST_DUE = """
-SELECT queue, extract(epoch FROM now() - min(run_at))::float AS age FROM (
-    SELECT queue, (
-        SELECT min(run_at) FROM job
-        WHERE state IN ('pending', 'retrying') AND job.queue = asked.queue AND run_at <= now()
-    ) AS run_at
-    FROM unnest($1::text[]) AS asked (queue)
-    UNION ALL
-    SELECT queue, min(run_at) FROM job WHERE state = 'queued' GROUP BY queue
-) oldest
-GROUP BY queue
-"""
 
 # As the dispatcher looks for it: the jobs of an open circuit wait rightly.
 _OLDEST_UNPUBLISHED = """
@@ -126,7 +113,7 @@ async def _look_at_ledger(connection: Any, state: DatabaseState) -> None:
     queues = list(Queue)
     # What takes longest comes last.
     state.version = _map(await ask(_VERSION), lambda rows: rows[0][0] if rows else None)
-    state.oldest_due = _map(await ask(_OLDEST_DUE, queues), _ages)
+    state.oldest_due = _map(await ask(OLDEST_DUE, queues), _ages)
     state.oldest_unpublished = _map(await ask(_OLDEST_UNPUBLISHED, queues), _ages)
     state.open_circuits = _map(await ask(_CIRCUITS), lambda rows: {row["task"] for row in rows})
     state.dead_messages = _map(await ask(_DEAD_MESSAGES), lambda rows: int(rows[0][0]))

@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
-from api.exporter.schema import schema_head
 from api.metrics.labels import among
+from api.schema import revisions
 from contracts.messages import Skew, skew
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import JobState
@@ -75,7 +75,7 @@ def _server(state: DatabaseState) -> Iterator[Metric]:
     yield gauge("database_size_bytes", "Bytes of the database on disk.", state.size)
     yield gauge("database_connections", "Connections to the database, of whomever.", state.connections)
     yield gauge(
-        "schema_at_head", "Whether all migrations of this version are done.", state.version == schema_head()
+        "schema_at_head", "Whether all migrations of this version are done.", state.version == revisions()[0]
     )
 
 

@@ -12,7 +12,7 @@ import asyncpg
 from pydantic import AwareDatetime, Field
 
 from api.database import Database
-from api.issues.repository import issue_of, select
+from api.issues.repository import NEEDS_REVIEW, issue_of, select
 from api.issues.schemas import Issue, IssueQuery, IssueSort
 from api.moments import in_utc
 from contracts.names import Task
@@ -142,6 +142,8 @@ def _filtered(query: IssueQuery) -> _Statement:
     asked.where("updated_at > {}", in_utc(query.updated_after))
     if query.enrichment is not None:
         asked.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
+    if query.needs_review is not None:
+        asked.conditions.append(NEEDS_REVIEW if query.needs_review else f"NOT {NEEDS_REVIEW}")
     return asked
 
 

@@ -40,12 +40,13 @@ WITH new_issue AS (
     ) AS given (id, job_id, message, audit_id, actor, actor_id) USING (id)
 ), new_job AS (
     INSERT INTO job (id, task, queue, message, issue_id) SELECT job_id, $14, $15, message, id FROM stored
-    RETURNING issue_id, state, attempts, run_at, last_error
+    RETURNING issue_id, state, attempts, run_at, started_at, last_error
 ), audit AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)
     SELECT audit_id, actor, actor_id, 'issue.created', id::text FROM stored
 )
-SELECT new_issue.*, state, attempts, run_at, last_error, false AS stale, '{{}}'::text[] AS confirmed
+SELECT new_issue.*, state, attempts, run_at, started_at, last_error, false AS stale, false AS needs_review,
+    '{{}}'::text[] AS confirmed, '[]'::jsonb AS suggested_tags
 FROM new_issue JOIN new_job ON issue_id = new_issue.id
 """
 _EXISTING = """
@@ -56,6 +57,25 @@ TEXT_DIGEST = r"""
 encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(description, 'UTF8')), 'hex')
 """
 """SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
+
+_IS_OPEN = "issue.status IN ('open', 'in_progress')"
+_SUGGESTED = """
+FROM jsonb_array_elements(enrichment.tags) WITH ORDINALITY AS each (suggested, place) WHERE NOT EXISTS (
+    SELECT FROM tag_feedback feedback WHERE feedback.issue_id = issue.id AND feedback.tag = suggested->>'name'
+)
+"""
+_UNDECIDED = f"""
+EXISTS (SELECT {_SUGGESTED}) OR enrichment.priority->>'value' <> issue.priority AND NOT EXISTS (
+    SELECT FROM priority_feedback feedback
+    WHERE feedback.issue_id = issue.id AND feedback.value = enrichment.priority->>'value'
+)
+"""
+NEEDS_REVIEW = f"""
+({_IS_OPEN} AND coalesce((
+    SELECT {_UNDECIDED} FROM enrichment WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
+), false))
+"""
+"""SQL: whether an issue is open, and the newest run suggests what nobody has decided on."""
 
 
 EDITED = "ARRAY(SELECT DISTINCT unnest(edited || {}))"
@@ -69,12 +89,15 @@ def select(source: str, *columns: str) -> str:
     """
     also = "".join(f"issue.{column}, " for column in columns)
     return f"""
-SELECT {also}{_COLUMNS}, state, attempts, run_at, last_error, coalesce(stale, false) AS stale, confirmed
+SELECT {also}{_COLUMNS}, state, attempts, run_at, started_at, last_error, coalesce(stale, false) AS stale,
+    coalesce(needs_review, false) AS needs_review, confirmed, coalesce(suggested, '[]') AS suggested_tags
 FROM {source} issue LEFT JOIN LATERAL (
-    SELECT state, attempts, run_at, last_error FROM job
+    SELECT state, attempts, run_at, started_at, last_error FROM job
     WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' ORDER BY job.id DESC LIMIT 1
 ) newest_job ON true LEFT JOIN LATERAL (
-    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale FROM enrichment
+    SELECT provenance->>'input_sha256' <> {TEXT_DIGEST} AS stale, {_IS_OPEN} AND ({_UNDECIDED}) AS needs_review,
+        (SELECT jsonb_agg(suggested ORDER BY place) {_SUGGESTED}) AS suggested
+    FROM enrichment
     WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
 ) newest_enrichment ON true CROSS JOIN LATERAL (
     SELECT ARRAY(
@@ -194,6 +217,7 @@ def _enrichment(row: asyncpg.Record) -> EnrichmentState | None:
     return EnrichmentState(
         status=row["state"],
         attempts=row["attempts"],
+        started_at=row["started_at"] if row["state"] == JobState.RUNNING else None,
         next_retry_at=row["run_at"] if row["state"] == JobState.RETRYING else None,
         error=None if row["state"] == JobState.SUCCEEDED else row["last_error"],
     )

@@ -58,10 +58,12 @@ EXAMPLE: dict[str, Any] = {
     "external": {"source": "github:acme/shop", "id": "1207", "url": "https://github.com/acme/shop/issues/1207"},
     "ai_summary": "AI Summary: Login button does nothing on Safari",
     "stale": False,
+    "needs_review": True,
     "tags": ["bug", "frontend"],
     "confirmed_tags": ["bug"],
     "tags_confirmed_at": None,
-    "enrichment": {"status": "succeeded", "attempts": 1, "next_retry_at": None, "error": None},
+    "suggested_tags": [{"name": "frontend", "confidence": 0.81}],
+    "enrichment": {"status": "succeeded", "attempts": 1, "started_at": None, "next_retry_at": None, "error": None},
     "created_at": "2026-11-24T09:55:10.120394Z",
     "updated_at": "2026-11-24T09:55:10.304127Z",
 }
@@ -130,8 +132,16 @@ class EnrichmentState(BaseModel):
 
     status: JobState
     attempts: int
+    started_at: datetime | None = Field(description="When a running job began its attempt")
     next_retry_at: datetime | None = Field(description="When a retrying job runs again")
     error: str | None = Field(description="The last attempt's error, where it failed")
+
+
+class Suggestion(BaseModel):
+    """A tag that the newest run suggests, and how sure the machine is of it."""
+
+    name: str
+    confidence: float
 
 
 class Issue(BaseModel):
@@ -151,11 +161,17 @@ class Issue(BaseModel):
     stale: bool = Field(
         description="The text has changed since the newest finished enrichment; another one follows"
     )
+    needs_review: bool = Field(
+        description="It is open or in progress, and nobody has decided on all that the newest run suggests"
+    )
     tags: list[str]
     confirmed_tags: list[str] = Field(
         description="Those of `tags` that a person set or accepted; no run takes them away"
     )
     tags_confirmed_at: datetime | None = Field(description="When a person set all tags; no run changes them")
+    suggested_tags: list[Suggestion] = Field(
+        description="What the newest run suggests and nobody has decided on; with `AI=auto` it is in `tags` too"
+    )
     enrichment: EnrichmentState | None
     created_at: datetime
     updated_at: datetime
@@ -200,6 +216,7 @@ class IssueQuery(PageQuery):
         default=[], max_length=MAX_TAGS, description="Repeat it for issues that have all of these tags"
     )
     enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
+    needs_review: bool | None = Field(default=None, description="Whether suggestions wait for a person")
     created_after: Moment | None = None
     updated_after: Moment | None = None
     q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(

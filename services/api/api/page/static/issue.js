@@ -2,9 +2,9 @@
 
 import { call, newKey } from "./api.js";
 import { ask, byId, h, say } from "./dom.js";
-import { put, tags } from "./list.js";
+import { put, state, suggestion, tags } from "./list.js";
 import { go, selectedId, urlWith } from "./place.js";
-import { PRIORITIES, STATUSES, plain, stateOf, when } from "./words.js";
+import { PRIORITIES, STATUSES, many, plain, when } from "./words.js";
 
 let shown = null;              // {issue, enrichment, runs, similar}
 let turn = 0;
@@ -51,11 +51,9 @@ function draw() {
   const { issue } = shown;
   const focused = pane.contains(document.activeElement) ? document.activeElement.dataset?.key : null;
   const open = new Set([...pane.querySelectorAll("details[open]")].map((details) => details.dataset.key));
-  const [kind, text] = stateOf(issue);
   pane.replaceChildren(
     h("h2", { tabindex: "-1" }, issue.title),
-    h("p", { class: "meta" }, h("span", { class: `state ${kind}`, "data-retry": kind === "retrying" ? issue.id : null }, text), " ",
-      tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
+    h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
       issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
     issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
       : h("p", { class: "original empty" }, "Its reporter wrote nothing but the title."),
@@ -92,7 +90,8 @@ function waiting(issue) {
   switch (issue.enrichment?.status) {
     case "dead": return "None: every attempt failed. It is among the dead letters.";
     case "retrying": return "None yet: the last attempt failed, and another one follows.";
-    case "succeeded": return "The text is too short to say anything of it.";
+    case "skipped": return "None: the enrichment is turned off.";
+    case "cancelled": return "None: its run was cancelled. Regenerate begins another.";
     default: return "None yet: it waits for a worker.";
   }
 }
@@ -107,18 +106,24 @@ function open() {
   return found;
 }
 
+function nothingSuggested() {
+  const { issue, enrichment } = shown;
+  if (enrichment.tags.length || enrichment.priority) return "None that nobody has decided on.";
+  return issue.description.trim() ? "None: the machine is not sure enough of anything."
+    : "None: the text is too short. A description would help.";
+}
+
 function suggestions() {
   const found = open();
   if (!shown.enrichment) return [];
   return [
     h("h3", {}, "Suggestions"),
-    found.length === 0 && h("p", { class: "empty" }, "None that nobody has decided on."),
-    h("ul", { class: "suggestions" }, found.map((suggestion, index) => h("li", {},
-      h("span", { class: "tag suggested" }, suggestion.label,
-        suggestion.confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(suggestion.confidence * 100)} %`)),
-      suggestion.reason && h("span", { class: "hint" }, ` ${suggestion.reason} `),
-      h("button", { type: "button", "data-key": `accept-${suggestion.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${suggestion.label}`, onclick: () => decide("accept", suggestion) }, "Accept"),
-      h("button", { type: "button", "data-key": `reject-${suggestion.name}`, "aria-label": `Reject ${suggestion.label}`, onclick: () => decide("reject", suggestion) }, "Reject")))),
+    found.length === 0 && h("p", { class: "empty" }, nothingSuggested()),
+    h("ul", { class: "suggestions" }, found.map((each, index) => h("li", {},
+      suggestion({ name: each.label, confidence: each.confidence }),
+      each.reason && h("span", { class: "hint" }, ` ${each.reason} `),
+      h("button", { type: "button", "data-key": `accept-${each.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${each.label}`, onclick: () => decide("accept", each) }, "Accept"),
+      h("button", { type: "button", "data-key": `reject-${each.name}`, "aria-label": `Reject ${each.label}`, onclick: () => decide("reject", each) }, "Reject")))),
     found.length > 1 && h("p", {}, h("button", { type: "button", "data-key": "apply-all", onclick: applyAll }, "Apply all")),
   ].filter(Boolean);
 }
@@ -140,7 +145,7 @@ function history() {
     h("h3", {}, "Runs"),
     runs.length === 0 ? h("p", { class: "empty" }, "None.") : h("ol", { class: "runs" }, runs.map((run) => h("li", {},
       h("details", { "data-key": `run-${run.id}` },
-        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${run.attempts} attempts`),
+        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${many(run.attempts, "attempt")}`),
         h("p", {}, run.summary ?? run.error ?? run.note ?? "Nothing yet."),
         h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${when(run.finished_at)}`].filter(Boolean).join(" · ")))))),
   ];
@@ -169,8 +174,8 @@ export function regenerate() {
 
 /** Accept the open issue's suggestion of that number, from 1. */
 export function acceptNumber(number) {
-  const suggestion = shown && open()[number - 1];
-  if (suggestion) decide("accept", suggestion);
+  const chosen = shown && open()[number - 1];
+  if (chosen) decide("accept", chosen);
 }
 
 async function remove() {

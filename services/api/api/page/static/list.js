@@ -7,6 +7,8 @@ import { many, plain, stateOf, when } from "./words.js";
 
 const PAGE = 50;
 const ONE_BY_ONE_MAX = 5;
+const PAUSE_MS = 200;
+const RETRY_MS = 3000;
 
 let rows = new Map();          // id -> {issue, element}, in the order shown
 let cursor = null;
@@ -14,12 +16,18 @@ let unseen = new Set();
 let changed = new Set();
 let deleted = new Set();
 let loading = 0;
+let loaded = Promise.resolve();
 let refreshing = false;
 
 const query = (more = {}) => new URLSearchParams([...filters(), ...Object.entries(more)]).toString();
 
 /** Read the first page anew. */
-export async function load() {
+export function load() {
+  loaded = loadFirst();
+  return loaded;
+}
+
+async function loadFirst() {
   const turn = ++loading;
   changed.clear();
   try {
@@ -82,11 +90,19 @@ export function note(kind, data) {
 async function refresh() {
   refreshing = true;
   try {
+    let pause = PAUSE_MS;
     while (changed.size) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      await loaded;            // which may have been asked before this, and answered later
       const ids = changed, turn = loading;
       changed = new Set();
-      await read(ids, turn).catch(() => {});
+      try {
+        await read(ids, turn);
+        pause = PAUSE_MS;
+      } catch {
+        for (const id of ids) changed.add(id);
+        pause = RETRY_MS;
+      }
     }
   } finally {
     refreshing = false;
@@ -110,9 +126,11 @@ async function read(ids, turn) {
     showUnseen();
   }
   for (const id of shown.filter((one) => !found.has(one))) {
-    const issue = await call("GET", `/issues/${id}`);
+    const issue = await call("GET", `/issues/${id}`).catch((problem) => {
+      if (problem.status !== 404) throw problem;
+    });
     if (turn !== loading) return;
-    put(issue);
+    if (issue) put(issue);
   }
 }
 
@@ -132,7 +150,6 @@ function showUnseen() {
 function draw(id) {
   const { issue, element } = rows.get(id);
   const hadFocus = element.contains(document.activeElement);
-  const [kind, text] = deleted.has(id) ? ["none", "deleted"] : stateOf(issue);
   element.className = deleted.has(id) ? "gone" : "";
   element.replaceChildren(
     h("a", {
@@ -144,20 +161,36 @@ function draw(id) {
       },
     },
       h("span", { class: "title" }, issue.title),
-      h("span", { class: `state ${kind}`, "data-retry": kind === "retrying" ? id : null }, text),
+      deleted.has(id) ? h("span", { class: "state none" }, "deleted") : state(issue),
       h("span", { class: "meta" },
         h("span", { class: `priority ${issue.priority}` }, issue.priority), ` ${plain(issue.status)} `,
         tags(issue), h("time", { datetime: issue.created_at }, when(issue.created_at)))));
   if (hadFocus) element.firstChild.focus();
 }
 
-/** An issue's tags: solid, with a mark where a person set them. */
+/** An issue's live state; what it says of seconds goes on by itself. */
+export function state(issue) {
+  const [kind, text] = stateOf(issue);
+  const span = h("span", { class: `state ${kind}`, "data-ticks": kind === "retrying" || kind === "running" }, text);
+  span.issue = issue;
+  return span;
+}
+
+/** An issue's tags: solid, with a mark where a person set them, and dashed ones that are only suggested. */
 export function tags(issue) {
-  return issue.tags.map((tag) => {
+  const applied = issue.tags.map((tag) => {
     const isHuman = issue.tags_confirmed_at !== null || issue.confirmed_tags.includes(tag);
     return h("span", { class: "tag", title: isHuman ? "Set by a person" : "Set by the machine" }, tag,
       isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a person)")));
   });
+  const suggested = issue.suggested_tags.filter(({ name }) => !issue.tags.includes(name)).map(suggestion);
+  return [...applied, ...suggested];
+}
+
+/** A tag that is suggested, with its confidence. */
+export function suggestion({ name, confidence }) {
+  return h("span", { class: "tag suggested", title: "Suggested" }, name,
+    confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)} %`));
 }
 
 /** Mark the row of the issue that is open. */
@@ -182,13 +215,10 @@ export function step(by) {
   if (links.indexOf(next) > links.length - 5) more();
 }
 
-/** Start: the countdowns of retries, the buttons, more rows where the end comes into view. */
+/** Start: the timers, the buttons, more rows where the end comes into view. */
 export function start() {
   setInterval(() => {
-    for (const span of document.querySelectorAll("[data-retry]")) {
-      const row = rows.get(span.dataset.retry);
-      if (row) span.textContent = stateOf(row.issue)[1];
-    }
+    for (const span of document.querySelectorAll("[data-ticks]")) span.textContent = stateOf(span.issue)[1];
   }, 1000);
   byId("more").addEventListener("click", more);
   byId("fresh").addEventListener("click", async () => {

@@ -8,38 +8,38 @@ import * as issue from "./issue.js";
 import * as keys from "./keys.js";
 import * as list from "./list.js";
 import { logIn, logOut, offerLogout } from "./login.js";
-import { filters, go, isDead, onMove, selectedId, urlWith } from "./place.js";
+import { VIEWS, filters, go, onMove, selectedId, view } from "./place.js";
+import * as queues from "./queues.js";
 import { listen } from "./stream.js";
 import { PRIORITIES, STATES, STATUSES, plain } from "./words.js";
 import { write } from "./write.js";
 
 const form = byId("filters");
-let shown = { filters: null, issue: undefined, dead: null };
+let shown = {};
 let typing;
 
-function options(name, values) {
-  form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, plain(value))));
+function options(name, values, text = plain) {
+  form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, text(value))));
 }
 
 /** Show the place that the URL names; `all` reads everything again. */
 function render({ all = false } = {}) {
-  const now = { filters: JSON.stringify(filters()), issue: selectedId(), dead: isDead() };
+  const now = { filters: JSON.stringify(filters()), issue: selectedId(), view: view() };
   const before = all ? {} : shown;
   shown = now;
-  byId("issues").hidden = now.dead;
-  byId("dead").hidden = !now.dead;
-  for (const [id, isOn] of [["tab-issues", !now.dead], ["tab-dead", now.dead]]) {
-    if (isOn) byId(id).setAttribute("aria-current", "page");
-    else byId(id).removeAttribute("aria-current");
+  for (const name of VIEWS) {
+    byId(name).hidden = name !== now.view;
+    if (name === now.view) byId(`tab-${name}`).setAttribute("aria-current", "page");
+    else byId(`tab-${name}`).removeAttribute("aria-current");
   }
   const wanted = Object.fromEntries(filters());
   for (const field of form.elements) if (document.activeElement !== field || field.value === "") field.value = wanted[field.name] ?? "";
-  if (now.dead) {
-    if (before.dead !== true) dead.load();
-    return;
-  }
-  if (now.filters !== before.filters || before.dead) list.load();
-  if (now.issue !== before.issue || before.dead) { list.mark(); issue.load(); }
+  const isNew = now.view !== before.view;
+  if (now.view === "queues") queues.draw();
+  if (now.view === "dead" && isNew) dead.load();
+  if (now.view !== "issues") return;
+  if (isNew || now.filters !== before.filters) list.load();
+  if (isNew || now.issue !== before.issue) { list.mark(); issue.load(); }
 }
 
 function filter() {
@@ -47,8 +47,8 @@ function filter() {
   go(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])), { replace: true });
 }
 
-for (const [id, changes] of [["tab-issues", { view: null }], ["tab-dead", { view: "dead" }]]) {
-  byId(id).addEventListener("click", (event) => { event.preventDefault(); go(changes); });
+for (const name of VIEWS) {
+  byId(`tab-${name}`).addEventListener("click", (event) => { event.preventDefault(); go({ view: name === "issues" ? null : name }); });
 }
 form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
 form.addEventListener("change", filter);
@@ -59,6 +59,7 @@ byId("logout").addEventListener("click", logOut);
 options("status", STATUSES);
 options("priority", PRIORITIES);
 options("enrichment", STATES);
+options("needs_review", ["true"], () => "needed");
 options("tag", []);
 async function readTags() {
   const { items } = await call("GET", "/tags");
@@ -68,6 +69,7 @@ async function readTags() {
 
 list.start();
 dead.start();
+queues.start();
 keys.start({
   j: () => list.step(1),
   k: () => list.step(-1),
@@ -85,11 +87,11 @@ const reopen = listen({
   onSync: () => { render({ all: true }); readTags().catch(() => {}); },
   onEvent: (kind, data) => {
     list.note(kind, data);
-    if (isDead()) { if (kind === "job.changed") deadSoon(); return; }
-    if (issue.concerns(data)) issue.load({ soon: true });
+    if (view() === "dead" && kind === "job.changed") deadSoon();
+    if (view() === "issues" && issue.concerns(data)) issue.load({ soon: true });
   },
-  onStatus: showStatus,
-  onLive: showLive,
+  onStatus: (status) => { showStatus(status); queues.note(status); },
+  onLive: (isLive) => { showLive(isLive); queues.noteLive(isLive); },
 });
 let deadTimer;
 function deadSoon() {

@@ -1,6 +1,8 @@
 // Where the page is: everything is in the URL, so that a link shows what its sender saw.
 
-const FILTERS = ["q", "status", "priority", "enrichment", "tag"];
+const FILTERS = ["q", "status", "priority", "enrichment", "needs_review", "tag"];
+
+export const VIEWS = ["issues", "queues", "dead"];
 
 let moved = () => {};
 /** Call `then(before)` whenever the place changes. */
@@ -12,7 +14,8 @@ export function onMove(then) {
 const parameters = () => new URLSearchParams(location.search);
 
 export const selectedId = () => parameters().get("issue");
-export const isDead = () => parameters().get("view") === "dead";
+/** Which of the views is shown: the issues, unless the URL says otherwise. */
+export const view = () => VIEWS.find((name) => name === parameters().get("view")) ?? "issues";
 export const filters = () => [...parameters()].filter(([name, value]) => FILTERS.includes(name) && value);
 
 /** The URL of this place with some parameters changed; null removes one. */

@@ -9,6 +9,7 @@ const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 export const when = (iso) => (iso ? moment.format(new Date(iso)) : "");
 export const plain = (word) => word.replaceAll("_", " ");
 export const seconds = (iso) => Math.max(0, Math.round((new Date(iso) - Date.now()) / 1000));
+const secondsSince = (iso) => Math.max(0, Math.round((Date.now() - new Date(iso)) / 1000));
 export const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
 
 let retries = 3;
@@ -22,16 +23,10 @@ export function stateOf(issue) {
     case undefined: return ["none", "not enriched"];
     case "pending":
     case "queued": return ["pending", issue.enrichment.attempts ? "pending again" : "pending"];
-    case "running": return ["running", "running"];
+    case "running": return ["running", `running ${secondsSince(issue.enrichment.started_at)} s`];
     case "retrying": return ["retrying", `retrying ${issue.enrichment.attempts}/${retries} in ${seconds(issue.enrichment.next_retry_at)} s`];
     case "dead": return ["dead", "dead"];
-    case "succeeded": return needsReview(issue) ? ["review", "needs review"] : ["enriched", "enriched"];
+    case "succeeded": return issue.needs_review ? ["review", "needs review"] : ["enriched", "enriched"];
     default: return ["none", state];
   }
-}
-
-/** Nobody has looked yet at what the machine made of it. */
-function needsReview(issue) {
-  const isOpen = issue.status === "open" || issue.status === "in_progress";
-  return isOpen && !issue.tags_confirmed_at && !issue.tags.every((tag) => issue.confirmed_tags.includes(tag));
 }

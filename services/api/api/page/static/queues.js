@@ -1,0 +1,117 @@
+// The queues: what waits, runs and has failed, and how that was in the minutes since the page was opened.
+
+import { byId, h } from "./dom.js";
+import { many } from "./words.js";
+
+const SAMPLE_S = 2;
+const SAMPLES = 150;           // five minutes
+const WIDTH_MIN = 30;          // samples that a line is as wide as, until there are more
+const STUCK_S = 10;
+const LINES = [["waiting", "Waiting"], ["running", "Running"], ["retrying", "Retrying"]];
+
+let status = null;
+let live = true;
+let seenAt = null;
+const history = new Map();     // queue -> [{waiting, running, retrying}, ...], the newest last
+
+/** A number of the API, which counts no further than it says. */
+export const counted = (number, { counted_max: max }) => (number >= max ? `${max.toLocaleString()}+` : number.toLocaleString());
+
+/** Seconds as people say them. */
+export function span(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+/** What is wrong, a sentence each, the cause before what follows from it. */
+export function troubles({ broker, queues, circuits }) {
+  if (broker !== "ok") return ["Redis is unreachable: issues are accepted; enrichment waits."];
+  const found = [];
+  const lonely = queues.filter((queue) => queue.consumers === 0).map((queue) => queue.name);
+  if (lonely.length === queues.length) found.push("No worker runs: issues are accepted; enrichment waits.");
+  else if (lonely.length) found.push(`No worker consumes ${lonely.join(", ")}: its jobs wait.`);
+  for (const { provider, error } of circuits) found.push(`The provider ${provider} fails, and its jobs wait: ${error}`);
+  if (found.length) return found;
+  for (const { name, running, oldest_due_s: age } of queues) {
+    if (running === 0 && (age ?? 0) > STUCK_S) found.push(`Nothing of ${name} has been taken up for ${span(age)}: do its workers hang?`);
+  }
+  return found;
+}
+
+/** Take note of a status. */
+export function note(now) {
+  status = now;
+  seenAt = new Date();
+  draw();
+}
+
+/** Take note of whether the stream is connected: without it the figures are old. */
+export function noteLive(isLive) {
+  live = isLive;
+  draw();
+}
+
+function sample() {
+  if (!status || !live) return;
+  for (const queue of status.queues) {
+    const samples = history.get(queue.name) ?? [];
+    history.set(queue.name, [...samples, queue].slice(-SAMPLES));
+  }
+  draw();
+}
+
+/** Show them, where they are looked at. */
+export function draw() {
+  if (byId("queues").hidden) return;
+  byId("queues-state").textContent = state();
+  byId("queues-troubles").replaceChildren(...(status ? troubles(status) : []).map((text) => h("li", {}, text)));
+  byId("queues-table").hidden = !status;
+  if (status) byId("queues-rows").replaceChildren(...status.queues.map(row));
+}
+
+function state() {
+  if (!status) return live ? "Looking at the queues." : "The API cannot be reached.";
+  if (!live) return `Interrupted: these are the figures of ${seenAt.toLocaleTimeString()}.`;
+  const messages = status.dead_messages ? ` ${many(status.dead_messages, "message")} that are no job wait among the dead letters.` : "";
+  return status.broker === "ok" ? `${many(status.unacknowledged, "message")} in the hands of workers.${messages}` : messages.trim();
+}
+
+function row(queue) {
+  const next = queue.next_retry_s === null ? "" : ` in ${span(Math.max(0, queue.next_retry_s))}`;
+  return h("tr", {},
+    h("th", { scope: "row" }, queue.name),
+    LINES.map(([key, name]) => h("td", {},
+      h("span", { class: "number" }, counted(queue[key], status), key === "retrying" && next),
+      sparkline(name, history.get(queue.name)?.map((each) => each[key]) ?? []))),
+    h("td", { class: queue.dead ? "bad" : null }, counted(queue.dead, status)),
+    h("td", {}, queue.oldest_due_s === null ? "none is due" : span(queue.oldest_due_s)),
+    h("td", {}, queue.messages === null ? "unknown" : counted(queue.messages, status)),
+    h("td", { class: queue.consumers === 0 ? "bad" : null }, workers(queue)));
+}
+
+function workers({ consumers, processes, running }) {
+  if (consumers === null) return "unknown";
+  return consumers === 0 ? "none" : `${many(consumers, "worker")}, ${running} of ${many(processes, "process", "processes")} at work`;
+}
+
+/** A line through the values, the newest at the right edge; it says in words from where to where it goes. */
+function sparkline(name, values) {
+  const low = Math.min(...values), high = Math.max(...values);
+  const text = values.length < 2 ? `${name}: no history yet` : `${name} in the last ${span(values.length * SAMPLE_S)}: between ${low} and ${high}`;
+  const width = Math.max(WIDTH_MIN, values.length);
+  const points = values.map((value, at) => `${width - values.length + at},${22 - 20 * (high ? value / high : 0)}`);
+  const image = svg("svg", { class: "spark", viewBox: `0 0 ${width - 1} 24`, preserveAspectRatio: "none", role: "img", "aria-label": text });
+  image.append(svg("polyline", { points: points.join(" ") }));
+  return image;
+}
+
+function svg(name, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+/** Start: a sample every two seconds, also while nobody looks. */
+export function start() {
+  setInterval(sample, SAMPLE_S * 1000);
+}

@@ -1,0 +1,66 @@
+"""Looks at the queues for everybody who asks a process: once a second at most."""
+
+import asyncio
+from typing import Any
+
+from api.database import Database
+from api.dispatch.broker import Broker, BrokerUnavailable
+from api.queues import repository
+from api.queues.broker import Consumer, Messages, find_consumers, find_messages
+from api.queues.schemas import QueuesState
+from api.settings import ApiSettings
+from contracts.names import Queue
+
+FRESH_S = 1.0
+
+
+class QueueWatch:
+    """What was seen last, or is being looked at: whoever asks meanwhile gets the same."""
+
+    def __init__(self, settings: ApiSettings, database: Database, broker: Broker) -> None:
+        self._retries_max = len(settings.retry_delays)
+        self._database = database
+        self._broker = broker
+        self._looking: asyncio.Task[QueuesState] | None = None
+        self._since = 0.0
+
+    async def look(self) -> QueuesState:
+        """Return what the queues hold, as it was within the last second; raise DatabaseUnavailable."""
+        now = asyncio.get_running_loop().time()
+        if self._looking is None or (self._looking.done() and now - self._since >= FRESH_S):
+            self._looking, self._since = asyncio.create_task(self._look(), name="queues"), now
+        # One who goes away does not take it from the others.
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> QueuesState:
+        messages, consumers = await self._look_at_broker()
+        counts = await repository.find_counts(self._database)
+        return QueuesState.model_validate(
+            {
+                "broker": "unreachable" if messages is None else "ok",
+                "unacknowledged": None if messages is None else messages.unacknowledged,
+                "queues": [{**row, **_seen_in_broker(row["name"], messages, consumers)} for row in counts],
+                "dead_messages": await repository.count_dead_messages(self._database),
+                "counted_max": repository.COUNTED_MAX,
+                "retries_max": self._retries_max,
+                "circuits": await repository.find_circuits(self._database),
+                "recent": await repository.find_recent(self._database),
+            }
+        )
+
+    async def _look_at_broker(self) -> tuple[Messages | None, list[Consumer]]:
+        try:
+            return await self._broker.ask(find_messages), await self._broker.ask(find_consumers)
+        except BrokerUnavailable:
+            return None, []
+
+
+def _seen_in_broker(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
+    if messages is None:
+        return {"messages": None, "consumers": None, "processes": None}
+    signs = [consumer.sign for consumer in consumers if queue in consumer.sign.queues]
+    return {
+        "messages": messages.waiting[Queue(queue)],
+        "consumers": len(signs),
+        "processes": sum(sign.processes for sign in signs),
+    }
