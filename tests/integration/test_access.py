@@ -102,7 +102,7 @@ class TestTable:
 def allowed(endpoint: Endpoint, kind: str) -> bool:
     if kind == "admin" or endpoint.path == "/api/v1/session":
         return True
-    if endpoint.path.startswith(("/api/v1/tokens", "/api/v1/audit")):
+    if endpoint.path.startswith(("/api/v1/tokens", "/api/v1/audit", "/api/v1/webhooks")):
         return False
     return kind == ("issues:read" if endpoint.method == "GET" else "issues:write")
 

@@ -63,7 +63,9 @@ END $$
 """
 # A run's own statement sets ai_summary, tags and updated_at. Each of people's sets one of these columns.
 PEOPLE_SET = "title, description, priority, status, project, duplicate_of, tags_confirmed_at, external_url"
-CHANGED = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in (*PEOPLE_SET.split(", "), "tags"))
+CHANGED = " OR ".join(
+    f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in (*PEOPLE_SET.split(", "), "tags")
+)
 ENDED = "NEW.task = 'app.tasks.issues.enrich_issue' AND OLD.state <> NEW.state AND NEW.state ="
 # In the order of the worker's commit.
 TRIGGERS = (
@@ -124,7 +126,9 @@ def upgrade() -> None:
         # Each trigger's lock is let go before the next is asked for: a writer holds both tables.
         for table, what, when in TRIGGERS:
             op.execute(f"DROP TRIGGER IF EXISTS webhooks_{what} ON {table}")
-            op.execute(f"CREATE TRIGGER webhooks_{what} AFTER {when} EXECUTE FUNCTION tell_webhooks('issue.{what}')")
+            op.execute(
+                f"CREATE TRIGGER webhooks_{what} AFTER {when} EXECUTE FUNCTION tell_webhooks('issue.{what}')"
+            )
 
 
 def downgrade() -> None:
