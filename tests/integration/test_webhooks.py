@@ -1,6 +1,9 @@
 """Another system learns of issues: what it receives, and what happens when it does not."""
 
+import json
+import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from contracts.states import WebhookEvent
 from devstack.network import wait_until
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, Running, start_api, start_worker, tool
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
 
@@ -366,3 +369,31 @@ def test_pages_and_changes(stack: Stack, receiver: Receiver, database: Database)
         body = {"active": False} if method == "PATCH" else None
         answer = stack.api.client.request(method, f"{HOOKS}/{nothing}{path}", json=body)
         assert answer.status_code == 404
+
+
+def test_the_command_line(stack: Stack, receiver: Receiver) -> None:
+    def cli(*words: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "ISSUETRACKER_URL": str(stack.api.client.base_url)}
+        command = [tool("issuetracker"), "webhooks", *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    made = cli("create", receiver.url, "--event", "issue.enriched", "--event", "issue.deleted")
+    secret = made.stdout.strip()
+    assert secret.startswith("whsec_")
+    (hook,) = json.loads(cli("list", "--json").stdout)
+    assert hook["events"] == ["issue.deleted", "issue.enriched"]
+    assert cli("list").stdout.split()[4:6] == [hook["id"], "active"]
+
+    queued = json.loads(cli("test", hook["id"], "--json").stdout)
+    stack.wait_for(hook, "succeeded")
+    assert cli("deliveries", hook["id"]).stdout.splitlines()[1].split()[:5] == [
+        *(queued["id"], "webhook.test", "succeeded", "1", "204")
+    ]
+    assert receiver.received[0].verified(secret)["type"] == "webhook.test"
+    rotated = cli("rotate-secret", hook["id"], "--overlap-hours", "0").stdout.strip()
+    assert rotated.startswith("whsec_")
+    assert rotated != secret
+
+    assert cli("delete", hook["id"]).stdout == f"{hook['id']} is deleted\n"
+    gone = cli("test", hook["id"])
+    assert (gone.returncode, gone.stderr) == (2, f"issuetracker: There is no webhook {hook['id']}.\n")

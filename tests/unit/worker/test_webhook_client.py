@@ -4,7 +4,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from app.ledger.errors import PermanentError, ProviderError
+from app.settings import settings
 from app.webhooks import client, signature
 from contracts.ids import new_id
 from contracts.webhook_targets import Allowed, is_public, literal
@@ -26,10 +28,19 @@ def receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
+Change = Callable[..., None]
+
+
 @pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = {"webhook_allow": Allowed.parse(HOST), "webhook_timeout_seconds": 5.0}
-    monkeypatch.setattr(client, "settings", client.settings.model_copy(update=changes))
+def change(monkeypatch: pytest.MonkeyPatch) -> Change:
+    """Change settings; a receiver is allowed in any case."""
+
+    def change(**changes: Any) -> None:
+        allowed = {"webhook_allow": Allowed.parse(HOST)}
+        monkeypatch.setattr(client, "settings", settings.model_copy(update=allowed | changes))
+
+    change()
+    return change
 
 
 @pytest.mark.parametrize(
@@ -94,8 +105,6 @@ def test_signatures_are_those_of_the_official_library(receiver: Receiver) -> Non
 
 
 def signed_by(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     return Webhook(secret).sign(delivery_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
 
 
@@ -118,11 +127,10 @@ def test_a_redirect_is_answered_and_not_followed(receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
-def test_a_slow_receiver_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_receiver_is_given_up(receiver: Receiver, change: Change) -> None:
     answer = threading.Event()
     receiver.before_answer = lambda: answer.wait(30)
-    quick = client.settings.model_copy(update={"webhook_timeout_seconds": 0.3})
-    monkeypatch.setattr(client, "settings", quick)
+    change(webhook_timeout_seconds=0.3)
 
     with pytest.raises(ProviderError, match=r"no answer within 0\.3 s"):
         client.send(receiver.url, {}, b"{}")
@@ -130,7 +138,7 @@ def test_a_slow_receiver_is_given_up(receiver: Receiver, monkeypatch: pytest.Mon
     answer.set()
 
 
-def test_one_that_answers_byte_by_byte_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_answers_byte_by_byte_is_given_up_too(change: Change) -> None:
     """A bound on each read alone would never end."""
     done = threading.Event()
     with socket.create_server((HOST, 0)) as server:
@@ -145,8 +153,7 @@ def test_one_that_answers_byte_by_byte_is_given_up_too(monkeypatch: pytest.Monke
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        quick = client.settings.model_copy(update={"webhook_timeout_seconds": 0.5})
-        monkeypatch.setattr(client, "settings", quick)
+        change(webhook_timeout_seconds=0.5)
 
         with pytest.raises(ProviderError, match=r"no answer within 0\.5 s"):
             client.send(f"http://{HOST}:{port}/", {}, b"{}")
@@ -238,8 +245,6 @@ def test_certificates_are_checked_against_the_urls_name(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     _over_tls(receiver.server, context)
-    allowed = client.settings.model_copy(update={"webhook_allow": Allowed.parse(f"localhost,{HOST}")})
-    monkeypatch.setattr(client, "settings", allowed)
     named, by_address = f"https://localhost:{receiver.port}/", f"https://{HOST}:{receiver.port}/"
     _at(monkeypatch, "localhost")
     client._tls.cache_clear()
