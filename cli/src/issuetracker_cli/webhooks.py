@@ -1,4 +1,4 @@
-"""`issuetracker webhooks create|list|delete|test|deliveries|rotate-secret`."""
+"""`issuetracker webhooks create|list|delete|activate|deactivate|test|deliveries|rotate-secret`."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -55,6 +55,20 @@ def delete(webhook: WebhookId) -> None:
     """Delete a webhook; what waits to be delivered to it ends skipped."""
     call("DELETE", f"/webhooks/{webhook}")
     typer.echo(f"{webhook} is deleted")
+
+
+@app.command()
+def activate(webhook: WebhookId) -> None:
+    """Deliver to it from now on, also where a receiver's 410 has deactivated it; what it missed stays missed."""
+    call("PATCH", f"/webhooks/{webhook}", json={"active": True})
+    typer.echo(f"{webhook} is active")
+
+
+@app.command()
+def deactivate(webhook: WebhookId) -> None:
+    """Deliver nothing to it until it is activated."""
+    call("PATCH", f"/webhooks/{webhook}", json={"active": False})
+    typer.echo(f"{webhook} is not active")
 
 
 @app.command("test")
