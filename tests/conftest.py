@@ -18,7 +18,7 @@ SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 # What is emptied before each test; what refers to these goes with them.
 TABLES = (
     *("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage"),
-    *("idempotent_answer", "tag_description", "api_token", "api_session", "operation"),
+    *("idempotent_answer", "tag_description", "api_token", "api_session", "operation", "webhook"),
 )
 
 

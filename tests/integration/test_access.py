@@ -99,7 +99,7 @@ class TestTable:
         assert_problem(closed_api.client.get("/api/v1/secrets", headers=bearer(ADMIN)), 404)
 
 
-FOR_ADMINS = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis")
+FOR_ADMINS = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis", "/api/v1/webhooks")
 
 
 def allowed(endpoint: Endpoint, kind: str) -> bool:

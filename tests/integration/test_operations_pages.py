@@ -87,6 +87,10 @@ def check_compose(words: list[str]) -> None:
 
 
 def ask_cli(api: Api, database: Database, words: list[str]) -> None:
+    if "WEBHOOK_ID" in words:
+        hook = {"url": "https://hooks.example.com/", "events": ["issue.created"]}
+        hook_id = api.client.post("/api/v1/webhooks", json=hook).json()["id"]
+        words = [hook_id if word == "WEBHOOK_ID" else word for word in words]
     if "ID" in words:
         letter = database.add_job(Task.ENRICH_ISSUE)
         database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE id = %s", letter)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from issuetracker_cli import audit, dead_letters, issues, model, tokens
+from issuetracker_cli import audit, dead_letters, issues, model, tokens, webhooks
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
@@ -26,6 +26,7 @@ app.command()(queues)
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.command("audit")(audit.show)
+app.add_typer(webhooks.app, name="webhooks")
 
 
 @app.callback()

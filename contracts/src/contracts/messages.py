@@ -55,10 +55,17 @@ class Retrain(Message):
     project: str = Field(pattern=PROJECT_PATTERN)
 
 
+class DeliverWebhook(Message):
+    """Asks for one event to be told to one webhook; the job's id is the delivery's, and its `webhook-id`."""
+
+    webhook_id: UUID
+
+
 MESSAGE_OF: dict[Task, type[Message]] = {
     Task.ENRICH_ISSUE: EnrichIssue,
     Task.INDEX_ISSUE: IndexIssue,
     Task.RETRAIN: Retrain,
+    Task.DELIVER_WEBHOOK: DeliverWebhook,
 }
 """The message that each task takes."""
 

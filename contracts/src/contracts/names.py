@@ -16,6 +16,7 @@ class Task(StrEnum):
     ENRICH_ISSUE = "app.tasks.issues.enrich_issue"
     INDEX_ISSUE = "app.tasks.issues.index_issue"
     RETRAIN = "app.tasks.maintenance.retrain"
+    DELIVER_WEBHOOK = "app.tasks.webhooks.deliver"
 
 
 REFUSED_LIST = "refused"
@@ -33,5 +34,6 @@ QUEUE_OF: dict[Task, Queue] = {
     Task.ENRICH_ISSUE: Queue.ISSUES,
     Task.INDEX_ISSUE: Queue.DEFAULT,
     Task.RETRAIN: Queue.DEFAULT,
+    Task.DELIVER_WEBHOOK: Queue.DEFAULT,
 }
 """The queue that each task's messages go to."""

@@ -77,6 +77,22 @@ class DeadMessageState(StrEnum):
     DISCARDED = "discarded"
 
 
+class WebhookEvent(StrEnum):
+    """What other systems are told of; the migrations' triggers write these words."""
+
+    ISSUE_CREATED = "issue.created"
+    ISSUE_UPDATED = "issue.updated"
+    """A person changed it; what a run makes of it is `ISSUE_ENRICHED`."""
+    ISSUE_ENRICHED = "issue.enriched"
+    ISSUE_ENRICHMENT_DEAD = "issue.enrichment_dead"
+    """Its enrichment used up its attempts and waits for a person."""
+    ISSUE_DELETED = "issue.deleted"
+
+
+WEBHOOK_TEST = "webhook.test"
+"""The event of a delivery that an operator asks for, whatever the webhook is told of otherwise."""
+
+
 class TagVerdict(StrEnum):
     """What a person made of a tag."""
 

@@ -462,6 +462,48 @@ class Event(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class Webhook(Base):
+    """An address in another system that is told of events, as Standard Webhooks says."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (CheckConstraint("cardinality(events) > 0", name="events"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    deactivated_reason: Mapped[str | None]
+    """Why a worker deactivated it; null where a person did."""
+    secret: Mapped[str]
+    """In clear, since every delivery is signed with it; never answered again, never logged."""
+    previous_secret: Mapped[str | None]
+    previous_secret_until: Mapped[datetime | None]
+    """Until then a delivery is signed with the secret before as well."""
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WebhookDelivery(Base):
+    """One event for one webhook: what its job tells. State, attempts and errors are the job's.
+
+    Written by triggers, in the transaction of what it tells. What is sent is made when it is sent.
+    """
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (Index(None, "webhook_id", "job_id"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    webhook_id: Mapped[UUID]
+    """No foreign key: nobody who writes an issue waits for whoever changes a webhook, or counts as its reader."""
+    event: Mapped[str]
+    issue_id: Mapped[UUID | None]
+    """Null of a test. It is not the job's: deleting an issue ends that one's jobs, and this has to tell of it."""
+    status_code: Mapped[int | None]
+    """What the receiver last answered."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class DeadMessage(Base):
     """A message that is no job of the ledger and that no worker can run; kept until a person decides."""
 
@@ -494,6 +536,7 @@ class Circuit(Base):
     __tablename__ = "circuit"
 
     task: Mapped[str] = mapped_column(primary_key=True)
+    """Its name; `webhook:ID` for the deliveries to one webhook, which do not wait for those to another."""
     provider: Mapped[str]
     failures: Mapped[int]
     """In a row, by any worker."""

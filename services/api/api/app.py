@@ -45,6 +45,7 @@ from api.suggestions import endpoints as suggestions
 from api.tags import endpoints as tags
 from api.tokens import endpoints as tokens
 from api.traces import telemetry
+from api.webhooks import endpoints as webhooks
 from contracts import VERSION, tracing
 from contracts.logs import configure_logging
 from contracts.settings import load
@@ -125,6 +126,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(diagnosis.router)
     app.include_router(queues.router)
     app.include_router(events.router)
+    app.include_router(webhooks.router)
     page.install(app)
     prepare(app.routes)
     return app

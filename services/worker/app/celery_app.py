@@ -18,7 +18,7 @@ app = Celery(
     "issuetracker",
     broker=settings.celery_broker_url,
     backend=settings.result_backend,
-    include=["app.tasks.issues", "app.tasks.index", "app.tasks.maintenance"],
+    include=["app.tasks.issues", "app.tasks.index", "app.tasks.maintenance", "app.tasks.webhooks"],
 )
 app.conf.update(
     task_queues=[

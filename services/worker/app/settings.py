@@ -71,6 +71,9 @@ class WorkerSettings(Settings):
     openai_price_out: float | None = Field(default=None, ge=0)
     """Of a million completion tokens."""
 
+    webhook_timeout_seconds: float = Field(default=15, ge=1)
+    """For one delivery, from looking up the name to the answer's status; below the task's soft limit."""
+
     @model_validator(mode="after")
     def _provider_is_complete(self) -> Self:
         if self.ai_provider == "openai":
@@ -81,6 +84,12 @@ class WorkerSettings(Settings):
                 raise ValueError("OPENAI_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
         if (self.openai_price_in is None) != (self.openai_price_out is None):
             raise ValueError("OPENAI_PRICE_IN and OPENAI_PRICE_OUT must be set together")
+        return self
+
+    @model_validator(mode="after")
+    def _delivery_fits_its_task(self) -> Self:
+        if self.webhook_timeout_seconds >= self.task_soft_time_limit:
+            raise ValueError("WEBHOOK_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
         return self
 
     @property

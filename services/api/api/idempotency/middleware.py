@@ -1,5 +1,6 @@
 """Runs a POST with a key in one transaction and stores its answer before the client gets it."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,8 +12,11 @@ from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
 from api.idempotency.repository import StoredAnswer, store_answer
 from api.problems import database_unavailable
 
-SECRET_ANSWERS = frozenset({"/api/v1/session", "/api/v1/tokens"})
-"""What these answer is shown once and stored nowhere, so they take no key; a token's name is taken once anyway."""
+SECRET_ANSWERS = frozenset(
+    {"/api/v1/session", "/api/v1/tokens", "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}/secret"}
+)
+"""What these answer is shown once and not kept with a key, so they take none."""
+_SECRET_PATHS = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_ANSWERS))
 KEPT_HEADERS = ("content-type", "location", "etag", "link")
 """What of an answer's headers a client acts on; the rest is made anew."""
 
@@ -29,7 +33,8 @@ class IdempotentPosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        takes_key = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] not in SECRET_ANSWERS
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        takes_key = is_post and _SECRET_PATHS.fullmatch(scope["path"]) is None
         key = Headers(scope=scope).get(HEADER) if takes_key else None
         if key is None:
             await self._app(scope, receive, send)

@@ -55,8 +55,17 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
     claim: Claim
     """The attempt under way; a bound task may look at it."""
+    circuit: str | None = None
+    """The circuit of the attempt under way."""
     provider_error: ProviderError | None = None
     """A failure of the provider that a bound task has made up for: the circuit counts it all the same."""
+
+    def circuit_of(self, message: Message) -> str | None:
+        """Return the key of the circuit that decides whether the message's job may run now."""
+        return None if self.provider is None else self.name
+
+    def found_open(self, message: Message, until: datetime) -> None:
+        """Take note that the message's job was put off until then; a task may put off others with it."""
 
     @property
     def is_last_try(self) -> bool:
@@ -86,9 +95,11 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     def _claim(self, ledger: Ledger, message: Message) -> Claim:
         try:
-            open_until = None if self.provider is None else circuits.open_until(self.name, message.job_id)
+            self.circuit = self.circuit_of(message)
+            open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
             if open_until is not None:
                 ledger.defer(message.job_id, open_until)
+                self.found_open(message, open_until)
                 logger.info("deferred", provider=self.provider)
                 raise Ignore
             claim = ledger.claim(message.job_id)
@@ -150,13 +161,13 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     def _tell_circuit(self, error: Exception | None) -> None:
         """Count a provider's failure; forget them when it has answered, with a result or a refusal."""
-        if self.provider is None:
+        if self.circuit is None or self.provider is None:
             return
         try:
             if isinstance(error, ProviderError):
-                circuits.failed(self.name, self.provider, describe(error))
+                circuits.failed(self.circuit, self.provider, describe(error))
             elif error is None or isinstance(error, PermanentError):
-                circuits.succeeded(self.name)
+                circuits.succeeded(self.circuit)
         except DATABASE_AWAY as unavailable:
             # The job's own end is written; the next job tells the circuit.
             logger.warning("circuit_not_told", error=told(unavailable))

@@ -4,8 +4,6 @@ import asyncio
 import logging
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx2
@@ -15,6 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from app.enrichment.remote.answer import Misfit
 from app.enrichment.remote.prompt import Conversation
 from app.ledger.errors import ProviderError
+from app.retry_after import retry_after_s
 
 if TYPE_CHECKING:
     from openai.types.shared_params import ResponseFormatJSONSchema
@@ -166,22 +165,7 @@ def _raise_status(error: APIStatusError) -> NoReturn:
         raise TooLong("the prompt is longer than the model's context") from None
     if "insufficient_quota" in codes or not (status in _TRY_AGAIN or status >= 500):
         raise Refused(told) from None
-    raise ProviderError(told, _retry_after(error.response.headers.get("retry-after"))) from None
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its forms; None for anything else."""
-    if header is None:
-        return None
-    try:
-        return float(header)
-    except ValueError:
-        pass
-    try:
-        then = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    raise ProviderError(told, retry_after_s(error.response.headers.get("retry-after"))) from None
 
 
 async def _bound(response: httpx2.Response) -> None:

@@ -1,0 +1,133 @@
+"""Webhooks and their deliveries in the database; triggers make all deliveries but tests."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from api.access.actor import current_actor
+from api.database import Database
+from api.request_log import request_id
+from api.webhooks.schemas import Delivery, Webhook, WebhookCreate
+from contracts import CONTRACT_VERSION, tracing
+from contracts.ids import new_id
+from contracts.messages import DeliverWebhook
+from contracts.names import QUEUE_OF, Task
+from contracts.states import WEBHOOK_TEST
+
+_COLUMNS = """
+webhook.id, url, events, active, deactivated_reason, created_at, created_by, updated_at,
+CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until,
+(SELECT open_until FROM circuit WHERE task = 'webhook:' || webhook.id AND open_until > now()) AS paused_until
+"""
+_CREATE = f"""
+INSERT INTO webhook (id, url, events, active, secret, created_by) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING {_COLUMNS}
+"""
+_PAGE = f"SELECT {_COLUMNS} FROM webhook WHERE id < $1 ORDER BY id DESC LIMIT $2"
+_GET = f"SELECT {_COLUMNS} FROM webhook WHERE id = $1"
+_LOCK = "SELECT FROM webhook WHERE id = $1 FOR NO KEY UPDATE"
+_ROTATE = f"""
+UPDATE webhook SET secret = $2, previous_secret = CASE WHEN $3 > 0 THEN secret END,
+    previous_secret_until = CASE WHEN $3 > 0 THEN now() + make_interval(hours => $3) END, updated_at = now()
+WHERE id = $1
+RETURNING {_COLUMNS}
+"""
+_CLOSE_CIRCUIT = "DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid"
+# What a worker is delivering at this moment may still arrive.
+_DELETE = """
+WITH ended AS (
+    UPDATE job SET state = 'skipped', finished_at = now(), lease_until = NULL, note = 'the webhook was deleted'
+    WHERE id IN (SELECT job_id FROM webhook_delivery WHERE webhook_id = $1)
+        AND state IN ('pending', 'queued', 'retrying')
+), deliveries AS (
+    DELETE FROM webhook_delivery WHERE webhook_id = $1
+), circuits AS (
+    DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid
+)
+DELETE FROM webhook WHERE id = $1
+"""
+_DELIVERIES = """
+SELECT job_id AS id, event, delivery.issue_id, state, attempts, status_code, delivery.created_at, finished_at,
+    CASE WHEN state <> 'succeeded' THEN last_error END AS error,
+    CASE WHEN state IN ('pending', 'retrying') THEN run_at END AS next_attempt_at
+FROM webhook_delivery delivery JOIN job ON job.id = job_id
+WHERE webhook_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3
+"""
+_TEST = """
+WITH new_job AS (INSERT INTO job (id, task, queue, message) VALUES ($1, $2, $3, $4))
+INSERT INTO webhook_delivery (job_id, webhook_id, event) VALUES ($1, $5, $6)
+"""
+_NEWEST = UUID(int=2**128 - 1)
+
+
+async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreate, secret: str) -> Webhook:
+    """Store a webhook."""
+    values = (new.url, new.events, new.active, secret, current_actor().name)
+    row = await database.fetchrow(_CREATE, webhook_id, *values)
+    assert row is not None
+    return Webhook(**row)
+
+
+async def list_webhooks(database: Database, before: UUID | None, limit: int) -> list[Webhook]:
+    """Return at most `limit` webhooks, newest first, older than `before`."""
+    return [Webhook(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+
+
+async def get_webhook(database: Database, webhook_id: UUID) -> Webhook | None:
+    """Return the webhook, None where there is none."""
+    return _webhook(await database.fetchrow(_GET, webhook_id))
+
+
+async def lock_webhook(database: Database, webhook_id: UUID) -> Webhook | None:
+    """Return the webhook as it is once nobody else changes it, until the transaction ends."""
+    if await database.fetchrow(_LOCK, webhook_id) is None:
+        return None
+    return await get_webhook(database, webhook_id)
+
+
+async def change_webhook(database: Database, webhook_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Set columns of a webhook, whose names are those of `WebhookPatch`; what it waited for is forgotten."""
+    columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=2))
+    await database.execute(
+        f"UPDATE webhook SET {columns}, deactivated_reason = NULL, updated_at = now() WHERE id = $1",
+        webhook_id,
+        *changes.values(),
+    )
+    await database.execute(_CLOSE_CIRCUIT, webhook_id)
+
+
+async def rotate_secret(database: Database, webhook_id: UUID, secret: str, overlap_hours: int) -> Webhook | None:
+    """Give a webhook another secret; None where there is no such webhook."""
+    return _webhook(await database.fetchrow(_ROTATE, webhook_id, secret, overlap_hours))
+
+
+async def delete_webhook(database: Database, webhook_id: UUID) -> None:
+    """Delete a webhook with its deliveries; their jobs end skipped."""
+    await database.execute(_DELETE, webhook_id)
+
+
+async def list_deliveries(database: Database, webhook_id: UUID, before: UUID | None, limit: int) -> list[Delivery]:
+    """Return at most `limit` deliveries, newest first, older than `before`."""
+    rows = await database.fetch(_DELIVERIES, webhook_id, before or _NEWEST, limit)
+    return [Delivery(**row) for row in rows]
+
+
+async def create_test(database: Database, webhook_id: UUID) -> UUID:
+    """Create the delivery of a test event; return its id."""
+    delivery_id = new_id()
+    message = DeliverWebhook(
+        contract_version=CONTRACT_VERSION,
+        job_id=delivery_id,
+        webhook_id=webhook_id,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
+    task = Task.DELIVER_WEBHOOK
+    await database.execute(_TEST, delivery_id, task, QUEUE_OF[task], message.as_json(), webhook_id, WEBHOOK_TEST)
+    return delivery_id
+
+
+def _webhook(row: asyncpg.Record | None) -> Webhook | None:
+    return None if row is None else Webhook(**row)

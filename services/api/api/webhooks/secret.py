@@ -1,0 +1,12 @@
+"""Secrets of webhooks, as Standard Webhooks writes them."""
+
+import secrets
+from base64 import b64encode
+
+PREFIX = "whsec_"
+_BYTES = 32
+
+
+def new_webhook_secret() -> str:
+    """Return a new secret: 256 random bits in base64, behind the prefix that libraries and scanners know."""
+    return PREFIX + b64encode(secrets.token_bytes(_BYTES)).decode()

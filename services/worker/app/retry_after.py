@@ -1,0 +1,19 @@
+"""What a server's Retry-After header asks for (RFC 9110, section 10.2.3)."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in either of its forms; None for anything else."""
+    if header is None:
+        return None
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()

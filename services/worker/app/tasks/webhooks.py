@@ -1,0 +1,71 @@
+"""Delivers an event to a webhook: a job for each, by the ledger's schedule, and a circuit for each webhook."""
+
+import time
+from datetime import UTC, datetime
+
+from app.celery_app import app
+from app.database.config import SyncSessionLocal
+from app.ledger.errors import PermanentError, ProviderError, Skip
+from app.ledger.store import Effect
+from app.ledger.task import LedgerTask
+from app.webhooks import signature, store
+from app.webhooks.client import judge, send
+from app.webhooks.payload import payload
+from contracts.messages import DeliverWebhook, Message
+from contracts.names import Task
+from contracts.states import WEBHOOK_TEST
+from contracts.tables import Webhook
+
+GONE = 410
+"""A receiver's word for: never again."""
+
+
+class DeliveryTask(LedgerTask):
+    """A receiver that is down holds up its own deliveries and no others."""
+
+    abstract = True
+    provider = "webhook"
+
+    def circuit_of(self, message: Message) -> str:
+        """Return the circuit of the message's webhook."""
+        assert isinstance(message, DeliverWebhook)
+        return f"webhook:{message.webhook_id}"
+
+    def found_open(self, message: Message, until: datetime) -> None:
+        """Put off whatever else waits for the same receiver."""
+        assert isinstance(message, DeliverWebhook)
+        with SyncSessionLocal.begin() as session:
+            store.put_off(session, message.webhook_id, until)
+
+
+@app.task(name=Task.DELIVER_WEBHOOK.value, base=DeliveryTask, bind=True)
+def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
+    """Send the event, signed; at least once, always under the job's id."""
+    with SyncSessionLocal() as session:
+        found = store.find(session, message.job_id)
+        if found is None:
+            raise Skip("the webhook is gone")
+        delivery, webhook = found
+        if not webhook.active and delivery.event != WEBHOOK_TEST:
+            raise Skip("the webhook is not active")
+        body = payload(session, delivery)
+    headers = signature.headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
+    status, retry_after = send(webhook.url, headers, body)
+    try:
+        judge(status, retry_after)
+    except (PermanentError, ProviderError):
+        with SyncSessionLocal.begin() as session:
+            store.keep_status(session, message.job_id, status)
+            if status == GONE:
+                store.deactivate(
+                    session, webhook.id, "the receiver answered 410 Gone", self.request.hostname or "worker"
+                )
+        raise
+    return lambda session: store.keep_status(session, message.job_id, status)
+
+
+def _secrets(webhook: Webhook) -> list[str]:
+    until = webhook.previous_secret_until
+    if webhook.previous_secret is None or until is None or until <= datetime.now(UTC):
+        return [webhook.secret]
+    return [webhook.secret, webhook.previous_secret]

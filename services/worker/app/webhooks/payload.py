@@ -1,0 +1,51 @@
+"""What a delivery says. It is made when it is sent: a late retry never brings back an older state."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.ledger.errors import Skip
+from contracts.states import WEBHOOK_TEST, WebhookEvent
+from contracts.tables import Issue, WebhookDelivery
+
+PLAIN = (
+    *("id", "project", "title", "description", "priority", "status", "duplicate_of", "ai_summary"),
+    *("tags_confirmed_at", "created_at", "updated_at"),
+)
+"""Of an issue, under the names that the API answers it by."""
+
+
+def payload(session: Session, delivery: WebhookDelivery) -> bytes:
+    """Return the delivery's body; raise Skip where there is nothing to tell any more."""
+    told = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
+    return json.dumps(told, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
+    if delivery.event == WEBHOOK_TEST:
+        return {"webhook_id": delivery.webhook_id}
+    issue = session.scalar(select(Issue).where(Issue.id == delivery.issue_id))
+    if issue is None:
+        raise Skip("the issue is gone")
+    if delivery.event == WebhookEvent.ISSUE_DELETED:
+        return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
+    if issue.deleted_at is not None:
+        raise Skip("the issue was deleted, which is an event of its own")
+    return {name: getattr(issue, name) for name in PLAIN} | _external(issue) | {"tags": issue.tag_list}
+
+
+def _external(issue: Issue) -> dict[str, Any]:
+    if issue.external_source is None:
+        return {"external": None}
+    return {"external": {"source": issue.external_source, "id": issue.external_id, "url": issue.external_url}}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    assert isinstance(value, UUID)
+    return str(value)

@@ -1,0 +1,70 @@
+"""Webhooks and deliveries as a worker reads and writes them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from contracts.ids import new_id
+from contracts.names import QUEUE_OF, Task
+from contracts.states import WAITING
+from contracts.tables import AuditEntry, Job, Webhook, WebhookDelivery
+
+PUT_OFF_MAX = 10_000
+"""Deliveries put off at a time; what is beyond comes to a worker, and is put off with the next so many."""
+
+
+def find(session: Session, job_id: UUID) -> tuple[WebhookDelivery, Webhook] | None:
+    """Return a delivery with its webhook; None where either is gone."""
+    both = (
+        select(WebhookDelivery, Webhook)
+        .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+        .where(WebhookDelivery.job_id == job_id)
+    )
+    row = session.execute(both).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def keep_status(session: Session, job_id: UUID, status: int) -> None:
+    """Keep what the receiver answered."""
+    session.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
+
+
+def deactivate(session: Session, webhook_id: UUID, reason: str, actor: str) -> None:
+    """Deliver nothing more to the webhook until a person activates it."""
+    changed = (
+        update(Webhook)
+        .where(Webhook.id == webhook_id, Webhook.active)
+        .values(active=False, deactivated_reason=reason, updated_at=func.now())
+        .returning(Webhook.id)
+    )
+    if session.scalar(changed) is None:
+        return
+    session.execute(
+        insert(AuditEntry).values(
+            id=new_id(),
+            actor=actor,
+            action="webhook.deactivated",
+            subject=str(webhook_id),
+            detail={"reason": reason},
+        )
+    )
+
+
+def put_off(session: Session, webhook_id: UUID, until: datetime) -> None:
+    """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one."""
+    waiting = (
+        select(Job.id)
+        .join(WebhookDelivery, WebhookDelivery.job_id == Job.id)
+        .where(
+            Job.queue == QUEUE_OF[Task.DELIVER_WEBHOOK],
+            Job.state.in_(sorted(WAITING)),
+            Job.run_at <= func.now(),
+            WebhookDelivery.webhook_id == webhook_id,
+        )
+        .limit(PUT_OFF_MAX)
+        .with_for_update(of=Job, skip_locked=True)
+        .cte("waiting")
+    )
+    session.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
