@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.paired import backlog, growth, jobs, kills, peers, post
+from benchmarks.paired import backlog, growth, jobs, kills, peers, post, whole
 from benchmarks.paired.report import show, write
 from benchmarks.paired.results import Results
 from benchmarks.paired.servers import servers
@@ -43,12 +43,12 @@ class Size:
     """Without any progress after a kill, until what is missing counts as not done."""
     issues: int
     """In the larger table."""
+    whole: int
+    """Issues that go the whole way, with the models."""
 
 
-FULL = Size(
-    rounds=5, seconds=4, posts=60, jobs=1000, peer_rounds=3, backlog=200_000, patience_s=75, issues=1_000_000
-)
-QUICK = Size(rounds=2, seconds=2, posts=30, jobs=400, peer_rounds=1, backlog=4_000, patience_s=35, issues=50_000)
+FULL = Size(5, 4, posts=60, jobs=1000, peer_rounds=3, backlog=200_000, patience_s=75, issues=1_000_000, whole=300)
+QUICK = Size(2, 2, posts=30, jobs=400, peer_rounds=1, backlog=4_000, patience_s=35, issues=50_000, whole=60)
 
 
 @contextmanager
@@ -81,6 +81,8 @@ def run(size: Size) -> Results:
         with step("backlog"):
             backlog.drain(own, ours, results, size.backlog)
             backlog.model(own, ours, results)
+        with step("an issue in full"):
+            whole.measure(own, ours, results, size.whole)
     with step("few and many issues"):
         growth.measure(results, min(size.rounds, 3), 10_000, size.issues)
     return results

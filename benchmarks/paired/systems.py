@@ -16,7 +16,7 @@ from devstack.postgres import EXTENSIONS
 from devstack.process import Process
 from tests.support.processes import API, ROOT, WORKER, tool
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
 WORKER_OPTIONS = ("worker", "--loglevel=info", "--without-mingle", "--without-gossip")
 
 _OUR_BACKLOG = """

@@ -9,19 +9,20 @@ from pgqueuer.queries import Queries
 
 from benchmarks.peers import rows
 
-COMMAND = ("pgq", "run", "benchmarks.peers.pgqueuer_peer:main")
+COMMAND = ("python", "-m", "benchmarks.peers.pgqueuer_peer")
 
 
-async def main() -> PgQueuer:
-    """Return what `pgq run` runs."""
-    queuer = PgQueuer(AsyncpgPoolDriver(await asyncpg.create_pool(rows.DATABASE_URL, min_size=2)))
+async def main() -> None:
+    """Run as `pgq run` does, which version 1.6.0 cannot with the current typer."""
+    async with asyncpg.create_pool(rows.DATABASE_URL, min_size=2) as pool:
+        queuer = PgQueuer(AsyncpgPoolDriver(pool))
 
-    @queuer.entrypoint("work")
-    async def work(job: Job) -> None:
-        assert job.payload is not None
-        await rows.work_async(int(job.payload))
+        @queuer.entrypoint("work")
+        async def work(job: Job) -> None:
+            assert job.payload is not None
+            await rows.work_async(int(job.payload))
 
-    return queuer
+        await queuer.run()
 
 
 def prepare() -> None:
@@ -43,3 +44,7 @@ def hand_over(ids: Sequence[int]) -> None:
             await Queries(AsyncpgPoolDriver(pool)).enqueue(["work"] * len(ids), payloads, [0] * len(ids))
 
     asyncio.run(enqueue())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,16 +1,13 @@
-"""RQ: a fork for each job, retries on, registries looked after every 30 seconds."""
+"""RQ: a fork for each job, from a worker that has imported what jobs need; retries on, registries looked after."""
 
 from collections.abc import Sequence
 
 from redis import Redis
-from rq import Queue, Retry
+from rq import Queue, Retry, Worker
 
 from benchmarks.peers import rows
 
-COMMAND = (
-    *("rq", "worker", "bench", "--url", rows.REDIS_URL, "--path", "."),
-    *("--job-monitoring-interval", "10", "--maintenance-interval", "30"),
-)
+COMMAND = ("python", "-m", "benchmarks.peers.rq_peer")
 
 
 def hand_over(ids: Sequence[int]) -> None:
@@ -18,3 +15,8 @@ def hand_over(ids: Sequence[int]) -> None:
     queue = Queue("bench", connection=Redis.from_url(rows.REDIS_URL))
     retry = Retry(max=3)
     queue.enqueue_many([Queue.prepare_data(rows.work, (item_id,), timeout=20, retry=retry) for item_id in ids])
+
+
+if __name__ == "__main__":
+    connection = Redis.from_url(rows.REDIS_URL)
+    Worker(["bench"], connection=connection, job_monitoring_interval=10, maintenance_interval=30).work()
