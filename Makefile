@@ -81,7 +81,8 @@ chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUND
 
 .PHONY: bench
 bench: $(VENV)/bench/ready ## Measure against the usual way and the peers: 15 minutes; QUICK=1 3 minutes, OUT=file.json
-	@$(BIN)/python -m benchmarks.paired $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(CHARTS),--charts $(CHARTS))
+	@$(BIN)/python -m benchmarks.paired $(if $(QUICK),--quick) $(if $(BACKLOG),--backlog $(BACKLOG)) \
+		$(if $(OUT),--out $(OUT)) $(if $(CHARTS),--charts $(CHARTS))
 
 .PHONY: bench-guard
 bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer against the usual way: 2 minutes

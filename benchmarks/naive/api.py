@@ -1,48 +1,23 @@
-"""The API: `uvicorn benchmarks.naive.api:app`.
+"""The API: `uvicorn benchmarks.naive.api:app`. Its endpoint runs in FastAPI's thread pool, as most do."""
 
-An async session, as FastAPI's templates have it: of the usual ways the faster one (docs/benchmarks.md).
-"""
-
-from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Annotated, Literal
-from uuid import UUID
+from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.naive.models import DATABASE_URL, Issue
+from benchmarks.naive.schemas import IssueCreate, IssueOut
 from benchmarks.naive.worker import enrich_issue
 
-engine = create_async_engine(DATABASE_URL.replace("postgresql:", "postgresql+asyncpg:"), pool_size=10)
-Session = async_sessionmaker(engine)
+engine = create_engine(DATABASE_URL.replace("postgresql:", "postgresql+psycopg2:"), pool_size=10)
+SessionLocal = sessionmaker(engine)
 
 
-class IssueCreate(BaseModel):
-    """What comes in."""
-
-    title: str = Field(min_length=1, max_length=255)
-    description: str = ""
-    priority: Literal["low", "medium", "high", "critical"] = "medium"
-
-
-class IssueOut(IssueCreate):
-    """What goes out."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    status: str
-    ai_summary: str | None
-    tags: str
-    created_at: datetime
-    updated_at: datetime
-
-
-async def get_session() -> AsyncIterator[AsyncSession]:
+def get_session() -> Iterator[Session]:
     """Give each request a session."""
-    async with Session() as session:
+    with SessionLocal() as session:
         yield session
 
 
@@ -50,12 +25,12 @@ app = FastAPI()
 
 
 @app.post("/api/v1/issues", status_code=201, response_model=IssueOut)
-async def create_issue(new: IssueCreate, session: Annotated[AsyncSession, Depends(get_session)]) -> Issue:
+def create_issue(new: IssueCreate, session: Annotated[Session, Depends(get_session)]) -> Issue:
     """Store the issue, then hand it over."""
     issue = Issue(**new.model_dump())
     session.add(issue)
-    await session.commit()
-    await session.refresh(issue)
+    session.commit()
+    session.refresh(issue)
     enrich_issue.delay(str(issue.id))
     return issue
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from benchmarks.paired import backlog, growth, jobs, kills, peers, post, whole
 from benchmarks.paired.report import show, write
 from benchmarks.paired.results import Results
 from benchmarks.paired.servers import servers
-from benchmarks.paired.systems import prepare
+from benchmarks.paired.systems import asynchronous, prepare
 from tests.support.processes import ROOT
 
 console = Console()
@@ -66,7 +66,7 @@ def run(size: Size) -> Results:
     with servers() as own:
         ours, naive, bare = prepare(own)
         with step("POST"):
-            post.full(own, [ours, naive, bare], results, size.rounds, size.seconds)
+            post.full(own, [ours, naive, asynchronous(naive), bare], results, size.rounds, size.seconds)
         with step("POST at a steady rate"):
             post.steady(own, [ours, naive], results, size.rounds, size.seconds * 2)
         with step("POST to enriched"):
@@ -92,11 +92,13 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--backlog", type=int, help="jobs of the long backlog, instead of 200,000 or 4,000")
     parser.add_argument("--out", type=Path, default=ROOT / ".local/benchmark.json", help="where the JSON goes")
     parser.add_argument("--charts", type=Path, help="the directory for the charts; beside the JSON by default")
     given = parser.parse_args()
     started = time.monotonic()
-    results = run(QUICK if given.quick else FULL)
+    size = QUICK if given.quick else FULL
+    results = run(replace(size, backlog=given.backlog) if given.backlog else size)
     show(results, console)
     write(results, given.out)
     charts = given.charts or given.out.parent

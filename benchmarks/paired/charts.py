@@ -15,7 +15,12 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 
 OURS, OTHERS, LOSES = "#2563eb", "#94a3b8", "#f59e0b"
-NAMES = {"ours": "IssueTracker", "naive": "FastAPI + ORM + delay()", "bare": "asyncpg, no job"}
+NAMES = {
+    "ours": "IssueTracker",
+    "naive": "FastAPI + ORM + delay()",
+    "naive, async": "the same, async",
+    "bare": "asyncpg, no job",
+}
 
 
 def bars(title: str, note: str, values: dict[str, list[float]], kills: dict[str, Any], path: Path) -> None:

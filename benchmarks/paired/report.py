@@ -3,6 +3,7 @@
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -31,14 +32,26 @@ def write(results: Results, path: Path) -> None:
     path.write_text(json.dumps(results.as_json(), indent=1) + "\n")
 
 
+def figures(values: list[float]) -> list[str]:
+    """Return median, least and most."""
+    return [_figure(value) for value in (statistics.median(values), min(values), max(values))]
+
+
+def kill_cells(kill: dict[str, Any]) -> list[str]:
+    """Return what became of the jobs of workers that were killed."""
+    if "missing" in kill:
+        return [f"could not be run: {kill['missing']}", "", "", "", ""]
+    twice = "not counted" if kill["twice"] is None else str(kill["twice"])
+    return [*(str(kill[key]) for key in ("jobs", "kills", "not done")), twice, str(kill["seconds"])]
+
+
 def _values(results: Results) -> Table:
     table = Table("what", "system", "median", "min", "max", "rounds", title="Measured")
     for column in table.columns[2:]:
         column.justify = "right"
     for measure, systems in results.values.items():
         for position, (system, values) in enumerate(systems.items()):
-            figures = (_figure(value) for value in (statistics.median(values), min(values), max(values)))
-            table.add_row("" if position else measure, system, *figures, str(len(values)))
+            table.add_row("" if position else measure, system, *figures(values), str(len(values)))
     return table
 
 
@@ -47,13 +60,7 @@ def _kills(results: Results) -> Table:
         "system", "jobs", "kills", "not done", "done twice", "seconds to the end", title="kill -9 of a worker"
     )
     for name, kill in results.kills.items():
-        if "missing" in kill:
-            table.add_row(name, f"could not be run: {kill['missing']}")
-            continue
-        twice = "not counted" if kill["twice"] is None else str(kill["twice"])
-        table.add_row(
-            name, *(str(kill[key]) for key in ("jobs", "kills", "not done")), twice, str(kill["seconds"])
-        )
+        table.add_row(name, *kill_cells(kill))
     return table
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -132,6 +132,11 @@ def prepare(servers: Servers) -> tuple[System, System, System]:
     )
     naive.hand_over(0)
     return ours, naive, System("bare", servers.env("bare"), ("benchmarks.bare:app", ROOT))
+
+
+def asynchronous(naive: System) -> System:
+    """Return the twin with the other usual way to write its endpoint."""
+    return replace(naive, name="naive, async", api=("benchmarks.naive.api_async:app", ROOT))
 
 
 def _answers(started: Started, port: int) -> bool:
