@@ -79,6 +79,15 @@ SEED ?= 1
 chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUNDS=20 ISSUES=500 SEED=1
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
+.PHONY: bench
+bench: $(VENV)/bench/ready ## Measure against the usual way and the peers: 15 minutes; QUICK=1 3 minutes, OUT=file.json
+	@$(BIN)/python -m benchmarks.paired $(if $(QUICK),--quick) $(if $(BACKLOG),--backlog $(BACKLOG)) \
+		$(if $(OUT),--out $(OUT)) $(if $(CHARTS),--charts $(CHARTS))
+
+.PHONY: bench-guard
+bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer against the usual way: 2 minutes
+	@$(BIN)/python -m benchmarks.paired.guard
+
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
 	@$(BIN)/ruff format --check .
@@ -140,6 +149,7 @@ lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versio
 	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 	@echo checkov | $(COMPILE) - --output-file requirements/checkov.txt
+	@$(COMPILE) --overrides requirements/bench-overrides.in requirements/bench.in --output-file requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache
@@ -162,6 +172,12 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 $(VENV)/checkov/ready: requirements/checkov.txt $(VENV)/ready
 	@$(UV) venv --quiet --clear $(VENV)/checkov
 	@$(UV) pip install --quiet --python $(VENV)/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+# The peers' own dependencies must not hold back the project's either.
+$(VENV)/bench/ready: requirements/bench.txt $(VENV)/ready
+	@$(UV) venv --quiet --clear $(VENV)/bench
+	@$(UV) pip install --quiet --python $(VENV)/bench/bin/python --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/llm: requirements/llm.txt $(VENV)/ready
