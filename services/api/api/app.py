@@ -50,6 +50,28 @@ from contracts import VERSION, tracing
 from contracts.logs import configure_logging
 from contracts.settings import load
 
+_ROUTED = (
+    health,
+    metrics,
+    issues,
+    enrichment,
+    runs,
+    suggestions,
+    tags,
+    models,
+    similar,
+    dead_letters,
+    imports,
+    operations,
+    tokens,
+    sessions,
+    audit,
+    diagnosis,
+    queues,
+    events,
+    webhooks,
+)
+
 
 async def _let_pass(request: Request) -> None:
     # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
@@ -108,25 +130,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(RequestLog)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
-    app.include_router(issues.router)
-    app.include_router(enrichment.router)
-    app.include_router(runs.router)
-    app.include_router(suggestions.router)
-    app.include_router(tags.router)
-    app.include_router(models.router)
-    app.include_router(similar.router)
-    app.include_router(dead_letters.router)
-    app.include_router(imports.router)
-    app.include_router(operations.router)
-    app.include_router(tokens.router)
-    app.include_router(sessions.router)
-    app.include_router(audit.router)
-    app.include_router(diagnosis.router)
-    app.include_router(queues.router)
-    app.include_router(events.router)
-    app.include_router(webhooks.router)
+    for module in _ROUTED:
+        app.include_router(module.router)
     page.install(app)
     prepare(app.routes)
     return app
