@@ -47,7 +47,7 @@ def operation_of(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> d
     url = accepted.headers["location"]
 
     def is_over() -> bool:
-        return bool(api.client.get(url).json()["state"] == "finished")
+        return bool(api.client.get(url).json().get("state") == "finished")  # or a 503, in an outage
 
     wait_until(is_over, timeout_s, "the import")
     operation: dict[str, Any] = api.client.get(url).json()

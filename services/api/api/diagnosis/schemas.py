@@ -78,7 +78,7 @@ class Diagnosis(BaseModel):
                         "connections_max": 100,
                         "size_bytes": 12_345_678,
                     },
-                    "migrations": {"current": "0009", "head": "0009", "is_newer": False},
+                    "migrations": {"current": "0010", "head": "0010", "is_newer": False},
                     "jobs": {
                         "unfinished": {"retrying": 2},
                         "oldest_due_s": {"issues": 0.0, "default": 0.0},

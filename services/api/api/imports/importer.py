@@ -28,7 +28,7 @@ class Importer:
         self._wakened = asyncio.Event()
         self._stopping = False
         self._singly = 0
-        """Rows still to be done one by one: a batch of so many failed, by one of them."""
+        """Rows still to be done one by one: a batch of so many failed, or took longer than a statement may."""
 
     def wake(self) -> None:
         """Look for imports at once; called after a commit that made one. Never blocks."""
@@ -62,6 +62,7 @@ class Importer:
             return await self._attempt(batch)
         except DatabaseUnavailable as error:
             logger.warning("import_waits", reason=str(error))
+            self._singly = BATCH if batch.first else 0
         except Exception:
             logger.exception("import_failed")
         return Turn.BUSY

@@ -180,5 +180,5 @@ async def advance(database: Database, current: Import, tally: Tally, rows: int) 
         [error.model_dump() for error in kept],
         len(tally.errors) - len(kept),
     )
-    if current.done + rows >= current.total:
+    if not rows or current.done + rows >= current.total:
         await database.execute(_FINISH, current.id)
