@@ -66,6 +66,29 @@ def test_each_suggestion_is_accepted_or_rejected_by_itself(api: Api, database: D
     assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
 
 
+def test_an_open_issue_needs_review_until_all_is_decided(api: Api, issue_id: str) -> None:
+    api.post("Nothing is suggested for it")
+
+    def listed(needs_review: str) -> list[str]:
+        page = api.client.get("/api/v1/issues", params={"needs_review": needs_review}).json()
+        assert all(issue["needs_review"] is (needs_review == "true") for issue in page["items"])
+        return [issue["title"] for issue in page["items"]]
+
+    assert listed("true") == ["Export is empty"]
+    assert listed("false") == ["Nothing is suggested for it"]
+    answer = decide(api, issue_id, "accept", tags=["bug"]).json()
+    assert (answer["needs_review"], answer["suggested_tags"]) == (True, SUGGESTED[1:])
+    answer = decide(api, issue_id, "reject", tags=["frontend"]).json()
+    assert (answer["needs_review"], answer["suggested_tags"]) == (True, []), "the priority is left"
+    path, merge_patch = f"/api/v1/issues/{issue_id}", {"content-type": "application/merge-patch+json"}
+    closed = api.client.patch(path, content='{"status": "closed"}', headers=merge_patch).json()
+    assert closed["needs_review"] is False, "nobody has to look at it"
+    api.client.patch(path, content='{"status": "open"}', headers=merge_patch)
+    assert listed("true") == ["Export is empty"]
+    assert decide(api, issue_id, "reject", priority=True).json()["needs_review"] is False
+    assert listed("true") == []
+
+
 def test_a_rejected_priority_stays_as_the_reporter_said(api: Api, issue_id: str) -> None:
     assert decide(api, issue_id, "reject", priority=True).json()["priority"] == "medium"
     assert verdicts(api, issue_id)["priority"] == "rejected"
