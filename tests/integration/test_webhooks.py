@@ -337,6 +337,7 @@ def test_a_dead_enrichment_is_told(stack: Stack, receiver: Receiver, database: D
         ({"events": []}, "#/events"),
         ({"events": ["issue.read"]}, "#/events/0"),
         ({"retries": 9}, "#/retries"),
+        ({"active": 0}, "#/active"),
     ],
 )
 def test_bad_webhooks_are_refused_by_name(stack: Stack, fields: dict[str, Any], pointer: str) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.text import HttpUrl
@@ -71,7 +71,7 @@ class WebhookCreate(BaseModel):
 
     url: Url = Field(description="http or https; private addresses only where WEBHOOK_ALLOW names them")
     events: Events
-    active: bool = True
+    active: StrictBool = True
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ class WebhookPatch(BaseModel):
 
     url: Url = ""
     events: Events = []
-    active: bool = True
+    active: StrictBool = True
 
 
 class SecretRotation(BaseModel):
@@ -96,7 +96,7 @@ class SecretRotation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_hours": OVERLAP_HOURS}]})
 
-    overlap_hours: Annotated[int, Field(ge=0, le=OVERLAP_HOURS_MAX)] = Field(
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=OVERLAP_HOURS_MAX)] = Field(
         default=OVERLAP_HOURS, description="0 where the secret before has leaked"
     )
 
