@@ -31,7 +31,7 @@ class Size:
     """How much is done."""
 
     rounds: int
-    seconds: float
+    seconds: int
     """Of load, a round."""
     posts: int
     """One after the other, a round, for the time from POST to enriched."""

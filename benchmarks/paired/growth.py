@@ -55,11 +55,10 @@ def _filled(own: Servers, count: int) -> System:
     own.create(name, (*EXTENSIONS, "pg_stat_statements"))
     system = prepared(own, name)
     migrate(system.env)
-    with own.superuser(name) as connection, connection.cursor() as cursor:
+    with own.superuser(name) as cursor:
         cursor.execute(_FILL.format(count=count))
         for table in ("issue", "job"):
             cursor.execute(f"VACUUM ANALYZE {table}")
-    connection.close()
     return system
 
 
@@ -68,7 +67,7 @@ def _round(own: Servers, system: System, results: Results, name: str) -> None:
     system.query(_DUE.format(count=DUE))
     with system.running_api(QUEUE_BOUND="100"), system.running_worker():
         wait_until(lambda: _count(system) > 0, TIMEOUT_S, "the first job")
-        with own.superuser(system.name) as connection, connection.cursor() as cursor:
+        with own.superuser(system.name) as cursor:
             cursor.execute("SELECT pg_stat_statements_reset()")
             first = _count(system)
             wait_until(lambda: _count(system) >= first + JOBS, TIMEOUT_S, "the jobs")
@@ -76,7 +75,6 @@ def _round(own: Servers, system: System, results: Results, name: str) -> None:
                 cursor.execute(_TIME.format(which=which))
                 (milliseconds,) = cursor.fetchone() or (0,)
                 results.add(measure_name, name, float(milliseconds))
-        connection.close()
     # The jobs of this round, done or due.
     system.query("DELETE FROM enrichment")
     system.query("DELETE FROM job WHERE message <> '{}'")

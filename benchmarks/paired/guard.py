@@ -14,11 +14,11 @@ from benchmarks.paired.servers import servers
 from benchmarks.paired.systems import prepare
 
 ROUNDS = 3
-SECONDS = 2.5
+SECONDS = 3
 JOBS = 400
-API_CPU_MAX = 0.5
+API_CPU_MAX = 0.45
 """Of the naive twin's."""
-JOBS_MIN = 0.5
+JOBS_MIN = 0.25
 """Of the naive twin's jobs, for the same worker CPU."""
 
 

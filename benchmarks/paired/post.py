@@ -21,7 +21,7 @@ UNBOUNDED = {"QUEUE_BOUND": "1000000"}
 """Nobody takes the messages away here, and all are to be paid for."""
 
 
-def full(servers: Servers, systems: Sequence[System], results: Results, rounds: int, seconds: float) -> None:
+def full(servers: Servers, systems: Sequence[System], results: Results, rounds: int, seconds: int) -> None:
     """Load all systems fully in turns, each process alone at work in its turn."""
     with _apis(servers, systems) as apis:
         for _ in range(rounds):
@@ -29,7 +29,7 @@ def full(servers: Servers, systems: Sequence[System], results: Results, rounds: 
                 _full(servers, system, started, port, results, seconds)
 
 
-def steady(servers: Servers, systems: Sequence[System], results: Results, rounds: int, seconds: float) -> None:
+def steady(servers: Servers, systems: Sequence[System], results: Results, rounds: int, seconds: int) -> None:
     """Load all systems in turns by what the naive one can bear, which has been measured."""
     naive = results.median(PER_SECOND, "naive")
     assert naive is not None
@@ -53,21 +53,31 @@ def _apis(servers: Servers, systems: Sequence[System]) -> Iterator[dict[System, 
 
 
 def _full(  # noqa: PLR0913, PLR0917 - one round's parts
-    servers: Servers, system: System, started: Started, port: int, results: Results, seconds: float
+    servers: Servers, system: System, started: Started, port: int, results: Results, seconds: int
 ) -> None:
     assert servers.postgres.process is not None
     families = {API_CPU: started.family, POSTGRES_CPU: Family(servers.postgres.process.pid)}
     before = {name: family.cpu_s() for name, family in families.items()}
     answered = full_load(port, seconds)
-    wait_until(lambda: system.query(system.undispatched) == [(False,)], 60, "all to be handed over")
+    # The load ends with requests under way, which cost as much as the others.
+    posted = _settled(system)
     for name, family in families.items():
-        results.add(name, system.name, (family.cpu_s() - before[name]) / answered["requests"] * 1000)
+        results.add(name, system.name, (family.cpu_s() - before[name]) / posted * 1000)
     results.add(PER_SECOND, system.name, answered["per_second"])
     _settle(servers, system)
 
 
+def _settled(system: System) -> int:
+    """Wait until nothing is added and all is handed over; return how many issues there are."""
+    before, posted = -1, 0
+    while before != posted:
+        time.sleep(0.3)
+        before, posted = posted, int(str(system.query("SELECT count(*) FROM issue")[0][0]))
+    wait_until(lambda: system.query(system.undispatched) == [(False,)], 60, "all to be handed over")
+    return posted
+
+
 def _settle(servers: Servers, system: System) -> None:
     """Leave nothing behind that costs the next one's turn."""
-    wait_until(lambda: system.query(system.undispatched) == [(False,)], 60, "all to be handed over")
+    _settled(system)
     system.forget(servers)
-    time.sleep(0.2)  # its last background work, a checkpoint aside

@@ -48,16 +48,18 @@ class Servers:
         with redis.Redis(port=self.valkey_port) as client:
             client.flushall()
 
-    def superuser(self, database: str = "IssueTracker") -> "psycopg2.extensions.connection":
-        """Return a superuser's connection that commits each statement."""
+    @contextmanager
+    def superuser(self, database: str = "IssueTracker") -> Iterator["psycopg2.extensions.cursor"]:
+        """Give a superuser's cursor that commits each statement."""
         connection = self.postgres.connect(database)
         connection.autocommit = True
-        return connection
+        with connection.cursor() as cursor:
+            yield cursor
+        connection.close()
 
     def create(self, database: str, extensions: Sequence[str] = ()) -> None:
         """Create a database that the role owns, and let the role in."""
-        connection = self.superuser()
-        with connection.cursor() as cursor:
+        with self.superuser() as cursor:
             names = sql.Identifier(database), sql.Identifier(ROLE)
             cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
             cursor.execute("SHOW hba_file")
@@ -65,12 +67,9 @@ class Servers:
             with Path(path).open("a") as rules:
                 rules.write(f'host "{database}" "{ROLE}" 127.0.0.1/32 trust\n')
             cursor.execute("SELECT pg_reload_conf()")
-        connection.close()
-        connection = self.superuser(database)
-        with connection.cursor() as cursor:
+        with self.superuser(database) as cursor:
             for extension in extensions:
                 cursor.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(extension)))
-        connection.close()
 
 
 def migrate(env: Mapping[str, str]) -> None:
