@@ -15,6 +15,9 @@ IP_LITERAL = re.compile(r"(?i)(https?)://(\[[0-9a-f:.v]*\]|[0-9.]+)(?=[:/?]|$)")
 KEY = re.compile(r"[!-~]{1,255}")
 CURSOR_MAX = 500
 
+for media_type in ("application/x-ndjson", "text/csv"):
+    schemathesis.serializer.alias(media_type, "text/plain")
+
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
