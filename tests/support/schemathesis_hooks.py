@@ -1,8 +1,8 @@
 """What a schema cannot say: which of its values are good depends on what has happened before.
 
 A cursor is one that the API gave out, an Idempotency-Key belongs to one request, an entity tag to one state of an
-issue, the original of a duplicate exists, and the first row of a sheet names columns. Tests of their own try these;
-here each request takes a key of its own, and goes without the others.
+issue, the original of a duplicate exists, a sheet begins with the names of its columns. Tests of their own try
+these; here each request takes a key of its own, and goes without the others.
 """
 
 import re
