@@ -1,8 +1,8 @@
 """What a schema cannot say: which of its values are good depends on what has happened before.
 
 A cursor is one that the API gave out, an Idempotency-Key belongs to one request, an entity tag to one state of an
-issue, and the original of a duplicate exists. Tests of their own try these; here each request takes a key of its
-own, and goes without the others. A webhook's URL names no private address.
+issue, the original of a duplicate exists, a sheet begins with the names of its columns. Tests of their own try
+these; here each request takes a key of its own, and goes without the others. A webhook's URL names no private address.
 """
 
 import re
@@ -15,8 +15,11 @@ IP_LITERAL = re.compile(r"(?i)(https?)://(\[[0-9a-f:.v]*\]|[0-9.]+)(?=[:/?]|$)")
 KEY = re.compile(r"[!-~]{1,255}")
 CURSOR_MAX = 500
 
-for media_type in ("application/x-ndjson", "text/csv"):
-    schemathesis.serializer.alias(media_type, "text/plain")
+
+@schemathesis.serializer("application/x-ndjson", "text/csv")
+def serialize_text(_context: Any, value: Any) -> bytes:
+    """Return a file to import as it stands."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 @schemathesis.hook
@@ -29,6 +32,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     cursor = case.query.get("cursor") if case.query else None
     if isinstance(cursor, str) and len(cursor) <= CURSOR_MAX:
         del case.query["cursor"]
+    if case.path == "/api/v1/imports" and isinstance(case.body, str):
+        # An empty body would be sent without its type.
+        case.body = "title,external_id\n" if case.media_type == "text/csv" else case.body or "\n"
     if isinstance(case.body, dict) and isinstance(case.body.get("duplicate_of"), str):
         case.body = {name: value for name, value in case.body.items() if name != "duplicate_of"}
     if "/webhooks" in case.path and isinstance(case.body, dict) and isinstance(case.body.get("url"), str):
