@@ -55,6 +55,29 @@ def mark(job_id: UUID, attempt: int):
     return effect
 
 
+def test_only_a_claim_does_not_wait_for_the_disk(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    """A trigger that fires as each transaction commits tells what that waits for."""
+    database.query("""
+        CREATE TABLE told (at serial, state text, waits text);
+        CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO told (state, waits) VALUES (NEW.state, current_setting('synchronous_commit'));
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER tell AFTER UPDATE ON job DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION tell()
+    """)
+    try:
+        claim = claimed(ledger, job_id)
+        assert ledger.renew(claim)
+        ledger.finish(claim, JobState.SUCCEEDED)
+        told = database.query("SELECT state, waits FROM told ORDER BY at")
+    finally:
+        database.query("DROP TRIGGER tell ON job; DROP FUNCTION tell(); DROP TABLE told")
+
+    assert [tuple(row.values()) for row in told] == [("running", "off"), ("running", "on"), ("succeeded", "on")]
+
+
 def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
     claim = claimed(ledger, job_id)
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -48,7 +49,8 @@ class Listener:
     def cut(self) -> None:
         """Break the connection off."""
         if self.answer is not None:
-            self.answer.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+            with suppress(OSError):  # the server has ended it, and it is closed
+                self.answer.extensions["network_stream"].get_extra_info("socket").shutdown(2)
         self._thread.join(timeout=30)
 
     def wait_for(self, condition: Any, what: str, timeout_s: float = 60) -> None:

@@ -1,19 +1,25 @@
 """The worker's engine and sessions: psycopg2, one small pool a child process."""
 
+from math import inf
+from time import monotonic
 from typing import Any
 
 from celery.signals import worker_process_init
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import sessionmaker
 
 from app.settings import settings
+
+IDLE_S = 1.0
+"""A connection that was used within this time is not asked whether it still works, which would be every fourth
+round trip of a short job; `pool_pre_ping` asks each time."""
 
 engine = create_engine(
     make_url(settings.database_url).set(drivername="postgresql+psycopg2"),
     # One connection for the task and one for the heartbeat that renews its lease.
     pool_size=2,
     max_overflow=0,
-    pool_pre_ping=True,
     # A failed statement's values are issue texts; its error goes to the ledger, the log and Flower.
     hide_parameters=True,
     connect_args={
@@ -26,6 +32,20 @@ engine = create_engine(
 )
 
 SyncSessionLocal = sessionmaker(engine, expire_on_commit=False)
+
+
+@event.listens_for(engine, "checkin")
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = monotonic()
+
+
+@event.listens_for(engine, "checkout")
+def _ask_the_idle(connection: Any, record: Any, _fairy: Any) -> None:
+    if monotonic() - record.info.get("used_at", inf) > IDLE_S:
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool connects anew
 
 
 @worker_process_init.connect

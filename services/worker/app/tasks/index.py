@@ -13,7 +13,7 @@ from app.celery_app import app
 from app.database.config import SyncSessionLocal
 from app.enrichment.cleaning import clean_inline, paragraphs
 from app.ledger.errors import Skip
-from app.ledger.store import Effect
+from app.ledger.store import Effect, alone
 from app.ledger.task import LedgerTask
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
@@ -52,6 +52,7 @@ def enqueue_index(session: Session, issue_id: UUID, request_id: str | None = Non
 def index_issue(message: IndexIssue) -> Effect:
     """Store the issue's lexemes, and its vector where there is a model."""
     with SyncSessionLocal() as session:
+        alone(session)
         row = session.execute(
             select(Issue.title, Issue.description).where(Issue.id == message.issue_id, Issue.deleted_at.is_(None))
         ).one_or_none()

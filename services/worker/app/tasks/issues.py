@@ -10,7 +10,7 @@ from app.database.config import SyncSessionLocal
 from app.enrichment import selection
 from app.enrichment.interface import Enrichment, IssueText
 from app.ledger.errors import ProviderError, Skip, TransientError
-from app.ledger.store import Effect
+from app.ledger.store import Effect, alone
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
@@ -26,6 +26,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     if settings.ai == "off":
         raise Skip("AI is off")
     with SyncSessionLocal() as session:
+        alone(session)
         row = session.execute(
             select(Issue.title, Issue.description, Issue.project).where(
                 Issue.id == message.issue_id, Issue.deleted_at.is_(None)
@@ -41,22 +42,17 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
         tags = tags_to_write(session, message.issue_id, [tag.name for tag in result.tags])
         session.execute(insert(tables.Enrichment).values(**_row(message, result, duration_ms)))
         # A run that was planned later may have ended before, and read a newer text.
-        if not _is_outdated(session, message):
-            session.execute(
-                update(Issue)
-                .where(Issue.id == message.issue_id)
-                .values(ai_summary=result.summary, tags=",".join(tags), updated_at=func.now())
-            )
+        newer = select(tables.Enrichment.job_id).where(
+            tables.Enrichment.issue_id == message.issue_id, tables.Enrichment.job_id > message.job_id
+        )
+        session.execute(
+            update(Issue)
+            .where(Issue.id == message.issue_id, ~newer.exists())
+            .values(ai_summary=result.summary, tags=",".join(tags), updated_at=func.now())
+        )
         enqueue_index(session, message.issue_id, message.request_id)
 
     return write
-
-
-def _is_outdated(session: Session, message: EnrichIssue) -> bool:
-    newer = select(tables.Enrichment.job_id).where(
-        tables.Enrichment.issue_id == message.issue_id, tables.Enrichment.job_id > message.job_id
-    )
-    return session.execute(newer.limit(1)).first() is not None
 
 
 def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
