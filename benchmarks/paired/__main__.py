@@ -47,8 +47,8 @@ class Size:
     """Issues that go the whole way, with the models."""
 
 
-FULL = Size(5, 4, posts=60, jobs=1000, peer_rounds=3, backlog=200_000, patience_s=75, issues=1_000_000, whole=300)
-QUICK = Size(2, 2, posts=30, jobs=400, peer_rounds=1, backlog=4_000, patience_s=35, issues=50_000, whole=60)
+FULL = Size(4, 4, posts=60, jobs=800, peer_rounds=2, backlog=20_000, patience_s=60, issues=1_000_000, whole=200)
+QUICK = Size(2, 2, posts=30, jobs=300, peer_rounds=1, backlog=2_000, patience_s=30, issues=50_000, whole=40)
 
 
 @contextmanager
@@ -68,14 +68,14 @@ def run(size: Size) -> Results:
         with step("POST"):
             post.full(own, [ours, naive, asynchronous(naive), bare], results, size.rounds, size.seconds)
         with step("POST at a steady rate"):
-            post.steady(own, [ours, naive], results, size.rounds, size.seconds * 2)
+            post.steady(own, [ours, naive], results, size.rounds, size.seconds)
         with step("POST to enriched"):
             jobs.latency(own, [ours, naive], results, size.rounds, size.posts)
         with step("jobs"):
             jobs.cost(own, [ours, naive], results, size.rounds, size.jobs)
         with step("the peers' jobs"):
             ready = peers.prepare(own, results)
-            peers.cost(own, ready, results, size.peer_rounds, size.jobs * 2)
+            peers.cost(own, ready, results, size.peer_rounds, size.jobs * 4)
         with step("kill -9"), ours.running_api():
             kills.measure(own, [ours, naive, *ready], results, size.patience_s)
         with step("backlog"):
@@ -92,7 +92,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--backlog", type=int, help="jobs of the long backlog, instead of 200,000 or 4,000")
+    parser.add_argument("--backlog", type=int, help="jobs of the long backlog, instead of 20,000 or 2,000")
     parser.add_argument("--out", type=Path, default=ROOT / ".local/benchmark.json", help="where the JSON goes")
     parser.add_argument("--charts", type=Path, help="the directory for the charts; beside the JSON by default")
     given = parser.parse_args()

@@ -36,7 +36,9 @@ def bars(title: str, note: str, values: dict[str, list[float]], kills: dict[str,
     ]
     axes.barh([NAMES.get(name, name) for name in names], medians, color=colours, xerr=whiskers, ecolor="#475569")
     for row, (name, median) in enumerate(zip(names, medians, strict=True)):
-        text = f"{median:,.0f}" + (f"  (kill -9 loses {lost[name]} jobs)" if lost[name] else "")
+        text = f"{median:,.0f}" + (
+            f"  (kill -9 loses {lost[name]} of {kills[name]['jobs']})" if lost[name] else ""
+        )
         axes.annotate(text, (max(values[name]), row), xytext=(6, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, max(map(max, values.values())) * 1.3)
     axes.set_title(title, loc="left", fontweight="bold")

@@ -29,6 +29,19 @@ def _against_naive(measure: str) -> Callable[[Results], float | None]:
     return lambda results: results.ratio(measure, "ours", "naive")
 
 
+def _against_usual(measure: str, better: Callable[[list[float]], float]) -> Callable[[Results], float | None]:
+    """Return our median by that of the better one of the two usual endpoints."""
+
+    def ratio(results: Results) -> float | None:
+        usual = [
+            value for name in ("naive", "naive, async") if (value := results.median(measure, name)) is not None
+        ]
+        ours = results.median(measure, "ours")
+        return None if ours is None or not usual else ours / better(usual)
+
+    return ratio
+
+
 def _against_safe_peers(results: Results) -> float | None:
     """Return our jobs a second of CPU, by those of the fastest peer that lost nothing."""
     safe = [
@@ -66,13 +79,13 @@ def _grown(results: Results) -> float | None:
 
 
 GOALS = (
-    Goal("POST/s at 32 connections, by the naive twin's", _against_naive(post.PER_SECOND), 10),
+    Goal("POST/s at 32 connections, by the better naive twin's", _against_usual(post.PER_SECOND, max), 10),
     Goal(
         "POST/s at 32 connections, by the bare endpoint's",
         lambda results: results.ratio(post.PER_SECOND, "ours", "bare"),
         1.2,
     ),
-    Goal("API CPU a POST, by the naive twin's", _against_naive(post.API_CPU), 1 / 8, at_least=False),
+    Goal("API CPU a POST, by the better naive twin's", _against_usual(post.API_CPU, min), 1 / 8, at_least=False),
     Goal("POST p99 at 80% of the naive twin's rate, by its", _against_naive(post.P99), 1 / 4, at_least=False),
     Goal("POST to enriched, idle, p50, by the naive twin's", _against_naive(jobs.P50), 1.2, at_least=False),
     Goal("POST to enriched, idle, p99, by the naive twin's", _against_naive(jobs.P99), 1.5, at_least=False),

@@ -14,7 +14,7 @@ TAKE_DUE = "due query, a job, ms"
 CLAIM = "claim, a job, ms"
 STATEMENTS = ("-c", "shared_preload_libraries=pg_stat_statements")
 DUE = 10_000
-JOBS = 2_000
+JOBS = 500
 TIMEOUT_S = 120
 _FILL = """
 SET session_replication_role = replica;

@@ -10,11 +10,11 @@ from benchmarks.paired.results import Results
 from benchmarks.paired.servers import Servers
 
 JOBS = 300
-WORK_S = "0.02"
+WORK_S = "0.1"
 """Of sleep in each job, so that a kill finds some under way."""
 KILLS = 3
 START_S = 60
-POLL_S = 0.05
+POLL_S = 0.005
 
 
 class Queue(Protocol):

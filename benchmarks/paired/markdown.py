@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.paired import backlog
 from benchmarks.paired.goals import GOALS
 from benchmarks.paired.report import figures, kill_cells
 from benchmarks.paired.results import Results
@@ -29,6 +30,7 @@ def lines(results: Results) -> Iterator[str]:
     measured = [
         [measure if position == 0 else "", system, *figures(values), str(len(values))]
         for measure, systems in results.values.items()
+        if measure != backlog.RATE  # a chart of its own
         for position, (system, values) in enumerate(systems.items())
     ]
     yield from _table(["What", "System", "Median", "Least", "Most", "Rounds"], *measured)
