@@ -2,7 +2,7 @@
 
 A cursor is one that the API gave out, an Idempotency-Key belongs to one request, an entity tag to one state of an
 issue, the original of a duplicate exists, a sheet begins with the names of its columns. Tests of their own try
-these; here each request takes a key of its own, and goes without the others. A webhook's URL names no private address.
+these; here each request takes a key of its own, and goes without the others. No webhook names a private address.
 """
 
 import re

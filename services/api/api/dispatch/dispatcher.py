@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
 import structlog
 from pydantic import ValidationError
 
+from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
@@ -36,17 +36,17 @@ SWEEP_LIMIT = 1000
 REFUSED_LIMIT = 500
 REFUSED_ROUNDS = 20
 """Batches of refused messages that are settled before other work has its turn."""
-STOP_TIMEOUT_S = 10
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
 
 OUTAGES = (BrokerUnavailable, DatabaseUnavailable)
 
 
-class Dispatcher:
+class Dispatcher(BackgroundLoop):
     """Publishes what is due when woken or polled, and finds what was lost on the way."""
 
     def __init__(self, database: Database, broker: Broker, settings: ApiSettings) -> None:
+        super().__init__("dispatcher")
         self._database = database
         self._broker = broker
         self._settings = settings
@@ -54,32 +54,15 @@ class Dispatcher:
         self._max_attempts = max_attempts(settings.retry_delays)
         self._refused_retry = timedelta(seconds=settings.refused_retry_seconds)
         self._refused_patience = timedelta(seconds=settings.refused_patience_seconds)
-        self._wakened = asyncio.Event()
-        self._stopping = False
         self._renewals_until = 0.0
         self._outage: str | None = None
 
-    def wake(self) -> None:
-        """Look for due jobs at once; called after a commit that made one. Never blocks."""
-        self._wakened.set()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the loop beside the body; on leaving, let it finish the batch that it holds."""
-        loop = asyncio.create_task(self._run(), name="dispatcher")
-        try:
-            yield
-        finally:
-            self._stopping = True
-            self.wake()
-            await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
-            loop.cancel()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Publish what is due, and every now and then look for what was lost."""
         next_sweep = 0.0
         # It may have started in the middle of an outage.
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
-        while not self._stopping:
+        while not self.stopping:
             outages: list[str] = []
             has_room = await self._guarded(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
@@ -88,7 +71,7 @@ class Dispatcher:
                     await self._guarded(step, outages)
             metrics.LAST_PASS.set(time.time())
             self._note_outage(next(iter(outages), None))
-            await self._wait(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
+            await self.rest(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
         poll = self._settings.dispatch_poll_seconds
@@ -109,13 +92,6 @@ class Dispatcher:
             logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
         return None
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wakened.wait(), seconds)
-        except TimeoutError:
-            return
-        self._wakened.clear()
-
     def _note_outage(self, outage: str | None) -> None:
         """Log an outage when it begins and when it ends, not each second that it lasts."""
         if outage is not None and self._outage is None:
@@ -129,7 +105,7 @@ class Dispatcher:
         had_room = True
         for queue in Queue:
             room = self._settings.queue_bound - await self._broker.depth(queue)
-            while room > 0 and not self._stopping:
+            while room > 0 and not self.stopping:
                 batch = min(room, self._settings.dispatch_batch)
                 jobs = await ledger.take_due(self._database, queue, batch, self._lease)
                 await self._publish(queue, jobs)
@@ -190,7 +166,7 @@ class Dispatcher:
         """
         for _ in range(REFUSED_ROUNDS):
             entries = await self._broker.refused(REFUSED_LIMIT)
-            if not entries or self._stopping:
+            if not entries or self.stopping:
                 return
             refused = [_read(entry) for entry in entries]
             await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)

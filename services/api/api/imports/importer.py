@@ -1,58 +1,40 @@
 """The loop that does imports, batch by batch; each API process runs one, and one at a time does a batch."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import structlog
 
+from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.imports.batch import BATCH, Batch, Turn, run_batch
 from api.settings import ApiSettings
 
 BUSY_POLL_S = 1
 """How soon at the latest to look again after an outage, or while another process imports."""
-STOP_TIMEOUT_S = 10
 
 logger = structlog.get_logger(__name__)
 
 
-class Importer:
+class Importer(BackgroundLoop):
     """Goes on with imports that are not over, when woken or polled, whoever accepted them."""
 
     def __init__(self, database: Database, settings: ApiSettings, after_commit: Callable[[], None]) -> None:
+        super().__init__("importer")
         self._database = database
         self._poll_s = settings.dispatch_poll_seconds
         self._rerun_after_s = settings.reenrich_after_seconds
         self._after_commit = after_commit
-        self._wakened = asyncio.Event()
-        self._stopping = False
         self._singly = 0
         """Rows still to be done one by one: a batch of so many failed, or took longer than a statement may."""
 
-    def wake(self) -> None:
-        """Look for imports at once; called after a commit that made one. Never blocks."""
-        self._wakened.set()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the loop beside the body; on leaving, let it finish the batch that it holds."""
-        loop = asyncio.create_task(self._run(), name="importer")
-        try:
-            yield
-        finally:
-            self._stopping = True
-            self.wake()
-            await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
-            loop.cancel()
-
-    async def _run(self) -> None:
-        while not self._stopping:
+    async def run(self) -> None:
+        """Do one batch after the other while there is one."""
+        while not self.stopping:
             turn = await self._guarded()
             if turn is Turn.DONE:
                 self._after_commit()
                 continue
-            await self._wait(self._poll_s if turn is Turn.IDLE else min(self._poll_s, BUSY_POLL_S))
+            await self.rest(self._poll_s if turn is Turn.IDLE else min(self._poll_s, BUSY_POLL_S))
 
     async def _guarded(self) -> Turn:
         """Do one batch; whatever it runs into, the loop goes on."""
@@ -80,10 +62,3 @@ class Importer:
                 self._singly = batch.limit
                 return Turn.DONE
             return await run_batch(self._database, Batch(limit=1, hopeless=batch.first), self._rerun_after_s)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wakened.wait(), seconds)
-        except TimeoutError:
-            return
-        self._wakened.clear()
