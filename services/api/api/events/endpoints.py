@@ -1,7 +1,6 @@
 """The event stream (server-sent events, https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Annotated, cast
@@ -14,7 +13,7 @@ from starlette.types import Send
 from api.database import DatabaseDep, DatabaseUnavailable
 from api.events import repository
 from api.events.hub import Hub
-from api.events.repository import Event, Position
+from api.events.repository import Position
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
@@ -111,7 +110,7 @@ async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGener
         while not hub.closing and hub.epoch == epoch and loop.time() < ends_at:
             news = hub.news
             events, cursor = await hub.after(cursor)
-            frames = [_frame(event) for event in events]
+            frames = [event.frame for event in events]
             if hub.status is not None and hub.status is not status:
                 status = hub.status
                 frames.append(format_sse_event(event="status", data_str=status.model_dump_json()))
@@ -127,9 +126,3 @@ async def _hears(news: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _frame(event: Event) -> bytes:
-    data = {"issue_id": event.issue_id, "job_id": event.job_id, "task": event.task, "state": event.state}
-    known = {name: value for name, value in data.items() if value is not None}
-    return format_sse_event(event=event.kind, data_str=json.dumps(known, default=str), id=str(event.position))

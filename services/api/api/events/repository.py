@@ -4,9 +4,13 @@ A row's place is its transaction's id, then its own. A transaction may commit af
 are read only of transactions below the horizon: the oldest that still runs. Nothing can appear below it any more.
 """
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
+
+from fastapi.sse import format_sse_event
 
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _READ = f"""
@@ -50,7 +54,7 @@ class Position(NamedTuple):
         return f"{self.transaction_id}-{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """A change that was announced."""
 
@@ -60,6 +64,13 @@ class Event:
     job_id: UUID | None
     task: str | None
     state: str | None
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The event as it is sent: written once, however many listen."""
+        data = {"issue_id": self.issue_id, "job_id": self.job_id, "task": self.task, "state": self.state}
+        known = {name: value for name, value in data.items() if value is not None}
+        return format_sse_event(event=self.kind, data_str=json.dumps(known, default=str), id=str(self.position))
 
 
 class Source(Protocol):
