@@ -447,14 +447,14 @@ def test_two_processes_share_imports_and_do_each_row_once(new_api: ApiFactory, d
 
 def test_a_row_that_nothing_can_be_made_of_holds_up_no_other(api: Api, database: Database) -> None:
     database.query(
-        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN IF NEW.title = 'Poison' THEN RAISE EXCEPTION 'poison'; END IF; RETURN NEW; END $$"
     )
     database.query("CREATE TRIGGER refuse BEFORE INSERT ON issue FOR EACH ROW EXECUTE FUNCTION refuse()")
     try:
         operation = imported(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
     finally:
-        database.query("DROP TRIGGER refuse ON issue")
+        database.query("DROP TRIGGER refuse ON issue; DROP FUNCTION refuse()")
 
     assert counts(operation) == {"created": 2, "failed": 1}
     (error,) = operation["errors"]
