@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -57,13 +58,16 @@ class Broker:
 
     async def ping(self) -> None:
         """Raise BrokerUnavailable unless Redis answers."""
-        async with _bounded():
-            await self._redis.ping()
+        await self.ask(lambda redis: redis.ping())
 
     async def ask(self, question: Callable[[Any], Awaitable[Answer]]) -> Answer:
-        """Return the answer to what a diagnosis asks of the client."""
+        """Return the answer to what is asked of the client, which changes nothing."""
         async with _bounded():
-            return await question(self._redis)
+            try:
+                return await question(self._redis)
+            except exceptions.ConnectionError:
+                # The connection may have ended since its last use, with a Redis that is there again.
+                return await question(self._redis)
 
     async def depth(self, queue: str) -> int:
         """Return how many messages wait in the queue; what workers hold is not among them."""
