@@ -36,7 +36,7 @@ def open_page(browser: Browser, api: Api, issues: int) -> Page:
     page: Page = browser.new_context().new_page()
     page.goto(str(api.client.base_url))
     while page.locator("#list li").count() < issues:
-        page.locator("#list li").last.scroll_into_view_if_needed()
+        page.evaluate("document.querySelector('#list li:last-child')?.scrollIntoView()")
         page.wait_for_timeout(100)
     page.evaluate("window.same = true")
     return page
@@ -100,7 +100,7 @@ def main() -> int:
         stack.callback(api.process.stop, 60)
         log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "events"
         curl = subprocess.Popen(
-            ["curl", "--silent", "--no-buffer", "--output", log, f"{api.client.base_url}api/v1/events"]
+            ["curl", "--silent", "--no-buffer", "--output", log, str(api.client.base_url.join("/api/v1/events"))]
         )
         stack.callback(curl.kill)
         wait_until(lambda: log.exists() and "event: sync" in log.read_text(), 60, "curl to listen")
