@@ -347,6 +347,20 @@ def test_a_file_may_be_longer_than_another_body_but_not_too_long(new_api: ApiFac
     assert database.one("SELECT count(*) FROM operation") == 1
 
 
+def test_a_file_of_too_many_rows_is_refused_whole(api: Api, database: Database) -> None:
+    answer = send(api, b"1\n" * 100_001)
+
+    assert "100,000 rows" in str(assert_problem(answer, 413)["detail"])
+    assert database.one("SELECT (SELECT count(*) FROM operation) + (SELECT count(*) FROM import_row)") == 0
+
+
+def test_what_is_told_of_a_row_is_bounded(api: Api) -> None:
+    operation = imported(api, ndjson([row(1, **{"x" * 5000: 1}), row(2, **{"a\0b": 1}), row(3)]))
+
+    assert counts(operation) == {"created": 1, "failed": 2}
+    assert max(len(error["pointer"]) for error in operation["errors"]) <= 300
+
+
 def test_an_import_that_is_repeated_with_its_key_is_one(api: Api, database: Database) -> None:
     key = {"Idempotency-Key": "file-1"}
     body = ndjson([row(number, description="x" * 60_000) for number in range(20)])

@@ -55,7 +55,7 @@ class ApiSettings(Settings):
     """Newly confirmed issues of a project after which its models are learned anew; 0: only when asked."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""
-    import_max_bytes: int = Field(default=50 * 1024 * 1024, ge=1024)
+    import_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
     """The longest file of an import; while it is received its process holds it in memory."""
     auth: Literal["on", "off", "off-everywhere"] = "off"
     """`off` serves this machine alone; `off-everywhere` whoever reaches it."""

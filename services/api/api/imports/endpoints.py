@@ -24,6 +24,8 @@ router = APIRouter(prefix=PATH, tags=["operations"])
 STORED_ROWS = 1000
 STORED_BYTES = 1024 * 1024
 """What one statement stores: bounded, so that other requests have their turn in between."""
+ROWS_MAX = 100_000
+"""Of one file: they are forgotten in one statement."""
 
 _FORMATS = {
     "application/x-ndjson": ImportFormat.NDJSON,
@@ -115,6 +117,8 @@ async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) 
     while part := await asyncio.to_thread(next, parts, None):
         await repository.store(database, operation_id, total + 1, part)
         total += len(part)
+        if total > ROWS_MAX:
+            raise HTTPException(413, f"A file should have at most {ROWS_MAX:,} rows: send it in parts.")
     await repository.set_total(database, operation_id, total)
 
 

@@ -17,6 +17,7 @@ REQUIRED_COLUMNS = ("title", "external_id")
 """Of a CSV file."""
 
 FAULTS_MAX = 5
+FAULT_CHARACTERS = 300
 """Faults of one row that are told."""
 
 _GITHUB_URL = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/\d+")
@@ -111,7 +112,14 @@ def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> 
 
 def _faults(error: ValidationError) -> list[Fault]:
     told = error.errors(include_url=False, include_context=False, include_input=False)[:FAULTS_MAX]
-    return [Fault(pointer_of(("body", *fault["loc"])), fault["type"], fault["msg"]) for fault in told]
+    return [
+        Fault(_kept(pointer_of(("body", *fault["loc"]))), fault["type"], _kept(fault["msg"])) for fault in told
+    ]
+
+
+def _kept(told: str) -> str:
+    """Cut what a row may have made long, and take out what PostgreSQL cannot store."""
+    return told[:FAULT_CHARACTERS].replace("\0", "\ufffd")
 
 
 def _of_row(row: _Row, default_source: str | None) -> Record:
