@@ -99,3 +99,12 @@ def test_an_issue_is_created_found_shown_and_enriched_again(
     run = cli(api, "enrich", issue_id, "--wait")
     assert run.returncode == 0, run.stdout
     assert "is succeeded: AI Summary: Export" in run.stdout
+
+
+def test_a_strangers_text_moves_no_cursor(api: Api) -> None:
+    made = api.post("Copy \x1b]52;c;cm0=\x07 this", description="one\r\ntwo\x9b2J").json()
+
+    for arguments in (("issues", "show", made["id"]), ("issues", "list")):
+        shown = cli(api, *arguments).stdout
+        assert "Copy \ufffd]52" in shown
+        assert not {"\x1b", "\x07", "\x9b", "\r"} & set(shown)

@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from issuetracker_cli.client import call
-from issuetracker_cli.output import AsJson, print_json
+from issuetracker_cli.output import AsJson, print_json, say
 from issuetracker_cli.pages import fetch
 
 app = typer.Typer(help="Jobs and messages that no machine can mend.", no_args_is_help=True)
@@ -25,10 +25,8 @@ def list_letters(
         return
     for letter in letters:
         what, died = letter["task"] or letter["queue"], (letter["died_at"] or "")[:19]
-        typer.echo(
-            f"{letter['id']}  {died}  {letter['kind']} {what}  attempts {letter['attempts']}  {letter['error']}"
-        )
-    typer.echo(f"{len(letters)} dead letters")
+        say(f"{letter['id']}  {died}  {letter['kind']} {what}  attempts {letter['attempts']}  {letter['error']}")
+    say(f"{len(letters)} dead letters")
 
 
 @app.command()
@@ -52,4 +50,4 @@ def discard(letters: Letters, reason: Annotated[str, typer.Option(help="Why; kep
 
 
 def _print(decision: dict[str, Any]) -> None:
-    typer.echo(f"{decision['kind']} {decision['id']} is {decision['state']}")
+    say(f"{decision['kind']} {decision['id']} is {decision['state']}")

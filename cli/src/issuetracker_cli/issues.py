@@ -9,7 +9,7 @@ import typer
 
 from issuetracker_cli.client import call
 from issuetracker_cli.imports import import_file
-from issuetracker_cli.output import AsJson, moment, print_json, print_table
+from issuetracker_cli.output import AsJson, moment, print_json, print_table, say
 from issuetracker_cli.pages import fetch
 
 TITLE_WIDTH = 60
@@ -63,7 +63,7 @@ def create(
     if as_json:
         print_json(made)
     else:
-        typer.echo(made["id"])
+        say(made["id"])
 
 
 @app.command("list")
@@ -117,11 +117,11 @@ def show(issue_id: Annotated[UUID, typer.Argument(metavar="ID")], as_json: AsJso
         "updated": moment(issue["updated_at"]),
         "summary": issue["ai_summary"],
     }
-    typer.echo(issue["title"])
+    say(issue["title"])
     for name, value in fields.items():
-        typer.echo(f"{name:11} {value or '-'}")
+        say(f"{name:11} {value or '-'}")
     if issue["description"]:
-        typer.echo(f"\n{issue['description']}")
+        say(f"\n{issue['description']}")
 
 
 def _run(issue: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """How commands print: a table for people, JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -15,6 +16,19 @@ PIPE_WIDTH = 10_000
 """Characters of a line that no terminal breaks: what reads it wants each row on one."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return text without what a terminal would obey: issues are written by strangers."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def say(text: str) -> None:
+    """Print text that may hold what others wrote."""
+    typer.echo(plain(text))
+
+
 def print_json(answer: Any) -> None:
     """Print an answer of the API."""
     typer.echo(json.dumps(answer, indent=2))
@@ -24,7 +38,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return rows under their columns' names, each row on one line."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
     return table
