@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.ledger.circuit import Circuits
 from app.ledger.store import Claim, Failure, LeaseLost, Ledger
 from contracts.states import FailureKind, JobState
 from tests.support.database import Database
@@ -17,11 +18,16 @@ DELAYS = (60.0, 120.0, 240.0)
 
 
 @pytest.fixture
-def ledger(servers: Servers, database: Database) -> Iterator[Ledger]:
+def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Session]]:
     del database
     engine = create_engine(servers.database_url.replace("postgresql:", "postgresql+psycopg2:"))
-    yield Ledger(sessionmaker(engine), "w@host", timedelta(seconds=30), DELAYS)
+    yield sessionmaker(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def ledger(sessions: sessionmaker[Session]) -> Ledger:
+    return Ledger(sessions, "w@host", timedelta(seconds=30), DELAYS)
 
 
 @pytest.fixture
@@ -164,3 +170,17 @@ def test_a_permanent_failure_is_not_tried_again(ledger: Ledger, database: Databa
 
     job = database.job(job_id)
     assert (job["state"], job["last_error"]) == ("dead", "refused")
+
+
+def test_a_probe_that_has_asked_nothing_leaves_its_turn_to_the_next(
+    sessions: sessionmaker[Session], job_id: UUID, database: Database
+) -> None:
+    circuits = Circuits(sessions, 1, timedelta(hours=1))
+    circuits.failed("a-provider", "a-provider", "away")
+    database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
+    assert circuits.open_until("a-provider", job_id) is None, "the probe"
+    assert circuits.open_until("a-provider", job_id) is not None
+
+    circuits.hand_back("a-provider")
+
+    assert circuits.open_until("a-provider", job_id) is None, "another one"

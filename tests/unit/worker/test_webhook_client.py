@@ -108,14 +108,14 @@ def signed_by(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str
     return Webhook(secret).sign(delivery_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 503])
 def test_what_is_tried_again(status: int) -> None:
     with pytest.raises(ProviderError) as raised:
         client.judge(status, "120")
     assert raised.value.retry_after_s == 120
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410, 422])
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 410, 422])
 def test_what_is_not(status: int) -> None:
     with pytest.raises(PermanentError, match=f"status {status}"):
         client.judge(status, None)

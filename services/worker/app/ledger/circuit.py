@@ -50,6 +50,15 @@ class Circuits:
         with self._sessions.begin() as session:
             session.execute(delete(Circuit).where(Circuit.task == task))
 
+    def hand_back(self, task: str) -> None:
+        """Let another job be the probe: this one has ended without asking the provider."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(Circuit)
+                .where(Circuit.task == task, Circuit.open_until.is_not(None))
+                .values(open_until=func.now())
+            )
+
     def failed(self, task: str, provider: str, error: str) -> None:
         """Count a failure of the provider; open the circuit when there were enough in a row."""
         failures = Circuit.failures + 1

@@ -134,6 +134,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         except Skip as reason:
             age_s = _patiently(lambda: ledger.finish(claim, JobState.SKIPPED))
             metrics.ended(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
+            self._tell_circuit(reason)
             logger.info("skipped", reason=str(reason))
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
@@ -168,6 +169,8 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 circuits.failed(self.circuit, self.provider, describe(error))
             elif error is None or isinstance(error, PermanentError):
                 circuits.succeeded(self.circuit)
+            elif isinstance(error, Skip):
+                circuits.hand_back(self.circuit)
         except DATABASE_AWAY as unavailable:
             # The job's own end is written; the next job tells the circuit.
             logger.warning("circuit_not_told", error=told(unavailable))

@@ -55,11 +55,12 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
         judge(status, retry_after)
     except (PermanentError, ProviderError):
         with SyncSessionLocal.begin() as session:
-            store.keep_status(session, message.job_id, status)
+            # The webhook first, as whoever deletes it does.
             if status == GONE:
                 store.deactivate(
-                    session, webhook.id, "the receiver answered 410 Gone", self.request.hostname or "worker"
+                    session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"
                 )
+            store.keep_status(session, message.job_id, status)
         raise
     return lambda session: store.keep_status(session, message.job_id, status)
 

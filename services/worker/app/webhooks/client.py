@@ -16,7 +16,8 @@ from contracts import VERSION
 CONNECT_SECONDS = 5.0
 USER_AGENT = f"IssueTracker/{VERSION}"
 
-_TRY_AGAIN = {408, 425, 429}
+_TRY_AGAIN = {401, 403, 408, 425, 429}
+"""401 and 403 too: a receiver that has not heard of a new secret yet."""
 _FAULTS = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
@@ -41,8 +42,9 @@ def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | 
     except UnknownName:
         raise ProviderError("the URL's name leads to no address") from None
     except _FAULTS as error:
-        # Its message has the address, and what the system or TLS says; nothing that the receiver sent.
-        raise ProviderError(f"no answer: {type(error).__name__}: {error}") from None
+        # Its message has the address, and what the system or TLS says; a protocol's error quotes what was sent.
+        detail = "" if isinstance(error, httpcore2.ProtocolError) else f": {error}"
+        raise ProviderError(f"no answer: {type(error).__name__}{detail}") from None
 
 
 def judge(status: int, retry_after: str | None) -> None:

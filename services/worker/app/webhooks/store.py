@@ -31,11 +31,11 @@ def keep_status(session: Session, job_id: UUID, status: int) -> None:
     session.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
 
 
-def deactivate(session: Session, webhook_id: UUID, reason: str, actor: str) -> None:
-    """Deliver nothing more to the webhook until a person activates it."""
+def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> None:
+    """Deliver nothing more to the webhook until a person activates it, unless its URL is another one by now."""
     changed = (
         update(Webhook)
-        .where(Webhook.id == webhook_id, Webhook.active)
+        .where(Webhook.id == webhook.id, Webhook.url == webhook.url, Webhook.active)
         .values(active=False, deactivated_reason=reason, updated_at=func.now())
         .returning(Webhook.id)
     )
@@ -46,7 +46,7 @@ def deactivate(session: Session, webhook_id: UUID, reason: str, actor: str) -> N
             id=new_id(),
             actor=actor,
             action="webhook.deactivated",
-            subject=str(webhook_id),
+            subject=str(webhook.id),
             detail={"reason": reason},
         )
     )
