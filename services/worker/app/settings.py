@@ -88,8 +88,12 @@ class WorkerSettings(Settings):
 
     @model_validator(mode="after")
     def _delivery_fits_its_task(self) -> Self:
-        if self.webhook_timeout_seconds >= self.task_soft_time_limit:
+        if self.webhook_timeout_seconds < self.task_soft_time_limit:
+            return self
+        if "webhook_timeout_seconds" in self.model_fields_set:
             raise ValueError("WEBHOOK_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
+        # A limit that was set before there were webhooks must not keep a worker from starting.
+        self.webhook_timeout_seconds = self.task_soft_time_limit / 2
         return self
 
     @property
