@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from contracts.network import RESULT_DB
 from contracts.settings import RedisUrl, Settings, load
 
+DELIVERY_SECONDS = 15.0
+
 
 def _http_url(value: str) -> str:
     try:
@@ -71,7 +73,7 @@ class WorkerSettings(Settings):
     openai_price_out: float | None = Field(default=None, ge=0)
     """Of a million completion tokens."""
 
-    webhook_timeout_seconds: float = Field(default=15, ge=1)
+    webhook_timeout_seconds: float | None = Field(default=None, ge=1)
     """For one delivery, from looking up the name to the answer's status; below the task's soft limit."""
 
     @model_validator(mode="after")
@@ -88,13 +90,14 @@ class WorkerSettings(Settings):
 
     @model_validator(mode="after")
     def _delivery_fits_its_task(self) -> Self:
-        if self.webhook_timeout_seconds < self.task_soft_time_limit:
-            return self
-        if "webhook_timeout_seconds" in self.model_fields_set:
+        if self.delivery_seconds >= self.task_soft_time_limit:
             raise ValueError("WEBHOOK_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
-        # A limit that was set before there were webhooks must not keep a worker from starting.
-        self.webhook_timeout_seconds = self.task_soft_time_limit / 2
         return self
+
+    @property
+    def delivery_seconds(self) -> float:
+        """How long one delivery may take; a short soft limit, set before there were webhooks, shortens it."""
+        return self.webhook_timeout_seconds or min(DELIVERY_SECONDS, 0.6 * self.task_soft_time_limit)
 
     @property
     def result_backend(self) -> str:

@@ -31,7 +31,7 @@ def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | 
 
     Raises ProviderError where there is no answer, PermanentError where there is none to be had.
     """
-    seconds = settings.webhook_timeout_seconds
+    seconds = settings.delivery_seconds
     try:
         return _runner().run(asyncio.wait_for(_post(url, headers, body, seconds), seconds))
     except TimeoutError:
