@@ -41,7 +41,8 @@ def test_an_issue_is_enriched(api: Api, new_worker: WorkerFactory, database: Dat
     issue = api.client.get(answer.headers["location"]).json()
     assert issue["ai_summary"].startswith("AI Summary: Login button not working")
     assert issue["tags"] == ["bug", "frontend"]
-    assert issue["enrichment"] == {"status": "succeeded", "attempts": 1, "next_retry_at": None, "error": None}
+    told = {"status": "succeeded", "attempts": 1, "next_retry_at": None, "started_at": None, "error": None}
+    assert issue["enrichment"] == told
     assert issue["updated_at"] > issue["created_at"]
     (row,) = database.query("SELECT tags, tag_list FROM issue")
     assert row == {"tags": "bug,frontend", "tag_list": ["bug", "frontend"]}

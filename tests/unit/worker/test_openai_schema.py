@@ -118,7 +118,7 @@ class TestAnAnswer:
         )
 
         assert found.summary == "AI Summary: The export is empty"
-        assert found.tags == (Tag("api", 0.9), Tag("bug", 0.7))
+        assert found.tags == (Tag("bug", 0.7), Tag("api", 0.9)), "the type first"
         assert found.priority is not None
         assert (found.priority.value, found.priority.reason) == (Priority.HIGH, "data is lost")
 
