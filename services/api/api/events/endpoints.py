@@ -56,7 +56,9 @@ class EventStream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         """Send it until either side ends it."""
         async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
-            await super().stream_response(send)
+            # Also for a client that no longer reads.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(super().stream_response(send), STREAM_MAX_S + HEARTBEAT_S)
 
 
 @router.get(

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -185,7 +185,11 @@ class Hub:
 
     async def _forget(self) -> None:
         while True:
-            with suppress(DatabaseUnavailable):
+            try:
                 while await repository.forget(self._database, KEPT_S, FORGET_BATCH) > FORGET_BATCH // 2:
                     pass
+            except DatabaseUnavailable:
+                pass  # it is told by whoever needs it sooner
+            except Exception:
+                logger.exception("events_forget_failed")
             await asyncio.sleep(FORGET_POLL_S)

@@ -25,10 +25,11 @@ SELECT $1 <= {_HORIZON} AND EXISTS (SELECT FROM event WHERE (transaction_id, id)
 # so that whoever stopped there can resume.
 _FORGET = """
 WITH gone AS (
-    DELETE FROM event WHERE transaction_id < (
-        SELECT max(transaction_id) FROM (
-            SELECT transaction_id, created_at FROM event ORDER BY transaction_id, id LIMIT $2
+    DELETE FROM event WHERE (transaction_id, id) < (
+        SELECT transaction_id, id FROM (
+            SELECT transaction_id, id, created_at FROM event ORDER BY transaction_id, id LIMIT $2
         ) oldest WHERE created_at < now() - $1 * interval '1 s'
+        ORDER BY transaction_id DESC, id DESC LIMIT 1
     ) RETURNING 1
 )
 SELECT count(*) FROM gone
