@@ -1,7 +1,9 @@
 """POSTs that are repeated with their Idempotency-Key: one effect, one answer."""
 
+import socket
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -32,6 +34,8 @@ def issues(database: Database) -> int:
 
 def test_a_repetition_gets_the_answer_and_has_no_effect(api: Api, database: Database) -> None:
     first = post(api, "k1")
+    # Before the change, which puts off a run that nobody has published yet.
+    wait_until(lambda: database.states().get("queued") == 1, 30, "the dispatcher, woken after the commit")
     api.client.patch(first.headers["location"], json={"title": "Changed since"})
     second = post(api, "k1")
 
@@ -42,7 +46,6 @@ def test_a_repetition_gets_the_answer_and_has_no_effect(api: Api, database: Data
     assert "idempotency-replayed" not in first.headers
     assert second.headers["idempotency-replayed"] == "true"
     assert (issues(database), database.one("SELECT count(*) FROM job")) == (1, 1)
-    wait_until(lambda: database.states().get("queued") == 1, 30, "the dispatcher, woken after the commit")
     assert post(api, "k2").json()["id"] != first.json()["id"]
 
 
@@ -171,3 +174,15 @@ def test_an_api_killed_before_the_commit_leaves_nothing_and_the_repetition_does_
     assert repeated.status_code == 201
     assert "idempotency-replayed" not in repeated.headers
     assert (issues(database), database.one("SELECT count(*) FROM job")) == (1, 1)
+
+
+def test_clients_that_are_slow_to_send_hold_nothing_up(api: Api, database: Database) -> None:
+    """More than there are connections to the database."""
+    head = "POST /api/v1/issues HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n"
+    where = (api.client.base_url.host, api.client.base_url.port or 80)
+    with ExitStack() as slow:
+        for number in range(30):
+            connection = slow.enter_context(socket.create_connection(where))
+            connection.sendall(f"{head}Idempotency-Key: slow-{number}\r\n\r\n{{".encode())
+        assert [post(api, f"quick-{number}").status_code for number in range(3)] == [201] * 3
+    assert issues(database) == 3

@@ -1,16 +1,17 @@
 """Runs a POST with a key in one transaction and stores its answer before the client gets it."""
 
 import re
+from collections import deque
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import Database, DatabaseUnavailable
 from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
 from api.idempotency.repository import StoredAnswer, store_answer
-from api.problems import database_unavailable
+from api.problems import database_unavailable, problem
 
 SECRET_ANSWERS = frozenset(
     {"/api/v1/session", "/api/v1/tokens", "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}/secret"}
@@ -39,13 +40,21 @@ class IdempotentPosts:
         if key is None:
             await self._app(scope, receive, send)
             return
+        try:
+            received = await _whole(receive)
+        except HTTPException as error:
+            await problem(error.status_code, str(error.detail))(scope, receive, send)
+            return
         held: list[Message] = []
+
+        async def again() -> Message:
+            return received.popleft() if received else await receive()
 
         async def hold(message: Message) -> None:
             held.append(message)
 
         try:
-            await self._run(scope, receive, hold, KeyUse(key), held)
+            await self._run(scope, again, hold, KeyUse(key), held)
         except _Undo:
             pass
         except DatabaseUnavailable as error:
@@ -65,6 +74,14 @@ class IdempotentPosts:
         # Whoever woke them did it before the commit.
         scope["app"].state.dispatcher.wake()
         scope["app"].state.importer.wake()
+
+
+async def _whole(receive: Receive) -> deque[Message]:
+    """Return the messages of the whole body: no transaction waits for a client that is slow to send it."""
+    messages = deque([await receive()])
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+    return messages
 
 
 def _answer(use: KeyUse, held: list[Message]) -> StoredAnswer | None:
