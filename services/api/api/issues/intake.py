@@ -6,7 +6,7 @@ waits for nobody, and the busier the process is, the less each costs.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 
 from api.database import Database, DatabaseUnavailable
@@ -53,15 +53,25 @@ class Intake:
     async def _write(self, batch: Sequence[Waiting]) -> None:
         try:
             issues = await repository.create_issues(self._database, [row for row, _ in batch])
+        except DatabaseUnavailable as error:
+            _refuse(batch, error)
+            if not error.begun:
+                # Those behind it would only wait for the same, one batch after the other.
+                _refuse(self._waiting, error)
+                self._waiting.clear()
         except Exception as error:  # noqa: BLE001 - it is each request's own
-            if len(batch) > 1 and not isinstance(error, DatabaseUnavailable):
+            if len(batch) > 1:
                 # Nothing was stored, because of one of them: each gets a statement of its own.
                 await asyncio.gather(*(self._write([waiting]) for waiting in batch))
                 return
-            for _, stored in batch:
-                if not stored.done():
-                    stored.set_exception(error)
+            _refuse(batch, error)
         else:
             for (_, stored), issue in zip(batch, issues, strict=True):
                 if not stored.done():
                     stored.set_result(issue)
+
+
+def _refuse(batch: Iterable[Waiting], error: Exception) -> None:
+    for _, stored in batch:
+        if not stored.done():
+            stored.set_exception(error)
