@@ -23,6 +23,8 @@ BEGIN
         EXIT WHEN NOT FOUND;
         COMMIT;
     END LOOP;
+    -- What others held, and was passed over.
+    UPDATE issue SET title = title WHERE lexemes IS NULL;
 END $$
 """
 RANK = "array_position(ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text], priority)"

@@ -15,11 +15,13 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         # Building an index takes as long as it takes, and nobody waits for it.
         op.execute("SET statement_timeout = 0")
+        op.execute("SET lock_timeout = 0")
         for column in ("actor", "subject"):
             name = f"ix_audit_log_{column}_id"
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON audit_log ({column}, id)")
         op.execute("SET statement_timeout = '60s'")
+        op.execute("SET lock_timeout = '4s'")
 
 
 def downgrade() -> None:
