@@ -489,6 +489,10 @@ class TestBrowsers:
             not in closed_api.client.options("/api/v1/issues", headers=preflight).headers
         )
 
+    def test_an_origin_that_is_none_is_another_site(self, closed_api: Api) -> None:
+        answer = closed_api.client.post("/api/v1/issues", json={"title": "t"}, headers={"Origin": "http://[bad"})
+        assert answer.status_code in {401, 403}
+
     def test_but_those_that_are_named(self, new_api: ApiFactory) -> None:
         api = new_api({**CLOSED, "CORS_ORIGINS": "https://friend.example, https://other.example"})
         preflight = {

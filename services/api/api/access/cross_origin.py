@@ -19,6 +19,13 @@ def cross_origin_reason(headers: Mapping[str, str], allowed: Collection[str]) ->
         return (
             None if site in {"same-origin", "none"} else f"a page of another site sent it (Sec-Fetch-Site: {site})"
         )
-    if origin is None or urlsplit(origin).netloc == headers.get("host"):
+    if origin is None or _host_of(origin) == headers.get("host"):
         return None
     return f"a page of {origin[:200]} sent it"
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

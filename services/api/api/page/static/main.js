@@ -103,6 +103,7 @@ window.addEventListener("login-needed", async () => {
   await logIn();
   offerLogout();
   reopen();
+  render({ all: true });
 });
 offerLogout();
 render({ all: true });
