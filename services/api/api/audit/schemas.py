@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.moments import Moment
 from api.paging import PageQuery
 
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern="^[^\\x00]*$")]
@@ -28,8 +29,8 @@ class AuditQuery(PageQuery):
     actor: Annotated[Word | None, Field(description="A token's name, `admin-token`, or `anonymous`")] = None
     action: Annotated[Word | None, Field(description="Such as `issue.changed`")] = None
     subject: Annotated[Word | None, Field(description="The id or name of what was changed")] = None
-    since: Annotated[AwareDatetime | None, Field(description="From then on")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Before then")] = None
+    since: Annotated[Moment | None, Field(description="From then on")] = None
+    until: Annotated[Moment | None, Field(description="Before then")] = None
 
 
 class AuditEntry(BaseModel):

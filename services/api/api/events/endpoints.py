@@ -35,6 +35,19 @@ id: 4713-15
 
 """
 
+_EVENTS = ("sync", "status", "issue.created", "issue.changed", "issue.deleted", "job.changed")
+# OpenAPI 3.1 has no word for a stream's items: as its readers take it, this is one event.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": _EVENTS},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+    },
+    "required": ["event", "data"],
+}
+
 
 class EventStream(StreamingResponse):
     """A stream that lets go of what it holds as soon as its client has gone."""
@@ -57,7 +70,7 @@ class EventStream(StreamingResponse):
             "description": "`sync`: read all that you show; from here on you hear of each change. "
             "`issue.created`, `issue.changed`, `issue.deleted`, `job.changed`: what the data names has changed. "
             "`status`: what the queues hold. A stream ends after five minutes; come back with the last id.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         }
     },
 )
