@@ -1,4 +1,4 @@
-"""How long lists, filters and searches take: `python -m benchmarks.list_and_search --issues 10000`.
+"""How long lists, filters and searches take: `PYTHONPATH=services/api python -m benchmarks.list_and_search`.
 
 One client, one API process, one page of 50 at a time; the times are the client's, over HTTP. `--plans` prints by
 which indexes PostgreSQL reads each.
