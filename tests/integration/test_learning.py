@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from contracts.names import Task
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_confirmed_tags import put_tags
@@ -30,9 +31,10 @@ def enriched(api: Api, database: Database, title: str, done: int) -> tuple[list[
 
 
 def train(api: Api, database: Database) -> None:
-    before = database.one("SELECT count(*) FROM audit_log")
+    ended = "SELECT count(*) FROM job WHERE queue = 'default' AND task = %s AND state = 'succeeded'"
+    before = database.one(ended, Task.RETRAIN)
     assert cli(api, "model", "train", "--project", PROJECT).returncode == 0
-    wait_until(lambda: database.one("SELECT count(*) FROM audit_log") > before, 60, "the training to end")
+    wait_until(lambda: database.one(ended, Task.RETRAIN) > before, 60, "the training to end")
 
 
 def test_a_project_teaches_its_habits_and_takes_them_back(
