@@ -174,9 +174,7 @@ def test_old_events_are_forgotten_but_for_where_one_may_resume(new_api: ApiFacto
     add_events(database, 20)
     database.query("UPDATE event SET created_at = now() - interval '2 hours'")
     new = new_api({}).post("New").json()["id"]
-    wait_until(
-        lambda: database.one("SELECT count(*) FROM event WHERE kind = 'issue.changed'") == 1, 30, "pruning"
-    )
+    wait_until(lambda: database.one("SELECT count(*) FROM event WHERE kind = 'issue.changed'") == 1, 30, "pruning")
     assert database.one("SELECT count(*) FROM event WHERE issue_id = %s AND kind = 'issue.created'", new) == 1
 
 
