@@ -2,10 +2,11 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -15,6 +16,17 @@ from api.problems import invalid
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
+
+
+class HasId(Protocol):
+    """A row of a list that is ordered by id."""
+
+    @property
+    def id(self) -> UUID:
+        """Unique, and later for what is newer."""
+
+
+RowWithId = TypeVar("RowWithId", bound=HasId)
 
 CURSOR_MAX = 500
 """Characters; ours have some hundred."""
@@ -70,6 +82,21 @@ def cut_page(
     url = f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
     response.headers["Link"] = f'<{url}>; rel="next"'
     return page, cursor
+
+
+async def page_by_id(
+    request: Request,
+    response: Response,
+    query: PageQuery,
+    read: Callable[[UUID | None, int], Awaitable[Sequence[RowWithId]]],
+) -> tuple[list[RowWithId], str | None]:
+    """Return a page of a list whose order is that of its ids, and its cursor.
+
+    `read` takes the id that the page before ended with, None at first, and how many rows to return at most.
+    """
+    after = read_cursor(request, query.cursor, tuple[UUID])
+    rows = await read(after[0] if after else None, query.limit + 1)
+    return cut_page(request, response, rows, query.limit, lambda row: [row.id])
 
 
 def _query_id(request: Request) -> str:

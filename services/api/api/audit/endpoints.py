@@ -1,7 +1,7 @@
 """The audit endpoint, for admins."""
 
+from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -9,7 +9,7 @@ from api.access.scopes import ADMIN
 from api.audit import repository
 from api.audit.schemas import AuditPage, AuditQuery
 from api.database import DatabaseDep
-from api.paging import cut_page, read_cursor
+from api.paging import page_by_id
 
 router = APIRouter(prefix="/api/v1/audit", tags=["access"], dependencies=[ADMIN])
 
@@ -19,7 +19,6 @@ async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[AuditQuery, Query()]
 ) -> AuditPage:
     """Answer one page of the audit log; a `Link` header (RFC 8288) names the next one."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    entries = await repository.list_entries(database, query, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, entries, query.limit, lambda entry: [entry.id])
+    read = partial(repository.list_entries, database, query)
+    page, next_cursor = await page_by_id(request, response, query, read)
     return AuditPage(items=page, next_cursor=next_cursor)

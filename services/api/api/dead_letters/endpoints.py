@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from api.dead_letters.schemas import (
     Replayed,
 )
 from api.dispatch.ledger import log_fields
-from api.paging import cut_page, read_cursor
+from api.paging import page_by_id
 
 # Ids have their own pattern in the paths, so that `/replay` is no id of a wrong form.
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
@@ -37,9 +38,8 @@ async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[DeadLetterQuery, Query()]
 ) -> DeadLetterPage:
     """Answer dead jobs and dead messages that nobody has decided on."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    letters = await repository.list_dead_letters(database, query, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, letters, query.limit, lambda letter: [letter.id])
+    read = partial(repository.list_dead_letters, database, query)
+    page, next_cursor = await page_by_id(request, response, query, read)
     return DeadLetterPage(items=page, next_cursor=next_cursor)
 
 

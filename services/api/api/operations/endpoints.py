@@ -1,5 +1,6 @@
 """The operation endpoints."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from api.database import DatabaseDep
 from api.operations import repository
 from api.operations.schemas import Operation, OperationPage
-from api.paging import PageQuery, cut_page, read_cursor
+from api.paging import PageQuery, page_by_id
 
 router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 
@@ -18,9 +19,7 @@ async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> OperationPage:
     """Answer one page of imports and dry runs, the newest first; a `Link` header (RFC 8288) names the next one."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    operations = await repository.list_operations(database, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, operations, query.limit, lambda operation: [operation.id])
+    page, next_cursor = await page_by_id(request, response, query, partial(repository.list_operations, database))
     return OperationPage(items=page, next_cursor=next_cursor)
 
 

@@ -1,5 +1,6 @@
 """The token endpoints, for admins."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from api.access.scopes import ADMIN
 from api.access.secrets import HINT_LENGTH, TOKEN_PREFIX, digest, new_secret
 from api.audit_trail import record
 from api.database import DatabaseDep
-from api.paging import PageQuery, cut_page, read_cursor
+from api.paging import PageQuery, page_by_id
 from api.tokens import repository
 from api.tokens.schemas import NewToken, Token, TokenCreate, TokenPage
 from contracts.ids import new_id
@@ -42,9 +43,7 @@ async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> TokenPage:
     """Answer all tokens, also those that have expired or were revoked: the audit log names them."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    tokens = await repository.list_tokens(database, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, tokens, query.limit, lambda token: [token.id])
+    page, next_cursor = await page_by_id(request, response, query, partial(repository.list_tokens, database))
     return TokenPage(items=page, next_cursor=next_cursor)
 
 

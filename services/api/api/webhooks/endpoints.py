@@ -1,5 +1,6 @@
 """The webhook endpoints, for admins: whoever has one sees every issue, and has the workers send requests."""
 
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -9,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from api.access.scopes import ADMIN
 from api.audit_trail import record
 from api.database import Database, DatabaseDep
-from api.paging import PageQuery, cut_page, read_cursor
+from api.paging import PageQuery, page_by_id
 from api.problems import invalid
 from api.webhooks import repository
 from api.webhooks.schemas import (
@@ -46,9 +47,7 @@ async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> WebhookPage:
     """Answer all webhooks, without their secrets."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    webhooks = await repository.list_webhooks(database, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, webhooks, query.limit, lambda webhook: [webhook.id])
+    page, next_cursor = await page_by_id(request, response, query, partial(repository.list_webhooks, database))
     return WebhookPage(items=page, next_cursor=next_cursor)
 
 
@@ -117,10 +116,9 @@ async def deliveries(
     query: Annotated[PageQuery, Query()],
 ) -> DeliveryPage:
     """Answer what was, is and will be delivered, newest first; a dead one is replayed as its dead letter."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
     await _require_known(database, webhook_id)
-    found = await repository.list_deliveries(database, webhook_id, after[0] if after else None, query.limit + 1)
-    page, next_cursor = cut_page(request, response, found, query.limit, lambda delivery: [delivery.id])
+    read = partial(repository.list_deliveries, database, webhook_id)
+    page, next_cursor = await page_by_id(request, response, query, read)
     return DeliveryPage(items=page, next_cursor=next_cursor)
 
 
