@@ -132,7 +132,7 @@ def _index(engine: Engine, rows: Sequence[Row], embedder: "Embedder") -> tuple[C
                 began = time.thread_time()
                 entry = search_entry(title, description, embedder)
                 embedding_ms.append((time.thread_time() - began) * 1000)
-                write_entry(session, issue_id, entry)
+                write_entry(session.connection(), issue_id, entry)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
     return corpus, embedding_ms

@@ -5,8 +5,8 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.orm import sessionmaker
 
 from app.ledger.circuit import Circuits
 from app.ledger.store import Claim, Failure, LeaseLost, Ledger
@@ -18,16 +18,20 @@ DELAYS = (60.0, 120.0, 240.0)
 
 
 @pytest.fixture
-def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Session]]:
+def engine(servers: Servers, database: Database) -> Iterator[Engine]:
     del database
     engine = create_engine(servers.database_url.replace("postgresql:", "postgresql+psycopg2:"))
-    yield sessionmaker(engine)
+    yield engine
     engine.dispose()
 
 
+def ledger_of(engine: Engine, worker: str) -> Ledger:
+    return Ledger(engine, worker, timedelta(seconds=30), DELAYS)
+
+
 @pytest.fixture
-def ledger(sessions: sessionmaker[Session]) -> Ledger:
-    return Ledger(sessions, "w@host", timedelta(seconds=30), DELAYS)
+def ledger(engine: Engine) -> Ledger:
+    return ledger_of(engine, "w@host")
 
 
 @pytest.fixture
@@ -55,8 +59,8 @@ def take_over(database: Database, ledger: Ledger, job_id: UUID) -> Claim:
 
 
 def mark(job_id: UUID, attempt: int):
-    def effect(session: Session) -> None:
-        session.execute(text("INSERT INTO effect VALUES (:job, :attempt)"), {"job": job_id, "attempt": attempt})
+    def effect(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO effect VALUES (:job, :attempt)"), {"job": job_id, "attempt": attempt})
 
     return effect
 
@@ -110,8 +114,8 @@ def test_effect_and_end_are_one(ledger: Ledger, database: Database, job_id: UUID
 
 
 def test_an_effect_that_fails_leaves_the_job_running(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    def effect(session: Session) -> None:
-        mark(job_id, 1)(session)
+    def effect(connection: Connection) -> None:
+        mark(job_id, 1)(connection)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -136,6 +140,32 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger, database: D
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
     assert database.failures(job_id) == []
+
+
+def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
+    engine: Engine, database: Database, job_id: UUID
+) -> None:
+    """A claim waits for no disk: after a crash of the server the job is queued, and the next attempt has its number."""
+    ledger, other = ledger_of(engine, "w@host/1"), ledger_of(engine, "w@host/2")
+    before = database.job(job_id)
+    forgotten = claimed(ledger, job_id)
+    columns = ("state", "attempts", "tries", "worker", "started_at", "lease_until")
+    database.query(
+        f"UPDATE job SET {', '.join(f'{name} = %s' for name in columns)} WHERE id = %s",
+        *(before[name] for name in columns),
+        job_id,
+    )
+    heir = claimed(other, job_id)
+    assert heir.attempt == forgotten.attempt
+
+    assert not ledger.renew(forgotten)
+    with pytest.raises(LeaseLost):
+        ledger.finish(forgotten, JobState.SUCCEEDED, mark(job_id, 1))
+    with pytest.raises(LeaseLost):
+        ledger.fail(forgotten, Failure(FailureKind.BUG, "late"))
+    other.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
+
+    assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
 
 
 def test_renewal_extends_the_lease(ledger: Ledger, database: Database, job_id: UUID) -> None:
@@ -173,9 +203,9 @@ def test_a_permanent_failure_is_not_tried_again(ledger: Ledger, database: Databa
 
 
 def test_a_probe_that_has_asked_nothing_leaves_its_turn_to_the_next(
-    sessions: sessionmaker[Session], job_id: UUID, database: Database
+    engine: Engine, job_id: UUID, database: Database
 ) -> None:
-    circuits = Circuits(sessions, 1, timedelta(hours=1))
+    circuits = Circuits(sessionmaker(engine), 1, timedelta(hours=1))
     circuits.failed("a-provider", "a-provider", "away")
     database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
     assert circuits.open_until("a-provider", job_id) is None, "the probe"

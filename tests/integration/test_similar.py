@@ -49,7 +49,7 @@ def store(session: Session, embedder: Embedder) -> Store:
     def store_issue(title: str, description: str = "", *, with_model: bool = True, **columns: str) -> str:
         issue_id = new_id()
         session.execute(insert(Issue).values(id=issue_id, title=title, description=description, **columns))
-        write_entry(session, issue_id, search_entry(title, description, embedder if with_model else None))
+        write_entry(session.connection(), issue_id, search_entry(title, description, embedder if with_model else None))
         session.commit()
         return str(issue_id)
 
@@ -243,7 +243,7 @@ def test_an_issue_indexed_again_is_found_by_what_it_says_now(api: Api, store: St
     asked = store(CRASH, CRASH_BODY)
     assert similar(api, asked) == []
 
-    write_entry(session, UUID(changed), search_entry(CRASH, "", None))
+    write_entry(session.connection(), UUID(changed), search_entry(CRASH, "", None))
     session.commit()
 
     assert [found["id"] for found in similar(api, asked)] == [changed]
@@ -255,11 +255,11 @@ def test_the_index_job_is_part_of_the_transaction_that_asks_for_it(
     issue_id = store(CRASH)
     jobs = "SELECT task, queue, state, message FROM job WHERE issue_id = %s"
 
-    enqueue_index(session, UUID(issue_id))
+    enqueue_index(session.connection(), UUID(issue_id))
     session.rollback()
     assert database.query(jobs, issue_id) == []
 
-    enqueue_index(session, UUID(issue_id))
+    enqueue_index(session.connection(), UUID(issue_id))
     session.commit()
     (job,) = database.query(jobs, issue_id)
     assert (job["task"], job["queue"], job["state"]) == (Task.INDEX_ISSUE, "default", "pending")

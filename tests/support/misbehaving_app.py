@@ -12,8 +12,7 @@ import time
 from functools import cache
 
 import httpx
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from app.celery_app import app as app  # noqa: PLC0414 - for applications that change it
 from app.ledger.errors import PermanentError, ProviderError, Skip, TransientError
@@ -73,8 +72,8 @@ def misbehave(self: LedgerTask, message: Misbehave) -> Effect:
     if self.claim.attempt < message.until:
         _misbehave(message.how)
 
-    def write(session: Session) -> None:
-        session.execute(
+    def write(connection: Connection) -> None:
+        connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
             {"job_id": message.job_id, "attempt": self.claim.attempt},
         )
@@ -108,8 +107,8 @@ def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
     if answer.is_client_error:
         raise PermanentError(f"status {answer.status_code}")
 
-    def write(session: Session) -> None:
-        session.execute(
+    def write(connection: Connection) -> None:
+        connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
             {"job_id": message.job_id, "attempt": self.claim.attempt},
         )

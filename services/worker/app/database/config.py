@@ -1,4 +1,4 @@
-"""The worker's engine and sessions: psycopg2, one small pool a child process."""
+"""The worker's engine, connections and sessions: psycopg2, one small pool a child process."""
 
 from math import inf
 from time import monotonic
@@ -22,6 +22,8 @@ engine = create_engine(
     max_overflow=0,
     # A failed statement's values are issue texts; its error goes to the ledger, the log and Flower.
     hide_parameters=True,
+    # Where each statement is its own transaction there is nothing to roll back.
+    skip_autocommit_rollback=True,
     connect_args={
         "application_name": "issuetracker-worker",
         "connect_timeout": 5,
@@ -30,6 +32,9 @@ engine = create_engine(
         "tcp_user_timeout": 15000,
     },
 )
+
+autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+"""The same pool, each statement its own transaction: one round trip where BEGIN and COMMIT make three."""
 
 SyncSessionLocal = sessionmaker(engine, expire_on_commit=False)
 

@@ -4,8 +4,9 @@
     running  --finish-->  succeeded | skipped   (with the task's effect, in one transaction)
     running  --fail-->    retrying | dead
 
-Every write of attempt n asks that the job is still running attempt n: a worker that lost its lease
-meanwhile, and wakes, changes nothing.
+Every write of attempt n asks that the job is still running attempt n, and on this worker's account: a worker
+that lost its lease meanwhile, and wakes, changes nothing. Neither does one whose claim a crash of the database
+forgot, although the next attempt has its number.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, SelectBase, Text, cast, func, insert, literal, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
+from sqlalchemy import Connection, Engine
 
+from app.ledger import statements
 from contracts.retry import delay_after
 from contracts.states import FailureKind, JobState
-from contracts.tables import Job, JobFailure
 
-Effect = Callable[[Session], None]
-"""Writes a task's result with the given session; the ledger commits it together with the job's end."""
+Effect = Callable[[Connection], None]
+"""Writes a task's result over the given connection; the ledger commits it together with the job's end."""
 
 ERROR_MAX = 1000
 """Characters of an error that are kept; the traceback has the rest."""
@@ -34,16 +34,23 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this worker runs: attempt number `attempt` in all, `tries` since its last replay."""
+    """A job that a worker runs: attempt number `attempt` in all, `tries` since its last replay."""
 
     job_id: UUID
     attempt: int
     tries: int
+    holder: str
+    """The worker's process that made it."""
     queue: str = ""
     waited_s: float | None = None
     """Seconds from the publication of its message to the beginning of the attempt, where it is known."""
     ran_s: float = 0
     """Seconds since the attempt began, when it was looked up."""
+
+    @property
+    def fence(self) -> dict[str, Any]:
+        """The parameters of a write that only this attempt may make."""
+        return {"job": self.job_id, "attempt": self.attempt, "holder": self.holder}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,91 +65,62 @@ class Failure:
 
 
 class Ledger:
-    """The ledger's moves, over a session factory."""
+    """The ledger's moves, over an engine."""
 
-    def __init__(
-        self, sessions: sessionmaker[Session], worker: str, lease: timedelta, retry_delays: Sequence[float]
-    ) -> None:
-        self._sessions = sessions
+    def __init__(self, engine: Engine, worker: str, lease: timedelta, retry_delays: Sequence[float]) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._worker = worker
         self._lease = lease
         self._retry_delays = retry_delays
 
     def claim(self, job_id: UUID) -> Claim | None:
         """Begin an attempt; None when the job is not queued: claimed, done, or waiting for its retry."""
-        begin = (
-            update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED)
-            .values(
-                state=JobState.RUNNING,
-                attempts=Job.attempts + 1,
-                tries=Job.tries + 1,
-                worker=self._worker,
-                started_at=func.now(),
-                lease_until=func.now() + self._lease,
-                refused_since=None,
-            )
-            .returning(
-                Job.attempts,
-                Job.tries,
-                Job.queue,
-                _seconds_since(Job.queued_at).label("waited_s"),
-                # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
-                # refuses what came of the first. Only this transaction's commit; every other is waited for.
-                func.set_config("synchronous_commit", "off", True),
-            )
-        )
-        with self._sessions() as session:
-            alone(session)
-            row = session.execute(begin).one_or_none()
+        with self._autocommit.connect() as connection:
+            row = connection.execute(
+                statements.CLAIM, {"job": job_id, "holder": self._worker, "lease": self._lease}
+            ).one_or_none()
         if row is None:
             return None
-        return Claim(job_id, row.attempts, row.tries, row.queue, waited_s=row.waited_s)
+        return Claim(job_id, row.attempts, row.tries, self._worker, row.queue, waited_s=row.waited_s)
 
     def defer(self, job_id: UUID, until: datetime) -> None:
         """Give a queued job back unread: it is due again at `until`, and no attempt is counted."""
-        give_back = (
-            update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED)
-            .values(state=JobState.PENDING, run_at=until, lease_until=None, queued_at=None)
-        )
-        with self._sessions.begin() as session:
-            session.execute(give_back)
+        with self._autocommit.connect() as connection:
+            connection.execute(statements.DEFER, {"job": job_id, "until": until})
 
     def held(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
-        ran = _seconds_since(Job.started_at).label("ran_s")
-        mine = select(Job.attempts, Job.tries, Job.queue, ran).where(
-            Job.id == job_id, Job.state == JobState.RUNNING, Job.worker.startswith(worker, autoescape=True)
-        )
-        with self._sessions() as session:
-            row = session.execute(mine).one_or_none()
-        return None if row is None else Claim(job_id, row.attempts, row.tries, row.queue, ran_s=row.ran_s or 0)
+        with self._autocommit.connect() as connection:
+            row = connection.execute(statements.HELD, {"job": job_id}).one_or_none()
+        if row is None or not row.worker.startswith(worker):
+            return None
+        return Claim(job_id, row.attempts, row.tries, row.worker, row.queue, ran_s=row.ran_s or 0)
 
     def knows(self, job_id: UUID) -> bool:
         """Tell whether there is such a job, in whatever state."""
-        with self._sessions() as session:
-            return session.scalar(select(Job.id).where(Job.id == job_id)) is not None
+        with self._autocommit.connect() as connection:
+            return connection.scalar(statements.KNOWS, {"job": job_id}) is not None
 
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this attempt's."""
-        with self._sessions() as session:
-            alone(session)
-            return _move(session, claim, lease_until=func.now() + self._lease) is not None
+        with self._autocommit.connect() as connection:
+            renewed = connection.scalar(statements.RENEW, {**claim.fence, "lease": self._lease})
+        return renewed is not None
 
     def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> float:
         """End the job, and write the task's effect in the same transaction; raise LeaseLost instead of both.
 
         Return the job's age in seconds.
         """
-        with self._sessions.begin() as session:
+        with self._engine.begin() as connection:
             # First the job: its row lock and its fence come before any write that they protect.
-            age = _move(session, claim, state=state, finished_at=func.now(), lease_until=None, last_error=None)
-            if age is None:
+            age_s: float | None = connection.scalar(statements.FINISH, {**claim.fence, "end": state})
+            if age_s is None:
                 raise LeaseLost
             if effect is not None:
-                effect(session)
-        return age
+                effect(connection)
+        return age_s
 
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
         """End the attempt; return how long until the next one, None when the job is dead."""
@@ -150,59 +128,22 @@ class Ledger:
         if delay is not None:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]
-        with self._sessions.begin() as session:
-            age = _move(
-                session,
-                claim,
-                state=JobState.DEAD if delay is None else JobState.RETRYING,
-                run_at=func.now() + (delay or timedelta()),
-                finished_at=func.now() if delay is None else None,
-                lease_until=None,
-                last_error=error,
-            )
-            if age is None:
+        end: dict[str, Any] = {**claim.fence, "error": error}
+        with self._engine.begin() as connection:
+            if delay is None:
+                ended = connection.scalar(statements.BURY, end)
+            else:
+                ended = connection.scalar(statements.RETRY, {**end, "delay": delay})
+            if ended is None:
                 raise LeaseLost
-            session.execute(insert(JobFailure).from_select(_FAILURE_COLUMNS, _failure_row(claim, failure, error)))
+            traceback = None if failure.traceback is None else _storable(failure.traceback)
+            connection.execute(
+                statements.NOTE_FAILURE,
+                {"job": claim.job_id, "kind": failure.kind.value, "error": error, "traceback": traceback},
+            )
         return delay
-
-
-def alone(session: Session) -> None:
-    """Make each statement of the session its own transaction: one round trip where BEGIN and COMMIT make three."""
-    session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
 
 def _storable(text: str) -> str:
     """Return the text without what PostgreSQL cannot store: NUL, and halves of characters."""
     return text.replace("\x00", "").encode(errors="replace").decode()
-
-
-_FAILURE_COLUMNS = ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"]
-
-
-def _failure_row(claim: Claim, failure: Failure, error: str) -> SelectBase:
-    traceback = None if failure.traceback is None else _storable(failure.traceback)
-    return select(
-        Job.id,
-        Job.attempts,
-        literal(failure.kind.value),
-        Job.worker,
-        literal(error),
-        literal(traceback, Text()),
-        Job.started_at,
-    ).where(Job.id == claim.job_id)
-
-
-def _is_mine(claim: Claim) -> ColumnElement[bool]:
-    return (Job.id == claim.job_id) & (Job.state == JobState.RUNNING) & (Job.attempts == claim.attempt)
-
-
-def _move(session: Session, claim: Claim, **values: Any) -> float | None:
-    """Write the job's row; return its age in seconds, None when it is no longer this attempt's."""
-    written = update(Job).where(_is_mine(claim)).values(**values)
-    age: float | None = session.scalar(written.returning(_seconds_since(Job.created_at)))
-    return age
-
-
-def _seconds_since(then: InstrumentedAttribute[Any]) -> ColumnElement[float]:
-    """Return how long ago that was: by the database's clock, which all machines share."""
-    return cast(func.extract("epoch", func.now() - then), Double)

@@ -18,9 +18,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from app.broker.refused import keep_without_job
 from app.ledger.errors import JobDead, PermanentError, ProviderError, Skip, TransientError, describe, kind_of
-from app.ledger.heartbeat import renewing
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
-from app.ledger.worker import LedgerRequest, circuits, ledger_of
+from app.ledger.worker import LedgerRequest, circuits, heartbeat_of, ledger_of
 from app.metrics import jobs as metrics
 from app.settings import settings
 from app.traces import work
@@ -126,7 +125,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
         started = perf_counter()
         try:
-            with renewing(ledger, claim, settings.lease_seconds / 3):
+            with heartbeat_of(ledger).renewing(claim):
                 effect: Effect = self.run(message)
                 age_s = _patiently(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
         except LeaseLost:

@@ -11,9 +11,10 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database.config import SyncSessionLocal
+from app.database.config import SyncSessionLocal, engine
 from app.ledger.circuit import Circuits
 from app.ledger.errors import describe
+from app.ledger.heartbeat import Heartbeat
 from app.ledger.store import Failure, LeaseLost, Ledger
 from app.logs import belongs_to
 from app.metrics import jobs as metrics
@@ -32,7 +33,13 @@ circuits = Circuits(
 def ledger_of(node: str, pid: int) -> Ledger:
     """Return the ledger as one process of a worker writes it: the process is who holds a lease."""
     worker = f"{node}/{pid}"
-    return Ledger(SyncSessionLocal, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
+    return Ledger(engine, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
+
+
+@cache
+def heartbeat_of(ledger: Ledger) -> Heartbeat:
+    """Return the process's heartbeat, begun with its first job: a fork keeps no thread."""
+    return Heartbeat(ledger, settings.lease_seconds / 3)
 
 
 class LedgerRequest(Request):

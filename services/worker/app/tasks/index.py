@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import Session
 
 from app.celery_app import app
-from app.database.config import SyncSessionLocal
+from app.database.config import autocommit
 from app.enrichment.cleaning import clean_inline, paragraphs
 from app.ledger.errors import Skip
-from app.ledger.store import Effect, alone
+from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
@@ -26,8 +25,11 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+_ENQUEUE = insert(Job)
+_TEXT = select(Issue.title, Issue.description).where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
 
-def enqueue_index(session: Session, issue_id: UUID, request_id: str | None = None) -> None:
+
+def enqueue_index(connection: Connection, issue_id: UUID, request_id: str | None = None) -> None:
     """Insert the job that indexes the issue, in the caller's transaction; the dispatcher finds it."""
     job_id = new_id()
     message = IndexIssue(
@@ -37,31 +39,29 @@ def enqueue_index(session: Session, issue_id: UUID, request_id: str | None = Non
         request_id=request_id,
         traceparent=tracing.traceparent(),
     )
-    session.execute(
-        insert(Job).values(
-            id=job_id,
-            task=Task.INDEX_ISSUE,
-            queue=QUEUE_OF[Task.INDEX_ISSUE],
-            message=message.as_json(),
-            issue_id=issue_id,
-        )
+    connection.execute(
+        _ENQUEUE,
+        {
+            "id": job_id,
+            "task": Task.INDEX_ISSUE,
+            "queue": QUEUE_OF[Task.INDEX_ISSUE],
+            "message": message.as_json(),
+            "issue_id": issue_id,
+        },
     )
 
 
 @app.task(name=Task.INDEX_ISSUE.value, base=LedgerTask)
 def index_issue(message: IndexIssue) -> Effect:
     """Store the issue's lexemes, and its vector where there is a model."""
-    with SyncSessionLocal() as session:
-        alone(session)
-        row = session.execute(
-            select(Issue.title, Issue.description).where(Issue.id == message.issue_id, Issue.deleted_at.is_(None))
-        ).one_or_none()
+    with autocommit.connect() as connection:
+        row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
         raise Skip("the issue is gone")
     entry = search_entry(row.title, row.description, _embedder())
 
-    def write(session: Session) -> None:
-        write_entry(session, message.issue_id, entry)
+    def write(connection: Connection) -> None:
+        write_entry(connection, message.issue_id, entry)
 
     return write
 
@@ -84,9 +84,9 @@ def search_entry(title: str, description: str, embedder: "Embedder | None") -> d
     return entry
 
 
-def write_entry(session: Session, issue_id: UUID, entry: dict[str, object]) -> None:
+def write_entry(connection: Connection, issue_id: UUID, entry: dict[str, object]) -> None:
     """Write an issue's row of `issue_search`, in place of an older one."""
-    session.execute(
+    connection.execute(
         upsert(IssueSearch)
         .values(issue_id=issue_id, **entry)
         .on_conflict_do_update(index_elements=[IssueSearch.issue_id], set_=entry)

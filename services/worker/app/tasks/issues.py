@@ -2,22 +2,35 @@
 
 from time import perf_counter
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from app.celery_app import app
-from app.database.config import SyncSessionLocal
-from app.enrichment import selection
-from app.enrichment.interface import Enrichment, IssueText
+from app.database.config import autocommit
+from app.enrichment import interface, selection
+from app.enrichment.interface import IssueText
 from app.ledger.errors import ProviderError, Skip, TransientError
-from app.ledger.store import Effect, alone
+from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
 from app.tasks.tagging import tags_to_write
-from contracts import names, tables, tracing
+from contracts import names, tracing
 from contracts.messages import EnrichIssue
-from contracts.tables import Issue
+from contracts.tables import Enrichment, Issue
+
+_TEXT = select(Issue.title, Issue.description, Issue.project).where(
+    Issue.id == bindparam("issue"), Issue.deleted_at.is_(None)
+)
+_KEEP = insert(Enrichment)
+# A run that was planned later may have ended before, and read a newer text.
+_NEWER = select(Enrichment.job_id).where(
+    Enrichment.issue_id == bindparam("issue"), Enrichment.job_id > bindparam("run")
+)
+_SHOW = (
+    update(Issue)
+    .where(Issue.id == bindparam("issue"), ~_NEWER.exists())
+    .values(ai_summary=bindparam("summary"), tags=bindparam("to"), updated_at=func.now())
+)
 
 
 @app.task(name=names.Task.ENRICH_ISSUE.value, base=LedgerTask, bind=True, provider=selection.PROVIDER)
@@ -25,37 +38,26 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     """Give an issue its summary and tags, beside or in place of what it has; never over what a person set."""
     if settings.ai == "off":
         raise Skip("AI is off")
-    with SyncSessionLocal() as session:
-        alone(session)
-        row = session.execute(
-            select(Issue.title, Issue.description, Issue.project).where(
-                Issue.id == message.issue_id, Issue.deleted_at.is_(None)
-            )
-        ).one_or_none()
+    with autocommit.connect() as connection:
+        row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
         raise Skip("the issue is gone")
     started = perf_counter()
     result = _enrich(self, IssueText(row.title, row.description, row.project))
     duration_ms = round((perf_counter() - started) * 1000, 1)
 
-    def write(session: Session) -> None:
-        tags = tags_to_write(session, message.issue_id, [tag.name for tag in result.tags])
-        session.execute(insert(tables.Enrichment).values(**_row(message, result, duration_ms)))
-        # A run that was planned later may have ended before, and read a newer text.
-        newer = select(tables.Enrichment.job_id).where(
-            tables.Enrichment.issue_id == message.issue_id, tables.Enrichment.job_id > message.job_id
+    def write(connection: Connection) -> None:
+        tags = tags_to_write(connection, message.issue_id, [tag.name for tag in result.tags])
+        connection.execute(_KEEP, _row(message, result, duration_ms))
+        connection.execute(
+            _SHOW, {"run": message.job_id, "issue": message.issue_id, "summary": result.summary, "to": ",".join(tags)}
         )
-        session.execute(
-            update(Issue)
-            .where(Issue.id == message.issue_id, ~newer.exists())
-            .values(ai_summary=result.summary, tags=",".join(tags), updated_at=func.now())
-        )
-        enqueue_index(session, message.issue_id, message.request_id)
+        enqueue_index(connection, message.issue_id, message.request_id)
 
     return write
 
 
-def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
+def _enrich(task: LedgerTask, issue: IssueText) -> interface.Enrichment:
     """Enrich by the configured provider; where that has failed on the last try, on this machine."""
     try:
         with tracing.span("enrich", {"provider": selection.PROVIDER or "local"}):
@@ -67,7 +69,7 @@ def _enrich(task: LedgerTask, issue: IssueText) -> Enrichment:
         return selection.without_provider(issue, error)
 
 
-def _row(message: EnrichIssue, result: Enrichment, duration_ms: float) -> dict[str, object]:
+def _row(message: EnrichIssue, result: interface.Enrichment, duration_ms: float) -> dict[str, object]:
     priority = result.priority
     return {
         "job_id": message.job_id,

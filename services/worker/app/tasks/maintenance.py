@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from app.celery_app import app
@@ -50,9 +51,10 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
     if not learned:
         raise Skip(f"fewer than {EXAMPLES_MIN} confirmed issues teach anything")
 
-    def write(session: Session) -> None:
-        for model, is_better in learned:
-            registry.add(session, model, activate=is_better, actor=self.request.hostname or "worker")
+    def write(connection: Connection) -> None:
+        with Session(connection) as session, session.begin():
+            for model, is_better in learned:
+                registry.add(session, model, activate=is_better, actor=self.request.hostname or "worker")
 
     return write
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, select
 
 from app.ledger.errors import Skip
 from app.settings import settings
@@ -14,25 +13,27 @@ from contracts.vocabulary import MAX_TAGS, TypeTag
 
 SET_BY_PEOPLE = frozenset({TagVerdict.ACCEPTED, TagVerdict.ADDED})
 
+_LOCK = (
+    select(Issue.tag_list, Issue.tags_confirmed_at)
+    .where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
+    .with_for_update(key_share=True)
+)
+_FEEDBACK = select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue_id == bindparam("issue"))
 
-def tags_to_write(session: Session, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
+
+def tags_to_write(connection: Connection, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
     """Return the tags that the issue is to have after a run, and lock its row so that this stays right.
 
     Raises Skip where the issue has been deleted since the run began.
     """
-    issue = session.execute(
-        select(Issue.tag_list, Issue.tags_confirmed_at)
-        .where(Issue.id == issue_id, Issue.deleted_at.is_(None))
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    issue = connection.execute(_LOCK, {"issue": issue_id}).one_or_none()
     if issue is None:
         raise Skip("the issue was deleted meanwhile")
     if settings.ai != "auto" or issue.tags_confirmed_at is not None:
         current: list[str] = issue.tag_list
         return current
-    feedback = session.execute(
-        select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue_id == issue_id)
-    )
+    # A statement of its own: one that has waited for a lock sees other tables as they were before.
+    feedback = connection.execute(_FEEDBACK, {"issue": issue_id})
     return merged(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
 
 

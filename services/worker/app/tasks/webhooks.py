@@ -60,9 +60,9 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
                 store.deactivate(
                     session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"
                 )
-            store.keep_status(session, message.job_id, status)
+            store.keep_status(session.connection(), message.job_id, status)
         raise
-    return lambda session: store.keep_status(session, message.job_id, status)
+    return lambda connection: store.keep_status(connection, message.job_id, status)
 
 
 def _secrets(webhook: Webhook) -> list[str]:

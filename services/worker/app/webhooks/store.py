@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from contracts.ids import new_id
@@ -26,9 +26,9 @@ def find(session: Session, job_id: UUID) -> tuple[WebhookDelivery, Webhook] | No
     return None if row is None else (row[0], row[1])
 
 
-def keep_status(session: Session, job_id: UUID, status: int) -> None:
+def keep_status(connection: Connection, job_id: UUID, status: int) -> None:
     """Keep what the receiver answered."""
-    session.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
+    connection.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
 
 
 def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> None:

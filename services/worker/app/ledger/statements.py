@@ -1,0 +1,108 @@
+"""The ledger's statements, built once: to build one costs a process more than to run it.
+
+Parameters: `job` the job's id; `attempt`, `holder` what fences an attempt's writes; the others by their columns.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, Interval, Text, bindparam, cast, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from contracts.states import JobState
+from contracts.tables import Job, JobFailure
+
+
+def _seconds_since(then: InstrumentedAttribute[Any]) -> ColumnElement[float]:
+    """Return how long ago that was: by the database's clock, which all machines share."""
+    return cast(func.extract("epoch", func.now() - then), Double)
+
+
+def _after(name: str) -> ColumnElement[Any]:
+    """Return the time that is so long from now; the parameter is a timedelta."""
+    return func.now() + bindparam(name, type_=Interval())
+
+
+_IS_JOB = Job.id == bindparam("job")
+_IS_QUEUED = _IS_JOB & (Job.state == JobState.QUEUED)
+_IS_RUNNING = _IS_JOB & (Job.state == JobState.RUNNING)
+_IS_MINE = _IS_RUNNING & (Job.attempts == bindparam("attempt")) & (Job.worker == bindparam("holder"))
+_AGE = _seconds_since(Job.created_at).label("age_s")
+
+CLAIM = (
+    update(Job)
+    .where(_IS_QUEUED)
+    .values(
+        state=JobState.RUNNING,
+        attempts=Job.attempts + 1,
+        tries=Job.tries + 1,
+        worker=bindparam("holder"),
+        started_at=func.now(),
+        lease_until=_after("lease"),
+        refused_since=None,
+    )
+    .returning(
+        Job.attempts,
+        Job.tries,
+        Job.queue,
+        _seconds_since(Job.queued_at).label("waited_s"),
+        # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
+        # refuses what came of the first. Only this transaction's commit; every other is waited for.
+        func.set_config("synchronous_commit", "off", True),
+    )
+)
+
+DEFER = (
+    update(Job)
+    .where(_IS_QUEUED)
+    .values(state=JobState.PENDING, run_at=bindparam("until"), lease_until=None, queued_at=None)
+)
+
+HELD = select(
+    Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
+).where(_IS_RUNNING)
+
+KNOWS = select(Job.id).where(_IS_JOB)
+
+RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
+
+FINISH = (
+    update(Job)
+    .where(_IS_MINE)
+    .values(state=bindparam("end"), finished_at=func.now(), lease_until=None, last_error=None)
+    .returning(_AGE)
+)
+
+RETRY = (
+    update(Job)
+    .where(_IS_MINE)
+    .values(
+        state=JobState.RETRYING, run_at=_after("delay"), lease_until=None, last_error=bindparam("error", type_=Text())
+    )
+    .returning(_AGE)
+)
+
+BURY = (
+    update(Job)
+    .where(_IS_MINE)
+    .values(
+        state=JobState.DEAD,
+        run_at=func.now(),
+        finished_at=func.now(),
+        lease_until=None,
+        last_error=bindparam("error", type_=Text()),
+    )
+    .returning(_AGE)
+)
+
+NOTE_FAILURE = insert(JobFailure).from_select(
+    ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"],
+    select(
+        Job.id,
+        Job.attempts,
+        bindparam("kind", type_=Text()),
+        Job.worker,
+        bindparam("error", type_=Text()),
+        bindparam("traceback", type_=Text()),
+        Job.started_at,
+    ).where(_IS_JOB),
+)
