@@ -1,10 +1,12 @@
 """Kombu's Redis transport, which hands Celery only messages that it can run.
 
-The one method that is overridden, `Channel._brpop_read`, is private to kombu 5.7.0, which is pinned;
+Of what is overridden, `Channel._brpop_read` and what is called there is private to kombu 5.7.0, which is pinned;
 `tests/integration/test_bad_messages.py` fails when another version calls it otherwise.
 """
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from kombu.transport import redis
@@ -18,10 +20,18 @@ from contracts.messages import Message, RefusedMessage
 
 
 class CheckedChannel(redis.Channel):
-    """Leaves what no worker of this version can run in the list of refused messages."""
+    """Leaves what no worker of this version can run in the list of refused messages; keeps its client."""
 
     messages: ClassVar[dict[str, type[Message]]] = {}
     """The message of each task that this worker has registered; set when it starts."""
+    _kept: Any = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """Give the client, or one over the channel's connections: kombu makes one for each message it takes or ends."""
+        if client is None and (self._kept is None or self._kept.connection_pool is not self.pool):
+            self._kept = self._create_client()  # type: ignore[attr-defined] # private
+        yield client or self._kept
 
     def _brpop_read(self, **options: Any) -> Any:
         client = self.client
