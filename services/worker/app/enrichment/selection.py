@@ -1,6 +1,6 @@
 """Which enricher works: the one that the settings name."""
 
-from app.database.config import SyncSessionLocal
+from app.database.config import autocommit
 from app.enrichment.fallback import fall_back
 from app.enrichment.interface import Enricher, Enrichment, IssueText
 from app.enrichment.local import MODEL, LocalEnricher
@@ -25,7 +25,7 @@ def select(chosen: WorkerSettings, local: Enricher) -> Enricher:
     return OpenAIEnricher.configured(chosen, local)
 
 
-local: Enricher = Measured(LocalEnricher(ProjectModels(SyncSessionLocal).of), ProviderMetrics("local", MODEL))
+local: Enricher = Measured(LocalEnricher(ProjectModels(autocommit).of), ProviderMetrics("local", MODEL))
 enricher: Enricher = select(settings, local)
 
 

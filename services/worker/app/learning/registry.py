@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,29 +24,32 @@ class Stored:
     created_at: datetime
 
 
-def active_ids(session: Session, project: str) -> dict[ModelKind, UUID]:
+_ACTIVE = select(ActiveModel.kind, ActiveModel.model_id).where(
+    ActiveModel.project == bindparam("project"), ActiveModel.model_id.is_not(None)
+)
+_MODEL = select(
+    ProjectModel.id,
+    ProjectModel.base_version,
+    ProjectModel.parameters,
+    ProjectModel.sha256,
+    ProjectModel.created_at,
+).where(ProjectModel.id == bindparam("model"))
+
+
+def active_ids(connection: Connection, project: str) -> dict[ModelKind, UUID]:
     """Return the ids of the project's active models; a kind that is missing is answered by the base."""
-    active = select(ActiveModel.kind, ActiveModel.model_id).where(
-        ActiveModel.project == project, ActiveModel.model_id.is_not(None)
-    )
-    return {ModelKind(row.kind): row.model_id for row in session.execute(active)}
+    active = connection.execute(_ACTIVE, {"project": project})
+    return {ModelKind(row.kind): row.model_id for row in active}
 
 
-def load(session: Session, model_id: UUID) -> Stored:
+def load(connection: Connection, model_id: UUID) -> Stored:
     """Return a model with its parameters."""
-    wanted = select(
-        ProjectModel.id,
-        ProjectModel.base_version,
-        ProjectModel.parameters,
-        ProjectModel.sha256,
-        ProjectModel.created_at,
-    ).where(ProjectModel.id == model_id)
-    return Stored(*session.execute(wanted).one())
+    return Stored(*connection.execute(_MODEL, {"model": model_id}).one())
 
 
 def add(session: Session, model: ProjectModel, *, activate: bool, actor: str) -> None:
     """Keep a model, make it the active one where it deserves that, and say so in the audit log."""
-    replaced = active_ids(session, model.project).get(ModelKind(model.kind))
+    replaced = active_ids(session.connection(), model.project).get(ModelKind(model.kind))
     model.replaced = replaced if activate else None
     session.add(model)
     session.flush()

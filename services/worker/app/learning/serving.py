@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Connection, Engine
 
 from app.enrichment.local import Learned
 from app.learning import registry
@@ -23,27 +23,27 @@ logger = structlog.get_logger(__name__)
 class ProjectModels:
     """Looks up which models are active for each issue, and reads their parameters only when that has changed."""
 
-    def __init__(self, sessions: sessionmaker[Session]) -> None:
-        self._sessions = sessions
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._kept: OrderedDict[str, tuple[Mapping[ModelKind, UUID], Learned]] = OrderedDict()
 
     def of(self, project: str) -> Learned:
         """Return what was learned of the project; nothing where the shipped base is to answer."""
-        with self._sessions() as session:
-            active = registry.active_ids(session, project)
+        with self._engine.connect() as connection:
+            active = registry.active_ids(connection, project)
             kept = self._kept.get(project)
             if kept is None or kept[0] != active:
-                kept = active, self._read(session, active)
+                kept = active, self._read(connection, active)
                 self._kept[project] = kept
         self._kept.move_to_end(project)
         if len(self._kept) > PROJECTS_MAX:
             self._kept.popitem(last=False)
         return kept[1]
 
-    def _read(self, session: Session, active: Mapping[ModelKind, UUID]) -> Learned:
+    def _read(self, connection: Connection, active: Mapping[ModelKind, UUID]) -> Learned:
         deltas: dict[ModelKind, Any] = {}
         for kind, model_id in active.items():
-            delta = self._delta(kind, registry.load(session, model_id))
+            delta = self._delta(kind, registry.load(connection, model_id))
             if delta is not None:
                 deltas[kind] = delta
         return Learned(

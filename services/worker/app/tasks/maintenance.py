@@ -40,8 +40,8 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
     with SyncSessionLocal() as session:
         examples = confirmed_issues(session, message.project)
         active = {
-            kind: registry.load(session, model_id)
-            for kind, model_id in registry.active_ids(session, message.project).items()
+            kind: registry.load(session.connection(), model_id)
+            for kind, model_id in registry.active_ids(session.connection(), message.project).items()
         }
     learned = [
         (model, is_better)
