@@ -145,7 +145,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger, database: D
 def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
     engine: Engine, database: Database, job_id: UUID
 ) -> None:
-    """A claim waits for no disk: after a crash of the server the job is queued, and the next attempt has its number."""
+    """A claim waits for no disk: after a crash the job is queued again, and the next attempt has its number."""
     ledger, other = ledger_of(engine, "w@host/1"), ledger_of(engine, "w@host/2")
     before = database.job(job_id)
     forgotten = claimed(ledger, job_id)

@@ -49,7 +49,9 @@ def store(session: Session, embedder: Embedder) -> Store:
     def store_issue(title: str, description: str = "", *, with_model: bool = True, **columns: str) -> str:
         issue_id = new_id()
         session.execute(insert(Issue).values(id=issue_id, title=title, description=description, **columns))
-        write_entry(session.connection(), issue_id, search_entry(title, description, embedder if with_model else None))
+        write_entry(
+            session.connection(), issue_id, search_entry(title, description, embedder if with_model else None)
+        )
         session.commit()
         return str(issue_id)
 

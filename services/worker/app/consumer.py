@@ -1,4 +1,4 @@
-"""Celery's consumer, which publishes the events that Flower lives on a few times a second instead of after each."""
+"""Celery's consumer, which publishes the events that Flower lives on a few times a second, not after each."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -7,8 +7,8 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 FLUSH_S = 0.2
-"""How long an event waits for others. Celery publishes at each turn of its main loop, which is a third of what that
-does with short tasks (docs/benchmarks.md)."""
+"""How long an event waits for others. Celery publishes at each turn of its main loop, a third of what that does
+with short tasks (docs/benchmarks.md)."""
 
 
 class PatientConsumer(Consumer):

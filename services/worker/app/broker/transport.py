@@ -28,7 +28,7 @@ class CheckedChannel(redis.Channel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """Give the client, or one over the channel's connections: kombu makes one for each message it takes or ends."""
+        """Give the client, or one over the channel's pool: kombu makes one for each message it takes or ends."""
         if client is None and (self._kept is None or self._kept.connection_pool is not self.pool):
             self._kept = self._create_client()  # type: ignore[attr-defined] # private
         yield client or self._kept

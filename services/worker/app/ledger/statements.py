@@ -57,9 +57,9 @@ DEFER = (
     .values(state=JobState.PENDING, run_at=bindparam("until"), lease_until=None, queued_at=None)
 )
 
-HELD = select(
-    Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
-).where(_IS_RUNNING)
+HELD = select(Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")).where(
+    _IS_RUNNING
+)
 
 KNOWS = select(Job.id).where(_IS_JOB)
 
@@ -76,7 +76,10 @@ RETRY = (
     update(Job)
     .where(_IS_MINE)
     .values(
-        state=JobState.RETRYING, run_at=_after("delay"), lease_until=None, last_error=bindparam("error", type_=Text())
+        state=JobState.RETRYING,
+        run_at=_after("delay"),
+        lease_until=None,
+        last_error=bindparam("error", type_=Text()),
     )
     .returning(_AGE)
 )

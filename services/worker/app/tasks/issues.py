@@ -50,7 +50,8 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
         tags = tags_to_write(connection, message.issue_id, [tag.name for tag in result.tags])
         connection.execute(_KEEP, _row(message, result, duration_ms))
         connection.execute(
-            _SHOW, {"run": message.job_id, "issue": message.issue_id, "summary": result.summary, "to": ",".join(tags)}
+            _SHOW,
+            {"run": message.job_id, "issue": message.issue_id, "summary": result.summary, "to": ",".join(tags)},
         )
         enqueue_index(connection, message.issue_id, message.request_id)
 
