@@ -98,7 +98,7 @@ def test_pruning_reads_no_more_than_it_deletes(filled: Database, servers: Server
         "WITH job AS (INSERT INTO job (id, task, queue, message, state, finished_at)"
         " SELECT gen_random_uuid(), 'app.tasks.webhooks.deliver', 'default', '{}', 'succeeded', now()"
         " FROM generate_series(1, 20000) RETURNING id),"
-        " failure AS (INSERT INTO job_failure (job_id, attempt, kind, error) SELECT id, 1, 'bug', 'KeyError' FROM job)"
+        " failure AS (INSERT INTO job_failure (job_id, attempt, kind, error) SELECT id, 1, 'bug', 'Key' FROM job)"
         " INSERT INTO webhook_delivery (job_id, webhook_id, event)"
         f" SELECT id, '{new_id()}', 'issue.created' FROM job"
     )
@@ -109,7 +109,4 @@ def test_pruning_reads_no_more_than_it_deletes(filled: Database, servers: Server
         statement = pruning.STATEMENTS[table].replace(":kept", "'30 days'::interval")
         (plan,) = explain(servers, (statement, []))
         assert "Seq Scan" not in plan.replace("Seq Scan on webhook ", ""), f"{table}: {plan}"
-    assert (
-        "ix_job_ended"
-        in explain(servers, (pruning.STATEMENTS["job"].replace(":kept", "'30 days'::interval"), []))[0]
-    )
+        assert table != "job" or "ix_job_ended" in plan
