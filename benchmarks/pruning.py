@@ -19,7 +19,8 @@ from tests.support.processes import start_api, start_worker
 _OLD = """
 WITH made AS (
     INSERT INTO job (id, task, queue, message, state, attempts, finished_at)
-    SELECT id, CASE mod(number, 2) WHEN 0 THEN 'app.tasks.webhooks.deliver' ELSE 'app.tasks.issues.index_issue' END,
+    SELECT id,
+        CASE mod(number, 2) WHEN 0 THEN 'app.tasks.webhooks.deliver' ELSE 'app.tasks.issues.index_issue' END,
         'default', jsonb_build_object('contract_version', '1.1.0', 'job_id', id, 'issue_id', id), 'succeeded', 1,
         now() - interval '31 days' - number * interval '1 s'
     FROM (SELECT gen_random_uuid() AS id, number FROM generate_series(1, %s) number) each
