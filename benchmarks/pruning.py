@@ -12,6 +12,7 @@ from benchmarks.backlog import post_ms
 from benchmarks.paired.processes import Family
 from benchmarks.stage import stage
 from contracts.names import Task
+from devstack.process import Process
 from tests.support.database import Database
 from tests.support.processes import start_api, start_worker
 
@@ -32,6 +33,15 @@ WITH made AS (
 )
 INSERT INTO webhook_delivery (job_id, webhook_id, event)
 SELECT id, %s, 'issue.created' FROM made WHERE task = 'app.tasks.webhooks.deliver'
+"""
+_WAITING = """
+WITH made AS (
+    INSERT INTO job (id, task, queue, message, run_at)
+    SELECT gen_random_uuid(), 'app.tasks.webhooks.deliver', 'default', '{}', now() + interval '1 day'
+    FROM generate_series(1, %s)
+    RETURNING id
+)
+INSERT INTO webhook_delivery (job_id, webhook_id, event) SELECT id, %s, 'issue.created' FROM made
 """
 _RUNS = """
 WITH made AS (
@@ -76,7 +86,9 @@ def main() -> int:
         worker = start_worker({**servers.env, "WORKER_CONCURRENCY": "1"})
         post_ms(api, 50)
         print(f"before: POST median {statistics.median(post_ms(api, 100)):.1f} ms", flush=True)
-        families = {"worker": Family(worker.process.pid), "PostgreSQL": Family(servers.postgres_process.pid)}
+        postgres = servers.postgres_process
+        assert isinstance(postgres, Process)
+        families = {"worker": Family(worker.process.pid), "PostgreSQL": Family(postgres.pid)}
         before = {name: family.cpu_s() for name, family in families.items()}
         started = time.monotonic()
         runs = wait_until_pruned(database)
@@ -91,6 +103,16 @@ def main() -> int:
         database.add_job(Task.PRUNE, "default")
         times = post_ms(api, 100)
         print(f"meanwhile: POST median {statistics.median(times):.1f} ms, at most {max(times):.0f} ms")
+        database.query(_WAITING, jobs // 2, hook)
+        started = time.monotonic()
+        assert api.client.delete(f"/api/v1/webhooks/{hook}").status_code == 204
+        answered_ms = (time.monotonic() - started) * 1000
+        while database.one("SELECT count(*) FROM webhook_delivery"):
+            time.sleep(0.2)
+        took = time.monotonic() - started
+        print(
+            f"a webhook with {jobs // 2} that wait: deleted in {answered_ms:.0f} ms, all gone after {took:.1f} s"
+        )
         worker.process.kill_group()
         api.process.stop(60)
     return 0
