@@ -1,12 +1,11 @@
 """The jobs that prune: how they come about, what they leave to another, how they get along."""
 
 import asyncio
-from collections.abc import Iterator
 from time import monotonic
 from uuid import UUID
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.database import open_database
@@ -22,15 +21,6 @@ from contracts.states import JobState
 from tests.integration.test_pruning import KEPT, OLD, make_job
 from tests.support.database import Database
 from tests.support.servers import Servers
-
-
-@pytest.fixture
-def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Session]]:
-    """Sessions as a worker has them."""
-    del database
-    engine = create_engine(make_url(servers.database_url).set(drivername="postgresql+psycopg2"))
-    yield sessionmaker(engine)
-    engine.dispose()
 
 
 def test_what_there_is_no_time_for_is_the_next_jobs(
