@@ -1,10 +1,14 @@
-"""Servers of the world outside, for the integration tests alone."""
+"""For the integration tests alone: servers of the world outside, and sessions as a worker has them."""
 
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.orm import Session, sessionmaker
 
 from tests.support.completions import Completions
+from tests.support.database import Database
+from tests.support.servers import Servers
 
 
 @pytest.fixture
@@ -13,3 +17,12 @@ def server() -> Iterator[Completions]:
     server = Completions()
     yield server
     server.close()
+
+
+@pytest.fixture
+def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Session]]:
+    """Return sessions of psycopg2, on the emptied database."""
+    del database
+    engine = create_engine(make_url(servers.database_url).set(drivername="postgresql+psycopg2"))
+    yield sessionmaker(engine)
+    engine.dispose()

@@ -10,6 +10,7 @@ import pytest
 
 from api.issues import listing, repository
 from api.issues.schemas import IssueQuery, IssueSort
+from app import pruning
 from contracts.ids import new_id
 from tests.support.database import Database
 from tests.support.many_issues import make_issues
@@ -90,3 +91,22 @@ def test_no_single_issue_reads_the_whole_table(filled: Database, servers: Server
     (plan,) = explain(servers, (repository.GET, [issue_id]))
 
     assert "Seq Scan" not in plan.replace("Seq Scan on tag_feedback", ""), "that one is empty here"
+
+
+def test_pruning_reads_no_more_than_it_deletes(filled: Database, servers: Servers) -> None:
+    filled.query(
+        "WITH job AS (INSERT INTO job (id, task, queue, message, state, finished_at)"
+        " SELECT gen_random_uuid(), 'app.tasks.webhooks.deliver', 'default', '{}', 'succeeded', now()"
+        " FROM generate_series(1, 20000) RETURNING id),"
+        " failure AS (INSERT INTO job_failure (job_id, attempt, kind, error) SELECT id, 1, 'bug', 'Key' FROM job)"
+        " INSERT INTO webhook_delivery (job_id, webhook_id, event)"
+        f" SELECT id, '{new_id()}', 'issue.created' FROM job"
+    )
+    for table in ("job", "job_failure", "webhook_delivery"):
+        filled.query(f"VACUUM ANALYZE {table}")
+
+    for table in ("job", "job_failure", "webhook_delivery"):
+        statement = pruning.STATEMENTS[table].replace(":kept", "'30 days'::interval")
+        (plan,) = explain(servers, (statement, []))
+        assert "Seq Scan" not in plan.replace("Seq Scan on webhook ", ""), f"{table}: {plan}"
+        assert table != "job" or "ix_job_ended" in plan

@@ -279,9 +279,9 @@ def test_what_waits_for_a_deleted_webhook_ends_skipped(
 
     assert stack.api.client.delete(f"{HOOKS}/{hook['id']}").status_code == 204
 
-    job = database.job(waiting)
-    assert (job["state"], job["note"]) == ("skipped", "the webhook was deleted")
     assert stack.api.client.get(f"{HOOKS}/{hook['id']}").status_code == 404
+    wait_until(lambda: database.job(waiting)["state"] == "skipped", 30, "the waiting delivery to end")
+    assert database.job(waiting)["note"] == "the webhook was deleted"
     assert database.one("SELECT (SELECT count(*) FROM webhook_delivery) + (SELECT count(*) FROM circuit)") == 0
     # One that another transaction has made meanwhile: the worker finds no webhook.
     late = database.add_job(Task.DELIVER_WEBHOOK, "default", webhook_id=hook["id"])

@@ -55,6 +55,10 @@ class Retrain(Message):
     project: str = Field(pattern=PROJECT_PATTERN)
 
 
+class Prune(Message):
+    """Asks for history to be deleted that is older than it is kept."""
+
+
 class DeliverWebhook(Message):
     """Asks for one event to be told to one webhook; the job's id is the delivery's, and its `webhook-id`."""
 
@@ -65,6 +69,7 @@ MESSAGE_OF: dict[Task, type[Message]] = {
     Task.ENRICH_ISSUE: EnrichIssue,
     Task.INDEX_ISSUE: IndexIssue,
     Task.RETRAIN: Retrain,
+    Task.PRUNE: Prune,
     Task.DELIVER_WEBHOOK: DeliverWebhook,
 }
 """The message that each task takes."""

@@ -16,6 +16,7 @@ class Task(StrEnum):
     ENRICH_ISSUE = "app.tasks.issues.enrich_issue"
     INDEX_ISSUE = "app.tasks.issues.index_issue"
     RETRAIN = "app.tasks.maintenance.retrain"
+    PRUNE = "app.tasks.maintenance.prune"
     DELIVER_WEBHOOK = "app.tasks.webhooks.deliver"
 
 
@@ -34,6 +35,7 @@ QUEUE_OF: dict[Task, Queue] = {
     Task.ENRICH_ISSUE: Queue.ISSUES,
     Task.INDEX_ISSUE: Queue.DEFAULT,
     Task.RETRAIN: Queue.DEFAULT,
+    Task.PRUNE: Queue.DEFAULT,
     Task.DELIVER_WEBHOOK: Queue.DEFAULT,
 }
 """The queue that each task's messages go to."""

@@ -23,6 +23,10 @@ LEASED = frozenset({JobState.QUEUED, JobState.RUNNING})
 """Jobs that are under way; each holds a lease."""
 
 
+ENDED = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELLED})
+"""Jobs that are over for good. A dead one is not: it waits for a person."""
+
+
 class FailureKind(StrEnum):
     """Why an attempt did not succeed, which decides whether there is another."""
 

@@ -23,7 +23,9 @@ from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
+from contracts.names import Task
 from contracts.states import (
+    ENDED,
     LEASED,
     WAITING,
     DeadMessageState,
@@ -153,6 +155,12 @@ class Job(Base):
         Index("ix_job_dead", "id", postgresql_where=_in_states(frozenset({JobState.DEAD}))),
         Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED)),
         Index(None, "issue_id", "id"),
+        # What is pruned, the oldest first. An issue's runs are kept with it, and are not in its way.
+        Index(
+            "ix_job_ended",
+            "finished_at",
+            postgresql_where=text(f"{_in_states(ENDED).text} AND task <> '{Task.ENRICH_ISSUE}'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -185,7 +193,7 @@ class JobFailure(Base):
     """An attempt that did not succeed: what a person needs to see before they replay a job."""
 
     __tablename__ = "job_failure"
-    __table_args__ = (CheckConstraint(_one_of("kind", FailureKind), name="kind"),)
+    __table_args__ = (CheckConstraint(_one_of("kind", FailureKind), name="kind"), Index(None, "failed_at"))
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
@@ -379,7 +387,7 @@ class IdempotentAnswer(Base):
 
 
 class Operation(Base):
-    """Work that a request began and that goes on after its answer: an import. Rows are kept."""
+    """Work that a request began and that goes on after its answer: an import."""
 
     __tablename__ = "operation"
     __table_args__ = (

@@ -45,6 +45,8 @@ class WorkerSettings(Settings):
     """Failures of a provider in a row, by any worker, after which its jobs wait."""
     circuit_pause_seconds: float = Field(default=30, gt=0)
     """How long they wait before one of them tries the provider again."""
+    history_days: int = Field(default=30, ge=1, le=36_500)
+    """How long ended jobs are kept, and what else tells only of the past. An issue's runs are kept with it."""
     beat_directory: Path | None = None
     """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
 

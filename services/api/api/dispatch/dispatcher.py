@@ -14,6 +14,7 @@ from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.outgoing import outgoing
+from api.dispatch.pruning import prune_hourly
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
 from api.metrics.labels import among
@@ -39,6 +40,9 @@ REFUSED_ROUNDS = 20
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
 
+PRUNE_POLL_S = 600
+"""How often the hour's pruning is asked for, first after this time: a process may start at any minute."""
+
 OUTAGES = (BrokerUnavailable, DatabaseUnavailable)
 
 
@@ -56,18 +60,20 @@ class Dispatcher(BackgroundLoop):
         self._refused_patience = timedelta(seconds=settings.refused_patience_seconds)
         self._renewals_until = 0.0
         self._outage: str | None = None
+        self._next_pruning = 0.0
 
     async def run(self) -> None:
         """Publish what is due, and every now and then look for what was lost."""
         next_sweep = 0.0
         # It may have started in the middle of an outage.
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
+        self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
             has_room = await self._guarded(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
                 next_sweep = now + self._settings.dispatch_poll_seconds
-                for step in (self.expire_running, self.find_lost_messages, self.settle_refused):
+                for step in (self.expire_running, self.find_lost_messages, self.settle_refused, self.prune):
                     await self._guarded(step, outages)
             metrics.LAST_PASS.set(time.time())
             self._note_outage(next(iter(outages), None))
@@ -171,6 +177,12 @@ class Dispatcher(BackgroundLoop):
             refused = [_read(entry) for entry in entries]
             await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)
             await self._broker.forget_refused(entries)
+
+    async def prune(self) -> None:
+        """Have history pruned, once an hour, by whichever dispatcher asks first."""
+        if (now := asyncio.get_running_loop().time()) >= self._next_pruning:
+            self._next_pruning = now + PRUNE_POLL_S
+            await prune_hourly(self._database)
 
 
 def _read(entry: bytes) -> RefusedMessage:

@@ -73,12 +73,13 @@ async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, databa
 
 
 @router.delete("/{webhook_id}", operation_id="deleteWebhook", summary="Delete a webhook", status_code=204)
-async def delete(webhook_id: UUID, database: DatabaseDep) -> None:
-    """Forget it, its secret and its deliveries; what waits to be delivered ends skipped."""
+async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> None:
+    """Forget it and its secret; a worker then forgets its deliveries, and what waits ends skipped."""
     async with database.transaction():
         webhook = _known(await repository.lock_webhook(database, webhook_id), webhook_id)
         await repository.delete_webhook(database, webhook_id)
         await record(database, "webhook.deleted", webhook_id, url=webhook.url)
+    request.app.state.dispatcher.wake()
 
 
 @router.post("/{webhook_id}/secret", operation_id="rotateWebhookSecret", summary="Give a webhook another secret")

@@ -8,6 +8,7 @@ import asyncpg
 
 from api.access.actor import current_actor
 from api.database import Database
+from api.dispatch.pruning import prune_now
 from api.request_log import request_id
 from api.webhooks.schemas import Delivery, Webhook, WebhookCreate
 from contracts import CONTRACT_VERSION, tracing
@@ -35,19 +36,7 @@ WHERE id = $1
 RETURNING {_COLUMNS}
 """
 _CLOSE_CIRCUIT = "DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid"
-# What a worker is delivering at this moment may still arrive.
-_DELETE = """
-WITH ended AS (
-    UPDATE job SET state = 'skipped', finished_at = now(), lease_until = NULL, note = 'the webhook was deleted'
-    WHERE id IN (SELECT job_id FROM webhook_delivery WHERE webhook_id = $1)
-        AND state IN ('pending', 'queued', 'retrying')
-), deliveries AS (
-    DELETE FROM webhook_delivery WHERE webhook_id = $1
-), circuits AS (
-    DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid
-)
-DELETE FROM webhook WHERE id = $1
-"""
+_DELETE = "DELETE FROM webhook WHERE id = $1"
 _DELIVERIES = """
 SELECT job_id AS id, event, delivery.issue_id, state, attempts, status_code, delivery.created_at, finished_at,
     CASE WHEN state <> 'succeeded' THEN last_error END AS error,
@@ -104,8 +93,13 @@ async def rotate_secret(database: Database, webhook_id: UUID, secret: str, overl
 
 
 async def delete_webhook(database: Database, webhook_id: UUID) -> None:
-    """Delete a webhook with its deliveries; their jobs end skipped."""
+    """Delete a webhook. Its deliveries may be any number: pruning ends and deletes them, a batch a transaction.
+
+    Meanwhile a worker delivers none of them; one that it is delivering at this moment may still arrive.
+    """
     await database.execute(_DELETE, webhook_id)
+    await database.execute(_CLOSE_CIRCUIT, webhook_id)
+    await prune_now(database)
 
 
 async def list_deliveries(database: Database, webhook_id: UUID, before: UUID | None, limit: int) -> list[Delivery]:

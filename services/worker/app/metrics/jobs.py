@@ -34,7 +34,8 @@ for _task, _queue in QUEUE_OF.items():
     WAIT.labels(_task, _queue)
     DUPLICATES.labels(_task)
 # The others are the API's to create.
-CREATED.labels(Task.INDEX_ISSUE, QUEUE_OF[Task.INDEX_ISSUE])
+for _task in (Task.INDEX_ISSUE, Task.PRUNE):
+    CREATED.labels(_task, QUEUE_OF[_task])
 
 
 def started(task: str, queue: str, waited_s: float | None) -> None:

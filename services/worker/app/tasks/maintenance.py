@@ -1,11 +1,14 @@
 """Tasks that keep the product in order, on queue `default`."""
 
+from datetime import timedelta
 from hashlib import sha256
+from time import monotonic
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
+from app import pruning
 from app.celery_app import app
 from app.database.config import SyncSessionLocal
 from app.learning import registry
@@ -15,15 +18,18 @@ from app.learning.validation import compare
 from app.ledger.errors import Skip
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
+from app.settings import settings
 from contracts import names
 from contracts.ids import new_id
-from contracts.messages import Retrain
+from contracts.messages import Prune, Retrain
 from contracts.tables import ProjectModel
 
 EXAMPLES_MIN = 10
 """Confirmed issues below which nothing is learned: a part that is put aside would say nothing."""
 TRAIN_SOFT_LIMIT_S = 600
 TRAIN_LIMIT_S = 660
+PRUNE_SHARE = 0.5
+"""Of its soft time limit, after which a pruning leaves the rest to another job: others come between."""
 
 logger = structlog.get_logger(__name__)
 
@@ -55,6 +61,19 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
         with Session(connection) as session, session.begin():
             for model, is_better in learned:
                 registry.add(session, model, activate=is_better, actor=self.request.hostname or "worker")
+
+    return write
+
+
+@app.task(name=names.Task.PRUNE.value, base=LedgerTask)
+def prune(message: Prune) -> Effect:
+    """Delete history that is older than it is kept; what is left when time is up is another job's."""
+    until = monotonic() + PRUNE_SHARE * settings.task_soft_time_limit
+    is_all = pruning.prune(SyncSessionLocal, timedelta(days=settings.history_days), until)
+
+    def write(connection: Connection) -> None:
+        if not is_all:
+            pruning.go_on(connection, message)
 
     return write
 

@@ -2,6 +2,8 @@
 
 import time
 from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import UUID
 
 from app.celery_app import app
 from app.database.config import SyncSessionLocal
@@ -25,6 +27,8 @@ class DeliveryTask(LedgerTask):
 
     abstract = True
     provider = "webhook"
+    _put_off: ClassVar[dict[UUID, datetime]] = {}
+    """Of this process: until when all that waits for a webhook was put off. New deliveries are made for then."""
 
     def circuit_of(self, message: Message) -> str:
         """Return the circuit of the message's webhook."""
@@ -32,10 +36,14 @@ class DeliveryTask(LedgerTask):
         return f"webhook:{message.webhook_id}"
 
     def found_open(self, message: Message, until: datetime) -> None:
-        """Put off whatever else waits for the same receiver."""
+        """Put off whatever else waits for the same receiver, unless that was done for the same pause."""
         assert isinstance(message, DeliverWebhook)
+        if self._put_off.get(message.webhook_id) == until:
+            return
         with SyncSessionLocal.begin() as session:
-            store.put_off(session, message.webhook_id, until)
+            is_all = store.put_off(session, message.webhook_id, until)
+        if is_all:
+            self._put_off[message.webhook_id] = until
 
 
 @app.task(name=Task.DELIVER_WEBHOOK.value, base=DeliveryTask, bind=True)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from contracts.ids import new_id
@@ -52,8 +52,11 @@ def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> N
     )
 
 
-def put_off(session: Session, webhook_id: UUID, until: datetime) -> None:
-    """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one."""
+def put_off(session: Session, webhook_id: UUID, until: datetime) -> bool:
+    """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one.
+
+    Return whether that was all: at most `PUT_OFF_MAX` are put off at a time.
+    """
     waiting = (
         select(Job.id)
         .join(WebhookDelivery, WebhookDelivery.job_id == Job.id)
@@ -67,4 +70,6 @@ def put_off(session: Session, webhook_id: UUID, until: datetime) -> None:
         .with_for_update(of=Job, skip_locked=True)
         .cte("waiting")
     )
-    session.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
+    moved = session.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
+    assert isinstance(moved, CursorResult)
+    return moved.rowcount < PUT_OFF_MAX

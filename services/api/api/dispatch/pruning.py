@@ -1,0 +1,59 @@
+"""Has history pruned: once an hour, and when a webhook has left deliveries behind."""
+
+import time
+from uuid import UUID
+
+from api.database import Database
+from api.metrics import jobs as metrics
+from api.request_log import request_id
+from contracts import CONTRACT_VERSION, tracing
+from contracts.ids import new_id
+from contracts.messages import Prune
+from contracts.names import QUEUE_OF, Task
+
+HOUR_S = 3600
+HOURS_MAX = 24
+"""Where no worker prunes, jobs for it are a day apart."""
+
+_CREATE = """
+INSERT INTO job (id, task, queue, message)
+SELECT $1, $2, $3, $4 WHERE NOT EXISTS (
+    SELECT FROM job WHERE id = ANY($5) AND state IN ('pending', 'queued', 'running', 'retrying')
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+
+async def prune_hourly(database: Database, now_s: float | None = None) -> bool:
+    """Create this hour's job unless an earlier one is under way; return whether this call did.
+
+    The job's id is the hour's own. So of any number of dispatchers one creates it, and no lock is needed.
+    """
+    hour = int((time.time() if now_s is None else now_s) // HOUR_S)
+    earlier = [_id_of(hour - back) for back in range(1, HOURS_MAX)]
+    return await _create(database, _id_of(hour), earlier)
+
+
+async def prune_now(database: Database) -> None:
+    """Create a job in the caller's transaction, whatever else is under way."""
+    await _create(database, new_id(), [])
+
+
+async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> bool:
+    message = Prune(
+        contract_version=CONTRACT_VERSION,
+        job_id=job_id,
+        request_id=request_id(),
+        traceparent=tracing.traceparent(),
+    )
+    task, queue = Task.PRUNE, QUEUE_OF[Task.PRUNE]
+    created = await database.fetchval(_CREATE, job_id, task, queue, message.as_json(), unless_open)
+    if created is not None:
+        metrics.created(task, queue)
+    return created is not None
+
+
+def _id_of(hour: int) -> UUID:
+    """Return a UUIDv7 whose time is the hour's beginning and whose random bits are all 0."""
+    return UUID(int=hour * HOUR_S * 1000 << 80 | 0x7 << 76 | 0b10 << 62)
