@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from contracts.ids import new_id
+from contracts.names import Task
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api, tool
@@ -88,6 +89,38 @@ def test_replay_runs_the_job_again_and_twice_is_once(
     assert third.json()["state"] == "succeeded"
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 4}]
     assert api.client.get("/api/v1/dead-letters").json()["items"] == []
+
+
+def add_dead_message(database: Database, task: str, queue: str) -> UUID:
+    letter_id, job_id = new_id(), new_id()
+    raw = {"headers": {"task": task, "id": str(job_id)}, "message": {"job_id": str(job_id)}}
+    database.query(
+        "INSERT INTO dead_message (id, digest, queue, reason, error, worker, raw) "
+        "VALUES (%s, sha256(%s), %s, 'unknown_job', 'its job is not in the ledger', 'w@host', %s)",
+        letter_id,
+        letter_id.bytes,
+        queue,
+        json.dumps(raw).encode(),
+    )
+    return letter_id
+
+
+def test_a_message_that_lay_in_a_foreign_queue_is_replayed_in_its_tasks_own(api: Api, database: Database) -> None:
+    letter_id = add_dead_message(database, Task.RETRAIN, "someone-elses")
+
+    assert api.client.post(f"/api/v1/dead-letters/{letter_id}/replay").status_code == 202
+
+    assert database.one("SELECT queue FROM job WHERE task = %s", Task.RETRAIN) == "default"
+
+
+def test_a_message_for_a_queue_that_nobody_consumes_is_not_replayed(api: Api, database: Database) -> None:
+    letter_id = add_dead_message(database, "app.tasks.unknown", "someone-elses")
+
+    refused = api.client.post(f"/api/v1/dead-letters/{letter_id}/replay")
+
+    assert refused.status_code == 409
+    assert "no queue that is consumed" in refused.json()["detail"]
+    assert api.client.get(f"/api/v1/dead-letters/{letter_id}").json()["state"] == "dead"
 
 
 def test_discard_needs_a_reason_and_keeps_it(api: Api, database: Database) -> None:

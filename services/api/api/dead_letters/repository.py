@@ -15,6 +15,7 @@ from api.dead_letters.schemas import (
 from api.dispatch.envelope import job_named_in
 from api.metrics import jobs as metrics
 from api.moments import in_utc
+from contracts.names import QUEUE_OF, Queue
 
 _JOB = """
 SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at
@@ -71,9 +72,9 @@ _RAW = "SELECT queue, raw FROM dead_message WHERE id = $1 AND state = 'dead'"
 _REPLAY_MESSAGE = """
 WITH replayed AS (
     UPDATE dead_message SET state = 'replayed', decided_at = now() WHERE id = $1 AND state = 'dead'
-    RETURNING queue
+    RETURNING id
 )
-INSERT INTO job (id, task, queue, message) SELECT $2, $3, queue, $4 FROM replayed
+INSERT INTO job (id, task, queue, message) SELECT $2, $3, $5, $4 FROM replayed
 ON CONFLICT (id) DO NOTHING
 RETURNING task, queue
 """
@@ -131,14 +132,18 @@ async def replay_job(database: Database, letter_id: UUID) -> None:
 
 
 async def replay_message(database: Database, letter_id: UUID) -> bool:
-    """Make a dead message a job of the ledger, which is due now; False when it names none."""
+    """Make a dead message a job of the ledger, which is due now; False when it names none, or no queue of ours."""
     row = await database.fetchrow(_RAW, letter_id)
     if row is None:
         return True
     named = job_named_in(row["raw"])
     if named is None:
         return False
-    job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message)
+    # Who sent it may have had another queue in mind; of a task that is not known yet only the message tells.
+    queue = next((queue for task, queue in QUEUE_OF.items() if task == named.task), row["queue"])
+    if queue not in set(Queue):
+        return False
+    job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message, queue)
     if job is not None:
         metrics.created(job["task"], job["queue"])
     return True

@@ -55,6 +55,7 @@ DEFER = (
     update(Job)
     .where(_IS_QUEUED)
     .values(state=JobState.PENDING, run_at=bindparam("until"), lease_until=None, queued_at=None)
+    .returning(Job.id)
 )
 
 HELD = select(Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")).where(

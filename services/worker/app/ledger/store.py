@@ -84,10 +84,13 @@ class Ledger:
             return None
         return Claim(job_id, row.attempts, row.tries, self._worker, row.queue, waited_s=row.waited_s)
 
-    def defer(self, job_id: UUID, until: datetime) -> None:
-        """Give a queued job back unread: it is due again at `until`, and no attempt is counted."""
+    def defer(self, job_id: UUID, until: datetime) -> bool:
+        """Give a queued job back unread: it is due again at `until`, and no attempt is counted.
+
+        False when it is not queued.
+        """
         with self._autocommit.connect() as connection:
-            connection.execute(statements.DEFER, {"job": job_id, "until": until})
+            return connection.scalar(statements.DEFER, {"job": job_id, "until": until}) is not None
 
     def held(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""

@@ -96,12 +96,11 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         try:
             self.circuit = self.circuit_of(message)
             open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
-            if open_until is not None:
-                ledger.defer(message.job_id, open_until)
+            if open_until is not None and ledger.defer(message.job_id, open_until):
                 self.found_open(message, open_until)
                 logger.info("deferred", provider=self.provider)
                 raise Ignore
-            claim = ledger.claim(message.job_id)
+            claim = None if open_until is not None else ledger.claim(message.job_id)
             if claim is None:
                 self._drop(ledger, message)
                 raise Ignore
