@@ -18,6 +18,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.tasks import PROVIDER_TASK
 
 SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REFUSED_RETRY_SECONDS": "0.2"}
 Envelope = dict[str, Any]
@@ -183,6 +184,23 @@ def test_a_message_whose_job_is_not_in_the_ledger_is_kept(
 
     api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
     database.wait_for_states({"succeeded": 2})
+
+
+def test_a_message_without_a_job_is_kept_while_its_providers_circuit_is_open(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    database.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
+        "VALUES (%s, 'a-provider', 3, 'away', now() + interval '1 h')",
+        PROVIDER_TASK,
+    )
+    api = new_api(SHORT)
+    new_worker(SHORT, app="tests.support.misbehaving_app")
+
+    broker.lpush("issues", json.dumps(envelope(PROVIDER_TASK, url="http://127.0.0.1:1")))
+
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    assert dead_letters(api)[0]["error"].startswith("unknown_job")
 
 
 def test_what_is_refused_while_redis_is_full_is_kept_too(
