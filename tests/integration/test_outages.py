@@ -67,7 +67,7 @@ def test_redis_restarted_empty(
     api: Api, worker: Running, database: Database, servers: Servers, broker: redis.Redis
 ) -> None:
     del api
-    with all_done(database, worker, 40):
+    with all_done(database, worker, 20):
         broker.config_set("appendonly", "no")
         servers.valkey.stop()
         servers.valkey.forget()
@@ -77,7 +77,7 @@ def test_redis_restarted_empty(
 
 def test_redis_wiped(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
     del api
-    with all_done(database, worker, 40):
+    with all_done(database, worker, 20):
         broker.flushall()
 
 
@@ -211,7 +211,7 @@ def test_worker_told_to_stop_finishes_what_it_runs_and_hands_the_rest_back(
     del api
     first = new_worker(SHORT, "first", MISBEHAVING)
     for _ in range(6):
-        database.add_job(TASK, seconds=5)
+        database.add_job(TASK, seconds=3)
     wait_until(lambda: database.states().get("running") == 2, 30, "both processes to work")
 
     assert first.process.stop(timeout_s=30)
