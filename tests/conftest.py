@@ -1,5 +1,6 @@
 """Fixtures: one set of real servers a test process, an API on them, workers on demand."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
 WORKER_STOP_TIMEOUT_S = 8
-"""Celery's warm shutdown can miss the result of a task that ends just then, and waits for its soft time limit. What
-a worker does when it is told to stop, tests of their own wait for."""
+"""Celery's warm shutdown can miss the result of a task that ends just then, and waits for its soft time limit.
+What a worker does when it is told to stop, tests of their own wait for."""
 
 # The shared API dispatches what is posted to it and looks for nothing else: tests run dispatchers of their own.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
@@ -24,6 +25,11 @@ TABLES = (
     *("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage"),
     *("idempotent_answer", "tag_description", "api_token", "api_session", "operation", "webhook"),
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return more processes than processors: a test waits for servers and schedules half of its time."""
+    return (os.cpu_count() or 2) + 2
 
 
 def pytest_report_header() -> str:
