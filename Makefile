@@ -67,7 +67,11 @@ images: $(VENV)/ready ## Build the images of API, worker and Flower, and print t
 
 ##@ Check
 .PHONY: test
-test: $(VENV)/ready $(VENV)/llm ## Run all tests with coverage; T=path runs some, J=n sets the processes
+test: $(VENV)/ready $(VENV)/llm ## Run all tests; T=path runs some, J=n sets the processes
+	@$(BIN)/pytest -n $(J) --dist loadgroup $(T)
+
+.PHONY: coverage
+coverage: $(VENV)/ready $(VENV)/llm ## The same, and which lines they run; takes half as much again
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
 	@$(BIN)/coverage report
