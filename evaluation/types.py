@@ -20,8 +20,8 @@ from evaluation.scores import accuracy, macro_f1
 from evaluation.train_types import Corpus, corpus, train, types_rows
 
 SHORT_ISSUES = Path(__file__).parent / "fixtures" / "short_issues.jsonl"
-_FEW = (30, 150)
-_SEEDS = 5
+_DRAWS = {30: 20, 150: 5}
+"""Of how many random draws of so few tags the figures are means."""
 
 
 def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
         "accuracy": sum(figure["right"] for figure in figures.values()) / len(data),
         "shipped_base_f1": _mean([figure["shipped_base_f1"] for figure in figures.values()]),
         "leave_one_repository_out": _mean([figure["unseen_f1"] for figure in figures.values()]),
-        **{f"f1_with_{few}_tags": _mean([figure[f"f1_{few}"] for figure in figures.values()]) for few in _FEW},
+        **_few_tags([figure.pop("draws") for figure in figures.values()]),
         "repositories": figures,
         **result,
     }
@@ -92,21 +92,31 @@ def _of_repository(
     # Without examples of its own a repository's types are taken to be those of the task.
     known = sorted({CLASSES.index(row["label"]) for row in learned})
     guesses = _guesses(base, own, rows, known)
+    draws = {
+        few: [macro_f1(truth, _guesses(base, some, rows, known)) for some in _samples(own, few)] for few in _DRAWS
+    }
     return {
         "f1": macro_f1(truth, guesses),
         "right": int((guesses == truth).sum()),
         "accuracy": accuracy(truth, guesses),
         "shipped_base_f1": macro_f1(truth, _guesses(load_base(), own, rows, known)),
         "unseen_f1": macro_f1(truth, _guesses(base, [], rows, known)),
-        **{
-            f"f1_{few}": _mean([macro_f1(truth, _guesses(base, some, rows, known)) for some in _samples(own, few)])
-            for few in _FEW
-        },
+        **{f"f1_{few}": _mean(found) for few, found in draws.items()},
+        "draws": draws,
+    }
+
+
+def _few_tags(draws: Sequence[dict[int, list[float]]]) -> dict[str, float]:
+    """Return the mean over repositories with few tags, and how much it differs from draw to draw."""
+    means = {few: np.mean([of_repository[few] for of_repository in draws], axis=0) for few in _DRAWS}
+    return {
+        **{f"f1_with_{few}_tags": float(found.mean()) for few, found in means.items()},
+        **{f"f1_with_{few}_tags_deviation": float(found.std(ddof=1)) for few, found in means.items()},
     }
 
 
 def _samples(own: Sequence[LabelledIssue], few: int) -> Iterator[list[LabelledIssue]]:
-    for seed in range(_SEEDS):
+    for seed in range(_DRAWS[few]):
         order = np.random.default_rng(seed).permutation(len(own))[:few]
         yield [own[place] for place in order]
 

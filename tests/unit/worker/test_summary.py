@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.enrichment.cleaning import paragraphs
 from app.enrichment.ranking import load_model
+from app.enrichment.sentences import sentences
 from app.enrichment.summary import MAX_CHARS, PREFIX, best_sentence, cut_at_clause, summarise
 
 
@@ -107,6 +108,33 @@ def test_flat_text_without_punctuation_is_cut_before_its_steps() -> None:
     body = "the toolbar disappears after a print preview how to repeat open any document and choose print preview"
 
     assert summary("toolbar gone", body) == "toolbar gone. the toolbar disappears after a print preview"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "clause"),
+    [
+        (
+            "The export drops the last row, which nobody notices until the books are closed.",
+            "The export drops the last row",
+        ),
+        ("I noticed that the export drops the last row (seen in May).", "The export drops the last row"),
+        ("The export worked well last year, but now it drops the last row.", None),
+        ("When I export a report of two years, the last row is missing.", None),
+        ("The export fails, always.", None),
+    ],
+)
+def test_a_sentence_may_be_said_by_its_first_clause_where_that_stands_alone(
+    sentence: str, clause: str | None
+) -> None:
+    clauses = [one.text for one in sentences(paragraphs(sentence)) if one.first_clause]
+
+    assert clauses[-1:] == ([clause] if clause else [])
+
+
+def test_a_templates_policy_is_not_in_the_summary() -> None:
+    policy = "<em>As per our policy, we only address code/doc bugs and feature requests. tag:bug_template</em>"
+
+    assert summary("Export fails", policy) == "Export fails"
 
 
 def test_a_long_sentence_ends_after_a_clause() -> None:

@@ -33,6 +33,7 @@ _SPACE_BEFORE = re.compile(r" ([,.;!?](?:\s|$))")
 _EMPTY_BRACKETS = re.compile(r"(?<!\S)(?:\(\s{0,9}\)|\[\s{0,9}\])")
 
 _PROMPT = re.compile(
+    r"(?:as per our [\w ]{1,40}, )?we only address|tag:\w{1,40}$|"
     r"_?no response_?$|n/?a\.?$|none\.?$|\.{3}$|(?:yes|no|every time|sometimes|always)[.!]?$|"
     r"(?:please|kindly) (?:\w+ ){0,3}(?:describe|provide|include|check|read|fill|search|make sure|note|do not|"
     r"don't|remove|"

@@ -109,6 +109,7 @@ FEATURES: Final[dict[str, Callable[[Seen], float]]] = {
     "full_stop": lambda seen: seen.sentence.text.endswith((".", "!", "\u3002")),
     "gap": lambda seen: "\u2026" in seen.head,
     "trimmed": lambda seen: seen.sentence.trimmed,
+    "first_clause": lambda seen: seen.sentence.first_clause,
     "words_expected": Seen.value_of_words,
     "words_mean": Seen.mean_value,
 }

@@ -1,7 +1,8 @@
 """From cleaned paragraphs to the sentences that a summary may be made of."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.enrichment.cleaning import Paragraph, is_prompt
@@ -34,6 +35,21 @@ _LEAD_IN = re.compile(
     r"there (?:is|are|was|seems to be)(?: an?)?)\s+",
     re.IGNORECASE,
 )
+_CONDITION = re.compile(
+    r"(?:when|if|after|while|once|since|as|because|although|though|until|unless|before|whenever|where|"
+    r"for|with|without|in|on|at|from|to|given|due to|instead of|similar to|during)\b",
+    re.IGNORECASE,
+)
+"""Opens a sentence whose first clause does not stand alone."""
+_CLAUSE_END = re.compile(
+    r",? (?:because|so that|which|although|though|whereas|"
+    r"as (?:it|this|the|i|we)|and (?:i|we|it|this|then|that)|for example|such as)\b|"
+    r"[;(:](?=[ \w])| [-\u2013] |, (?!but\b|however\b|even\b)",
+    re.IGNORECASE,
+)
+"""Never before `but`, which the problem follows, nor where it says when (`since the upgrade`, `while saving`)."""
+_CLAUSE_CHARS_MAX: Final = 400
+_CLAUSE_WORDS_MIN: Final = 5
 _GREETING = re.compile(
     r"(?:hi|hello|hey|dear|bonjour|bonsoir|salut|hallo|moin|hola|good (?:morning|day))\b(?: (?:all|there|guys|"
     r"everyone|everybody|team|folks|zusammen|à tous|"
@@ -71,7 +87,9 @@ class Sentence:
     leads: bool
     """It is the first of its paragraph."""
     trimmed: bool = False
-    """It is another's rest, without the words that lead into it (`I noticed that`)."""
+    """It is a part of another: without the words that lead into it (`I noticed that`), or its first clause."""
+    first_clause: bool = False
+    """What it goes on to say after its first clause is left out."""
 
 
 def words_of(text: str) -> list[str]:
@@ -80,7 +98,10 @@ def words_of(text: str) -> list[str]:
 
 
 def sentences(body: list[Paragraph]) -> list[Sentence]:
-    """Return the first sentences of the body that a summary may be made of, each also without its lead-in."""
+    """Return the first sentences of the body that a summary may be made of.
+
+    Each comes also without its lead-in, and both also as their first clause alone.
+    """
     found: list[Sentence] = []
     counts: dict[str, int] = {}
     index = 0
@@ -90,16 +111,22 @@ def sentences(body: list[Paragraph]) -> list[Sentence]:
             text = _whole(piece)
             if not _is_fit(text):
                 continue
-            place = (paragraph.weight, section, index, counts.get(section, 0), position == 0)
-            found.append(Sentence(text, *place))
-            rest = _without_lead_in(text)
-            if rest:
-                found.append(Sentence(rest, *place, trimmed=True))
+            whole = Sentence(text, paragraph.weight, section, index, counts.get(section, 0), position == 0)
+            found += _variants(whole)
             counts[section] = counts.get(section, 0) + 1
             index += 1
             if index == CANDIDATES:
                 return found
     return found
+
+
+def _variants(whole: Sentence) -> Iterator[Sentence]:
+    """Yield the sentence and its parts that can stand alone."""
+    rest = _without_lead_in(whole.text)
+    for variant in (whole, replace(whole, text=rest, trimmed=True)) if rest else (whole,):
+        yield variant
+        if clause := _first_clause(variant.text):
+            yield replace(whole, text=clause, trimmed=True, first_clause=True)
 
 
 def _whole(text: str) -> str:
@@ -131,3 +158,11 @@ def _without_lead_in(text: str) -> str | None:
         start = lead.end()
     rest = text[start:]
     return rest[0].upper() + rest[1:] if start and rest.count(" ") >= 3 else None
+
+
+def _first_clause(text: str) -> str | None:
+    """Return the text up to where it could have ended; None where that is nowhere or says too little."""
+    if _CONDITION.match(text):
+        return None
+    ends = (text[: end.start()].rstrip(" ,;:-(") for end in _CLAUSE_END.finditer(text, 0, _CLAUSE_CHARS_MAX))
+    return next((clause for clause in ends if clause.count(" ") + 1 >= _CLAUSE_WORDS_MIN), None)
