@@ -6,6 +6,7 @@ statements took. They are found by what they say, whoever sends them.
 
 from benchmarks.paired.results import Results
 from benchmarks.paired.servers import Servers, migrate, servers
+from benchmarks.paired.sql import NEW_ID
 from benchmarks.paired.systems import System, prepared
 from devstack.network import wait_until
 from devstack.postgres import EXTENSIONS
@@ -18,17 +19,17 @@ JOBS = 500
 TIMEOUT_S = 120
 _FILL = """
 SET session_replication_role = replica;
-INSERT INTO issue (id, title, description, tags) SELECT gen_random_uuid(), 'Issue ' || n, 'It does nothing.', 'bug'
+INSERT INTO issue (id, title, description, tags) SELECT {new_id}, 'Issue ' || n, 'It does nothing.', 'bug'
 FROM generate_series(1, {count}) n;
 INSERT INTO job (id, task, queue, message, issue_id, state, attempts, finished_at)
-SELECT gen_random_uuid(), 'app.tasks.issues.enrich_issue', 'issues', '{{}}', id, 'succeeded', 1, now() FROM issue;
+SELECT {new_id}, 'app.tasks.issues.enrich_issue', 'issues', '{{}}', id, 'succeeded', 1, now() FROM issue;
 RESET session_replication_role;
 """
 _DUE = """
 INSERT INTO job (id, task, queue, message, issue_id)
 SELECT job_id, 'app.tasks.issues.enrich_issue', 'issues',
     jsonb_build_object('contract_version', '1.0.0', 'job_id', job_id, 'issue_id', id), id
-FROM (SELECT id, gen_random_uuid() AS job_id FROM issue LIMIT {count}) due
+FROM (SELECT id, {new_id} AS job_id FROM issue LIMIT {count}) due
 """
 _TIME = """
 SELECT coalesce(sum(total_exec_time) / nullif(sum(rows), 0), 0) FROM pg_stat_statements
@@ -56,7 +57,7 @@ def _filled(own: Servers, count: int) -> System:
     system = prepared(own, name)
     migrate(system.env)
     with own.superuser(name) as cursor:
-        cursor.execute(_FILL.format(count=count))
+        cursor.execute(_FILL.format(count=count, new_id=NEW_ID))
         for table in ("issue", "job"):
             cursor.execute(f"VACUUM ANALYZE {table}")
     return system
@@ -64,7 +65,7 @@ def _filled(own: Servers, count: int) -> System:
 
 def _round(own: Servers, system: System, results: Results, name: str) -> None:
     own.flush()
-    system.query(_DUE.format(count=DUE))
+    system.query(_DUE.format(count=DUE, new_id=NEW_ID))
     with system.running_api(QUEUE_BOUND="100"), system.running_worker():
         wait_until(lambda: _count(system) > 0, TIMEOUT_S, "the first job")
         with own.superuser(system.name) as cursor:

@@ -10,7 +10,7 @@ import httpx
 
 from benchmarks.paired.processes import Started, running, start
 from benchmarks.paired.servers import Servers, drop_output, migrate
-from benchmarks.paired.sql import query
+from benchmarks.paired.sql import NEW_ID, query
 from devstack.network import free_port, wait_until
 from devstack.postgres import EXTENSIONS
 from devstack.process import Process
@@ -22,8 +22,8 @@ WORKER_OPTIONS = ("worker", "--loglevel=info", "--without-mingle", "--without-go
 _OUR_BACKLOG = """
 WITH new AS (
     INSERT INTO issue (id, title, description)
-    SELECT gen_random_uuid(), 'Issue ' || n, 'It does nothing.' FROM generate_series(1, {count}) n RETURNING id
-), ids AS (SELECT gen_random_uuid() AS job_id, id AS issue_id FROM new)
+    SELECT {new_id}, 'Issue ' || n, 'It does nothing.' FROM generate_series(1, {count}) n RETURNING id
+), ids AS (SELECT {new_id} AS job_id, id AS issue_id FROM new)
 INSERT INTO job (id, task, queue, message, issue_id)
 SELECT job_id, 'app.tasks.issues.enrich_issue', 'issues',
     jsonb_build_object('contract_version', '1.0.0', 'job_id', job_id, 'issue_id', issue_id), issue_id FROM ids
@@ -89,7 +89,7 @@ class System:
     def hand_over(self, count: int) -> None:
         """Make a backlog of so many issues."""
         if count:
-            self.query(self.backlog.format(count=count))
+            self.query(self.backlog.format(count=count, new_id=NEW_ID))
         if self.feed is not None:
             code = Process("feed", [sys.executable, "-m", self.feed], drop_output, cwd=ROOT, env=self.env).wait()
             assert code == 0, self.feed
