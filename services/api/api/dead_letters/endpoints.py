@@ -76,7 +76,7 @@ async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> De
     async with _deciding(database, letter_id, "dead_letter.replayed"):
         await repository.replay_job(database, letter_id)
         if not await repository.replay_message(database, letter_id):
-            detail = "It names no task and job id, or no queue that is consumed: nothing can be run. Discard it."
+            detail = "It names no task and job id, or no queue that is consumed, and cannot be run: discard it."
             raise HTTPException(409, detail)
     request.app.state.dispatcher.wake()
     return await _decision(database, letter_id)
