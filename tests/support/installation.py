@@ -166,7 +166,7 @@ class Installation:
         self.traffic.stop()
         wait_until(lambda: self._unfinished() == 0 or self._dead() != [], WAIT_S, "all jobs to be done")
         assert self._dead() == []
-        assert self.traffic.failures == []
+        assert self.traffic.failures == [], self.traffic.failures
         assert {row["id"] for row in self.database.query("SELECT id::text FROM issue")} == {*self.traffic.accepted}
         assert self.database.query("""
             SELECT issue.id, count(enrichment.job_id) FROM issue
