@@ -28,8 +28,8 @@ TABLES = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return more processes than processors: a test waits for servers and schedules half of its time."""
-    return (os.cpu_count() or 2) + 2
+    """Return one more than there are processors: a test waits for servers and schedules half of its time."""
+    return (os.cpu_count() or 2) + 1
 
 
 def pytest_report_header() -> str:
