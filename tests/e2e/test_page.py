@@ -254,6 +254,19 @@ def test_a_closed_api_asks_for_a_token(page: Any, new_api: ApiFactory, database:
     expect(page.get_by_label("Token")).to_be_visible()
 
 
+def test_a_closed_api_asks_for_a_token_although_the_first_request_was_lost(
+    page: Any, new_api: ApiFactory, database: Database
+) -> None:
+    """As when the network changes; the same goes for a session that ends while the page is open."""
+    del database
+    api = new_api(CLOSED)
+    page.route("**/api/v1/issues?*", lambda route: route.abort("internetdisconnected"), times=1)
+
+    page.goto(str(api.client.base_url))
+
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
 def test_what_runs_and_what_is_retried_tells_the_seconds(page: Any, api: Api, database: Database) -> None:
     running, retrying = (api.post(title).json()["id"] for title in ("It runs", "It failed"))
     wait_until(lambda: database.states() == {"queued": 2}, 30, "both to be published")

@@ -92,6 +92,7 @@ const reopen = listen({
   },
   onStatus: (status) => { showStatus(status); queues.note(status); },
   onLive: (isLive) => { showLive(isLive); queues.noteLive(isLive); },
+  onRefused: () => { readTags().catch(() => {}); },
 });
 let deadTimer;
 function deadSoon() {

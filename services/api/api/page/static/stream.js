@@ -5,8 +5,9 @@ import { API } from "./api.js";
 const KINDS = ["issue.created", "issue.changed", "issue.deleted", "job.changed"];
 const PATIENCE_MS = 1500;
 
-/** Listen for good: onSync() when all must be read, onEvent(kind, data), onStatus(data), onLive(isLive). */
-export function listen({ onSync, onEvent, onStatus, onLive }) {
+/** Listen for good: onSync() when all must be read, onEvent(kind, data), onStatus(data), onLive(isLive); onRefused() when
+    the API answered with an error, which an EventSource does not tell: it may be that one must log in. */
+export function listen({ onSync, onEvent, onStatus, onLive, onRefused }) {
   let source, lastId = "", warning, retry;
 
   function open() {
@@ -21,7 +22,7 @@ export function listen({ onSync, onEvent, onStatus, onLive }) {
       warning ??= setTimeout(() => onLive(false), PATIENCE_MS);
       if (source.readyState === EventSource.CLOSED) {
         clearTimeout(retry);
-        retry = setTimeout(reopen, 3000);
+        retry = setTimeout(() => { onRefused(); reopen(); }, 3000);
       }
     });
     source.addEventListener("sync", (event) => { lastId = event.lastEventId; onSync(); });
