@@ -16,9 +16,9 @@ from benchmarks.paired.systems import prepare
 ROUNDS = 3
 SECONDS = 3
 JOBS = 400
-API_CPU_MAX = 0.45
+API_CPU_MAX = 0.25
 """Of the naive twin's."""
-JOBS_MIN = 0.25
+JOBS_MIN = 0.5
 """Of the naive twin's jobs, for the same worker CPU."""
 
 
