@@ -27,11 +27,6 @@ TABLES = (
 )
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are processors: a test waits for servers and schedules half of its time."""
-    return (os.cpu_count() or 2) + 1
-
-
 def pytest_report_header() -> str:
     return f"servers: {server_module.description()}"
 
