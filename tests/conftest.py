@@ -1,6 +1,5 @@
 """Fixtures: one set of real servers a test process, an API on them, workers on demand."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
