@@ -160,7 +160,7 @@ def _queues(listener: Listener) -> list[dict[str, Any]]:
 def test_status_tells_what_the_queues_hold(api: Api, database: Database) -> None:
     api.post("It waits")
     database.add_job("app.tasks.issues.enrich_issue")
-    database.query("UPDATE job SET state = 'dead' WHERE issue_id IS NULL")
+    database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE issue_id IS NULL")
     with Listener(api) as listener:
         answer = api.client.get("/api/v1/queues").json()
         listener.wait_for(lambda: [state["dead"] for state in _queues(listener)] == [1, 0], "a status")

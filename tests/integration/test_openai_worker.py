@@ -84,7 +84,8 @@ class TestInTheWorker:
         assert row["provenance"]["fallback"].startswith("gave up: status 503")
         assert row["ai_summary"].startswith("AI Summary: Export is empty")
         assert len(server.requests) == 4
-        assert database.one("SELECT failures FROM circuit") == 4, "a result without the provider mends no circuit"
+        # Told after the job's end is written. A result without the provider mends no circuit.
+        wait_until(lambda: database.one("SELECT failures FROM circuit") == 4, 30, "the circuit to count it")
 
     def test_a_used_up_budget_is_told(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
