@@ -260,11 +260,21 @@ def test_a_closed_api_asks_for_a_token_although_the_first_request_was_lost(
     """As when the network changes; the same goes for a session that ends while the page is open."""
     del database
     api = new_api(CLOSED)
+    token = Tokens(api).make("triage", "issues:read", "issues:write")["token"]
     page.route("**/api/v1/issues?*", lambda route: route.abort("internetdisconnected"), times=1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0].rpartition("/")[2]))
 
     page.goto(str(api.client.base_url))
-
     expect(page.get_by_label("Token")).to_be_visible()
+    for _ in range(2):
+        page.wait_for_event("request", lambda request: request.url.endswith("/events"))  # refused, and asked again
+    asked.clear()
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("dialog").get_by_role("button", name="Log in").click()
+
+    expect(page.locator("#counts")).to_contain_text("Enqueued")
+    assert asked.count("issues") <= 2, "on entering and as the stream begins, however often it was refused"
 
 
 def test_what_runs_and_what_is_retried_tells_the_seconds(page: Any, api: Api, database: Database) -> None:

@@ -3,15 +3,8 @@
 import { call } from "./api.js";
 import { byId, h, show } from "./dom.js";
 
-let asking = null;
-
-/** Ask for a token until one lets us in; only one form at a time. */
-export function logIn() {
-  asking ??= form().finally(() => { asking = null; });
-  return asking;
-}
-
-async function form() {
+/** Ask for a token until one lets us in. */
+export async function logIn() {
   const token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password", autofocus: true });
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const dialog = h("dialog", { "aria-labelledby": "login-title", oncancel: (event) => event.preventDefault() },

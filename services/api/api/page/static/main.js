@@ -100,11 +100,14 @@ function deadSoon() {
   deadTimer = setTimeout(dead.load, 500);
 }
 
-window.addEventListener("login-needed", async () => {
+async function enter() {
   await logIn();
   offerLogout();
   reopen();
   render({ all: true });
-});
+}
+let entering = null;
+// Whatever is refused says so, the stream every few seconds: there is one form, and all is read once when it has let in.
+window.addEventListener("login-needed", () => { entering ??= enter().finally(() => { entering = null; }); });
 offerLogout();
 render({ all: true });
