@@ -71,7 +71,7 @@ test: $(VENV)/ready $(VENV)/llm ## Run all tests; T=path runs some, J=n sets the
 	@$(BIN)/pytest -n $(J) --dist loadgroup $(T)
 
 .PHONY: coverage
-coverage: $(VENV)/ready $(VENV)/llm ## The same, and which lines they run; takes half as much again
+coverage: $(VENV)/ready $(VENV)/llm ## The same, and which lines they run; slower
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
 	@$(BIN)/coverage report

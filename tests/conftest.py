@@ -13,8 +13,9 @@ from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
 WORKER_STOP_TIMEOUT_S = 8
-"""Celery's warm shutdown can miss the result of a task that ends just then, and waits for its soft time limit.
-What a worker does when it is told to stop, tests of their own wait for."""
+"""A worker that is told to stop as its task ends was seen to wait for the task's soft time limit before it went
+(Celery 5.6.3, billiard 4.3.2); why is not known. What a worker does when it is told to stop, tests of
+their own wait for."""
 
 # The shared API dispatches what is posted to it and looks for nothing else: tests run dispatchers of their own.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}

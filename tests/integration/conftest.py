@@ -1,10 +1,9 @@
-"""For the integration tests alone: servers of the world outside, and sessions as a worker has them."""
+"""For the integration tests alone: servers of the world outside, and a database engine as a worker has it."""
 
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine, create_engine, make_url
 
 from tests.support.completions import Completions
 from tests.support.database import Database
@@ -20,9 +19,9 @@ def server() -> Iterator[Completions]:
 
 
 @pytest.fixture
-def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Session]]:
-    """Return sessions of psycopg2, on the emptied database."""
+def engine(servers: Servers, database: Database) -> Iterator[Engine]:
+    """Yield an engine of psycopg2, on the emptied database."""
     del database
     engine = create_engine(make_url(servers.database_url).set(drivername="postgresql+psycopg2"))
-    yield sessionmaker(engine)
+    yield engine
     engine.dispose()

@@ -1,28 +1,18 @@
 """The worker's moves in the ledger: claimed once, fenced by attempt, failed by the schedule."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import sessionmaker
 
 from app.ledger.circuit import Circuits
 from app.ledger.store import Claim, Failure, LeaseLost, Ledger
 from contracts.states import FailureKind, JobState
 from tests.support.database import Database
-from tests.support.servers import Servers
 
 DELAYS = (60.0, 120.0, 240.0)
-
-
-@pytest.fixture
-def engine(servers: Servers, database: Database) -> Iterator[Engine]:
-    del database
-    engine = create_engine(servers.database_url.replace("postgresql:", "postgresql+psycopg2:"))
-    yield engine
-    engine.dispose()
 
 
 def ledger_of(engine: Engine, worker: str) -> Ledger:
@@ -63,6 +53,14 @@ def mark(job_id: UUID, attempt: int):
         connection.execute(text("INSERT INTO effect VALUES (:job, :attempt)"), {"job": job_id, "attempt": attempt})
 
     return effect
+
+
+def assert_refused(ledger: Ledger, claim: Claim) -> None:
+    assert not ledger.renew(claim)
+    with pytest.raises(LeaseLost):
+        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt))
+    with pytest.raises(LeaseLost):
+        ledger.fail(claim, Failure(FailureKind.BUG, "late"))
 
 
 def test_only_a_claim_does_not_wait_for_the_disk(ledger: Ledger, database: Database, job_id: UUID) -> None:
@@ -129,11 +127,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger, database: D
     zombie = claimed(ledger, job_id)
     heir = take_over(database, ledger, job_id)
 
-    assert not ledger.renew(zombie)
-    with pytest.raises(LeaseLost):
-        ledger.finish(zombie, JobState.SUCCEEDED, mark(job_id, 1))
-    with pytest.raises(LeaseLost):
-        ledger.fail(zombie, Failure(FailureKind.BUG, "late"))
+    assert_refused(ledger, zombie)
     ledger.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
     with pytest.raises(LeaseLost):
         ledger.finish(zombie, JobState.SUCCEEDED, mark(job_id, 1))
@@ -158,11 +152,7 @@ def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
     heir = claimed(other, job_id)
     assert heir.attempt == forgotten.attempt
 
-    assert not ledger.renew(forgotten)
-    with pytest.raises(LeaseLost):
-        ledger.finish(forgotten, JobState.SUCCEEDED, mark(job_id, 1))
-    with pytest.raises(LeaseLost):
-        ledger.fail(forgotten, Failure(FailureKind.BUG, "late"))
+    assert_refused(ledger, forgotten)
     other.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]

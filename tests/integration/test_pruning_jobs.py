@@ -5,8 +5,7 @@ from time import monotonic
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine, text
 
 from api.database import open_database
 from api.dispatch.pruning import HOUR_S, prune_hourly
@@ -24,16 +23,16 @@ from tests.support.servers import Servers
 
 
 def test_what_there_is_no_time_for_is_the_next_jobs(
-    sessions: sessionmaker[Session], database: Database, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_job(database, Task.INDEX_ISSUE, JobState.SUCCEEDED, "40 days")
-    monkeypatch.setattr(maintenance, "SyncSessionLocal", sessions)
+    monkeypatch.setattr(maintenance, "engine", engine)
     monkeypatch.setattr(maintenance, "PRUNE_SHARE", -1)
     message = Prune(contract_version=CONTRACT_VERSION, job_id=new_id(), request_id="the-first")
 
     effect = maintenance.prune.run(message)
-    with sessions.begin() as session:
-        effect(session)
+    with engine.begin() as connection:
+        effect(connection)
 
     (following,) = database.query("SELECT id, queue, state, message FROM job WHERE task = %s", Task.PRUNE)
     assert (following["queue"], following["state"]) == ("default", "pending")
@@ -41,13 +40,13 @@ def test_what_there_is_no_time_for_is_the_next_jobs(
     assert str(Prune.model_validate(following["message"]).job_id) == following["id"]
 
 
-def test_two_runs_at_once_delete_each_row_once(sessions: sessionmaker[Session], database: Database) -> None:
+def test_two_runs_at_once_delete_each_row_once(engine: Engine, database: Database) -> None:
     for _ in range(5):
         make_job(database, Task.INDEX_ISSUE, JobState.SUCCEEDED, OLD)
-    with sessions() as other:
+    with engine.connect() as other:
         other.execute(text(pruning.STATEMENTS["job"]), {"kept": KEPT})
 
-        assert pruning.prune(sessions, KEPT, until=monotonic() + 60), "what another run holds is no reason to wait"
+        assert pruning.prune(engine, KEPT, until=monotonic() + 60), "what another run holds is no reason to wait"
 
         assert database.one("SELECT count(*) FROM job") == 5
         other.commit()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
 
 from app.tasks import webhooks
 from app.webhooks import store
@@ -32,9 +32,9 @@ def due(database: Database, webhook_id: UUID) -> int:
 
 
 def test_each_statement_is_bounded_and_none_comes_after_the_last(
-    sessions: sessionmaker[Session], database: Database, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "SyncSessionLocal", sessions)
+    monkeypatch.setattr(webhooks, "engine", engine)
     monkeypatch.setattr(store, "PUT_OFF_MAX", 3)
     hook, other = new_id(), new_id()
     database.query(_MAKE_DUE, 7, hook)

@@ -6,8 +6,7 @@ An issue's runs stay with the issue, as does what they made; each dead job stays
 from datetime import timedelta
 from time import monotonic
 
-from sqlalchemy import Connection, CursorResult, insert, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Connection, Engine, insert, text
 
 from app.metrics import pruning as metrics
 from contracts import CONTRACT_VERSION
@@ -67,17 +66,17 @@ STATEMENTS = {"webhook_delivery": _END_DELIVERIES} | {
 """By table, SQL: deletes a batch of it, and ends what waits for a webhook that was deleted."""
 
 
-def prune(sessions: sessionmaker[Session], kept: timedelta, until: float) -> bool:
+def prune(engine: Engine, kept: timedelta, until: float) -> bool:
     """Delete what is older than `kept` until that moment of `time.monotonic`; tell whether that was all."""
     for table, statement in STATEMENTS.items():
         deleted = BATCH
         while deleted:
             if monotonic() > until:
                 return False
-            with sessions.begin() as session:
-                result = session.execute(text(statement), {"kept": kept} if ":kept" in statement else {})
-                assert isinstance(result, CursorResult)
-                deleted = result.rowcount
+            with engine.begin() as connection:
+                deleted = connection.execute(
+                    text(statement), {"kept": kept} if ":kept" in statement else {}
+                ).rowcount
             metrics.ROWS.labels(table).inc(deleted)
     return True
 

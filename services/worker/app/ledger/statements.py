@@ -5,7 +5,7 @@ Parameters: `job` the job's id; `attempt`, `holder` what fences an attempt's wri
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Interval, Text, bindparam, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Double, Interval, Text, bindparam, case, cast, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from contracts.states import JobState
@@ -26,7 +26,6 @@ _IS_JOB = Job.id == bindparam("job")
 _IS_QUEUED = _IS_JOB & (Job.state == JobState.QUEUED)
 _IS_RUNNING = _IS_JOB & (Job.state == JobState.RUNNING)
 _IS_MINE = _IS_RUNNING & (Job.attempts == bindparam("attempt")) & (Job.worker == bindparam("holder"))
-_AGE = _seconds_since(Job.created_at).label("age_s")
 
 CLAIM = (
     update(Job)
@@ -70,32 +69,21 @@ FINISH = (
     update(Job)
     .where(_IS_MINE)
     .values(state=bindparam("end"), finished_at=func.now(), lease_until=None, last_error=None)
-    .returning(_AGE)
+    .returning(_seconds_since(Job.created_at))
 )
 
-RETRY = (
+_END = bindparam("end", type_=Text())
+FAIL = (
     update(Job)
     .where(_IS_MINE)
     .values(
-        state=JobState.RETRYING,
+        state=_END,
         run_at=_after("delay"),
+        finished_at=case((_END == JobState.DEAD, func.now())),
         lease_until=None,
         last_error=bindparam("error", type_=Text()),
     )
-    .returning(_AGE)
-)
-
-BURY = (
-    update(Job)
-    .where(_IS_MINE)
-    .values(
-        state=JobState.DEAD,
-        run_at=func.now(),
-        finished_at=func.now(),
-        lease_until=None,
-        last_error=bindparam("error", type_=Text()),
-    )
-    .returning(_AGE)
+    .returning(Job.id)
 )
 
 NOTE_FAILURE = insert(JobFailure).from_select(

@@ -131,15 +131,14 @@ class Ledger:
         if delay is not None:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]
-        end: dict[str, Any] = {**claim.fence, "error": error}
+        traceback = None if failure.traceback is None else _storable(failure.traceback)
+        end = JobState.DEAD if delay is None else JobState.RETRYING
         with self._engine.begin() as connection:
-            if delay is None:
-                ended = connection.scalar(statements.BURY, end)
-            else:
-                ended = connection.scalar(statements.RETRY, {**end, "delay": delay})
-            if ended is None:
+            failed = connection.scalar(
+                statements.FAIL, {**claim.fence, "end": end, "delay": delay or timedelta(), "error": error}
+            )
+            if failed is None:
                 raise LeaseLost
-            traceback = None if failure.traceback is None else _storable(failure.traceback)
             connection.execute(
                 statements.NOTE_FAILURE,
                 {"job": claim.job_id, "kind": failure.kind.value, "error": error, "traceback": traceback},

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import pruning
 from app.celery_app import app
-from app.database.config import SyncSessionLocal
+from app.database.config import SyncSessionLocal, engine
 from app.learning import registry
 from app.learning.examples import Confirmed, confirmed_issues
 from app.learning.learners import LEARNERS, ProjectLearner
@@ -69,7 +69,7 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
 def prune(message: Prune) -> Effect:
     """Delete history that is older than it is kept; what is left when time is up is another job's."""
     until = monotonic() + PRUNE_SHARE * settings.task_soft_time_limit
-    is_all = pruning.prune(SyncSessionLocal, timedelta(days=settings.history_days), until)
+    is_all = pruning.prune(engine, timedelta(days=settings.history_days), until)
 
     def write(connection: Connection) -> None:
         if not is_all:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from app.celery_app import app
-from app.database.config import SyncSessionLocal
+from app.database.config import SyncSessionLocal, engine
 from app.ledger.errors import PermanentError, ProviderError, Skip
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
@@ -40,8 +40,8 @@ class DeliveryTask(LedgerTask):
         assert isinstance(message, DeliverWebhook)
         if self._put_off.get(message.webhook_id) == until:
             return
-        with SyncSessionLocal.begin() as session:
-            is_all = store.put_off(session, message.webhook_id, until)
+        with engine.begin() as connection:
+            is_all = store.put_off(connection, message.webhook_id, until)
         if is_all:
             self._put_off[message.webhook_id] = until
 

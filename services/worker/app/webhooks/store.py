@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from contracts.ids import new_id
@@ -52,7 +52,7 @@ def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> N
     )
 
 
-def put_off(session: Session, webhook_id: UUID, until: datetime) -> bool:
+def put_off(connection: Connection, webhook_id: UUID, until: datetime) -> bool:
     """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one.
 
     Return whether that was all: at most `PUT_OFF_MAX` are put off at a time.
@@ -70,6 +70,5 @@ def put_off(session: Session, webhook_id: UUID, until: datetime) -> bool:
         .with_for_update(of=Job, skip_locked=True)
         .cte("waiting")
     )
-    moved = session.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
-    assert isinstance(moved, CursorResult)
+    moved = connection.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
     return moved.rowcount < PUT_OFF_MAX
