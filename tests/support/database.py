@@ -11,6 +11,9 @@ from contracts.ids import new_id
 from contracts.names import Task
 from devstack.network import wait_until
 
+LOCK_TIMEOUT = "-c lock_timeout=60s"
+"""A lock that a failed test has left behind fails the next one, and does not stop them all."""
+
 
 class Database:
     """A connection that commits each statement."""
@@ -31,7 +34,7 @@ class Database:
             cursor.execute("SELECT 1")
         except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
             # The first use, or the server has been away.
-            self._connection = psycopg2.connect(self._url)
+            self._connection = psycopg2.connect(self._url, options=LOCK_TIMEOUT)
             self._connection.autocommit = True
             return self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
         return cursor

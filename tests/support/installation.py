@@ -166,7 +166,7 @@ class Installation:
         self.traffic.stop()
         wait_until(lambda: self._unfinished() == 0 or self._dead() != [], WAIT_S, "all jobs to be done")
         assert self._dead() == []
-        assert self.traffic.failures == [], self.traffic.failures
+        assert self.traffic.failures == [], "\n".join([*self.traffic.failures, *self._errors()])
         assert {row["id"] for row in self.database.query("SELECT id::text FROM issue")} == {*self.traffic.accepted}
         assert self.database.query("""
             SELECT issue.id, count(enrichment.job_id) FROM issue
@@ -239,6 +239,10 @@ class Installation:
 
     def _enriched_by(self, code: str) -> int:
         return sum(count for (_, by), count in self.who_enriched().items() if by == code)
+
+    def _errors(self) -> list[str]:
+        """Return what the processes have logged of a request or a job that failed unexpectedly."""
+        return [line for running in self._running for line in running.log.lines if '"level": "error"' in line]
 
     def _unfinished(self) -> int:
         found: int = self.database.one("SELECT count(*) FROM job WHERE state NOT IN ('succeeded', 'skipped')")

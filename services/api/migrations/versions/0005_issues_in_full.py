@@ -28,7 +28,13 @@ FOR EACH ROW EXECUTE FUNCTION issue_lexemes()
 """
 
 
+# Release 0.1.0 reads all columns, and asyncpg plans a statement again only once a request: one that met the change
+# before this one must have ended. Where there are no issues yet, nobody waits.
+LET_REQUESTS_END = "SELECT pg_sleep(1) FROM issue LIMIT 1"
+
+
 def upgrade() -> None:
+    op.execute(LET_REQUESTS_END)
     for name, kind in (
         ("duplicate_of", sa.Uuid()),
         ("external_source", sa.Text()),

@@ -17,6 +17,11 @@ DELETED = "(external_source, external_id) WHERE external_source IS NOT NULL AND 
 COUNTS = ("total", "done", "created", "updated", "unchanged", "skipped", "failed")
 
 
+# Release 0.1.0 reads all columns, and asyncpg plans a statement again only once a request: one that met the change
+# before this one must have ended. Where there are no issues yet, nobody waits.
+LET_REQUESTS_END = "SELECT pg_sleep(1) FROM issue LIMIT 1"
+
+
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         # Building an index takes as long as it takes, and nobody waits for it; made anew where it was cut off.
@@ -24,6 +29,7 @@ def upgrade() -> None:
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_issue_external_deleted")
         op.execute(f"CREATE INDEX CONCURRENTLY ix_issue_external_deleted ON issue {DELETED}")
         op.get_bind().execute(text("RESET statement_timeout"))
+    op.execute(LET_REQUESTS_END)
     op.add_column("issue", sa.Column("edited", sa.ARRAY(sa.Text()), nullable=True))
     op.create_table(
         "operation",
