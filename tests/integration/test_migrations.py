@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,36 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_readers(url: str) ->
     assert blocked.returncode != 0
     assert "lock timeout" in blocked.stderr
     assert {"issue", "job"} < tables(url), "a migration is one transaction"
+
+
+def test_no_request_meets_two_migrations_that_change_what_it_reads(url: str) -> None:
+    """A request plans its statement anew once, as asyncpg does; this one runs half a second after that."""
+    assert alembic(url, "upgrade", "0002").returncode == 0
+    with psycopg2.connect(url) as seed, seed.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO issue (id, title, description, priority) VALUES (%s, 't', '', 'low')", [str(new_id())]
+        )
+    migrator = subprocess.Popen(
+        [tool("alembic"), "upgrade", "head"], cwd=API, env={**os.environ, "DATABASE_URL": url}
+    )
+    reader = psycopg2.connect(url)
+    reader.autocommit = True
+    planned_again = 0
+    with reader.cursor() as cursor:
+        cursor.execute("PREPARE request AS SELECT * FROM issue")
+        while migrator.poll() is None:
+            try:
+                cursor.execute("EXECUTE request")
+            except psycopg2.errors.FeatureNotSupported:  # "cached plan must not change result type"
+                cursor.execute("DEALLOCATE request")
+                cursor.execute("PREPARE request AS SELECT * FROM issue")
+                time.sleep(0.5)  # not the server's: CREATE INDEX CONCURRENTLY would wait for it
+                cursor.execute("EXECUTE request")
+                planned_again += 1
+    reader.close()
+
+    assert migrator.returncode == 0
+    assert planned_again == 3, "0003, 0005 and 0010 change the table"
 
 
 def test_a_migration_that_was_broken_off_can_be_run_again(url: str) -> None:

@@ -17,8 +17,7 @@ DELETED = "(external_source, external_id) WHERE external_source IS NOT NULL AND 
 COUNTS = ("total", "done", "created", "updated", "unchanged", "skipped", "failed")
 
 
-# Release 0.1.0 reads all columns, and asyncpg plans a statement again only once a request: one that met the change
-# before this one must have ended. Where there are no issues yet, nobody waits.
+# As in 0005.
 LET_REQUESTS_END = "SELECT pg_sleep(1) FROM issue LIMIT 1"
 
 
