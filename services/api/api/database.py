@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from api.metrics import pool as metrics
 from api.settings import ApiSettings
 from contracts import tracing
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 5
@@ -48,7 +48,7 @@ class DatabaseUnavailable(Exception):
         self.begun = begun
 
 
-speak_plainly(DatabaseUnavailable, *AWAY)
+allow_message_in_logs(DatabaseUnavailable, *AWAY)
 
 
 class Database:

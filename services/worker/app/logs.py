@@ -15,11 +15,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.ledger.errors import ProviderError
 from app.settings import settings
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 from contracts.logs import configure_logging, log_unhandled
 
-speak_plainly(BrokerError, RedisError, InterfaceError, OperationalError, ProviderError)
-speak_plainly(SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError)
+allow_message_in_logs(BrokerError, RedisError, InterfaceError, OperationalError, ProviderError)
+allow_message_in_logs(SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError)
 
 logger = structlog.get_logger(__name__)
 

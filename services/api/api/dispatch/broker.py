@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.dispatch.envelope import job_id_of
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 from contracts.names import REFUSED_LIST
 
 TIMEOUT_S = 1
@@ -24,7 +24,7 @@ class BrokerUnavailable(Exception):
     """Redis does not answer in time, or refuses (it is full, or still loading its file)."""
 
 
-speak_plainly(BrokerUnavailable, RedisError)
+allow_message_in_logs(BrokerUnavailable, RedisError)
 
 
 @asynccontextmanager

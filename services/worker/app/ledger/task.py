@@ -24,7 +24,7 @@ from app.metrics import jobs as metrics
 from app.settings import settings
 from app.traces import work
 from contracts import tracing
-from contracts.faults import told
+from contracts.faults import safe_message
 from contracts.messages import Message
 from contracts.retry import max_attempts
 from contracts.states import JobState
@@ -106,7 +106,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 raise Ignore
         except DATABASE_AWAY as error:
             # The job stays queued: when its lease ends the dispatcher publishes it again.
-            logger.warning("ledger_unavailable", error=told(error))
+            logger.warning("ledger_unavailable", error=safe_message(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
         metrics.started(self.name, claim.queue, claim.waited_s)
@@ -150,7 +150,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         ran_s = perf_counter() - started
         metrics.failed(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
         self._tell_circuit(error)
-        log = logger.bind(kind=failure.kind.value, error=told(error))
+        log = logger.bind(kind=failure.kind.value, error=safe_message(error))
         if delay is None:
             log.error("dead")
             raise JobDead(failure.error) from None
@@ -171,7 +171,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 circuits.hand_back(self.circuit)
         except DATABASE_AWAY as unavailable:
             # The job's own end is written; the next job tells the circuit.
-            logger.warning("circuit_not_told", error=told(unavailable))
+            logger.warning("circuit_not_told", error=safe_message(unavailable))
 
 
 def _bounded(retry_after_s: float | None) -> float:

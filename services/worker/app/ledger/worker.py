@@ -19,7 +19,7 @@ from app.ledger.store import Failure, LeaseLost, Ledger
 from app.logs import belongs_to
 from app.metrics import jobs as metrics
 from app.settings import settings
-from contracts.faults import told
+from contracts.faults import safe_message
 from contracts.states import FailureKind
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class LedgerRequest(Request):
     def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
         metrics.PROCESSES_LOST.inc()
         queue = self.delivery_info["routing_key"]
-        log = logger.bind(error=told(error), **belongs_to(self.id, self.name, queue, self.kwargs))
+        log = logger.bind(error=safe_message(error), **belongs_to(self.id, self.name, queue, self.kwargs))
         # A process that dies at once has not told its pid; then any process of this worker is meant.
         ledger = ledger_of(self.hostname, self.worker_pid or 0)
         try:
@@ -80,4 +80,4 @@ class LedgerRequest(Request):
             return
         except SQLAlchemyError as unavailable:
             # The lease tells the dispatcher the same, later.
-            log.warning("process_died", not_recorded=told(unavailable))
+            log.warning("process_died", not_recorded=safe_message(unavailable))

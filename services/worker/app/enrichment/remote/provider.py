@@ -21,7 +21,7 @@ from app.enrichment.remote.prompt import Conversation, Prose
 from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings
-from contracts.faults import told
+from contracts.faults import safe_message
 
 logger = structlog.get_logger(__name__)
 
@@ -222,7 +222,7 @@ class OpenAIEnricher:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
-            logger.warning("usage_not_settled", error=told(error))
+            logger.warning("usage_not_settled", error=safe_message(error))
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
