@@ -43,7 +43,7 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-class Refused(HTTPException):
+class ProblemError(HTTPException):
     """An error whose problem document has members of its own beside the usual ones."""
 
     def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
@@ -107,7 +107,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         return problem(
             405, f"{request.url.path} is not for {request.method}.", headers={"Allow": _allowed(request)}
         )
-    extensions = error.extensions if isinstance(error, Refused) else None
+    extensions = error.extensions if isinstance(error, ProblemError) else None
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
 
 

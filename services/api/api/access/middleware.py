@@ -36,7 +36,7 @@ class Rules:
     per_address: int
 
 
-class Refusal(Exception):
+class AccessDenied(Exception):
     """The request is not served; carries the answer."""
 
     def __init__(self, answer: Response) -> None:
@@ -59,7 +59,7 @@ class Access:
         try:
             # Looked up several times: a dictionary, where Headers goes through all of them each time.
             verdict = await self._admit(scope, dict(Headers(scope=scope).items()))
-        except Refusal as refusal:
+        except AccessDenied as refusal:
             await refusal.answer(scope, receive, send)
         except DatabaseUnavailable as error:
             await (await database_unavailable(Request(scope), error))(scope, receive, send)
@@ -67,13 +67,13 @@ class Access:
             await self._app(scope, receive, send if verdict is None else _telling(verdict, send))
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
-        """Find out who it is and remember it; return what its limit says, raise Refusal."""
+        """Find out who it is and remember it; return what its limit says, raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
         has_bearer = self._rules.auth == "on" and "authorization" in headers
         if method not in SAFE_METHODS and not has_bearer:
             reason = cross_origin_reason(headers, self._rules.origins)
             if reason is not None:
-                raise Refusal(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
+                raise AccessDenied(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
         if self._rules.auth != "on":
             self._admit_anybody(scope, headers)
         elif not is_open(method, path):
@@ -87,7 +87,7 @@ class Access:
     def _admit_anybody(self, scope: Scope, headers: Mapping[str, str]) -> None:
         reason = outside_reason(scope, headers) if self._rules.auth == "off" else None
         if reason is not None:
-            raise Refusal(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
+            raise AccessDenied(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
         set_actor(ANONYMOUS)
 
     async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
@@ -96,7 +96,7 @@ class Access:
         except Unknown as unknown:
             # Only those who fail are counted by address: one stuck script keeps nobody else out.
             self._count(scope, _address_key(scope), self._rules.per_address)
-            raise Refusal(_unauthorised(str(unknown))) from None
+            raise AccessDenied(_unauthorised(str(unknown))) from None
         set_actor(who)
         return self._count(scope, f"token:{who.token_id or who.name}", self._rules.per_token)
 
@@ -122,7 +122,7 @@ class Access:
             detail = f"More than {limit} requests a minute. Try again in {verdict.wait_s} s; nothing was stored."
             answer = problem(429, detail, headers={"Retry-After": str(verdict.wait_s)})
             _tell(verdict, answer.headers)
-            raise Refusal(answer)
+            raise AccessDenied(answer)
         return verdict
 
 

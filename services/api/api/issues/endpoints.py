@@ -13,7 +13,7 @@ from api.issues.changes import apply_patch
 from api.issues.intake import Intake
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
-from api.problems import Refused
+from api.problems import ProblemError
 from api.runs.repository import lock_unfinished
 
 # The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
@@ -53,7 +53,7 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
         assert new.external is not None
         existing = await repository.find_external(request.app.state.database, new.external)
         detail = f"{new.external.source} has an issue {new.external.id} already."
-        raise Refused(409, detail, {"existing_id": str(existing)} if existing else {})
+        raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
     response.headers["Location"] = f"{router.prefix}/{issue.id}"
     return issue
