@@ -6,7 +6,7 @@ from time import perf_counter
 
 from app.metrics.storage import counter, histogram
 
-OUTCOMES = ("ok", "unavailable", "no_answer", "refused", "too_long", "misfit", "error")
+OUTCOMES = ("ok", "unavailable", "no_answer", "rejected", "too_long", "invalid_response", "error")
 """`error` is what none of the others is."""
 LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
