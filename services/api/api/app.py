@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from api import health, idempotency, problems
 from api.access import install as access
 from api.access.loopback import refuse_open_listener
-from api.access.scopes import by_method
+from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
 from api.database import open_database
@@ -75,7 +75,7 @@ _ROUTED = (
 
 async def _let_pass(request: Request) -> None:
     # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
-    await by_method(request)
+    await require_scope_by_method(request)
     await idempotency.answer_once(request)
 
 

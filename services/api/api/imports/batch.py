@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from api.access.actor import Who, set_actor
+from api.access.principal import Principal, set_principal
 from api.audit_trail import record as record_audit
 from api.database import Database
 from api.imports import repository
@@ -54,7 +54,7 @@ async def run_batch(database: Database, batch: Batch, rerun_after_s: float) -> T
             return Turn.IDLE
         rows = await repository.next_rows(database, current, batch.limit)
         batch.first = (current.id, current.done + 1)
-        set_actor(Who(current.actor, frozenset(), current.actor_id))
+        set_principal(Principal(current.actor, frozenset(), current.actor_id))
         with bound_contextvars(request_id=current.request_id):
             reading = _hopeless(rows) if batch.first == batch.hopeless else await _read(database, current, rows)
             await _apply(database, current, reading, Manner(current.is_dry_run, current.project, rerun_after_s))

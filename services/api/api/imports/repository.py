@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from uuid import UUID
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.imports.frames import Frame
 from api.operations.schemas import ERRORS_MAX, RowError
@@ -118,7 +118,7 @@ class Asked:
 
 async def begin(database: Database, asked: Asked) -> UUID:
     """Make an operation whose rows follow, within one transaction; return its id."""
-    actor, operation_id = current_actor(), new_id()
+    actor, operation_id = current_principal(), new_id()
     await database.execute(_BEGIN, operation_id, *astuple(asked), actor.name, actor.token_id, request_id())
     return operation_id
 
