@@ -14,7 +14,7 @@ from api.dead_letters.schemas import (
 )
 from api.dispatch.envelope import job_named_in
 from api.metrics import jobs as metrics
-from api.moments import in_utc
+from api.timestamps import to_utc
 from contracts.names import QUEUE_OF, Queue
 
 _JOB = """
@@ -150,7 +150,7 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
 
 
 def _values(matching: Filter) -> tuple[object, ...]:
-    died = (in_utc(matching.died_after), in_utc(matching.died_before))
+    died = (to_utc(matching.died_after), to_utc(matching.died_before))
     return (matching.task, matching.queue, matching.error, *died, matching.q)
 
 
