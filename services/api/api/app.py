@@ -27,7 +27,7 @@ from api.events.stop import on_stop_signal
 from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
-from api.issues.intake import Intake
+from api.issues.batcher import IssueBatcher
 from api.metrics import endpoint as metrics
 from api.metrics.build import tell_build
 from api.metrics.http import RequestMetrics, prepare
@@ -97,7 +97,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
-            app.state.intake = Intake(database)
+            app.state.issue_batcher = IssueBatcher(database)
             app.state.queues = QueueWatch(settings, database, broker)
             app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)

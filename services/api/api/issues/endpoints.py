@@ -9,8 +9,8 @@ from api import etag
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues import listing, repository
+from api.issues.batcher import IssueBatcher
 from api.issues.changes import apply_patch
-from api.issues.intake import Intake
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
 from api.problems import ProblemError
@@ -39,16 +39,16 @@ def unknown(issue_id: UUID) -> HTTPException:
     return HTTPException(404, f"There is no issue {issue_id}.")
 
 
-def _intake(request: Request) -> Intake:
+def _issue_batcher(request: Request) -> IssueBatcher:
     # No dependency: FastAPI's share of each costs more than this.
-    intake: Intake = request.app.state.intake
-    return intake
+    issue_batcher: IssueBatcher = request.app.state.issue_batcher
+    return issue_batcher
 
 
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
 async def create(new: IssueCreate, request: Request, response: Response) -> Issue:
     """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
-    issue = await _intake(request).store(new)
+    issue = await _issue_batcher(request).store(new)
     if issue is None:
         assert new.external is not None
         existing = await repository.find_external(request.app.state.database, new.external)
