@@ -199,11 +199,11 @@ WORKERS = (
     ),
     Panel(
         "Lost and found again",
-        "What the ledger made good: leases that ended, jobs put back, deliveries dropped, processes that died.",
+        "What the ledger made good: leases that ended, jobs requeued, deliveries dropped, processes that died.",
         "ops",
         {
             "leases expired": "sum(rate(issuetracker_dispatcher_leases_expired_total[$__rate_interval]))",
-            "put back": "sum(rate(issuetracker_dispatcher_put_back_total[$__rate_interval]))",
+            "requeued": "sum(rate(issuetracker_dispatcher_requeued_total[$__rate_interval]))",
             "duplicates dropped": "sum(rate(issuetracker_duplicates_dropped_total[$__rate_interval]))",
             "processes lost": "sum(rate(issuetracker_worker_processes_lost_total[$__rate_interval]))",
         },

@@ -12,7 +12,7 @@ from api.dead_letters.schemas import (
     ErrorCount,
     Filter,
 )
-from api.dispatch.envelope import job_named_in
+from api.dispatch.envelope import parse_named_job
 from api.metrics import jobs as metrics
 from api.timestamps import to_utc
 from contracts.names import QUEUE_OF, Queue
@@ -136,7 +136,7 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
     row = await database.fetchrow(_RAW, letter_id)
     if row is None:
         return True
-    named = job_named_in(row["raw"])
+    named = parse_named_job(row["raw"])
     if named is None:
         return False
     # Who sent it may have had another queue in mind; of a task that is not known yet only the message tells.

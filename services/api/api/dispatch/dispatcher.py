@@ -13,8 +13,8 @@ from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
-from api.dispatch.outgoing import outgoing
 from api.dispatch.pruning import prune_hourly
+from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
 from api.metrics.labels import among
@@ -70,13 +70,13 @@ class Dispatcher(BackgroundLoop):
         self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
-            has_room = await self._guarded(self.publish_due, outages)
+            has_room = await self._run_step(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
                 next_sweep = now + self._settings.dispatch_poll_seconds
                 for step in (self.expire_running, self.find_lost_messages, self.settle_refused, self.prune):
-                    await self._guarded(step, outages)
+                    await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
-            self._note_outage(next(iter(outages), None))
+            self._log_outage(next(iter(outages), None))
             await self.rest(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
@@ -85,7 +85,7 @@ class Dispatcher(BackgroundLoop):
             return min(poll, FULL_QUEUE_POLL_S)
         return min(poll, OUTAGE_POLL_S) if is_outage else poll
 
-    async def _guarded(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
+    async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
         """Run one step; whatever it runs into, the loop and the other steps go on."""
         try:
             return await step()
@@ -98,7 +98,7 @@ class Dispatcher(BackgroundLoop):
             logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
         return None
 
-    def _note_outage(self, outage: str | None) -> None:
+    def _log_outage(self, outage: str | None) -> None:
         """Log an outage when it begins and when it ends, not each second that it lasts."""
         if outage is not None and self._outage is None:
             logger.warning("dispatch_waits", reason=outage)
@@ -113,7 +113,7 @@ class Dispatcher(BackgroundLoop):
             room = self._settings.queue_bound - await self._broker.depth(queue)
             while room > 0 and not self.stopping:
                 batch = min(room, self._settings.dispatch_batch)
-                jobs = await ledger.take_due(self._database, queue, batch, self._lease)
+                jobs = await ledger.claim_due(self._database, queue, batch, self._lease)
                 await self._publish(queue, jobs)
                 room -= len(jobs)
                 if len(jobs) < batch:
@@ -125,10 +125,10 @@ class Dispatcher(BackgroundLoop):
         if not jobs:
             return
         try:
-            with outgoing(jobs) as messages:
+            with render_messages(jobs) as messages:
                 await self._broker.publish(queue, messages)
         except BrokerUnavailable:
-            metrics.PUT_BACK.labels(queue).inc(await ledger.put_back(self._database, [job.id for job in jobs]))
+            metrics.REQUEUED.labels(queue).inc(await ledger.requeue(self._database, [job.id for job in jobs]))
             raise
         metrics.PUBLISHED.labels(queue).inc(len(jobs))
 
@@ -144,7 +144,7 @@ class Dispatcher(BackgroundLoop):
             metrics.LEASES_EXPIRED.labels(among(Queue, job.queue)).inc()
             job_metrics.lost(job.task, job.queue, job.state)
         states = {job.id: job.state for job in expired}
-        for job_id, fields in (await ledger.log_fields(self._database, states)).items():
+        for job_id, fields in (await ledger.find_log_fields(self._database, states)).items():
             logger.warning("lease_expired", state=states[job_id], **fields)
 
     async def find_lost_messages(self) -> None:
@@ -154,14 +154,14 @@ class Dispatcher(BackgroundLoop):
         is renewed. A message that a worker holds is not in the list; that worker has claimed the job
         within milliseconds (prefetch 1), or it died first.
         """
-        for queue, ids in (await ledger.expired_queued(self._database, SWEEP_LIMIT)).items():
+        for queue, ids in (await ledger.find_expired_queued(self._database, SWEEP_LIMIT)).items():
             waiting = await self._broker.waiting(queue)
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
-                put_back = await ledger.put_back_lost(self._database, lost)
-                metrics.PUT_BACK.labels(among(Queue, queue)).inc(put_back)
-                for fields in (await ledger.log_fields(self._database, lost)).values():
+                requeue = await ledger.requeue_lost(self._database, lost)
+                metrics.REQUEUED.labels(among(Queue, queue)).inc(requeue)
+                for fields in (await ledger.find_log_fields(self._database, lost)).values():
                     logger.warning("message_lost", **fields)
 
     async def settle_refused(self) -> None:

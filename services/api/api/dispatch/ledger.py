@@ -1,7 +1,7 @@
 """The ledger's moves that the dispatcher makes, each one statement and one commit.
 
-pending | retrying  --take_due-->         queued    (run_at has come, the queue has room)
-queued              --put_back-->         pending   (publishing failed, or the message is lost)
+pending | retrying  --claim_due-->        queued    (run_at has come, the queue has room)
+queued              --requeue-->          pending   (publishing failed, or the message is lost)
 running             --expire_running-->   pending | dead   (the worker's lease has ended)
 queued              --settle_refused-->   pending | dead   (no worker of this version can run it)
 """
@@ -43,7 +43,7 @@ class ExpiredJob:
     state: str
 
 
-_TAKE_DUE = """
+_CLAIM_DUE = """
 WITH due AS (
     SELECT id FROM job
     WHERE state IN ('pending', 'retrying') AND queue = $1 AND run_at <= now()
@@ -56,13 +56,13 @@ FROM due WHERE job.id = due.id
 RETURNING job.id, task, queue, message, tries
 """
 
-_PUT_BACK = """
+_REQUEUE = """
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL
 WHERE id = ANY($1) AND state = 'queued' AND ($2 OR lease_until < now())
 RETURNING id
 """
 
-_EXPIRED_QUEUED = """
+_FIND_EXPIRED_QUEUED = """
 SELECT id, queue FROM job
 WHERE state = 'queued' AND lease_until < now()
 ORDER BY lease_until LIMIT $1
@@ -134,29 +134,29 @@ FROM job WHERE id = ANY($1)
 """
 
 
-async def take_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
+async def claim_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
     """Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
-    rows = await database.fetch(_TAKE_DUE, queue, limit, lease)
+    rows = await database.fetch(_CLAIM_DUE, queue, limit, lease)
     return [DueJob(**row) for row in rows]
 
 
-async def put_back(database: Database, ids: Sequence[UUID]) -> int:
+async def requeue(database: Database, ids: Sequence[UUID]) -> int:
     """Make queued jobs due again, unless a worker has claimed them meanwhile; return how many."""
-    return len(await database.fetch(_PUT_BACK, ids, True))
+    return len(await database.fetch(_REQUEUE, ids, True))
 
 
-async def put_back_lost(database: Database, ids: Sequence[UUID]) -> int:
+async def requeue_lost(database: Database, ids: Sequence[UUID]) -> int:
     """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile.
 
     Return how many.
     """
-    return len(await database.fetch(_PUT_BACK, ids, False))
+    return len(await database.fetch(_REQUEUE, ids, False))
 
 
-async def expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
+async def find_expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
     """Return queued jobs whose lease has ended, by queue: their messages wait, or are lost."""
     by_queue: dict[str, list[UUID]] = {}
-    for row in await database.fetch(_EXPIRED_QUEUED, limit):
+    for row in await database.fetch(_FIND_EXPIRED_QUEUED, limit):
         by_queue.setdefault(row["queue"], []).append(row["id"])
     return by_queue
 
@@ -171,7 +171,7 @@ async def expire_running(database: Database, limit: int, max_attempts: int) -> l
     return [ExpiredJob(**row) for row in await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)]
 
 
-async def log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+async def find_log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return what log lines tell of jobs, by their ids; for lines that are rare."""
     rows = await database.fetch(_LOG_FIELDS, list(ids)) if ids else []
     return {row["id"]: {name: value for name, value in row["fields"].items() if value is not None} for row in rows}

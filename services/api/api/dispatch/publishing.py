@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 
 @contextmanager
-def outgoing(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
+def render_messages(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
     """Yield the jobs' messages; log each job when the body has published them.
 
     A job that goes back to a traced request gets a span of its own below that, which its attempt continues: each
