@@ -58,7 +58,7 @@ def mark(job_id: UUID, attempt: int):
 def assert_refused(ledger: Ledger, claim: Claim) -> None:
     assert not ledger.renew(claim)
     with pytest.raises(LeaseLost):
-        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt))
+        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt_number))
     with pytest.raises(LeaseLost):
         ledger.fail(claim, Failure(FailureKind.BUG, "late"))
 
@@ -89,7 +89,7 @@ def test_only_a_claim_does_not_wait_for_the_disk(ledger: Ledger, database: Datab
 def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
     claim = claimed(ledger, job_id)
 
-    assert (claim.attempt, claim.tries) == (1, 1)
+    assert (claim.attempt_number, claim.attempts_since_replay) == (1, 1)
     assert ledger.claim(job_id) is None
     job = database.job(job_id)
     assert (job["state"], job["attempts"], job["worker"]) == ("running", 1, "w@host")
@@ -150,7 +150,7 @@ def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
         job_id,
     )
     heir = claimed(other, job_id)
-    assert heir.attempt == forgotten.attempt
+    assert heir.attempt_number == forgotten.attempt_number
 
     assert_refused(ledger, forgotten)
     other.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
@@ -172,7 +172,7 @@ def test_failures_follow_the_schedule_and_end_dead(ledger: Ledger, database: Dat
     delays = []
     for attempt in range(1, 5):
         claim = claimed(ledger, job_id)
-        assert claim.attempt == attempt
+        assert claim.attempt_number == attempt
         delays.append(ledger.fail(claim, Failure(FailureKind.TRANSIENT, f"error {attempt}", "Traceback ...")))
         job = database.job(job_id)
         if attempt < 4:

@@ -69,13 +69,13 @@ def misbehave(self: LedgerTask, message: Misbehave) -> Effect:
     deadline = time.monotonic() + message.seconds
     while time.monotonic() < deadline:
         time.sleep(0.05)
-    if self.claim.attempt < message.until:
+    if self.claim.attempt_number < message.until:
         _misbehave(message.how)
 
     def write(connection: Connection) -> None:
         connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
-            {"job_id": message.job_id, "attempt": self.claim.attempt},
+            {"job_id": message.job_id, "attempt": self.claim.attempt_number},
         )
 
     return write
@@ -110,7 +110,7 @@ def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
     def write(connection: Connection) -> None:
         connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
-            {"job_id": message.job_id, "attempt": self.claim.attempt},
+            {"job_id": message.job_id, "attempt": self.claim.attempt_number},
         )
 
     return write

@@ -173,8 +173,11 @@ class Job(Base):
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Attempts begun in all; the number of the current one fences its writes."""
-    tries: Mapped[int] = mapped_column(server_default="0")
-    """Attempts begun since the job was created or last replayed: what the retry schedule counts."""
+    attempts_since_replay: Mapped[int] = mapped_column("tries", server_default="0")
+    """Attempts begun since the job was created or last replayed: what the retry schedule counts.
+
+    The column keeps the name `tries` because release 0.1.0 reads and writes it.
+    """
     run_at: Mapped[datetime] = mapped_column(server_default=func.now())
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]

@@ -30,7 +30,7 @@ class DueJob:
     task: str
     queue: str
     message: dict[str, Any]
-    tries: int
+    attempts_since_replay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ WITH due AS (
 )
 UPDATE job SET state = 'queued', queued_at = now(), lease_until = now() + $3
 FROM due WHERE job.id = due.id
-RETURNING job.id, task, queue, message, tries
+RETURNING job.id, task, queue, message, tries AS attempts_since_replay
 """
 
 _REQUEUE = """

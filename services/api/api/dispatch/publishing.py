@@ -35,7 +35,7 @@ def _message(job: DueJob, spans: ExitStack) -> bytes:
             tracing.span(f"publish {job.queue}", _fields(job), kind=tracing.Kind.PRODUCER, parent=parent)
         )
         message = {**message, "traceparent": own or parent}
-    return celery_message(job.id, job.task, job.queue, message, job.tries)
+    return celery_message(job.id, job.task, job.queue, message, job.attempts_since_replay)
 
 
 def _fields(job: DueJob) -> dict[str, str]:

@@ -33,7 +33,7 @@ CLAIM = (
     .values(
         state=JobState.RUNNING,
         attempts=Job.attempts + 1,
-        tries=Job.tries + 1,
+        attempts_since_replay=Job.attempts_since_replay + 1,
         worker=bindparam("holder"),
         started_at=func.now(),
         lease_until=_after("lease"),
@@ -41,7 +41,7 @@ CLAIM = (
     )
     .returning(
         Job.attempts,
-        Job.tries,
+        Job.attempts_since_replay,
         Job.queue,
         _seconds_since(Job.queued_at).label("waited_s"),
         # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
@@ -57,9 +57,9 @@ DEFER = (
     .returning(Job.id)
 )
 
-HELD = select(Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")).where(
-    _IS_RUNNING
-)
+HELD = select(
+    Job.attempts, Job.attempts_since_replay, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
+).where(_IS_RUNNING)
 
 KNOWS = select(Job.id).where(_IS_JOB)
 

@@ -34,11 +34,13 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that a worker runs: attempt number `attempt` in all, `tries` since its last replay."""
+    """The attempt of a job that a worker runs."""
 
     job_id: UUID
-    attempt: int
-    tries: int
+    attempt_number: int
+    """Counts all attempts of the job; fences the writes of this one."""
+    attempts_since_replay: int
+    """Counts the attempts since the job was created or last replayed; the retry schedule uses it."""
     holder: str
     """The worker's process that made it."""
     queue: str = ""
@@ -50,7 +52,7 @@ class Claim:
     @property
     def fence(self) -> dict[str, Any]:
         """The parameters of a write that only this attempt may make."""
-        return {"job": self.job_id, "attempt": self.attempt, "holder": self.holder}
+        return {"job": self.job_id, "attempt": self.attempt_number, "holder": self.holder}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Ledger:
             ).one_or_none()
         if row is None:
             return None
-        return Claim(job_id, row.attempts, row.tries, self._worker, row.queue, waited_s=row.waited_s)
+        return Claim(
+            job_id, row.attempts, row.attempts_since_replay, self._worker, row.queue, waited_s=row.waited_s
+        )
 
     def defer(self, job_id: UUID, until: datetime) -> bool:
         """Give a queued job back unread: it is due again at `until`, and no attempt is counted.
@@ -98,7 +102,7 @@ class Ledger:
             row = connection.execute(statements.HELD, {"job": job_id}).one_or_none()
         if row is None or not row.worker.startswith(worker):
             return None
-        return Claim(job_id, row.attempts, row.tries, row.worker, row.queue, ran_s=row.ran_s or 0)
+        return Claim(job_id, row.attempts, row.attempts_since_replay, row.worker, row.queue, ran_s=row.ran_s or 0)
 
     def knows(self, job_id: UUID) -> bool:
         """Tell whether there is such a job, in whatever state."""
@@ -127,7 +131,11 @@ class Ledger:
 
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
         """End the attempt; return how long until the next one, None when the job is dead."""
-        delay = None if failure.kind is FailureKind.PERMANENT else delay_after(claim.tries, self._retry_delays)
+        delay = (
+            None
+            if failure.kind is FailureKind.PERMANENT
+            else delay_after(claim.attempts_since_replay, self._retry_delays)
+        )
         if delay is not None:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]

@@ -69,7 +69,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     @property
     def is_last_try(self) -> bool:
         """Whether the schedule allows no other attempt after the one under way."""
-        return self.claim.tries >= max_attempts(settings.retry_delays)
+        return self.claim.attempts_since_replay >= max_attempts(settings.retry_delays)
 
     @cached_property
     def message_type(self) -> type[Message]:
@@ -83,14 +83,14 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         ledger = ledger_of(self.request.hostname or "unknown", os.getpid())
         with work(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
             claim = self._claim(ledger, message)
-            tracing.annotate({"attempt": claim.attempt})
-            with bound_contextvars(attempt=claim.attempt):
+            tracing.annotate({"attempt": claim.attempt_number})
+            with bound_contextvars(attempt=claim.attempt_number):
                 try:
                     state = self._attempt(ledger, claim, message)
                 except LeaseLost:
                     logger.warning("lease_lost")
                     raise Ignore from None
-        return {"state": state, "attempt": claim.attempt}
+        return {"state": state, "attempt": claim.attempt_number}
 
     def _claim(self, ledger: Ledger, message: Message) -> Claim:
         try:

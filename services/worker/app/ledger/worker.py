@@ -75,7 +75,7 @@ class LedgerRequest(Request):
             if claim is not None:
                 delay = ledger.fail(claim, Failure(kind, describe(error)))
                 metrics.failed(self.name, claim.queue, kind, is_dead=delay is None, ran_s=claim.ran_s)
-                log.warning("process_died", attempt=claim.attempt)
+                log.warning("process_died", attempt=claim.attempt_number)
         except LeaseLost:
             return
         except SQLAlchemyError as unavailable:
