@@ -15,13 +15,13 @@ from tests.support.database import Database
 DELAYS = (60.0, 120.0, 240.0)
 
 
-def ledger_of(engine: Engine, worker: str) -> Ledger:
+def get_ledger(engine: Engine, worker: str) -> Ledger:
     return Ledger(engine, worker, timedelta(seconds=30), DELAYS)
 
 
 @pytest.fixture
 def ledger(engine: Engine) -> Ledger:
-    return ledger_of(engine, "w@host")
+    return get_ledger(engine, "w@host")
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
     engine: Engine, database: Database, job_id: UUID
 ) -> None:
     """A claim waits for no disk: after a crash the job is queued again, and the next attempt has its number."""
-    ledger, other = ledger_of(engine, "w@host/1"), ledger_of(engine, "w@host/2")
+    ledger, other = get_ledger(engine, "w@host/1"), get_ledger(engine, "w@host/2")
     before = database.job(job_id)
     forgotten = claimed(ledger, job_id)
     columns = ("state", "attempts", "tries", "worker", "started_at", "lease_until")
@@ -196,11 +196,11 @@ def test_a_probe_that_has_asked_nothing_leaves_its_turn_to_the_next(
     engine: Engine, job_id: UUID, database: Database
 ) -> None:
     circuits = Circuits(sessionmaker(engine), 1, timedelta(hours=1))
-    circuits.failed("a-provider", "a-provider", "away")
+    circuits.record_failure("a-provider", "a-provider", "away")
     database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
     assert circuits.open_until("a-provider", job_id) is None, "the probe"
     assert circuits.open_until("a-provider", job_id) is not None
 
-    circuits.hand_back("a-provider")
+    circuits.release_probe("a-provider")
 
     assert circuits.open_until("a-provider", job_id) is None, "another one"

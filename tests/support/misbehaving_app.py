@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import Connection, text
 
 from app.celery_app import app as app  # noqa: PLC0414 - for applications that change it
-from app.ledger.errors import PermanentError, ProviderError, Skip, TransientError
+from app.ledger.errors import PermanentError, ProviderError, SkipJob, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts.messages import Message
@@ -44,7 +44,7 @@ def _misbehave(how: str) -> None:  # noqa: C901 - a list of ways
         case "bug":
             raise ZeroDivisionError("nobody foresaw this")
         case "skip":
-            raise Skip("nothing to do")
+            raise SkipJob("nothing to do")
         case "stubborn":
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
             time.sleep(60)

@@ -52,7 +52,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_tell_arguments)
+    handler.addFilter(_hide_exception_messages)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -111,7 +111,7 @@ def log_unhandled() -> None:
     sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, unraisable
 
 
-def _tell_arguments(record: logging.LogRecord) -> bool:
+def _hide_exception_messages(record: logging.LogRecord) -> bool:
     """Put what is told of them in the place of exceptions that a library wants in its text."""
     if isinstance(record.args, tuple):
         record.args = tuple(

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from contracts.faults import CHAIN_MAX, FRAMES_MAX, safe_message, safe_traceback
-from contracts.logs import _safe, _tell_arguments
+from contracts.logs import _hide_exception_messages, _safe
 
 TEXT = "Zyzzyva"
 
@@ -51,7 +51,7 @@ def test_a_chain_without_an_end_has_one_here() -> None:
 def test_exceptions_that_a_library_formats() -> None:
     for message, args in (("failed: %s", (ValueError(TEXT),)), (ValueError(TEXT), ())):
         record = logging.LogRecord("a", logging.ERROR, "", 0, message, args, None)
-        _tell_arguments(record)
+        _hide_exception_messages(record)
         assert TEXT not in record.getMessage()
 
 

@@ -159,8 +159,8 @@ class Dispatcher(BackgroundLoop):
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
-                requeue = await ledger.requeue_lost(self._database, lost)
-                metrics.REQUEUED.labels(among(Queue, queue)).inc(requeue)
+                requeued = await ledger.requeue_lost(self._database, lost)
+                metrics.REQUEUED.labels(among(Queue, queue)).inc(requeued)
                 for fields in (await ledger.find_log_fields(self._database, lost)).values():
                     logger.warning("message_lost", **fields)
 

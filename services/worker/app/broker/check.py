@@ -41,7 +41,7 @@ def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
     except Exception as error:  # noqa: BLE001 - whatever reading it raises, it cannot be read
         return Refusal(RefusalReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
     version = fields.get("contract_version")
-    metrics.received(version)
+    metrics.record_received(version)
     if task not in messages:
         return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id, _request_id(fields))
     if isinstance(version, str) and is_newer(version):

@@ -54,7 +54,7 @@ def keep(refused: RefusedMessage) -> None:
         session.execute(row.on_conflict_do_nothing(index_elements=[DeadMessage.digest]))
 
 
-def keep_without_job(task: str, message: Message, queue: str) -> None:
+def store_without_job(task: str, message: Message, queue: str) -> None:
     """Keep a message that could be run, but whose job is not in the ledger: nobody would know its result."""
     metrics.REFUSED.labels(RefusalReason.UNKNOWN_JOB).inc()
     raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.as_json()}

@@ -27,7 +27,7 @@ class Heartbeat:
         threading.Thread(target=self._run, name="lease", daemon=True).start()
 
     @contextmanager
-    def renewing(self, claim: Claim) -> Iterator[None]:
+    def renew_while_running(self, claim: Claim) -> Iterator[None]:
         """Renew the claim's lease at least every interval while the body runs, and never after it.
 
         A database that does not answer costs a renewal, not the work: the fence decides at the end.

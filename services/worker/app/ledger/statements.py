@@ -57,11 +57,11 @@ DEFER = (
     .returning(Job.id)
 )
 
-HELD = select(
+FIND_RUNNING = select(
     Job.attempts, Job.attempts_since_replay, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
 ).where(_IS_RUNNING)
 
-KNOWS = select(Job.id).where(_IS_JOB)
+JOB_EXISTS = select(Job.id).where(_IS_JOB)
 
 RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
 
@@ -86,7 +86,7 @@ FAIL = (
     .returning(Job.id)
 )
 
-NOTE_FAILURE = insert(JobFailure).from_select(
+INSERT_FAILURE = insert(JobFailure).from_select(
     ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"],
     select(
         Job.id,

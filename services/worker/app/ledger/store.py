@@ -96,18 +96,18 @@ class Ledger:
         with self._autocommit.connect() as connection:
             return connection.scalar(statements.DEFER, {"job": job_id, "until": until}) is not None
 
-    def held(self, job_id: UUID, worker: str) -> Claim | None:
+    def find_running(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
         with self._autocommit.connect() as connection:
-            row = connection.execute(statements.HELD, {"job": job_id}).one_or_none()
+            row = connection.execute(statements.FIND_RUNNING, {"job": job_id}).one_or_none()
         if row is None or not row.worker.startswith(worker):
             return None
         return Claim(job_id, row.attempts, row.attempts_since_replay, row.worker, row.queue, ran_s=row.ran_s or 0)
 
-    def knows(self, job_id: UUID) -> bool:
+    def has_job(self, job_id: UUID) -> bool:
         """Tell whether there is such a job, in whatever state."""
         with self._autocommit.connect() as connection:
-            return connection.scalar(statements.KNOWS, {"job": job_id}) is not None
+            return connection.scalar(statements.JOB_EXISTS, {"job": job_id}) is not None
 
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this attempt's."""
@@ -148,7 +148,7 @@ class Ledger:
             if failed is None:
                 raise LeaseLost
             connection.execute(
-                statements.NOTE_FAILURE,
+                statements.INSERT_FAILURE,
                 {"job": claim.job_id, "kind": failure.kind.value, "error": error, "traceback": traceback},
             )
         return delay

@@ -13,7 +13,7 @@ for _reason in RefusalReason:
     REFUSED.labels(_reason)
 
 
-def received(contract_version: object) -> None:
+def record_received(contract_version: object) -> None:
     """Count a message by the version that it names, if it is one."""
     contract = skew(contract_version) if isinstance(contract_version, str) else None
     if contract is not None:

@@ -186,7 +186,7 @@ class OpenAIEnricher:
     def _once(self, asked: Conversation, ends: float, bill: Bill) -> tuple[Finding, str | None]:
         """Ask within the day's budget; raise InvalidResponse where the answer is not what was asked for."""
         reservation = self._reserve(asked)
-        with self._metrics.request(_OUTCOMES):
+        with self._metrics.record_request(_OUTCOMES):
             return self._answer(asked, ends, bill, reservation)
 
     def _reserve(self, asked: Conversation) -> Reservation:
@@ -208,7 +208,7 @@ class OpenAIEnricher:
             self._settle(reservation, 0)
             raise
         bill.add(reply)
-        self._metrics.used(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
+        self._metrics.record_usage(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
         used = _sum(reply.prompt_tokens, reply.completion_tokens)
         self._settle(reservation, reservation.tokens if used is None else used)
         if reply.is_declined:
