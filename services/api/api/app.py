@@ -29,7 +29,7 @@ from api.imports.importer import Importer
 from api.issues import endpoints as issues
 from api.issues.batcher import IssueBatcher
 from api.metrics import endpoint as metrics
-from api.metrics.build import tell_build
+from api.metrics.build import set_build_info
 from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.operations import endpoints as operations
@@ -84,7 +84,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     settings = settings or load(ApiSettings)
     if settings.auth == "off":
         refuse_open_listener(sys.argv)
-    tell_build("api")
+    set_build_info("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
     # Its lines have the whole path and query; without a handler to reach it writes none. See api.request_log.
     logging.getLogger("uvicorn.access").propagate = False

@@ -145,7 +145,7 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
         return False
     job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message, queue)
     if job is not None:
-        metrics.created(job["task"], job["queue"])
+        metrics.record_created(job["task"], job["queue"])
     return True
 
 

@@ -17,7 +17,7 @@ from api.dispatch.pruning import prune_hourly
 from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
-from api.metrics.labels import among
+from api.metrics.labels import known_or_other
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.messages import RefusedMessage
@@ -141,8 +141,8 @@ class Dispatcher(BackgroundLoop):
             return
         expired = await ledger.expire_running(self._database, SWEEP_LIMIT, self._max_attempts)
         for job in expired:
-            metrics.LEASES_EXPIRED.labels(among(Queue, job.queue)).inc()
-            job_metrics.lost(job.task, job.queue, job.state)
+            metrics.LEASES_EXPIRED.labels(known_or_other(Queue, job.queue)).inc()
+            job_metrics.record_lost(job.task, job.queue, job.state)
         states = {job.id: job.state for job in expired}
         for job_id, fields in (await ledger.find_log_fields(self._database, states)).items():
             logger.warning("lease_expired", state=states[job_id], **fields)
@@ -160,7 +160,7 @@ class Dispatcher(BackgroundLoop):
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
                 requeued = await ledger.requeue_lost(self._database, lost)
-                metrics.REQUEUED.labels(among(Queue, queue)).inc(requeued)
+                metrics.REQUEUED.labels(known_or_other(Queue, queue)).inc(requeued)
                 for fields in (await ledger.find_log_fields(self._database, lost)).values():
                     logger.warning("message_lost", **fields)
 

@@ -198,7 +198,7 @@ async def settle_refused(
     )
     for row in known:
         if row["has_died"]:
-            metrics.dead(row["task"], row["queue"])
+            metrics.record_dead(row["task"], row["queue"])
     jobs = {row["id"] for row in known}
     for message in refused:
         if message.job_id not in jobs:

@@ -128,5 +128,5 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         [*TypeTag, *AreaTag],
     )
     if created is not None:
-        metrics.created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
+        metrics.record_created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
     return created

@@ -159,5 +159,5 @@ async def _create(database: Database, records: Sequence[Record], options: Import
     task = Task.ENRICH_ISSUE
     created = await database.fetch(_CREATE, *zip(*rows, strict=True), task, QUEUE_OF[task])
     for _ in created:
-        metrics.created(task, QUEUE_OF[task])
+        metrics.record_created(task, QUEUE_OF[task])
     return {upsert_key(made[row["id"]]) for row in created}

@@ -155,7 +155,7 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
         return []
     task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
     stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
-    metrics.created(task, queue, len(stored))
+    metrics.record_created(task, queue, len(stored))
     issues = {row["id"]: issue_of(row) for row in stored}
     return [issues.get(row[0]) for row in rows]
 
