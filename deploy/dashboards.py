@@ -209,12 +209,12 @@ WORKERS = (
         },
     ),
     Panel(
-        "Messages by contract, and refused",
+        "Messages by contract, and rejected",
         "A newer contract for long: ContractSkew.md",
         "ops",
         {
             **rate("messages_received_total", "contract"),
-            **rate("messages_refused_total", "reason"),
+            **rate("messages_rejected_total", "reason"),
         },
     ),
     Panel(

@@ -36,7 +36,7 @@ from contracts.states import (
     ModelKind,
     OperationState,
     Priority,
-    RefusalReason,
+    RejectionReason,
     TagVerdict,
 )
 
@@ -182,8 +182,11 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]
     last_error: Mapped[str | None]
-    refused_since: Mapped[datetime | None]
-    """When a worker first gave the message back unread, because only a newer worker can read it."""
+    rejected_since: Mapped[datetime | None] = mapped_column("refused_since")
+    """When a worker first gave the message back unread, because only a newer worker can read it.
+
+    The column keeps its name because release 0.1.0 reads and writes it.
+    """
     note: Mapped[str | None]
     """Why a person discarded it."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -520,7 +523,7 @@ class DeadMessage(Base):
 
     __tablename__ = "dead_message"
     __table_args__ = (
-        CheckConstraint(_one_of("reason", RefusalReason), name="reason"),
+        CheckConstraint(_one_of("reason", RejectionReason), name="reason"),
         CheckConstraint(_one_of("state", DeadMessageState), name="state"),
         Index(None, "state", "id"),
     )

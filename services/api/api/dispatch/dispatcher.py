@@ -20,10 +20,10 @@ from api.metrics import jobs as job_metrics
 from api.metrics.labels import known_or_other
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
-from contracts.messages import RefusedMessage
-from contracts.names import REFUSED_LIST, Queue
+from contracts.messages import RejectedMessage
+from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
-from contracts.states import RefusalReason
+from contracts.states import RejectionReason
 
 Result = TypeVar("Result")
 
@@ -34,8 +34,8 @@ FULL_QUEUE_POLL_S = 0.1
 OUTAGE_POLL_S = 1
 """How soon at the latest to look again after an outage: whoever woke the dispatcher then does not do it again."""
 SWEEP_LIMIT = 1000
-REFUSED_LIMIT = 500
-REFUSED_ROUNDS = 20
+REJECTED_LIMIT = 500
+REJECTED_ROUNDS = 20
 """Batches of refused messages that are settled before other work has its turn."""
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
@@ -56,8 +56,8 @@ class Dispatcher(BackgroundLoop):
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._max_attempts = max_attempts(settings.retry_delays)
-        self._refused_retry = timedelta(seconds=settings.refused_retry_seconds)
-        self._refused_patience = timedelta(seconds=settings.refused_patience_seconds)
+        self._rejected_retry = timedelta(seconds=settings.rejected_retry_seconds)
+        self._rejected_timeout = timedelta(seconds=settings.rejected_timeout_seconds)
         self._renewals_until = 0.0
         self._outage: str | None = None
         self._next_pruning = 0.0
@@ -73,7 +73,7 @@ class Dispatcher(BackgroundLoop):
             has_room = await self._run_step(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
                 next_sweep = now + self._settings.dispatch_poll_seconds
-                for step in (self.expire_running, self.find_lost_messages, self.settle_refused, self.prune):
+                for step in (self.expire_running, self.find_lost_messages, self.settle_rejected, self.prune):
                     await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
             self._log_outage(next(iter(outages), None))
@@ -164,19 +164,19 @@ class Dispatcher(BackgroundLoop):
                 for fields in (await ledger.find_log_fields(self._database, lost)).values():
                     logger.warning("message_lost", **fields)
 
-    async def settle_refused(self) -> None:
+    async def settle_rejected(self) -> None:
         """Decide on the messages that workers have given back.
 
         Faster than workers refuse: a message whose turn does not come within a lease counts as lost, is published
         again, and refused again.
         """
-        for _ in range(REFUSED_ROUNDS):
-            entries = await self._broker.refused(REFUSED_LIMIT)
+        for _ in range(REJECTED_ROUNDS):
+            entries = await self._broker.list_rejected(REJECTED_LIMIT)
             if not entries or self.stopping:
                 return
-            refused = [_read(entry) for entry in entries]
-            await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)
-            await self._broker.forget_refused(entries)
+            rejected = [_read(entry) for entry in entries]
+            await ledger.settle_rejected(self._database, rejected, self._rejected_retry, self._rejected_timeout)
+            await self._broker.remove_rejected(entries)
 
     async def prune(self) -> None:
         """Have history pruned, once an hour, by whichever dispatcher asks first."""
@@ -185,19 +185,19 @@ class Dispatcher(BackgroundLoop):
             await prune_hourly(self._database)
 
 
-def _read(entry: bytes) -> RefusedMessage:
+def _read(entry: bytes) -> RejectedMessage:
     try:
-        return RefusedMessage.model_validate_json(entry)
+        return RejectedMessage.model_validate_json(entry)
     except ValidationError as error:
         # A newer worker's: kept whole, for a newer API or a person.
         return _unreadable(entry, str(error))
 
 
-def _unreadable(entry: bytes, error: str) -> RefusedMessage:
-    return RefusedMessage(
+def _unreadable(entry: bytes, error: str) -> RejectedMessage:
+    return RejectedMessage(
         contract_version=CONTRACT_VERSION,
-        queue=REFUSED_LIST,
-        reason=RefusalReason.UNDECODABLE,
+        queue=REJECTED_MESSAGES_KEY,
+        reason=RejectionReason.UNDECODABLE,
         error=" ".join(error.split())[:1000],
         worker="dispatcher",
         job_id=None,

@@ -37,7 +37,7 @@ CLAIM = (
         worker=bindparam("holder"),
         started_at=func.now(),
         lease_until=_after("lease"),
-        refused_since=None,
+        rejected_since=None,
     )
     .returning(
         Job.attempts,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from structlog.contextvars import bound_contextvars
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from app.broker.refused import store_without_job
+from app.broker.rejected import store_without_job
 from app.ledger.errors import (
     JobDead,
     PermanentError,

@@ -2,15 +2,15 @@
 
 from app.metrics.storage import counter
 from contracts.messages import Skew, skew
-from contracts.states import RefusalReason
+from contracts.states import RejectionReason
 
 RECEIVED = counter("messages_received_total", "Messages, by the contract that wrote them.", ["contract"])
-REFUSED = counter("messages_refused_total", "Messages given back or kept unread.", ["reason"])
+REJECTED = counter("messages_rejected_total", "Messages given back or kept unread.", ["reason"])
 
 for _contract in Skew:
     RECEIVED.labels(_contract)
-for _reason in RefusalReason:
-    REFUSED.labels(_reason)
+for _reason in RejectionReason:
+    REJECTED.labels(_reason)
 
 
 def record_received(contract_version: object) -> None:
