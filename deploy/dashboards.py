@@ -199,22 +199,22 @@ WORKERS = (
     ),
     Panel(
         "Lost and found again",
-        "What the ledger made good: leases that ended, jobs put back, deliveries dropped, processes that died.",
+        "What the ledger made good: leases that ended, jobs requeued, deliveries dropped, processes that died.",
         "ops",
         {
             "leases expired": "sum(rate(issuetracker_dispatcher_leases_expired_total[$__rate_interval]))",
-            "put back": "sum(rate(issuetracker_dispatcher_put_back_total[$__rate_interval]))",
+            "requeued": "sum(rate(issuetracker_dispatcher_requeued_total[$__rate_interval]))",
             "duplicates dropped": "sum(rate(issuetracker_duplicates_dropped_total[$__rate_interval]))",
             "processes lost": "sum(rate(issuetracker_worker_processes_lost_total[$__rate_interval]))",
         },
     ),
     Panel(
-        "Messages by contract, and refused",
+        "Messages by contract, and rejected",
         "A newer contract for long: ContractSkew.md",
         "ops",
         {
             **rate("messages_received_total", "contract"),
-            **rate("messages_refused_total", "reason"),
+            **rate("messages_rejected_total", "reason"),
         },
     ),
     Panel(

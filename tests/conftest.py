@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import redis
 
-from contracts.names import WORKER_SIGN_PREFIX
+from contracts.names import HEARTBEAT_KEY_PREFIX
 from tests.support import servers as server_module
 from tests.support.database import Database
 from tests.support.processes import Api, Running, start_api, start_worker
@@ -66,8 +66,8 @@ def broker(servers: Servers) -> Iterator[redis.Redis]:
     """The broker's database, emptied together with the results."""
     with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
         # Not FLUSHALL: workers that other tests share are subscribed to what they declared.
-        signs = client.scan_iter(f"{WORKER_SIGN_PREFIX}*")  # they outlive a worker by seconds
-        client.delete("issues", "default", "refused", "unacked", "unacked_index", *signs)
+        heartbeat = client.scan_iter(f"{HEARTBEAT_KEY_PREFIX}*")  # they outlive a worker by seconds
+        client.delete("issues", "default", "refused", "unacked", "unacked_index", *heartbeat)
         yield client
 
 

@@ -131,7 +131,7 @@ class TestRendered:
             assert _seconds(services[name]["stop_grace_period"]) > limit + 15
 
     def test_every_setting_can_be_set(self, services: dict[str, Any]) -> None:
-        made_here = {"celery_result_backend", "beat_directory", "metrics_address"}
+        made_here = {"celery_result_backend", "heartbeat_directory", "metrics_address"}
         for name, settings in (("api", ApiSettings), ("worker-issues", WorkerSettings)):
             wanted = {field.upper() for field in set(settings.model_fields) - made_here}
             assert wanted <= set(services[name]["environment"])

@@ -45,7 +45,7 @@ def test_how_it_runs(service: str) -> None:
 
 def test_the_workers_signs_of_life_are_where_the_probe_looks() -> None:
     build("worker")
-    assert f"BEAT_DIRECTORY={network.BEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
+    assert f"HEARTBEAT_DIRECTORY={network.HEARTBEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
 
 
 def test_the_api_asks_for_tokens_unless_told_otherwise() -> None:

@@ -335,7 +335,7 @@ def test_probes_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
         assert tuple(container["livenessProbe"]["exec"]["command"]) == network.WORKER_LIVENESS_PROBE
         assert tuple(container["readinessProbe"]["exec"]["command"]) == network.WORKER_READINESS_PROBE
         mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
-        assert network.BEAT_DIRECTORY in mounts
+        assert network.HEARTBEAT_DIRECTORY in mounts
     api = main_container(default, "api")
     # Only a start looks at the database: no outage of it takes replicas away, or restarts them.
     assert api["startupProbe"]["httpGet"] == {"path": network.READINESS_PATH, "port": "http"}

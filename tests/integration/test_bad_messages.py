@@ -20,7 +20,7 @@ from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.tasks import PROVIDER_TASK
 
-SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REFUSED_RETRY_SECONDS": "0.2"}
+SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REJECTED_RETRY_SECONDS": "0.2"}
 Envelope = dict[str, Any]
 
 
@@ -241,7 +241,9 @@ def test_a_job_for_a_newer_worker_waits_for_it(
     job_id = database.add_job(task, **({} if version is None else {"contract_version": version}))
     wait_until(lambda: database.job(job_id)["refused_since"] is not None, 30, "the refusal")
     first = database.job(job_id)["refused_since"]
-    wait_until(lambda: sum("message_refused" in line for line in old.log.lines) >= 3, 30, "it to be offered again")
+    wait_until(
+        lambda: sum("message_rejected" in line for line in old.log.lines) >= 3, 30, "it to be offered again"
+    )
     job = database.job(job_id)
     assert (job["state"] in {"pending", "queued"}, job["attempts"]) == (True, 0)
     assert job["refused_since"] == first
@@ -268,7 +270,7 @@ def test_a_backlog_for_newer_workers_is_refused_once_and_waits(
         "FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
         backlog,
     )
-    new_api({"REFUSED_RETRY_SECONDS": "3600"})
+    new_api({"REJECTED_RETRY_SECONDS": "3600"})
     worker = new_worker({})
 
     waiting = "SELECT count(*) FROM job WHERE refused_since IS NOT NULL AND state = 'pending' AND attempts = 0"
@@ -276,7 +278,7 @@ def test_a_backlog_for_newer_workers_is_refused_once_and_waits(
 
     # Settled in the ledger first, forgotten by Redis after it.
     wait_until(lambda: broker.llen("refused") == 0, 30, "the list of refusals to be empty")
-    assert sum("message_refused" in line for line in worker.log.lines) == backlog
+    assert sum("message_rejected" in line for line in worker.log.lines) == backlog
 
 
 def test_a_job_with_a_message_that_no_worker_can_read_is_dead_at_once(

@@ -13,8 +13,8 @@ import redis
 
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
-from contracts.messages import WorkerSign
-from contracts.names import WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS
+from contracts.messages import WorkerHeartbeat
+from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 from devstack.network import free_port, wait_until
 from issuetracker_cli.doctor import Finding, examine, exit_code
 from tests.support.database import Database
@@ -194,7 +194,7 @@ def test_clocks_and_contracts_that_differ(product: Product) -> None:
     """Workers elsewhere: one of an older contract, whose clock is an hour behind."""
     with product.redis() as client:
         seconds, _ = client.time()
-        sign = WorkerSign.model_validate(
+        heartbeat = WorkerHeartbeat.model_validate(
             {
                 "contract_version": "0.9.0",
                 "worker": "older@elsewhere",
@@ -203,9 +203,11 @@ def test_clocks_and_contracts_that_differ(product: Product) -> None:
                 "at": seconds - 3600,
             }
         )
-        client.set(f"{WORKER_SIGN_PREFIX}{sign.worker}", sign.model_dump_json(), ex=WORKER_SIGN_SECONDS)
+        client.set(
+            f"{HEARTBEAT_KEY_PREFIX}{heartbeat.worker}", heartbeat.model_dump_json(), ex=HEARTBEAT_KEY_SECONDS
+        )
         findings = product.findings()
-        client.delete(f"{WORKER_SIGN_PREFIX}{sign.worker}")
+        client.delete(f"{HEARTBEAT_KEY_PREFIX}{heartbeat.worker}")
 
     assert exit_code(findings) == 17
     found = {item.name: item for item in findings}

@@ -15,13 +15,13 @@ from tests.support.database import Database
 DELAYS = (60.0, 120.0, 240.0)
 
 
-def ledger_of(engine: Engine, worker: str) -> Ledger:
+def get_ledger(engine: Engine, worker: str) -> Ledger:
     return Ledger(engine, worker, timedelta(seconds=30), DELAYS)
 
 
 @pytest.fixture
 def ledger(engine: Engine) -> Ledger:
-    return ledger_of(engine, "w@host")
+    return get_ledger(engine, "w@host")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def mark(job_id: UUID, attempt: int):
 def assert_refused(ledger: Ledger, claim: Claim) -> None:
     assert not ledger.renew(claim)
     with pytest.raises(LeaseLost):
-        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt))
+        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt_number))
     with pytest.raises(LeaseLost):
         ledger.fail(claim, Failure(FailureKind.BUG, "late"))
 
@@ -89,7 +89,7 @@ def test_only_a_claim_does_not_wait_for_the_disk(ledger: Ledger, database: Datab
 def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
     claim = claimed(ledger, job_id)
 
-    assert (claim.attempt, claim.tries) == (1, 1)
+    assert (claim.attempt_number, claim.attempts_since_replay) == (1, 1)
     assert ledger.claim(job_id) is None
     job = database.job(job_id)
     assert (job["state"], job["attempts"], job["worker"]) == ("running", 1, "w@host")
@@ -140,7 +140,7 @@ def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
     engine: Engine, database: Database, job_id: UUID
 ) -> None:
     """A claim waits for no disk: after a crash the job is queued again, and the next attempt has its number."""
-    ledger, other = ledger_of(engine, "w@host/1"), ledger_of(engine, "w@host/2")
+    ledger, other = get_ledger(engine, "w@host/1"), get_ledger(engine, "w@host/2")
     before = database.job(job_id)
     forgotten = claimed(ledger, job_id)
     columns = ("state", "attempts", "tries", "worker", "started_at", "lease_until")
@@ -150,7 +150,7 @@ def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
         job_id,
     )
     heir = claimed(other, job_id)
-    assert heir.attempt == forgotten.attempt
+    assert heir.attempt_number == forgotten.attempt_number
 
     assert_refused(ledger, forgotten)
     other.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
@@ -172,7 +172,7 @@ def test_failures_follow_the_schedule_and_end_dead(ledger: Ledger, database: Dat
     delays = []
     for attempt in range(1, 5):
         claim = claimed(ledger, job_id)
-        assert claim.attempt == attempt
+        assert claim.attempt_number == attempt
         delays.append(ledger.fail(claim, Failure(FailureKind.TRANSIENT, f"error {attempt}", "Traceback ...")))
         job = database.job(job_id)
         if attempt < 4:
@@ -196,11 +196,11 @@ def test_a_probe_that_has_asked_nothing_leaves_its_turn_to_the_next(
     engine: Engine, job_id: UUID, database: Database
 ) -> None:
     circuits = Circuits(sessionmaker(engine), 1, timedelta(hours=1))
-    circuits.failed("a-provider", "a-provider", "away")
+    circuits.record_failure("a-provider", "a-provider", "away")
     database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
     assert circuits.open_until("a-provider", job_id) is None, "the probe"
     assert circuits.open_until("a-provider", job_id) is not None
 
-    circuits.hand_back("a-provider")
+    circuits.release_probe("a-provider")
 
     assert circuits.open_until("a-provider", job_id) is None, "another one"

@@ -68,7 +68,7 @@ def test_jobs_the_pool_and_the_dispatcher(api: Api, database: Database, broker: 
     told = told_by(api)
     assert told.by("jobs_created_total", "task", "queue") == {(Task.ENRICH_ISSUE, Queue.ISSUES): 1}
     assert told.by("dispatcher_published_total", "queue") == {(Queue.ISSUES,): 2}
-    assert told.by("dispatcher_put_back_total", "queue") == {(Queue.ISSUES,): 1}
+    assert told.by("dispatcher_requeued_total", "queue") == {(Queue.ISSUES,): 1}
     assert told.one("db_pool_connections") >= 1
     assert told.one("db_pool_size_max") == 10
     assert told.one("dispatcher_failures_total") == 0

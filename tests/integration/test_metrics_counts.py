@@ -66,7 +66,7 @@ def test_counts_add_up_to_what_was_done(
     assert told.one("job_wait_seconds_count") == told.one("job_attempts_total")
     assert told.one("worker_processes_lost_total") == 2
     assert told.one("messages_received_total", contract="same") == told.one("dispatcher_published_total")
-    assert told.by("messages_refused_total", "reason") == Counter({("undecodable",): 1})
+    assert told.by("messages_rejected_total", "reason") == Counter({("undecodable",): 1})
     assert told.by("dead_letters", "kind") == Counter({("job",): 2, ("message",): 1})
     assert told.by("jobs", "task", "state") == Counter({("other", "dead"): 2})
     assert 0 < told.one("issue_enriched_seconds_sum") < ISSUES * 120

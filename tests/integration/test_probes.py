@@ -55,7 +55,7 @@ def probes(tmp_path: Path) -> Probes:
 
 @pytest.fixture
 def worker(new_worker: WorkerFactory, probes: Probes) -> Running:
-    running = new_worker({"BEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
+    running = new_worker({"HEARTBEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
     wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes")
     return running
 
@@ -93,7 +93,7 @@ def test_a_worker_that_begins_without_its_broker_is_alive(servers: Servers, prob
         [tool("celery"), "-A", "app.celery_app", "worker"],
         Log(),
         cwd=WORKER,
-        env={**environment, "BEAT_DIRECTORY": str(probes.directory)},
+        env={**environment, "HEARTBEAT_DIRECTORY": str(probes.directory)},
     )
     try:
         wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe")

@@ -44,13 +44,13 @@ def test_each_statement_is_bounded_and_none_comes_after_the_last(
 
     left = []
     for _ in range(3):
-        webhooks.deliver.found_open(message, pause_ends)
+        webhooks.deliver.on_circuit_open(message, pause_ends)
         left.append(due(database, hook))
 
     assert left == [4, 1, 0]
     assert due(database, other) == 2, "others do not wait for it"
     database.query(_MAKE_DUE, 1, hook)
-    webhooks.deliver.found_open(message, pause_ends)
+    webhooks.deliver.on_circuit_open(message, pause_ends)
     assert due(database, hook) == 1, "whatever still comes is put off by itself"
-    webhooks.deliver.found_open(message, pause_ends + timedelta(minutes=5))
+    webhooks.deliver.on_circuit_open(message, pause_ends + timedelta(minutes=5))
     assert due(database, hook) == 0, "the next pause"

@@ -25,7 +25,7 @@ Code = Literal["released", "new"]
 # So soon that refusals, and what was lost on the way, show within a test.
 SETTINGS = {
     "DISPATCH_POLL_SECONDS": "0.1",
-    "REFUSED_RETRY_SECONDS": "0.5",
+    "REFUSED_RETRY_SECONDS": "0.5",  # the name that the release knows, and this tree still
     "LEASE_SECONDS": "5",
     "WORKER_CONCURRENCY": "1",
 }

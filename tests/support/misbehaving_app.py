@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import Connection, text
 
 from app.celery_app import app as app  # noqa: PLC0414 - for applications that change it
-from app.ledger.errors import PermanentError, ProviderError, Skip, TransientError
+from app.ledger.errors import PermanentError, ProviderError, SkipJob, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts.messages import Message
@@ -44,7 +44,7 @@ def _misbehave(how: str) -> None:  # noqa: C901 - a list of ways
         case "bug":
             raise ZeroDivisionError("nobody foresaw this")
         case "skip":
-            raise Skip("nothing to do")
+            raise SkipJob("nothing to do")
         case "stubborn":
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
             time.sleep(60)
@@ -69,13 +69,13 @@ def misbehave(self: LedgerTask, message: Misbehave) -> Effect:
     deadline = time.monotonic() + message.seconds
     while time.monotonic() < deadline:
         time.sleep(0.05)
-    if self.claim.attempt < message.until:
+    if self.claim.attempt_number < message.until:
         _misbehave(message.how)
 
     def write(connection: Connection) -> None:
         connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
-            {"job_id": message.job_id, "attempt": self.claim.attempt},
+            {"job_id": message.job_id, "attempt": self.claim.attempt_number},
         )
 
     return write
@@ -110,7 +110,7 @@ def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
     def write(connection: Connection) -> None:
         connection.execute(
             text("INSERT INTO effect (job_id, attempt) VALUES (:job_id, :attempt)"),
-            {"job_id": message.job_id, "attempt": self.claim.attempt},
+            {"job_id": message.job_id, "attempt": self.claim.attempt_number},
         )
 
     return write

@@ -12,25 +12,25 @@ from itertools import islice
 FRAMES_MAX = 20
 CHAIN_MAX = 5
 
-_plain: set[type[BaseException]] = {OSError, ImportError, KeyboardInterrupt, SystemExit}
+_allowed: set[type[BaseException]] = {OSError, ImportError, KeyboardInterrupt, SystemExit}
 
 
-def speak_plainly(*classes: type[BaseException]) -> None:
+def allow_message_in_logs(*classes: type[BaseException]) -> None:
     """Let the messages of these exceptions, and of their subclasses, be logged: no data can be in them."""
-    _plain.update(classes)
+    _allowed.update(classes)
 
 
-def told(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """Return an exception in one line: its class, and its message where that can hold no data."""
     name = type(error).__name__
-    if not isinstance(error, tuple(_plain)):
+    if not isinstance(error, tuple(_allowed)):
         return name
     return " ".join(f"{name}: {error}".split()).removesuffix(":")
 
 
-def told_whole(error: BaseException) -> str:
+def safe_traceback(error: BaseException) -> str:
     """Return an exception with where it was raised and its causes, without any local variable."""
-    return "\ncaused by ".join("\n  ".join([told(cause), *_frames(cause)]) for cause in _chain(error))
+    return "\ncaused by ".join("\n  ".join([safe_message(cause), *_frames(cause)]) for cause in _chain(error))
 
 
 def _frames(error: BaseException) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from contracts import CONTRACT_VERSION
-from contracts.faults import told, told_whole
+from contracts.faults import safe_message, safe_traceback
 
 Event = MutableMapping[str, Any]
 
@@ -52,7 +52,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_tell_arguments)
+    handler.addFilter(_hide_exception_messages)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -111,12 +111,14 @@ def log_unhandled() -> None:
     sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, unraisable
 
 
-def _tell_arguments(record: logging.LogRecord) -> bool:
+def _hide_exception_messages(record: logging.LogRecord) -> bool:
     """Put what is told of them in the place of exceptions that a library wants in its text."""
     if isinstance(record.args, tuple):
-        record.args = tuple(told(value) if isinstance(value, BaseException) else value for value in record.args)
+        record.args = tuple(
+            safe_message(value) if isinstance(value, BaseException) else value for value in record.args
+        )
     if isinstance(record.msg, BaseException):
-        record.msg = told(record.msg)
+        record.msg = safe_message(record.msg)
     return True
 
 
@@ -129,11 +131,11 @@ def _without_data(_logger: object, _method: str, event: Event) -> Event:
     if error is True:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
-        event["exception"] = told_whole(error)
+        event["exception"] = safe_traceback(error)
     return {key: _safe(value) for key, value in event.items()}
 
 
 def _safe(value: object) -> object:
     if isinstance(value, BaseException):
-        return told(value)
+        return safe_message(value)
     return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) and "://" in value else value

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts import CONTRACT_VERSION
 from contracts.limits import PROJECT_PATTERN, REQUEST_ID_PATTERN, TRACEPARENT_PATTERN
 from contracts.names import Task
-from contracts.states import RefusalReason
+from contracts.states import RejectionReason
 
 _VERSION = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
 
@@ -75,14 +75,17 @@ MESSAGE_OF: dict[Task, type[Message]] = {
 """The message that each task takes."""
 
 
-class RefusedMessage(BaseModel):
-    """What a worker leaves in `contracts.names.REFUSED_LIST`: a message that it cannot run, and why."""
+class RejectedMessage(BaseModel):
+    """What a worker leaves in `contracts.names.REJECTED_MESSAGES_KEY`: a message that it cannot run, and why."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+    # The title names its schema, which release 0.1.0 has by this name.
+    model_config = ConfigDict(
+        title="RefusedMessage", extra="ignore", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     contract_version: str = Field(pattern=_VERSION)
     queue: str
-    reason: RefusalReason
+    reason: RejectionReason
     error: str
     worker: str
     job_id: UUID | None
@@ -90,7 +93,7 @@ class RefusedMessage(BaseModel):
     raw: bytes
 
 
-class WorkerSign(BaseModel):
+class WorkerHeartbeat(BaseModel):
     """What a worker that consumes says of itself, in a Redis key that expires."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -103,7 +106,7 @@ class WorkerSign(BaseModel):
     """By its own clock."""
 
 
-EVENTS: tuple[type[BaseModel], ...] = (RefusedMessage, WorkerSign)
+EVENTS: tuple[type[BaseModel], ...] = (RejectedMessage, WorkerHeartbeat)
 """What services tell each other besides tasks."""
 
 

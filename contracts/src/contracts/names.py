@@ -20,15 +20,18 @@ class Task(StrEnum):
     DELIVER_WEBHOOK = "app.tasks.webhooks.deliver"
 
 
-REFUSED_LIST = "refused"
-"""The Redis list in which workers leave messages that they cannot run, for the dispatcher to decide on."""
+REJECTED_MESSAGES_KEY = "refused"
+"""The Redis list in which workers leave messages that they cannot run, for the dispatcher to decide on.
+
+The key keeps its value because release 0.1.0 uses it too.
+"""
 
 PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 """Behind a queue's name, the Redis lists that kombu keeps for its priorities. Ours all go to the first."""
 
-WORKER_SIGN_PREFIX = "worker:"
-"""Before a worker's name, the Redis key in which it says that it consumes (`contracts.messages.WorkerSign`)."""
-WORKER_SIGN_SECONDS = 10
+HEARTBEAT_KEY_PREFIX = "worker:"
+"""Prefix of the Redis keys in which workers store their heartbeats (`contracts.messages.WorkerHeartbeat`)."""
+HEARTBEAT_KEY_SECONDS = 10
 """After which such a key expires; a worker that consumes writes it every two seconds."""
 
 QUEUE_OF: dict[Task, Queue] = {

@@ -24,7 +24,7 @@ FLOWER_PROBE = (*PROBE, "http", str(FLOWER_PORT), "/healthcheck")
 
 ALIVE_FILE = "alive"
 CONSUMING_FILE = "consuming"
-BEAT_DIRECTORY = "/tmp"  # noqa: S108 - a container's own, and all that it may write to
-WORKER_LIVENESS_PROBE = (*PROBE, "fresh", f"{BEAT_DIRECTORY}/{ALIVE_FILE}", "300")
+HEARTBEAT_DIRECTORY = "/tmp"  # noqa: S108 - a container's own, and all that it may write to
+WORKER_LIVENESS_PROBE = (*PROBE, "fresh", f"{HEARTBEAT_DIRECTORY}/{ALIVE_FILE}", "300")
 """Far above the half minute between attempts to reach a broker that is away: an outage restarts no worker."""
-WORKER_READINESS_PROBE = (*PROBE, "fresh", f"{BEAT_DIRECTORY}/{CONSUMING_FILE}", "30")
+WORKER_READINESS_PROBE = (*PROBE, "fresh", f"{HEARTBEAT_DIRECTORY}/{CONSUMING_FILE}", "30")

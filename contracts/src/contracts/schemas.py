@@ -19,8 +19,12 @@ class IncompatibleChange(Exception):
 
 
 def current_schemas() -> dict[str, Schema]:
-    """Return each message's JSON Schema, as its reader sees it, by the message's class name."""
-    return {model.__name__: model.model_json_schema() for model in (*MESSAGE_OF.values(), *EVENTS)}
+    """Return each message's JSON Schema, as its reader sees it, by its title.
+
+    The title is the name of the class unless the model sets another.
+    """
+    schemas = [model.model_json_schema() for model in (*MESSAGE_OF.values(), *EVENTS)]
+    return {schema["title"]: schema for schema in schemas}
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
@@ -37,15 +41,29 @@ def breaks(old: Schema, new: Schema) -> list[str]:
     found += [
         f"{name}: its meaning changed"
         for name in sorted(before.keys() & now.keys())
-        if _meaning(before[name]) != _meaning(now[name])
+        if _meaning(before[name], old) != _meaning(now[name], new)
     ]
-    if old.get("$defs", {}) != new.get("$defs", {}):
-        found.append("a nested model changed")
     return found
 
 
-def _meaning(field: Schema) -> Schema:
-    return {key: value for key, value in field.items() if key not in _PROSE}
+def _meaning(part: Any, schema: Schema) -> Any:
+    """Return a part of a schema without its prose, with nested models in the place of references to them.
+
+    So the class of a nested model may change its name.
+    """
+    if isinstance(part, list):
+        return [_meaning(item, schema) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _meaning(schema["$defs"][part["$ref"].removeprefix("#/$defs/")], schema)
+    return {
+        key: {name: _meaning(field, schema) for name, field in value.items()}
+        if key == "properties"
+        else _meaning(value, schema)
+        for key, value in part.items()
+        if key not in _PROSE
+    }
 
 
 def write_schemas(directory: Path) -> list[Path]:

@@ -58,7 +58,7 @@ class IssueStatus(StrEnum):
     CLOSED = "closed"
 
 
-class RefusalReason(StrEnum):
+class RejectionReason(StrEnum):
     """Why a worker gives back a message instead of running it."""
 
     UNDECODABLE = "undecodable"
@@ -69,7 +69,7 @@ class RefusalReason(StrEnum):
     UNKNOWN_JOB = "unknown_job"
 
 
-FOR_NEWER_WORKERS = frozenset({RefusalReason.UNKNOWN_TASK, RefusalReason.NEWER_CONTRACT})
+FOR_NEWER_WORKERS = frozenset({RejectionReason.UNKNOWN_TASK, RejectionReason.NEWER_CONTRACT})
 """Reasons that go away with an upgrade: such a job is offered again, for a day."""
 
 

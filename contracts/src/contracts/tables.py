@@ -36,7 +36,7 @@ from contracts.states import (
     ModelKind,
     OperationState,
     Priority,
-    RefusalReason,
+    RejectionReason,
     TagVerdict,
 )
 
@@ -173,14 +173,20 @@ class Job(Base):
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Attempts begun in all; the number of the current one fences its writes."""
-    tries: Mapped[int] = mapped_column(server_default="0")
-    """Attempts begun since the job was created or last replayed: what the retry schedule counts."""
+    attempts_since_replay: Mapped[int] = mapped_column("tries", server_default="0")
+    """Attempts begun since the job was created or last replayed: what the retry schedule counts.
+
+    The column keeps the name `tries` because release 0.1.0 reads and writes it.
+    """
     run_at: Mapped[datetime] = mapped_column(server_default=func.now())
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]
     last_error: Mapped[str | None]
-    refused_since: Mapped[datetime | None]
-    """When a worker first gave the message back unread, because only a newer worker can read it."""
+    rejected_since: Mapped[datetime | None] = mapped_column("refused_since")
+    """When a worker first gave the message back unread, because only a newer worker can read it.
+
+    The column keeps its name because release 0.1.0 reads and writes it.
+    """
     note: Mapped[str | None]
     """Why a person discarded it."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -517,7 +523,7 @@ class DeadMessage(Base):
 
     __tablename__ = "dead_message"
     __table_args__ = (
-        CheckConstraint(_one_of("reason", RefusalReason), name="reason"),
+        CheckConstraint(_one_of("reason", RejectionReason), name="reason"),
         CheckConstraint(_one_of("state", DeadMessageState), name="state"),
         Index(None, "state", "id"),
     )

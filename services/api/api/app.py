@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from api import health, idempotency, problems
 from api.access import install as access
 from api.access.loopback import refuse_open_listener
-from api.access.scopes import by_method
+from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
 from api.database import open_database
@@ -27,9 +27,9 @@ from api.events.stop import on_stop_signal
 from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
-from api.issues.intake import Intake
+from api.issues.batcher import IssueBatcher
 from api.metrics import endpoint as metrics
-from api.metrics.build import tell_build
+from api.metrics.build import set_build_info
 from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.operations import endpoints as operations
@@ -75,7 +75,7 @@ _ROUTED = (
 
 async def _let_pass(request: Request) -> None:
     # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
-    await by_method(request)
+    await require_scope_by_method(request)
     await idempotency.answer_once(request)
 
 
@@ -84,7 +84,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     settings = settings or load(ApiSettings)
     if settings.auth == "off":
         refuse_open_listener(sys.argv)
-    tell_build("api")
+    set_build_info("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
     # Its lines have the whole path and query; without a handler to reach it writes none. See api.request_log.
     logging.getLogger("uvicorn.access").propagate = False
@@ -97,7 +97,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             dispatcher = Dispatcher(database, broker, settings)
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
-            app.state.intake = Intake(database)
+            app.state.issue_batcher = IssueBatcher(database)
             app.state.queues = QueueWatch(settings, database, broker)
             app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)

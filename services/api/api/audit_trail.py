@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from contracts.ids import new_id
 
@@ -13,5 +13,5 @@ INSERT INTO audit_log (id, actor, actor_id, action, subject, detail) VALUES ($1,
 
 async def record(database: Database, action: str, subject: object, **detail: Any) -> None:
     """Record that whoever makes this request did, such as `issue.changed`, to what has that id or name."""
-    actor = current_actor()
+    actor = current_principal()
     await database.execute(_RECORD, new_id(), actor.name, actor.token_id, action, str(subject), detail)

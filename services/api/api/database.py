@@ -16,13 +16,13 @@ from fastapi import Depends, Request
 from api.metrics import pool as metrics
 from api.settings import ApiSettings
 from contracts import tracing
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 10
 
-AWAY: tuple[type[Exception], ...] = (
+UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     OSError,  # among them TimeoutError
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -40,15 +40,15 @@ _in_transaction: ContextVar[Any] = ContextVar("connection of the transaction", d
 class DatabaseUnavailable(Exception):
     """PostgreSQL is away, restarting, out of connections or too slow.
 
-    `begun` tells whether the statement was sent: then nobody knows whether it was carried out.
+    `is_sent` tells whether the statement was sent: then nobody knows whether it was carried out.
     """
 
-    def __init__(self, error: BaseException, *, begun: bool) -> None:
+    def __init__(self, error: BaseException, *, is_sent: bool) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
-        self.begun = begun
+        self.is_sent = is_sent
 
 
-speak_plainly(DatabaseUnavailable, *AWAY)
+allow_message_in_logs(DatabaseUnavailable, *UNAVAILABLE_ERRORS)
 
 
 class Database:
@@ -103,21 +103,21 @@ class Database:
             with tracing.sql(sql):
                 yield connection
             return
-        begun = False
+        is_sent = False
         try:
             with tracing.sql(sql):
                 async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                    begun = True
+                    is_sent = True
                     yield connection
-        except AWAY as error:
-            raise DatabaseUnavailable(error, begun=begun) from error
+        except UNAVAILABLE_ERRORS as error:
+            raise DatabaseUnavailable(error, is_sent=is_sent) from error
         except asyncpg.DeadlockDetectedError as error:
-            raise DatabaseUnavailable(error, begun=False) from error  # it was rolled back
+            raise DatabaseUnavailable(error, is_sent=False) from error  # it was rolled back
         except asyncpg.InterfaceError as error:
             # asyncpg says the same of wrong use, which is a bug of ours, and of a connection that just went.
             if "closed" not in str(error):
                 raise
-            raise DatabaseUnavailable(error, begun=begun) from error
+            raise DatabaseUnavailable(error, is_sent=is_sent) from error
 
 
 async def _prepare(connection: Any) -> None:
@@ -141,7 +141,7 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={"application_name": "issuetracker-api"},
     ) as pool:
-        metrics.watch(pool)
+        metrics.export_pool(pool)
         yield Database(pool)
 
 

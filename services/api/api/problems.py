@@ -43,7 +43,7 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-class Refused(HTTPException):
+class ProblemError(HTTPException):
     """An error whose problem document has members of its own beside the usual ones."""
 
     def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
@@ -107,7 +107,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         return problem(
             405, f"{request.url.path} is not for {request.method}.", headers={"Allow": _allowed(request)}
         )
-    extensions = error.extensions if isinstance(error, Refused) else None
+    extensions = error.extensions if isinstance(error, ProblemError) else None
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
 
 
@@ -144,7 +144,7 @@ async def database_unavailable(_request: Request, error: Exception) -> JSONRespo
     logger.warning("database_unavailable", error=str(error))
     outcome = (
         "whether the request was carried out is not known: look before you repeat it."
-        if error.begun
+        if error.is_sent
         else "nothing was stored. Try again."
     )
     return problem(503, f"The database does not answer; {outcome}", headers={"Retry-After": str(RETRY_AFTER_S)})

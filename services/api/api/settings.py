@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from contracts.settings import Settings
@@ -45,10 +45,18 @@ class ApiSettings(Settings):
     """Jobs marked and published at a time."""
     queue_bound: int = Field(default=1000, ge=1)
     """Messages that may wait in one queue's Redis list; further due jobs wait in the ledger."""
-    refused_retry_seconds: float = Field(default=30, gt=0)
+    rejected_retry_seconds: float = Field(
+        default=30, gt=0, validation_alias=AliasChoices("rejected_retry_seconds", "refused_retry_seconds")
+    )
     """How soon a job is offered again that only a newer worker can run."""
-    refused_patience_seconds: float = Field(default=86_400, gt=0)
-    """For how long it is offered, before it is dead."""
+    rejected_timeout_seconds: float = Field(
+        default=86_400, gt=0, validation_alias=AliasChoices("rejected_timeout_seconds", "refused_patience_seconds")
+    )
+    """For how long it is offered, before it is dead.
+
+    Release 0.1.0 calls the two settings REFUSED_RETRY_SECONDS and REFUSED_PATIENCE_SECONDS.
+    The old names work for one more release.
+    """
     reenrich_after_seconds: float = Field(default=5, ge=0, le=3600)
     """How long a changed text is left alone before it is enriched again: several changes in a row give one run."""
     retrain_after: int = Field(default=25, ge=0)

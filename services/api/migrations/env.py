@@ -10,7 +10,7 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 from contracts.logs import configure_logging, log_unhandled
 from contracts.settings import Settings, load
 from contracts.tables import Base
@@ -25,7 +25,9 @@ OPTIONAL_INDEXES = frozenset({"ix_issue_search_embedding"})
 """What a migration creates only where the server has the extension; `alembic check` looks past it."""
 
 # They speak of locks, times and names in the schema.
-speak_plainly(asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.exceptions.SyntaxOrAccessError)
+allow_message_in_logs(
+    asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.exceptions.SyntaxOrAccessError
+)
 
 
 def include_object(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:

@@ -8,9 +8,9 @@ from kombu import Exchange, Queue
 
 from app import logs
 from app.broker.transport import CheckedChannel
+from app.heartbeat_files import HeartbeatStep
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
-from app.probe import Beat
 from app.settings import settings
 from contracts import names
 
@@ -74,7 +74,7 @@ app.conf.update(
         "interval_max": 5,
     },
 )
-app.steps["consumer"].add(Beat)
+app.steps["consumer"].add(HeartbeatStep)
 
 
 @worker_init.connect

@@ -15,11 +15,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.ledger.errors import ProviderError
 from app.settings import settings
-from contracts.faults import speak_plainly
+from contracts.faults import allow_message_in_logs
 from contracts.logs import configure_logging, log_unhandled
 
-speak_plainly(BrokerError, RedisError, InterfaceError, OperationalError, ProviderError)
-speak_plainly(SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError)
+allow_message_in_logs(BrokerError, RedisError, InterfaceError, OperationalError, ProviderError)
+allow_message_in_logs(SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError)
 
 logger = structlog.get_logger(__name__)
 
@@ -34,29 +34,29 @@ def configure(level: int | str | None) -> None:
     configure_logging("worker", level, settings.log_format)
     log_unhandled()
     for name in ("celery.app.trace", "celery.worker.strategy"):
-        logging.getLogger(name).addFilter(_tell_task)
+        logging.getLogger(name).addFilter(_hide_task_error)
 
 
 def replace_banner(worker: Any) -> None:
     """Log what Celery writes to the terminal as a worker starts and stops, where each line has to be an object."""
     if settings.log_format == "json":
         worker.quiet = True
-        celery_terminal.safe_say = _say  # type: ignore[attr-defined] # its stubs lack it
+        celery_terminal.safe_say = _log_banner  # type: ignore[attr-defined] # its stubs lack it
         queues = sorted(worker.app.amqp.queues.consume_from)
         logger.info("worker_starts", node=worker.hostname, queues=queues, processes=worker.concurrency)
 
 
-def _say(text: str, *_: Any) -> None:
+def _log_banner(text: str, *_: Any) -> None:
     logger.info("worker_says", text=text.strip())
 
 
-def belongs_to(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:
+def job_log_fields(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a log line that belongs to a job."""
     passed_on = {name: str(message[name]) for name in _PASSED_ON if message.get(name) is not None}
     return {"job_id": str(job_id), "task": task, "queue": queue, **passed_on}
 
 
-def _tell_task(record: logging.LogRecord) -> bool:
+def _hide_task_error(record: logging.LogRecord) -> bool:
     """Give Celery's lines about a task its job's fields, and take out what the task raised.
 
     The ledger's line for the same attempt tells the error; its message is in the ledger itself.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from contracts.network import RESULT_DB
 from contracts.settings import RedisUrl, Settings, load
@@ -47,7 +47,9 @@ class WorkerSettings(Settings):
     """How long they wait before one of them tries the provider again."""
     history_days: int = Field(default=30, ge=1, le=36_500)
     """How long ended jobs are kept, and what else tells only of the past. An issue's runs are kept with it."""
-    beat_directory: Path | None = None
+    heartbeat_directory: Path | None = Field(
+        default=None, validation_alias=AliasChoices("heartbeat_directory", "beat_directory")
+    )
     """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)

@@ -10,16 +10,16 @@ from sqlalchemy import event
 from structlog.contextvars import bound_contextvars
 
 from app.database.config import engine
-from app.logs import belongs_to
+from app.logs import job_log_fields
 from app.settings import settings
 from contracts import tracing
 from contracts.messages import Message
 
 
 @contextmanager
-def work(task: str, queue: object, message: Message) -> Iterator[None]:
+def job_context(task: str, queue: object, message: Message) -> Iterator[None]:
     """Let each log line of the work tell what it belongs to, and continue the trace that it goes back to."""
-    fields = belongs_to(message.job_id, task, queue, message.as_json())
+    fields = job_log_fields(message.job_id, task, queue, message.as_json())
     span = tracing.span(
         task.rpartition(".")[2],
         fields,

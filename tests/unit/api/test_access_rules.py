@@ -7,12 +7,12 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from api.access import secrets
-from api.access.actor import Scope
 from api.access.cross_origin import cross_origin_reason
 from api.access.limiter import WINDOW_S, Limiter
 from api.access.loopback import outside_reason, refuse_open_listener
 from api.access.open_paths import is_open
-from api.access.scopes import needed_scope
+from api.access.principal import Scope
+from api.access.scopes import required_scope
 from api.app import create_app
 from api.settings import ApiSettings
 from tests.support.routes import endpoints
@@ -52,7 +52,7 @@ def test_every_closed_route_asks_for_the_scope_of_its_method_or_a_stricter_one()
             path = str(context.path)
             if is_open(method, path) or path == "/api/v1/session":
                 continue
-            scope = needed_scope(context.original_route, method)
+            scope = required_scope(context.original_route, method)
             if path.startswith(ADMIN_ONLY):
                 assert scope is Scope.ADMIN, path
             else:

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from contracts.faults import CHAIN_MAX, FRAMES_MAX, told, told_whole
-from contracts.logs import _safe, _tell_arguments
+from contracts.faults import CHAIN_MAX, FRAMES_MAX, safe_message, safe_traceback
+from contracts.logs import _hide_exception_messages, _safe
 
 TEXT = "Zyzzyva"
 
@@ -17,11 +17,11 @@ def recurse(depth: int) -> None:
 
 
 def test_a_message_is_told_only_where_it_can_hold_no_data() -> None:
-    assert told(ValueError(TEXT)) == "ValueError"
-    assert told(ConnectionRefusedError(111, "Connection\nrefused")) == (
+    assert safe_message(ValueError(TEXT)) == "ValueError"
+    assert safe_message(ConnectionRefusedError(111, "Connection\nrefused")) == (
         "ConnectionRefusedError: [Errno 111] Connection refused"
     )
-    assert told(TimeoutError()) == "TimeoutError"
+    assert safe_message(TimeoutError()) == "TimeoutError"
 
 
 def test_causes_are_told_with_their_frames() -> None:
@@ -31,7 +31,7 @@ def test_causes_are_told_with_their_frames() -> None:
         except ValueError as error:
             raise RuntimeError(TEXT) from error
     except RuntimeError as error:
-        whole = told_whole(error)
+        whole = safe_traceback(error)
 
     assert TEXT not in whole
     outer, inner = whole.split("\ncaused by ")
@@ -45,13 +45,13 @@ def test_a_chain_without_an_end_has_one_here() -> None:
     error = ValueError(TEXT)
     error.__context__ = other = KeyError(TEXT)
     other.__context__ = error
-    assert told_whole(error).count("caused by") == CHAIN_MAX - 1
+    assert safe_traceback(error).count("caused by") == CHAIN_MAX - 1
 
 
 def test_exceptions_that_a_library_formats() -> None:
     for message, args in (("failed: %s", (ValueError(TEXT),)), (ValueError(TEXT), ())):
         record = logging.LogRecord("a", logging.ERROR, "", 0, message, args, None)
-        _tell_arguments(record)
+        _hide_exception_messages(record)
         assert TEXT not in record.getMessage()
 
 

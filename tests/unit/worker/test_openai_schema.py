@@ -15,7 +15,7 @@ from app.enrichment.interface import IssueText, Tag
 from app.enrichment.local import LocalEnricher
 from app.enrichment.plain import cut_bytes, one_line
 from app.enrichment.remote import answer, prompt
-from app.enrichment.remote.answer import Misfit, read, schema
+from app.enrichment.remote.answer import InvalidResponse, read, schema
 from app.enrichment.remote.masking import mask
 from app.settings import WorkerSettings
 from contracts.states import Priority
@@ -135,7 +135,7 @@ class TestAnAnswer:
         ],
     )
     def test_that_does_not_fit_says_where_in_our_own_words(self, change: dict[str, Any], fault: str) -> None:
-        with pytest.raises(Misfit) as caught:
+        with pytest.raises(InvalidResponse) as caught:
             read(json.dumps({**GOOD, **change}))
 
         assert str(caught.value).startswith(fault)
@@ -144,7 +144,7 @@ class TestAnAnswer:
 
     @given(st.text(max_size=1000))
     def test_of_any_text_is_read_or_refused(self, content: str) -> None:
-        with suppress(Misfit):
+        with suppress(InvalidResponse):
             read(content)
 
     @given(st.text(max_size=600), st.text(max_size=600))
@@ -152,7 +152,7 @@ class TestAnAnswer:
         content = json.dumps({**GOOD, "summary": summary, "priority": {"value": "low", "reason": reason}})
         try:
             found = read(content)
-        except Misfit:
+        except InvalidResponse:
             return
 
         assert len(found.summary) <= len(answer.PREFIX) + answer.SUMMARY_MAX

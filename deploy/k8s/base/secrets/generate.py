@@ -21,7 +21,7 @@ ACCOUNT = Path(os.environ.get("SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io
 TIMEOUT_S = 10
 
 
-class Refused(Exception):
+class SecretError(Exception):
     """The API server cannot be reached, or does not do what it is asked for."""
 
 
@@ -57,9 +57,9 @@ def create(name: str, entries: dict[str, str], namespace: str) -> bool:
         if error.code == 409:
             return False
         said = error.read(500).decode(errors="replace")
-        raise Refused(f"{name}: the API server answers {error.code}: {said}") from None
+        raise SecretError(f"{name}: the API server answers {error.code}: {said}") from None
     except OSError as error:
-        raise Refused(f"{name}: {host}:{port} cannot be reached: {error}") from None
+        raise SecretError(f"{name}: {host}:{port} cannot be reached: {error}") from None
     return True
 
 
@@ -69,7 +69,7 @@ def main(templates: Path) -> int:
     for template in sorted(templates.glob("[!.]*")):
         try:
             made = create(template.name, values(template.read_text(), namespace), namespace)
-        except Refused as error:
+        except SecretError as error:
             print(f"secrets: {error}", file=sys.stderr, flush=True)
             return 1
         print(f"secrets: {template.name}: {'made' if made else 'is there, kept as it is'}", flush=True)

@@ -12,27 +12,27 @@ import structlog
 from fastapi import Depends, Request
 
 from api.access import repository
-from api.access.actor import ADMIN_TOKEN, Scope, Who
+from api.access.principal import ADMIN_TOKEN, Principal, Scope
 from api.access.secrets import SESSION_PREFIX, TOKEN_PREFIX, digest, is_well_formed
 from api.database import Database, DatabaseUnavailable
 
-KEPT_S = 5.0
+CACHE_SECONDS = 5.0
 """How long an answer of the database counts: a token that was revoked elsewhere works on for so long at most."""
-KEPT_MAX = 1024
+CACHE_SIZE = 1024
 """Answers kept at a time."""
 
 logger = structlog.get_logger(__name__)
 
 
-class Unknown(Exception):
+class InvalidCredentials(Exception):
     """The token or cookie lets nobody in; the message, for its holder, says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class VerifiedCredential:
     """Who has a credential, and until when."""
 
-    who: Who
+    principal: Principal
     ends_at: datetime
 
 
@@ -42,64 +42,66 @@ class Credentials:
     def __init__(self, database: Database, admin_token: str | None) -> None:
         self._database = database
         self._admin_digest = None if admin_token is None else digest(admin_token)
-        self._kept: OrderedDict[bytes, tuple[float, Known | str]] = OrderedDict()
+        self._cache: OrderedDict[bytes, tuple[float, VerifiedCredential | str]] = OrderedDict()
 
-    async def of_token(self, secret: str) -> Who:
-        """Return who has the bearer token; raise Unknown."""
+    async def authenticate_token(self, secret: str) -> Principal:
+        """Return who has the bearer token; raise InvalidCredentials."""
         key = digest(secret)
         if self._is_admin(key):
             return ADMIN_TOKEN
         if not is_well_formed(secret, TOKEN_PREFIX):
-            raise Unknown("The token is not one of this IssueTracker: look whether it was copied whole.")
+            raise InvalidCredentials(
+                "The token is not one of this IssueTracker: look whether it was copied whole."
+            )
         return await self._look_up(key, is_session=False)
 
-    async def of_session(self, secret: str) -> Who:
-        """Return who has the session's cookie; raise Unknown."""
+    async def authenticate_session(self, secret: str) -> Principal:
+        """Return who has the session's cookie; raise InvalidCredentials."""
         if not is_well_formed(secret, SESSION_PREFIX):
-            raise Unknown("The session is not one of this IssueTracker: log in again.")
+            raise InvalidCredentials("The session is not one of this IssueTracker: log in again.")
         return await self._look_up(digest(secret), is_session=True)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Ask the database again for all; called where this process revokes something."""
-        self._kept.clear()
+        self._cache.clear()
 
     def _is_admin(self, key: bytes) -> bool:
         return self._admin_digest is not None and compare_digest(key, self._admin_digest)
 
-    async def _look_up(self, key: bytes, *, is_session: bool) -> Who:
+    async def _look_up(self, key: bytes, *, is_session: bool) -> Principal:
         now = time.monotonic()
-        kept_until, found = self._kept.get(key, (0.0, ""))
+        kept_until, found = self._cache.get(key, (0.0, ""))
         if kept_until < now:
             found = await self._ask(key, is_session=is_session)
-            self._kept[key] = now + KEPT_S, found
-            self._kept.move_to_end(key)
-            if len(self._kept) > KEPT_MAX:
-                self._kept.popitem(last=False)
+            self._cache[key] = now + CACHE_SECONDS, found
+            self._cache.move_to_end(key)
+            if len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
         if isinstance(found, str):
-            raise Unknown(found)
+            raise InvalidCredentials(found)
         if found.ends_at <= datetime.now(UTC):
-            raise Unknown(_ended(is_session, found))
-        return found.who
+            raise InvalidCredentials(_ended(is_session, found))
+        return found.principal
 
-    async def _ask(self, key: bytes, *, is_session: bool) -> Known | str:
+    async def _ask(self, key: bytes, *, is_session: bool) -> VerifiedCredential | str:
         try:
             return await (self._session(key) if is_session else self._token(key))
         except DatabaseUnavailable as error:
             # Whatever was asked for has not begun.
-            raise DatabaseUnavailable(error, begun=False) from error
+            raise DatabaseUnavailable(error, is_sent=False) from error
 
-    async def _session(self, key: bytes) -> Known | str:
+    async def _session(self, key: bytes) -> VerifiedCredential | str:
         session = await repository.find_session(self._database, key)
         if session is None:
             return "The session has ended: log in again."
         if self._is_admin(session.token_digest):
-            return Known(ADMIN_TOKEN, session.expires_at)
+            return VerifiedCredential(ADMIN_TOKEN, session.expires_at)
         token = await self._token(session.token_digest)
         if isinstance(token, str):
             return token
-        return Known(token.who, min(token.ends_at, session.expires_at))
+        return VerifiedCredential(token.principal, min(token.ends_at, session.expires_at))
 
-    async def _token(self, key: bytes) -> Known | str:
+    async def _token(self, key: bytes) -> VerifiedCredential | str:
         token = await repository.find_token(self._database, key)
         if token is None:
             return "The token is not one of this IssueTracker, or was made before its database was."
@@ -110,7 +112,7 @@ class Credentials:
             await self._note_use(token.id)
         # Not those that only a newer release knows.
         scopes = frozenset(scope for scope in Scope if scope in token.scopes)
-        return Known(Who(token.name, scopes, token.id), token.expires_at)
+        return VerifiedCredential(Principal(token.name, scopes, token.id), token.expires_at)
 
     async def _note_use(self, token_id: UUID) -> None:
         """Keep when it was used; a database that is full or read-only is no reason to refuse."""
@@ -128,8 +130,8 @@ async def _get_credentials(request: Request) -> Credentials:
 CredentialsDep = Annotated[Credentials, Depends(_get_credentials)]
 
 
-def _ended(is_session: bool, known: Known) -> str:
+def _ended(is_session: bool, known: VerifiedCredential) -> str:
     when = f"{known.ends_at:%Y-%m-%d %H:%M} UTC"
     if is_session:
         return f"The session expired at {when}: log in again."
-    return f"The token {known.who.name} expired at {when}: ask for another."
+    return f"The token {known.principal.name} expired at {when}: ask for another."

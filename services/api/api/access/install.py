@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.middleware.cors import CORSMiddleware
 
-from api.access.actor import Scope
 from api.access.credentials import Credentials
 from api.access.headers import SecurityHeaders
 from api.access.limiter import Limiter
 from api.access.middleware import SESSION_COOKIE, Access, Rules
 from api.access.open_paths import is_open
-from api.access.scopes import needed_scope
+from api.access.principal import Scope
+from api.access.scopes import required_scope
 from api.database import Database
 from api.settings import ApiSettings
 
@@ -92,7 +92,7 @@ def describe(app: FastAPI, document: dict[str, Any]) -> None:
             if is_open(method, str(context.path)):
                 operation["security"] = []
                 continue
-            scope = needed_scope(context.original_route, method)
+            scope = required_scope(context.original_route, method)
             needs = [] if scope is None else [str(scope)]
             operation["security"] = [{scheme: needs} for scheme in _SCHEMES]
             for status, description in _REFUSALS.items():

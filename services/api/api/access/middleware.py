@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access.actor import ANONYMOUS, NOBODY, Who, set_actor
-from api.access.credentials import Credentials, Unknown
+from api.access.credentials import Credentials, InvalidCredentials
 from api.access.cross_origin import cross_origin_reason
 from api.access.limiter import Limiter, Verdict
 from api.access.loopback import WHAT_TO_DO, outside_reason
 from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
+from api.access.principal import ANONYMOUS, UNAUTHENTICATED, Principal, set_principal
 from api.database import DatabaseUnavailable
 from api.problems import database_unavailable, problem
 
@@ -36,7 +36,7 @@ class Rules:
     per_address: int
 
 
-class Refusal(Exception):
+class AccessDenied(Exception):
     """The request is not served; carries the answer."""
 
     def __init__(self, answer: Response) -> None:
@@ -59,27 +59,27 @@ class Access:
         try:
             # Looked up several times: a dictionary, where Headers goes through all of them each time.
             verdict = await self._admit(scope, dict(Headers(scope=scope).items()))
-        except Refusal as refusal:
+        except AccessDenied as refusal:
             await refusal.answer(scope, receive, send)
         except DatabaseUnavailable as error:
             await (await database_unavailable(Request(scope), error))(scope, receive, send)
         else:
-            await self._app(scope, receive, send if verdict is None else _telling(verdict, send))
+            await self._app(scope, receive, send if verdict is None else _with_rate_limit_headers(verdict, send))
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
-        """Find out who it is and remember it; return what its limit says, raise Refusal."""
+        """Find out who it is and remember it; return what its limit says, raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
         has_bearer = self._rules.auth == "on" and "authorization" in headers
         if method not in SAFE_METHODS and not has_bearer:
             reason = cross_origin_reason(headers, self._rules.origins)
             if reason is not None:
-                raise Refusal(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
+                raise AccessDenied(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
         if self._rules.auth != "on":
             self._admit_anybody(scope, headers)
         elif not is_open(method, path):
             return await self._admit_holder(scope, headers)
         else:
-            set_actor(NOBODY)
+            set_principal(UNAUTHENTICATED)
         if path == LOGIN_PATH or self._rules.auth != "on":
             return self._count(scope, _address_key(scope), self._rules.per_address)
         return None
@@ -87,31 +87,31 @@ class Access:
     def _admit_anybody(self, scope: Scope, headers: Mapping[str, str]) -> None:
         reason = outside_reason(scope, headers) if self._rules.auth == "off" else None
         if reason is not None:
-            raise Refusal(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
-        set_actor(ANONYMOUS)
+            raise AccessDenied(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
+        set_principal(ANONYMOUS)
 
     async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
         try:
-            who = await self._who(scope, headers)
-        except Unknown as unknown:
+            principal = await self._authenticate(scope, headers)
+        except InvalidCredentials as unknown:
             # Only those who fail are counted by address: one stuck script keeps nobody else out.
             self._count(scope, _address_key(scope), self._rules.per_address)
-            raise Refusal(_unauthorised(str(unknown))) from None
-        set_actor(who)
-        return self._count(scope, f"token:{who.token_id or who.name}", self._rules.per_token)
+            raise AccessDenied(_unauthorised(str(unknown))) from None
+        set_principal(principal)
+        return self._count(scope, f"token:{principal.token_id or principal.name}", self._rules.per_token)
 
-    async def _who(self, scope: Scope, headers: Mapping[str, str]) -> Who:
+    async def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
         credentials: Credentials = scope["app"].state.credentials
         authorization = headers.get("authorization")
         if authorization is not None:
             scheme, _, secret = authorization.partition(" ")
             if scheme.lower() != "bearer":
-                raise Unknown(NO_TOKEN)
-            return await credentials.of_token(secret.strip())
+                raise InvalidCredentials(NO_TOKEN)
+            return await credentials.authenticate_token(secret.strip())
         cookie = Request(scope).cookies.get(SESSION_COOKIE)
         if cookie is None:
-            raise Unknown(NO_TOKEN)
-        return await credentials.of_session(cookie)
+            raise InvalidCredentials(NO_TOKEN)
+        return await credentials.authenticate_session(cookie)
 
     def _count(self, scope: Scope, key: str, limit: int) -> Verdict | None:
         if not limit:
@@ -121,8 +121,8 @@ class Access:
         if not verdict.allowed:
             detail = f"More than {limit} requests a minute. Try again in {verdict.wait_s} s; nothing was stored."
             answer = problem(429, detail, headers={"Retry-After": str(verdict.wait_s)})
-            _tell(verdict, answer.headers)
-            raise Refusal(answer)
+            _set_rate_limit_headers(verdict, answer.headers)
+            raise AccessDenied(answer)
         return verdict
 
 
@@ -136,16 +136,16 @@ def _address_key(scope: Scope) -> str:
     return f"address:{client[0] if client else 'unknown'}"
 
 
-def _telling(verdict: Verdict, send: Send) -> Send:
+def _with_rate_limit_headers(verdict: Verdict, send: Send) -> Send:
     async def telling(message: Message) -> None:
         if message["type"] == "http.response.start":
-            _tell(verdict, MutableHeaders(scope=message))
+            _set_rate_limit_headers(verdict, MutableHeaders(scope=message))
         await send(message)
 
     return telling
 
 
-def _tell(verdict: Verdict, headers: MutableHeaders) -> None:
+def _set_rate_limit_headers(verdict: Verdict, headers: MutableHeaders) -> None:
     """Add the fields of draft-ietf-httpapi-ratelimit-headers: how many may come, and when there is more."""
     headers["RateLimit-Policy"] = f'"minute";q={verdict.limit};w=60'
     headers["RateLimit"] = f'"minute";r={verdict.remaining};t={verdict.wait_s}'

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from api.audit.schemas import AuditEntry, AuditQuery
 from api.database import Database
-from api.moments import in_utc
+from api.timestamps import to_utc
 
 _PAGE = "SELECT id, actor, actor_id, action, subject, detail, created_at FROM audit_log"
 _FILTERS = {
@@ -19,7 +19,7 @@ _FILTERS = {
 async def list_entries(database: Database, query: AuditQuery, before: UUID | None, limit: int) -> list[AuditEntry]:
     """Return at most `limit` entries that the filters let through, newest first, older than `before`."""
     conditions, values = [], []
-    given = {**query.model_dump(), "since": in_utc(query.since), "until": in_utc(query.until)}
+    given = {**query.model_dump(), "since": to_utc(query.since), "until": to_utc(query.until)}
     filters = [(condition, given[name]) for name, condition in _FILTERS.items()]
     for condition, value in [*filters, ("id < {}", before)]:
         if value is not None:

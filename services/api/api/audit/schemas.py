@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.moments import Moment
 from api.paging import PageQuery
+from api.timestamps import Timestamp
 
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern="^[^\\x00]*$")]
 
@@ -29,8 +29,8 @@ class AuditQuery(PageQuery):
     actor: Annotated[Word | None, Field(description="A token's name, `admin-token`, or `anonymous`")] = None
     action: Annotated[Word | None, Field(description="Such as `issue.changed`")] = None
     subject: Annotated[Word | None, Field(description="The id or name of what was changed")] = None
-    since: Annotated[Moment | None, Field(description="From then on")] = None
-    until: Annotated[Moment | None, Field(description="Before then")] = None
+    since: Annotated[Timestamp | None, Field(description="From then on")] = None
+    until: Annotated[Timestamp | None, Field(description="Before then")] = None
 
 
 class AuditEntry(BaseModel):

@@ -21,7 +21,7 @@ from api.dead_letters.schemas import (
     Replay,
     Replayed,
 )
-from api.dispatch.ledger import log_fields
+from api.dispatch.ledger import find_log_fields
 from api.paging import page_by_id
 
 # Ids have their own pattern in the paths, so that `/replay` is no id of a wrong form.
@@ -100,7 +100,7 @@ async def _deciding(database: Database, letter_id: UUID, action: str, **detail: 
         if after.state == before.state:
             return
         # The line's own request is the one that decided; the job keeps that which it goes back to.
-        job = (await log_fields(database, [letter_id])).get(letter_id, {})
+        job = (await find_log_fields(database, [letter_id])).get(letter_id, {})
         original = job.pop("request_id", None)
         state = after.state
         logger.info(

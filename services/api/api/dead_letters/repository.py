@@ -12,9 +12,9 @@ from api.dead_letters.schemas import (
     ErrorCount,
     Filter,
 )
-from api.dispatch.envelope import job_named_in
+from api.dispatch.envelope import parse_named_job
 from api.metrics import jobs as metrics
-from api.moments import in_utc
+from api.timestamps import to_utc
 from contracts.names import QUEUE_OF, Queue
 
 _JOB = """
@@ -136,7 +136,7 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
     row = await database.fetchrow(_RAW, letter_id)
     if row is None:
         return True
-    named = job_named_in(row["raw"])
+    named = parse_named_job(row["raw"])
     if named is None:
         return False
     # Who sent it may have had another queue in mind; of a task that is not known yet only the message tells.
@@ -145,12 +145,12 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
         return False
     job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message, queue)
     if job is not None:
-        metrics.created(job["task"], job["queue"])
+        metrics.record_created(job["task"], job["queue"])
     return True
 
 
 def _values(matching: Filter) -> tuple[object, ...]:
-    died = (in_utc(matching.died_after), in_utc(matching.died_before))
+    died = (to_utc(matching.died_after), to_utc(matching.died_before))
     return (matching.task, matching.queue, matching.error, *died, matching.q)
 
 

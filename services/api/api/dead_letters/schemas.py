@@ -7,9 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
-from api.moments import Moment
 from api.paging import PageQuery
 from api.text import NOT_BLANK, NOT_NUL
+from api.timestamps import Timestamp
 from contracts.states import FailureKind
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK]
@@ -43,8 +43,8 @@ class Filter(BaseModel):
     task: Line | None = None
     queue: Line | None = None
     error: Line | None = Field(default=None, description="The error's class: what stands before the first colon")
-    died_after: Moment | None = None
-    died_before: Moment | None = None
+    died_after: Timestamp | None = None
+    died_before: Timestamp | None = None
     q: Line | None = Field(default=None, description="Words as they stand in the error, in any case")
 
 

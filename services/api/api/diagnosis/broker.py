@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from api.diagnosis.schemas import BrokerState, WorkerState
-from api.queues.broker import Consumer, ask_messages, find_consumers, read_messages
-from contracts.names import WORKER_SIGN_SECONDS
+from api.queues.broker import Consumer, find_consumers, parse_message_counts, queue_message_counts
+from contracts.names import HEARTBEAT_KEY_SECONDS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -17,11 +17,11 @@ async def broker_state(redis: "Redis") -> BrokerState:
     async with redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.info()
-        ask_messages(pipeline)
+        queue_message_counts(pipeline)
         (seconds, microseconds), info, *answers = await pipeline.execute()
     middle = before + (datetime.now(UTC) - before) / 2
     now = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
-    messages = read_messages(answers)
+    messages = parse_message_counts(answers)
     return BrokerState(
         version=info.get("valkey_version", info["redis_version"]),
         is_replica=info["role"] != "master",
@@ -44,6 +44,6 @@ async def worker_states(redis: "Redis") -> list[WorkerState]:
 
 
 def _worker(consumer: Consumer, now: datetime) -> WorkerState:
-    age = timedelta(seconds=WORKER_SIGN_SECONDS) - timedelta(milliseconds=consumer.left_ms)
-    sign = consumer.sign
-    return WorkerState(**sign.model_dump(), clock_ahead_s=(sign.at - (now - age)).total_seconds())
+    age = timedelta(seconds=HEARTBEAT_KEY_SECONDS) - timedelta(milliseconds=consumer.expires_in_ms)
+    heartbeat = consumer.heartbeat
+    return WorkerState(**heartbeat.model_dump(), clock_ahead_s=(heartbeat.at - (now - age)).total_seconds())

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.messages import WorkerSign
+from contracts.messages import WorkerHeartbeat
 
 
 class DatabaseState(BaseModel):
@@ -54,7 +54,7 @@ class BrokerState(BaseModel):
     unacknowledged: int = Field(description="Messages that workers hold")
 
 
-class WorkerState(WorkerSign):
+class WorkerState(WorkerHeartbeat):
     """A worker that has said lately that it consumes."""
 
     clock_ahead_s: float = Field(description="Its clock less the API's, in seconds")

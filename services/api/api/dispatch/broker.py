@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.dispatch.envelope import job_id_of
-from contracts.faults import speak_plainly
-from contracts.names import REFUSED_LIST
+from contracts.faults import allow_message_in_logs
+from contracts.names import REJECTED_MESSAGES_KEY
 
 TIMEOUT_S = 1
 
@@ -24,7 +24,7 @@ class BrokerUnavailable(Exception):
     """Redis does not answer in time, or refuses (it is full, or still loading its file)."""
 
 
-speak_plainly(BrokerUnavailable, RedisError)
+allow_message_in_logs(BrokerUnavailable, RedisError)
 
 
 @asynccontextmanager
@@ -80,17 +80,17 @@ class Broker:
             messages = await self._redis.lrange(queue, 0, -1)
         return {job_id for raw in messages if (job_id := job_id_of(raw)) is not None}
 
-    async def refused(self, limit: int) -> list[bytes]:
+    async def list_rejected(self, limit: int) -> list[bytes]:
         """Return what workers have given back, oldest first; each stays until it is forgotten."""
         async with _bounded():
-            found = await self._redis.lrange(REFUSED_LIST, 0, limit - 1)
+            found = await self._redis.lrange(REJECTED_MESSAGES_KEY, 0, limit - 1)
         return [entry if isinstance(entry, bytes) else entry.encode() for entry in found]
 
-    async def forget_refused(self, entries: Sequence[bytes]) -> None:
+    async def remove_rejected(self, entries: Sequence[bytes]) -> None:
         """Remove entries that have been settled; another dispatcher may have done it."""
         async with _bounded(), self._redis.pipeline(transaction=False) as commands:
             for entry in entries:
-                commands.lrem(REFUSED_LIST, 1, entry.decode())
+                commands.lrem(REJECTED_MESSAGES_KEY, 1, entry.decode())
             await commands.execute()
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:

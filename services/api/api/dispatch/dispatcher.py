@@ -13,17 +13,17 @@ from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger
 from api.dispatch.broker import Broker, BrokerUnavailable
-from api.dispatch.outgoing import outgoing
 from api.dispatch.pruning import prune_hourly
+from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
-from api.metrics.labels import among
+from api.metrics.labels import known_or_other
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
-from contracts.messages import RefusedMessage
-from contracts.names import REFUSED_LIST, Queue
+from contracts.messages import RejectedMessage
+from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
-from contracts.states import RefusalReason
+from contracts.states import RejectionReason
 
 Result = TypeVar("Result")
 
@@ -34,8 +34,8 @@ FULL_QUEUE_POLL_S = 0.1
 OUTAGE_POLL_S = 1
 """How soon at the latest to look again after an outage: whoever woke the dispatcher then does not do it again."""
 SWEEP_LIMIT = 1000
-REFUSED_LIMIT = 500
-REFUSED_ROUNDS = 20
+REJECTED_LIMIT = 500
+REJECTED_ROUNDS = 20
 """Batches of refused messages that are settled before other work has its turn."""
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
@@ -56,8 +56,8 @@ class Dispatcher(BackgroundLoop):
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._max_attempts = max_attempts(settings.retry_delays)
-        self._refused_retry = timedelta(seconds=settings.refused_retry_seconds)
-        self._refused_patience = timedelta(seconds=settings.refused_patience_seconds)
+        self._rejected_retry = timedelta(seconds=settings.rejected_retry_seconds)
+        self._rejected_timeout = timedelta(seconds=settings.rejected_timeout_seconds)
         self._renewals_until = 0.0
         self._outage: str | None = None
         self._next_pruning = 0.0
@@ -70,13 +70,13 @@ class Dispatcher(BackgroundLoop):
         self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
-            has_room = await self._guarded(self.publish_due, outages)
+            has_room = await self._run_step(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
                 next_sweep = now + self._settings.dispatch_poll_seconds
-                for step in (self.expire_running, self.find_lost_messages, self.settle_refused, self.prune):
-                    await self._guarded(step, outages)
+                for step in (self.expire_running, self.find_lost_messages, self.settle_rejected, self.prune):
+                    await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
-            self._note_outage(next(iter(outages), None))
+            self._log_outage(next(iter(outages), None))
             await self.rest(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
@@ -85,7 +85,7 @@ class Dispatcher(BackgroundLoop):
             return min(poll, FULL_QUEUE_POLL_S)
         return min(poll, OUTAGE_POLL_S) if is_outage else poll
 
-    async def _guarded(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
+    async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
         """Run one step; whatever it runs into, the loop and the other steps go on."""
         try:
             return await step()
@@ -98,7 +98,7 @@ class Dispatcher(BackgroundLoop):
             logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
         return None
 
-    def _note_outage(self, outage: str | None) -> None:
+    def _log_outage(self, outage: str | None) -> None:
         """Log an outage when it begins and when it ends, not each second that it lasts."""
         if outage is not None and self._outage is None:
             logger.warning("dispatch_waits", reason=outage)
@@ -113,7 +113,7 @@ class Dispatcher(BackgroundLoop):
             room = self._settings.queue_bound - await self._broker.depth(queue)
             while room > 0 and not self.stopping:
                 batch = min(room, self._settings.dispatch_batch)
-                jobs = await ledger.take_due(self._database, queue, batch, self._lease)
+                jobs = await ledger.claim_due(self._database, queue, batch, self._lease)
                 await self._publish(queue, jobs)
                 room -= len(jobs)
                 if len(jobs) < batch:
@@ -125,10 +125,10 @@ class Dispatcher(BackgroundLoop):
         if not jobs:
             return
         try:
-            with outgoing(jobs) as messages:
+            with render_messages(jobs) as messages:
                 await self._broker.publish(queue, messages)
         except BrokerUnavailable:
-            metrics.PUT_BACK.labels(queue).inc(await ledger.put_back(self._database, [job.id for job in jobs]))
+            metrics.REQUEUED.labels(queue).inc(await ledger.requeue(self._database, [job.id for job in jobs]))
             raise
         metrics.PUBLISHED.labels(queue).inc(len(jobs))
 
@@ -141,10 +141,10 @@ class Dispatcher(BackgroundLoop):
             return
         expired = await ledger.expire_running(self._database, SWEEP_LIMIT, self._max_attempts)
         for job in expired:
-            metrics.LEASES_EXPIRED.labels(among(Queue, job.queue)).inc()
-            job_metrics.lost(job.task, job.queue, job.state)
+            metrics.LEASES_EXPIRED.labels(known_or_other(Queue, job.queue)).inc()
+            job_metrics.record_lost(job.task, job.queue, job.state)
         states = {job.id: job.state for job in expired}
-        for job_id, fields in (await ledger.log_fields(self._database, states)).items():
+        for job_id, fields in (await ledger.find_log_fields(self._database, states)).items():
             logger.warning("lease_expired", state=states[job_id], **fields)
 
     async def find_lost_messages(self) -> None:
@@ -154,29 +154,29 @@ class Dispatcher(BackgroundLoop):
         is renewed. A message that a worker holds is not in the list; that worker has claimed the job
         within milliseconds (prefetch 1), or it died first.
         """
-        for queue, ids in (await ledger.expired_queued(self._database, SWEEP_LIMIT)).items():
+        for queue, ids in (await ledger.find_expired_queued(self._database, SWEEP_LIMIT)).items():
             waiting = await self._broker.waiting(queue)
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
-                put_back = await ledger.put_back_lost(self._database, lost)
-                metrics.PUT_BACK.labels(among(Queue, queue)).inc(put_back)
-                for fields in (await ledger.log_fields(self._database, lost)).values():
+                requeued = await ledger.requeue_lost(self._database, lost)
+                metrics.REQUEUED.labels(known_or_other(Queue, queue)).inc(requeued)
+                for fields in (await ledger.find_log_fields(self._database, lost)).values():
                     logger.warning("message_lost", **fields)
 
-    async def settle_refused(self) -> None:
+    async def settle_rejected(self) -> None:
         """Decide on the messages that workers have given back.
 
         Faster than workers refuse: a message whose turn does not come within a lease counts as lost, is published
         again, and refused again.
         """
-        for _ in range(REFUSED_ROUNDS):
-            entries = await self._broker.refused(REFUSED_LIMIT)
+        for _ in range(REJECTED_ROUNDS):
+            entries = await self._broker.list_rejected(REJECTED_LIMIT)
             if not entries or self.stopping:
                 return
-            refused = [_read(entry) for entry in entries]
-            await ledger.settle_refused(self._database, refused, self._refused_retry, self._refused_patience)
-            await self._broker.forget_refused(entries)
+            rejected = [_read(entry) for entry in entries]
+            await ledger.settle_rejected(self._database, rejected, self._rejected_retry, self._rejected_timeout)
+            await self._broker.remove_rejected(entries)
 
     async def prune(self) -> None:
         """Have history pruned, once an hour, by whichever dispatcher asks first."""
@@ -185,19 +185,19 @@ class Dispatcher(BackgroundLoop):
             await prune_hourly(self._database)
 
 
-def _read(entry: bytes) -> RefusedMessage:
+def _read(entry: bytes) -> RejectedMessage:
     try:
-        return RefusedMessage.model_validate_json(entry)
+        return RejectedMessage.model_validate_json(entry)
     except ValidationError as error:
         # A newer worker's: kept whole, for a newer API or a person.
         return _unreadable(entry, str(error))
 
 
-def _unreadable(entry: bytes, error: str) -> RefusedMessage:
-    return RefusedMessage(
+def _unreadable(entry: bytes, error: str) -> RejectedMessage:
+    return RejectedMessage(
         contract_version=CONTRACT_VERSION,
-        queue=REFUSED_LIST,
-        reason=RefusalReason.UNDECODABLE,
+        queue=REJECTED_MESSAGES_KEY,
+        reason=RejectionReason.UNDECODABLE,
         error=" ".join(error.split())[:1000],
         worker="dispatcher",
         job_id=None,

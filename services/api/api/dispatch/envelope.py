@@ -84,7 +84,7 @@ class NamedJob:
     message: dict[str, Any]
 
 
-def job_named_in(raw: bytes) -> NamedJob | None:
+def parse_named_job(raw: bytes) -> NamedJob | None:
     """Return the job that a dead message names, None where it names none; its message may still be invalid.
 
     It is an envelope as above, or what a worker keeps of a message without a job: `headers` and `message`.

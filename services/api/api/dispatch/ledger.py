@@ -1,9 +1,9 @@
 """The ledger's moves that the dispatcher makes, each one statement and one commit.
 
-pending | retrying  --take_due-->         queued    (run_at has come, the queue has room)
-queued              --put_back-->         pending   (publishing failed, or the message is lost)
+pending | retrying  --claim_due-->        queued    (run_at has come, the queue has room)
+queued              --requeue-->          pending   (publishing failed, or the message is lost)
 running             --expire_running-->   pending | dead   (the worker's lease has ended)
-queued              --settle_refused-->   pending | dead   (no worker of this version can run it)
+queued              --settle_rejected-->  pending | dead   (no worker of this version can run it)
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from uuid import UUID
 from api.database import Database
 from api.metrics import jobs as metrics
 from contracts.ids import new_id
-from contracts.messages import RefusedMessage
+from contracts.messages import RejectedMessage
 from contracts.states import FOR_NEWER_WORKERS
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
@@ -30,7 +30,7 @@ class DueJob:
     task: str
     queue: str
     message: dict[str, Any]
-    tries: int
+    attempts_since_replay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ExpiredJob:
     state: str
 
 
-_TAKE_DUE = """
+_CLAIM_DUE = """
 WITH due AS (
     SELECT id FROM job
     WHERE state IN ('pending', 'retrying') AND queue = $1 AND run_at <= now()
@@ -53,16 +53,16 @@ WITH due AS (
 )
 UPDATE job SET state = 'queued', queued_at = now(), lease_until = now() + $3
 FROM due WHERE job.id = due.id
-RETURNING job.id, task, queue, message, tries
+RETURNING job.id, task, queue, message, tries AS attempts_since_replay
 """
 
-_PUT_BACK = """
+_REQUEUE = """
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL
 WHERE id = ANY($1) AND state = 'queued' AND ($2 OR lease_until < now())
 RETURNING id
 """
 
-_EXPIRED_QUEUED = """
+_FIND_EXPIRED_QUEUED = """
 SELECT id, queue FROM job
 WHERE state = 'queued' AND lease_until < now()
 ORDER BY lease_until LIMIT $1
@@ -93,11 +93,11 @@ SELECT id, task, queue, state FROM moved
 """
 
 
-_REFUSE = """
+_SETTLE_REJECTED = """
 WITH given AS (
     SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::text[])
         AS given (id, for_newer, error, worker)
-), refused AS (
+), rejected AS (
     SELECT id, error, given.worker,
         NOT for_newer OR coalesce(refused_since, now()) < now() - $6::interval AS is_over
     FROM job JOIN given USING (id) WHERE state = 'queued'
@@ -108,8 +108,8 @@ WITH given AS (
         finished_at = CASE WHEN is_over THEN now() END,
         refused_since = coalesce(refused_since, now()),
         run_at = now() + $5::interval, queued_at = NULL, lease_until = NULL, last_error = error
-    FROM refused WHERE job.id = refused.id
-    RETURNING job.id, task, queue, attempts, state, error, refused.worker
+    FROM rejected WHERE job.id = rejected.id
+    RETURNING job.id, task, queue, attempts, state, error, rejected.worker
 ), failure AS (
     INSERT INTO job_failure (job_id, attempt, kind, worker, error)
     SELECT id, attempts, 'permanent', worker, error FROM moved WHERE state = 'dead'
@@ -134,29 +134,29 @@ FROM job WHERE id = ANY($1)
 """
 
 
-async def take_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
+async def claim_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
     """Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
-    rows = await database.fetch(_TAKE_DUE, queue, limit, lease)
+    rows = await database.fetch(_CLAIM_DUE, queue, limit, lease)
     return [DueJob(**row) for row in rows]
 
 
-async def put_back(database: Database, ids: Sequence[UUID]) -> int:
+async def requeue(database: Database, ids: Sequence[UUID]) -> int:
     """Make queued jobs due again, unless a worker has claimed them meanwhile; return how many."""
-    return len(await database.fetch(_PUT_BACK, ids, True))
+    return len(await database.fetch(_REQUEUE, ids, True))
 
 
-async def put_back_lost(database: Database, ids: Sequence[UUID]) -> int:
+async def requeue_lost(database: Database, ids: Sequence[UUID]) -> int:
     """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile.
 
     Return how many.
     """
-    return len(await database.fetch(_PUT_BACK, ids, False))
+    return len(await database.fetch(_REQUEUE, ids, False))
 
 
-async def expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
+async def find_expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
     """Return queued jobs whose lease has ended, by queue: their messages wait, or are lost."""
     by_queue: dict[str, list[UUID]] = {}
-    for row in await database.fetch(_EXPIRED_QUEUED, limit):
+    for row in await database.fetch(_FIND_EXPIRED_QUEUED, limit):
         by_queue.setdefault(row["queue"], []).append(row["id"])
     return by_queue
 
@@ -171,45 +171,45 @@ async def expire_running(database: Database, limit: int, max_attempts: int) -> l
     return [ExpiredJob(**row) for row in await database.fetch(_EXPIRE_RUNNING, limit, max_attempts, LEASE_LOST)]
 
 
-async def log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+async def find_log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return what log lines tell of jobs, by their ids; for lines that are rare."""
     rows = await database.fetch(_LOG_FIELDS, list(ids)) if ids else []
     return {row["id"]: {name: value for name, value in row["fields"].items() if value is not None} for row in rows}
 
 
-async def settle_refused(
-    database: Database, refused: Sequence[RefusedMessage], retry: timedelta, patience: timedelta
+async def settle_rejected(
+    database: Database, rejected: Sequence[RejectedMessage], retry: timedelta, give_up_after: timedelta
 ) -> None:
     """Decide on messages that workers gave back.
 
-    A job is offered again after `retry` when a newer worker may be able to run it, until `patience` has passed
-    since it was first refused; otherwise it is dead. A message that is no job becomes a dead message. A job that
-    another dispatcher decides on at this moment is left to it.
+    If a newer worker may be able to run the job, it is published again after `retry`, until `give_up_after`
+    has passed since its first rejection. Otherwise the job is dead. A message without a job becomes a dead
+    message. A job that another dispatcher handles at the same time is left to it.
     """
-    naming = [message for message in refused if message.job_id is not None]
+    naming = [message for message in rejected if message.job_id is not None]
     known = await database.fetch(
-        _REFUSE,
+        _SETTLE_REJECTED,
         [message.job_id for message in naming],
         [message.reason in FOR_NEWER_WORKERS for message in naming],
         [_error(message) for message in naming],
         [message.worker for message in naming],
         retry,
-        patience,
+        give_up_after,
     )
     for row in known:
         if row["has_died"]:
-            metrics.dead(row["task"], row["queue"])
+            metrics.record_dead(row["task"], row["queue"])
     jobs = {row["id"] for row in known}
-    for message in refused:
+    for message in rejected:
         if message.job_id not in jobs:
             await _keep(database, message)
 
 
-async def _keep(database: Database, message: RefusedMessage) -> None:
+async def _keep(database: Database, message: RejectedMessage) -> None:
     digest = sha256(message.raw).digest()
     values = (message.queue, message.reason, _error(message), message.worker, message.raw)
     await database.execute(_KEEP_MESSAGE, new_id(), digest, *values)
 
 
-def _error(message: RefusedMessage) -> str:
+def _error(message: RejectedMessage) -> str:
     return f"{message.reason}: {message.error}".replace("\x00", "")

@@ -50,7 +50,7 @@ async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> 
     task, queue = Task.PRUNE, QUEUE_OF[Task.PRUNE]
     created = await database.fetchval(_CREATE, job_id, task, queue, message.as_json(), unless_open)
     if created is not None:
-        metrics.created(task, queue)
+        metrics.record_created(task, queue)
     return created is not None
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Request
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.enrichment.schemas import Enrichment
 from api.metrics import jobs as metrics
@@ -91,7 +91,7 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
 
     Return the issue's project, None where there is no such issue.
     """
-    actor = current_actor()
+    actor = current_principal()
     project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id(), actor.name, actor.token_id)
     return project
 
@@ -128,5 +128,5 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         [*TypeTag, *AreaTag],
     )
     if created is not None:
-        metrics.created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
+        metrics.record_created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
     return created

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import structlog
 
-from api.database import AWAY, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Database, DatabaseUnavailable
+from api.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, UNAVAILABLE_ERRORS, Database, DatabaseUnavailable
 from api.events import repository
 from api.events.repository import Event, Position
 from api.settings import ApiSettings
@@ -123,7 +123,7 @@ class Hub:
                 async with self._connected() as connection:
                     is_away = False
                     await self._follow(connection)
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 if not is_away:
                     logger.warning("events_wait", reason=f"{type(error).__name__}: {error}")
                 is_away = True

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from api.exporter import broker, database
 from api.exporter.families import Snapshot
 from api.exporter.settings import ExporterSettings
-from api.metrics.build import BUILD, tell_build
+from api.metrics.build import BUILD, set_build_info
 from contracts.logs import configure_logging
 from contracts.network import LIVENESS_PATH, METRICS_PATH
 
@@ -23,7 +23,7 @@ def create_app(settings: ExporterSettings) -> Starlette:
     own = CollectorRegistry()
     own.register(BUILD)
     ProcessCollector(registry=own)
-    tell_build("exporter")
+    set_build_info("exporter")
 
     async def metrics(_request: Request) -> Response:
         in_database, in_broker = await asyncio.gather(

@@ -7,7 +7,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from api.queues.broker import ask_messages, read_messages
+from api.queues.broker import parse_message_counts, queue_message_counts
 
 TIMEOUT_S = 2
 
@@ -33,10 +33,10 @@ async def read(url: str) -> BrokerState | None:
     )
     try:
         async with client, client.pipeline(transaction=False) as commands:
-            ask_messages(commands)
+            queue_message_counts(commands)
             commands.info("memory")
             *answers, memory = await commands.execute()
     except (RedisError, OSError):
         return None
-    messages = read_messages(answers)
+    messages = parse_message_counts(answers)
     return BrokerState(messages.waiting, messages.unacknowledged, memory["used_memory"], memory["maxmemory"])

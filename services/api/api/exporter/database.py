@@ -19,7 +19,7 @@ TOTAL_TIMEOUT_S = 6
 SESSION = {"application_name": "issuetracker-exporter", "enable_sort": "off"}
 """Nothing that a backlog holds needs sorting; the planner, who knows nothing of what is in JSON, would do it."""
 
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_UNAVAILABLE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """Among the first TimeoutError."""
 
 _SERVER = """
@@ -94,7 +94,7 @@ async def read(url: str) -> DatabaseState | None:
             state = DatabaseState(**await connection.fetchrow(_SERVER))
             await _look_at_ledger(connection, state)
             await connection.close()
-    except _AWAY:
+    except _UNAVAILABLE_ERRORS:
         pass
     finally:
         if connection is not None:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
-from api.metrics.labels import among
+from api.metrics.labels import known_or_other
 from api.schema import revisions
 from contracts.messages import Skew, skew
 from contracts.names import QUEUE_OF, Queue, Task
@@ -98,7 +98,7 @@ def _jobs(counts: Iterable[JobCount]) -> Metric:
         {(task, queue, state): 0 for task, queue in QUEUE_OF.items() for state in STATES}
     )
     for count in counts:
-        numbers[among(Task, count.task), among(Queue, count.queue), count.state] += count.number
+        numbers[known_or_other(Task, count.task), known_or_other(Queue, count.queue), count.state] += count.number
     family = GaugeMetricFamily("issuetracker_jobs", "Jobs of the ledger.", labels=["task", "queue", "state"])
     for labels, number in numbers.items():
         family.add_metric(labels, number)

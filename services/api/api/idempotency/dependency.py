@@ -8,7 +8,7 @@ from hashlib import sha256
 from fastapi import HTTPException, Request
 from starlette.datastructures import URL
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.idempotency.repository import StoredAnswer, find_answer, take_key
 from api.problems import invalid
 
@@ -48,7 +48,7 @@ async def answer_once(request: Request) -> None:
         raise invalid(("header", HEADER), "idempotency_key", detail)
     database = request.app.state.database
     # Keys are each caller's own.
-    caller = current_actor()
+    caller = current_principal()
     use.id = _digest(str(caller.token_id or caller.name), use.key)
     if not await take_key(database, use.id):
         raise HTTPException(409, "A request with this Idempotency-Key is under way.", {"Retry-After": "1"})

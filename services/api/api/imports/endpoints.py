@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.database import Database, DatabaseDep
 from api.imports import repository
 from api.imports.frames import Frame, frames
-from api.imports.repository import Asked
+from api.imports.repository import ImportRequest
 from api.issues.schemas import Project
 from api.operations.repository import get_operation
 from api.operations.schemas import Operation
@@ -87,10 +87,10 @@ async def create(
     but for what somebody has changed here, an equal one does nothing. `Location` names the operation.
     """
     file_format = _format(request.headers.get("content-type", ""))
-    asked = Asked(file_format, query.dry_run, query.project, query.source)
+    import_request = ImportRequest(file_format, query.dry_run, query.project, query.source)
     body = await request.body()
     async with database.transaction():
-        operation_id = await repository.begin(database, asked)
+        operation_id = await repository.begin(database, import_request)
         await _store(database, operation_id, frames(file_format, body))
         operation = await get_operation(database, operation_id)
     assert operation is not None

@@ -6,7 +6,7 @@ import structlog
 
 from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
-from api.imports.batch import BATCH, Batch, Turn, run_batch
+from api.imports.batch import BATCH, Batch, BatchOutcome, run_batch
 from api.settings import ApiSettings
 
 BUSY_POLL_S = 1
@@ -30,13 +30,13 @@ class Importer(BackgroundLoop):
     async def run(self) -> None:
         """Do one batch after the other while there is one."""
         while not self.stopping:
-            turn = await self._guarded()
-            if turn is Turn.DONE:
+            outcome = await self._guarded()
+            if outcome is BatchOutcome.DONE:
                 self._after_commit()
                 continue
-            await self.rest(self._poll_s if turn is Turn.IDLE else min(self._poll_s, BUSY_POLL_S))
+            await self.rest(self._poll_s if outcome is BatchOutcome.IDLE else min(self._poll_s, BUSY_POLL_S))
 
-    async def _guarded(self) -> Turn:
+    async def _guarded(self) -> BatchOutcome:
         """Do one batch; whatever it runs into, the loop goes on."""
         batch = Batch(limit=1 if self._singly else BATCH)
         self._singly = max(self._singly - 1, 0)
@@ -47,9 +47,9 @@ class Importer(BackgroundLoop):
             self._singly = BATCH if batch.first else 0
         except Exception:
             logger.exception("import_failed")
-        return Turn.BUSY
+        return BatchOutcome.BUSY
 
-    async def _attempt(self, batch: Batch) -> Turn:
+    async def _attempt(self, batch: Batch) -> BatchOutcome:
         try:
             return await run_batch(self._database, batch, self._rerun_after_s)
         except DatabaseUnavailable:
@@ -60,5 +60,5 @@ class Importer(BackgroundLoop):
             logger.exception("import_batch_failed", operation_id=str(batch.first[0]), row=batch.first[1])
             if batch.limit > 1:
                 self._singly = batch.limit
-                return Turn.DONE
-            return await run_batch(self._database, Batch(limit=1, hopeless=batch.first), self._rerun_after_s)
+                return BatchOutcome.DONE
+            return await run_batch(self._database, Batch(limit=1, poison_row=batch.first), self._rerun_after_s)

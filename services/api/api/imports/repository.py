@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from uuid import UUID
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.imports.frames import Frame
 from api.operations.schemas import ERRORS_MAX, RowError
@@ -27,9 +27,9 @@ FROM unnest($2::int[], $3::int[], $4::bytea[], $5::text[]) AS frame (number, lin
 _SET_TOTAL = "UPDATE operation SET total = $2 WHERE id = $1"
 
 # One batch at a time in the whole installation; ends with the transaction, so a process that dies holds nothing.
-_TAKE_TURN = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
+_LOCK_IMPORTS = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
 # A process that is stopped in the middle of a batch, and not dead, loses its turn.
-_BOUND_TURN = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
+_LIMIT_IDLE_TRANSACTION = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 _NEXT = """
 SELECT id, format, is_dry_run, project, source, total, done, actor, actor_id, request_id,
     created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_kept
@@ -107,7 +107,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ImportRequest:
     """What a request says of an import besides the file."""
 
     format: ImportFormat
@@ -116,10 +116,10 @@ class Asked:
     source: str | None
 
 
-async def begin(database: Database, asked: Asked) -> UUID:
+async def begin(database: Database, requested: ImportRequest) -> UUID:
     """Make an operation whose rows follow, within one transaction; return its id."""
-    actor, operation_id = current_actor(), new_id()
-    await database.execute(_BEGIN, operation_id, *astuple(asked), actor.name, actor.token_id, request_id())
+    actor, operation_id = current_principal(), new_id()
+    await database.execute(_BEGIN, operation_id, *astuple(requested), actor.name, actor.token_id, request_id())
     return operation_id
 
 
@@ -135,11 +135,11 @@ async def set_total(database: Database, operation_id: UUID, total: int) -> None:
     await database.execute(_SET_TOTAL, operation_id, total)
 
 
-async def take_turn(database: Database) -> bool:
+async def lock_imports(database: Database) -> bool:
     """Be the only one who imports until the transaction ends; False while another is."""
-    if not await database.fetchval(_TAKE_TURN):
+    if not await database.fetchval(_LOCK_IMPORTS):
         return False
-    await database.execute(_BOUND_TURN)
+    await database.execute(_LIMIT_IDLE_TRANSACTION)
     return True
 
 

@@ -24,7 +24,7 @@ _GITHUB_URL = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/\d+
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowProblem:
     """A rule that a row breaks."""
 
     pointer: str
@@ -32,10 +32,10 @@ class Fault:
     detail: str
 
 
-class BadRow(Exception):
+class InvalidRow(Exception):
     """A row that is no issue."""
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *faults: RowProblem) -> None:
         super().__init__()
         self.faults = faults
 
@@ -98,7 +98,7 @@ class _GithubIssue(BaseModel):
 
 
 def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> Record | None:
-    """Return the issue that a row is, None of a pull request; raises BadRow.
+    """Return the issue that a row is, None of a pull request; raises InvalidRow.
 
     `default_source` is the system that a row comes from which names none.
     """
@@ -107,13 +107,14 @@ def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> 
             return _of_github(_GithubIssue.model_validate_json(body), default_source)
         return _of_row(_Row.model_validate_json(body), default_source)
     except ValidationError as error:
-        raise BadRow(*_faults(error)) from None
+        raise InvalidRow(*_faults(error)) from None
 
 
-def _faults(error: ValidationError) -> list[Fault]:
+def _faults(error: ValidationError) -> list[RowProblem]:
     told = error.errors(include_url=False, include_context=False, include_input=False)[:FAULTS_MAX]
     return [
-        Fault(_kept(pointer_of(("body", *fault["loc"]))), fault["type"], _kept(fault["msg"])) for fault in told
+        RowProblem(_kept(pointer_of(("body", *fault["loc"]))), fault["type"], _kept(fault["msg"]))
+        for fault in told
     ]
 
 
@@ -131,14 +132,18 @@ def _of_row(row: _Row, default_source: str | None) -> Record:
 def _external(row: _Row, default_source: str | None) -> External:
     if row.external is not None:
         if {"source", "external_id", "url"} & row.model_fields_set:
-            raise BadRow(Fault("#/external", "external_twice", "Row should have external, or the flat fields"))
+            raise InvalidRow(
+                RowProblem("#/external", "external_twice", "Row should have external, or the flat fields")
+            )
         return row.external
     source = row.source or default_source
     if row.external_id is None:
         detail = "Row should say how its own system knows it: an import is told from the one before by that"
-        raise BadRow(Fault("#/external_id", "missing", detail))
+        raise InvalidRow(RowProblem("#/external_id", "missing", detail))
     if source is None:
-        raise BadRow(Fault("#/source", "missing", "Row should name its source, or the request in its query"))
+        raise InvalidRow(
+            RowProblem("#/source", "missing", "Row should name its source, or the request in its query")
+        )
     return External(source=source, id=row.external_id, url=row.url)
 
 
@@ -150,12 +155,12 @@ def _of_github(issue: _GithubIssue, default_source: str | None) -> Record | None
     source = f"github:{named[1].lower()}" if named else default_source
     if source is None:
         detail = "Row should have its page at github.com, or the request name a source in its query"
-        raise BadRow(Fault("#/html_url", "missing", detail))
+        raise InvalidRow(RowProblem("#/html_url", "missing", detail))
     try:
         external = External(source=source, id=str(issue.number), url=url)
     except ValidationError as error:
-        raise BadRow(
-            Fault("#/html_url", "source", f"No source can be made of it: {_faults(error)[0].detail}")
+        raise InvalidRow(
+            RowProblem("#/html_url", "source", f"No source can be made of it: {_faults(error)[0].detail}")
         ) from None
     status = None if issue.state is None else IssueStatus(issue.state)
     return Record(external, issue.title, issue.body or "", status, None, None)

@@ -66,7 +66,7 @@ SELECT id FROM new_issue
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ImportOptions:
     """How records are applied."""
 
     is_dry_run: bool
@@ -76,12 +76,12 @@ class Manner:
     rerun_after_s: float
 
 
-def key_of(record: Record) -> Key:
+def upsert_key(record: Record) -> Key:
     """Return what one import after another tells an issue by."""
     return record.external.source, record.external.id
 
 
-async def upsert(database: Database, records: Sequence[Record], manner: Manner) -> Counter[str]:
+async def upsert(database: Database, records: Sequence[Record], options: ImportOptions) -> Counter[str]:
     """Apply records that are about different issues, within a transaction.
 
     Return how many issues are `created`, `updated`, `unchanged`, and `skipped`: somebody has deleted these here.
@@ -90,25 +90,25 @@ async def upsert(database: Database, records: Sequence[Record], manner: Manner) 
     waiting = list(records)
     while waiting:
         found = await _find(database, waiting)
-        new = [record for record in waiting if key_of(record) not in found]
-        known = [(record, issue) for record in waiting if (issue := found.get(key_of(record)))]
+        new = [record for record in waiting if upsert_key(record) not in found]
+        known = [(record, issue) for record in waiting if (issue := found.get(upsert_key(record)))]
         there = [(record, issue) for record, issue in known if not issue["is_deleted"]]
         changed = {issue["id"]: record for record, issue in there if _changes(record, issue)}
         told.update(skipped=len(known) - len(there), unchanged=len(there) - len(changed))
-        if manner.is_dry_run:
+        if options.is_dry_run:
             told.update(created=len(new), updated=len(changed))
             break
-        updated = await _change(database, changed, manner)
-        created = await _create(database, new, manner)
+        updated = await _change(database, changed, options)
+        created = await _create(database, new, options)
         told.update(updated=len(updated), created=len(created))
         # Somebody was faster with the others: look again.
-        waiting = [record for record in (*changed.values(), *new) if key_of(record) not in updated | created]
+        waiting = [record for record in (*changed.values(), *new) if upsert_key(record) not in updated | created]
     return told
 
 
 async def _find(database: Database, records: Sequence[Record]) -> dict[Key, asyncpg.Record]:
     """Return the issues that there are; one that was deleted only where there is no other."""
-    sources, ids = zip(*map(key_of, records), strict=True)
+    sources, ids = zip(*map(upsert_key, records), strict=True)
     rows = await database.fetch(_FIND, sources, ids)
     ordered = sorted(rows, key=lambda row: not row["is_deleted"])
     return {(row["external_source"], row["external_id"]): row for row in ordered}
@@ -125,7 +125,7 @@ def _changes(record: Record, issue: asyncpg.Record) -> dict[str, str]:
     }
 
 
-async def _change(database: Database, records: Mapping[UUID, Record], manner: Manner) -> set[Key]:
+async def _change(database: Database, records: Mapping[UUID, Record], options: ImportOptions) -> set[Key]:
     """Change issues as a PATCH does, by the same locks; return which still had to be."""
     if not records:
         return set()
@@ -136,11 +136,11 @@ async def _change(database: Database, records: Mapping[UUID, Record], manner: Ma
     if rows:
         await database.execute(_CHANGE, *zip(*rows, strict=True))
     stale = {issue["id"]: unfinished[issue["id"]] for issue, changes in changed if _TEXT & changes.keys()}
-    await schedule_reruns(database, stale, manner.rerun_after_s)
+    await schedule_reruns(database, stale, options.rerun_after_s)
     return {(issue["external_source"], issue["external_id"]) for issue, _ in changed}
 
 
-async def _create(database: Database, records: Sequence[Record], manner: Manner) -> set[Key]:
+async def _create(database: Database, records: Sequence[Record], options: ImportOptions) -> set[Key]:
     """Create issues, each with its enrichment job; return which were."""
     if not records:
         return set()
@@ -150,8 +150,8 @@ async def _create(database: Database, records: Sequence[Record], manner: Manner)
         message = enrichment_message(issue_id)
         rows.append(
             (
-                *(issue_id, *key_of(record), record.external.url),
-                *(record.project or manner.project or DEFAULT_PROJECT, record.title, record.description or ""),
+                *(issue_id, *upsert_key(record), record.external.url),
+                *(record.project or options.project or DEFAULT_PROJECT, record.title, record.description or ""),
                 *(record.status or IssueStatus.OPEN, record.priority or Priority.MEDIUM),
                 *(message.job_id, json.dumps(message.as_json())),
             )
@@ -159,5 +159,5 @@ async def _create(database: Database, records: Sequence[Record], manner: Manner)
     task = Task.ENRICH_ISSUE
     created = await database.fetch(_CREATE, *zip(*rows, strict=True), task, QUEUE_OF[task])
     for _ in created:
-        metrics.created(task, QUEUE_OF[task])
-    return {key_of(made[row["id"]]) for row in created}
+        metrics.record_created(task, QUEUE_OF[task])
+    return {upsert_key(made[row["id"]]) for row in created}

@@ -9,11 +9,11 @@ from api import etag
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues import listing, repository
+from api.issues.batcher import IssueBatcher
 from api.issues.changes import apply_patch
-from api.issues.intake import Intake
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
-from api.problems import Refused
+from api.problems import ProblemError
 from api.runs.repository import lock_unfinished
 
 # The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
@@ -39,21 +39,21 @@ def unknown(issue_id: UUID) -> HTTPException:
     return HTTPException(404, f"There is no issue {issue_id}.")
 
 
-def _intake(request: Request) -> Intake:
+def _issue_batcher(request: Request) -> IssueBatcher:
     # No dependency: FastAPI's share of each costs more than this.
-    intake: Intake = request.app.state.intake
-    return intake
+    issue_batcher: IssueBatcher = request.app.state.issue_batcher
+    return issue_batcher
 
 
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
 async def create(new: IssueCreate, request: Request, response: Response) -> Issue:
     """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
-    issue = await _intake(request).store(new)
+    issue = await _issue_batcher(request).store(new)
     if issue is None:
         assert new.external is not None
         existing = await repository.find_external(request.app.state.database, new.external)
         detail = f"{new.external.source} has an issue {new.external.id} already."
-        raise Refused(409, detail, {"existing_id": str(existing)} if existing else {})
+        raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
     response.headers["Location"] = f"{router.prefix}/{issue.id}"
     return issue

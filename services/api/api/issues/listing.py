@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from api.database import Database
 from api.issues.repository import NEEDS_REVIEW, issue_of, select
 from api.issues.schemas import Issue, IssueQuery, IssueSort
-from api.moments import in_utc
+from api.timestamps import to_utc
 from contracts.names import Task
 from contracts.states import JobState, Priority
 from contracts.tables import PRIORITY_RANK
@@ -138,8 +138,8 @@ def _filtered(query: IssueQuery) -> _Statement:
     asked.where(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
     asked.where("project = {}", query.project)
     asked.where("tag_list @> {}::text[]", query.tag)
-    asked.where("created_at > {}", in_utc(query.created_after))
-    asked.where("updated_at > {}", in_utc(query.updated_after))
+    asked.where("created_at > {}", to_utc(query.created_after))
+    asked.where("updated_at > {}", to_utc(query.updated_after))
     if query.enrichment is not None:
         asked.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
     if query.needs_review is not None:
@@ -150,11 +150,11 @@ def _filtered(query: IssueQuery) -> _Statement:
 def _ranked(asked: _Statement, words: str | None, as_of: datetime | None) -> str:
     """Return the SQL of the newest matches with their scores; pages after the first see what that one saw."""
     query = _QUERY.format(words=asked.value(words))
-    moment = "now()" if as_of is None else f"{asked.value(as_of)}::timestamptz"
+    timestamp = "now()" if as_of is None else f"{asked.value(as_of)}::timestamptz"
     return f"""
-SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {moment} AS as_of
+SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of
 FROM (
-    SELECT * FROM issue WHERE {asked.sql} AND lexemes @@ {query} AND created_at <= {moment}
+    SELECT * FROM issue WHERE {asked.sql} AND lexemes @@ {query} AND created_at <= {timestamp}
     ORDER BY created_at DESC, id DESC LIMIT {RANKED_MAX}
 ) newest
 """

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
 from api.metrics import jobs as metrics
@@ -130,7 +130,7 @@ DELETE FROM issue_search WHERE issue_id = $1
 
 def row_of(new: IssueCreate) -> NewRow:
     """Return what `create_issues` stores of the issue that this request brings."""
-    issue_id, job_id, actor = new_id(), new_id(), current_actor()
+    issue_id, job_id, actor = new_id(), new_id(), current_principal()
     message = EnrichIssue(
         contract_version=CONTRACT_VERSION,
         job_id=job_id,
@@ -155,7 +155,7 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
         return []
     task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
     stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
-    metrics.created(task, queue, len(stored))
+    metrics.record_created(task, queue, len(stored))
     issues = {row["id"]: issue_of(row) for row in stored}
     return [issues.get(row[0]) for row in rows]
 

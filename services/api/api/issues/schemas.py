@@ -16,9 +16,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.moments import Moment
 from api.paging import PageQuery
 from api.text import AS_SENT, NOT_BLANK, NOT_NUL, HttpUrl
+from api.timestamps import Timestamp
 from contracts.limits import (
     DEFAULT_PROJECT,
     DESCRIPTION_MAX,
@@ -217,8 +217,8 @@ class IssueQuery(PageQuery):
     )
     enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
     needs_review: bool | None = Field(default=None, description="Whether suggestions wait for a person")
-    created_after: Moment | None = None
-    updated_after: Moment | None = None
+    created_after: Timestamp | None = None
+    updated_after: Timestamp | None = None
     q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
         default=None,
         description='Words in title or description; `"as a phrase"`, `or` and `-without` are understood',

@@ -5,8 +5,8 @@ from prometheus_client import Counter, Gauge
 from contracts.names import Queue
 
 PUBLISHED = Counter("issuetracker_dispatcher_published_total", "Messages published.", ["queue"])
-PUT_BACK = Counter(
-    "issuetracker_dispatcher_put_back_total", "Jobs due again whose message was not published, or lost.", ["queue"]
+REQUEUED = Counter(
+    "issuetracker_dispatcher_requeued_total", "Jobs due again whose message was not published, or lost.", ["queue"]
 )
 LEASES_EXPIRED = Counter("issuetracker_dispatcher_leases_expired_total", "Attempts whose lease ended.", ["queue"])
 FAILURES = Counter("issuetracker_dispatcher_failures_total", "Steps that a server's outage ended.", ["server"])
@@ -16,7 +16,7 @@ LAST_PASS = Gauge(
 
 for _queue in Queue:
     PUBLISHED.labels(_queue)
-    PUT_BACK.labels(_queue)
+    REQUEUED.labels(_queue)
     LEASES_EXPIRED.labels(_queue)
 for _server in ("redis", "postgres"):
     FAILURES.labels(_server)

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter
 
-from api.metrics.labels import among
+from api.metrics.labels import known_or_other
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import FailureKind, JobState
 
@@ -18,21 +18,21 @@ for _task, _queue in QUEUE_OF.items():
     RETRIES.labels(_task, _queue, FailureKind.LOST)
 
 
-def created(task: str, queue: str, count: int = 1) -> None:
+def record_created(task: str, queue: str, count: int = 1) -> None:
     """Count jobs."""
-    CREATED.labels(among(Task, task), among(Queue, queue)).inc(count)
+    CREATED.labels(known_or_other(Task, task), known_or_other(Queue, queue)).inc(count)
 
 
-def lost(task: str, queue: str, state: str) -> None:
+def record_lost(task: str, queue: str, state: str) -> None:
     """Count an attempt whose worker is gone, by the state that its job is in now."""
-    labels = among(Task, task), among(Queue, queue)
+    labels = known_or_other(Task, task), known_or_other(Queue, queue)
     ATTEMPTS.labels(*labels, FailureKind.LOST).inc()
     if state == JobState.DEAD:
-        dead(task, queue)
+        record_dead(task, queue)
     else:
         RETRIES.labels(*labels, FailureKind.LOST).inc()
 
 
-def dead(task: str, queue: str) -> None:
+def record_dead(task: str, queue: str) -> None:
     """Count a job that has died."""
-    FINISHED.labels(among(Task, task), among(Queue, queue), JobState.DEAD).inc()
+    FINISHED.labels(known_or_other(Task, task), known_or_other(Queue, queue), JobState.DEAD).inc()

@@ -14,7 +14,7 @@ for _state in ("idle", "in_use"):
     CONNECTIONS.labels(_state)
 
 
-def watch(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+def export_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     """Tell of this pool from now on."""
     CONNECTIONS.labels("idle").set_function(pool.get_idle_size)
     CONNECTIONS.labels("in_use").set_function(lambda: pool.get_size() - pool.get_idle_size())

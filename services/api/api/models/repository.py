@@ -1,6 +1,6 @@
 """Projects' models in the database."""
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.models.schemas import ModelStatus, ProjectModel, Training
 from contracts.ids import new_id
@@ -53,6 +53,6 @@ async def get_status(database: Database, project: str) -> ModelStatus:
 
 async def roll_back(database: Database, project: str, kind: ModelKind) -> bool:
     """Return to the model that the active one replaced, or to the base; False where none is active."""
-    actor = current_actor()
+    actor = current_principal()
     rolled_back = await database.fetchval(_ROLL_BACK, project, kind, new_id(), actor.name, actor.token_id)
     return rolled_back is not None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from contracts.messages import WorkerSign
-from contracts.names import PRIORITY_SUFFIXES, WORKER_SIGN_PREFIX, Queue
+from contracts.messages import WorkerHeartbeat
+from contracts.names import HEARTBEAT_KEY_PREFIX, PRIORITY_SUFFIXES, Queue
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -32,31 +32,31 @@ class Messages:
 class Consumer:
     """What a worker said of itself, and for how many milliseconds more that counts."""
 
-    sign: WorkerSign
-    left_ms: int
+    heartbeat: WorkerHeartbeat
+    expires_in_ms: int
 
 
-def ask_messages(commands: Any) -> None:
-    """Add to a pipeline what `read_messages` reads the answers of."""
+def queue_message_counts(commands: Any) -> None:
+    """Add to a pipeline what `parse_message_counts` reads the answers of."""
     for queue in Queue:
         for suffix in PRIORITY_SUFFIXES:
             commands.llen(f"{queue.value}{suffix}")
     commands.hlen(UNACKNOWLEDGED)
 
 
-def read_messages(answers: Sequence[int]) -> Messages:
-    """Return what a pipeline has answered to `ask_messages`."""
+def parse_message_counts(answers: Sequence[int]) -> Messages:
+    """Return what a pipeline has answered to `queue_message_counts`."""
     *lengths, unacknowledged = answers
     each = len(PRIORITY_SUFFIXES)
     waiting = {queue.value: sum(lengths[place * each :][:each]) for place, queue in enumerate(Queue)}
     return Messages(waiting, unacknowledged)
 
 
-async def find_messages(redis: "Redis") -> Messages:
+async def count_messages(redis: "Redis") -> Messages:
     """Return how many messages there are."""
     async with redis.pipeline(transaction=False) as pipeline:
-        ask_messages(pipeline)
-        return read_messages(await pipeline.execute())
+        queue_message_counts(pipeline)
+        return parse_message_counts(await pipeline.execute())
 
 
 async def find_consumers(redis: "Redis") -> list[Consumer]:
@@ -64,7 +64,7 @@ async def find_consumers(redis: "Redis") -> list[Consumer]:
     keys: list[Any] = []
     cursor = 0
     for _ in range(SCANS_MAX):
-        cursor, found = await redis.scan(cursor, match=f"{WORKER_SIGN_PREFIX}*", count=SCAN_STEP)
+        cursor, found = await redis.scan(cursor, match=f"{HEARTBEAT_KEY_PREFIX}*", count=SCAN_STEP)
         keys += found
         if cursor == 0:
             break
@@ -74,8 +74,8 @@ async def find_consumers(redis: "Redis") -> list[Consumer]:
             pipeline.pttl(key)
         answers = await pipeline.execute()
     consumers: list[Consumer] = []
-    for raw, left_ms in zip(answers[::2], answers[1::2], strict=True):
+    for raw, expires_in_ms in zip(answers[::2], answers[1::2], strict=True):
         # One that has expired meanwhile has no value.
         with suppress(ValidationError):
-            consumers.append(Consumer(WorkerSign.model_validate_json(raw or b""), left_ms))
-    return sorted(consumers, key=lambda consumer: consumer.sign.worker)
+            consumers.append(Consumer(WorkerHeartbeat.model_validate_json(raw or b""), expires_in_ms))
+    return sorted(consumers, key=lambda consumer: consumer.heartbeat.worker)

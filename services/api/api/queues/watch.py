@@ -6,7 +6,7 @@ from typing import Any
 from api.database import Database
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.queues import repository
-from api.queues.broker import Consumer, Messages, find_consumers, find_messages
+from api.queues.broker import Consumer, Messages, count_messages, find_consumers
 from api.queues.schemas import QueuesState
 from api.settings import ApiSettings
 from contracts.names import Queue
@@ -55,7 +55,7 @@ class QueueWatch:
 
     async def _look_at_broker(self) -> tuple[Messages | None, list[Consumer]]:
         try:
-            return await self._broker.ask(find_messages), await self._broker.ask(find_consumers)
+            return await self._broker.ask(count_messages), await self._broker.ask(find_consumers)
         except BrokerUnavailable:
             return None, []
 
@@ -63,9 +63,9 @@ class QueueWatch:
 def _seen_in_broker(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
     if messages is None:
         return {"messages": None, "consumers": None, "processes": None}
-    signs = [consumer.sign for consumer in consumers if queue in consumer.sign.queues]
+    heartbeat = [consumer.heartbeat for consumer in consumers if queue in consumer.heartbeat.queues]
     return {
         "messages": messages.waiting[Queue(queue)],
-        "consumers": len(signs),
-        "processes": sum(sign.processes for sign in signs),
+        "consumers": len(heartbeat),
+        "processes": sum(heartbeat.processes for heartbeat in heartbeat),
     }

@@ -9,7 +9,7 @@ from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues.repository import lock_issue
 from api.paging import PageQuery, cut_page, read_cursor
-from api.problems import Refused
+from api.problems import ProblemError
 from api.runs import repository
 from api.runs.schemas import Run, RunPage
 from contracts.states import JobState
@@ -52,7 +52,7 @@ async def start(issue_id: UUID, request: Request, response: Response, database: 
             raise HTTPException(404, f"There is no issue {issue_id}.")
         if unfinished:
             current = unfinished[-1]
-            raise Refused(409, f"Run {current.id} is {current.state}.", {"job_id": str(current.id)})
+            raise ProblemError(409, f"Run {current.id} is {current.state}.", {"job_id": str(current.id)})
         job_id = await repository.start_run(database, issue_id)
         await record(database, "enrichment.started", issue_id, job_id=str(job_id))
     request.app.state.dispatcher.wake()

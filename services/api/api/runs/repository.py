@@ -105,7 +105,7 @@ async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: flo
         timedelta(seconds=delay_s),
     )
     for _ in messages:
-        metrics.created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
+        metrics.record_created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
     return [message.job_id for message in messages]
 
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from api.access import repository
-from api.access.actor import Actor, Who, set_actor
-from api.access.credentials import Credentials, CredentialsDep, Unknown
+from api.access.credentials import Credentials, CredentialsDep, InvalidCredentials
 from api.access.middleware import REALM, SESSION_COOKIE
 from api.access.open_paths import LOGIN_PATH
+from api.access.principal import Principal, PrincipalDep, set_principal
 from api.access.scopes import ANY_SCOPE
 from api.access.secrets import SESSION_PREFIX, digest, new_secret
 from api.audit_trail import record
@@ -30,12 +30,12 @@ async def log_in(
     Scripts cannot read it, other sites cannot send it, and it goes over https only where the page came over https.
     """
     token = login.token.get_secret_value().strip()
-    who = await _holder(credentials, token)
-    set_actor(who)
+    principal = await _holder(credentials, token)
+    set_principal(principal)
     secret = new_secret(SESSION_PREFIX)
     async with database.transaction():
         await repository.start_session(database, digest(secret), digest(token), datetime.now(UTC) + DURATION)
-        await record(database, "session.started", who.name)
+        await record(database, "session.started", principal.name)
     response.set_cookie(
         SESSION_COOKIE,
         secret,
@@ -45,18 +45,18 @@ async def log_in(
         secure=request.url.scheme == "https",
     )
     response.headers["Cache-Control"] = "no-store"
-    return _session(request, who)
+    return _session(request, principal)
 
 
-async def _holder(credentials: Credentials, token: str) -> Who:
+async def _holder(credentials: Credentials, token: str) -> Principal:
     try:
-        return await credentials.of_token(token)
-    except Unknown as unknown:
+        return await credentials.authenticate_token(token)
+    except InvalidCredentials as unknown:
         raise HTTPException(401, str(unknown), {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}) from None
 
 
 @router.get("", operation_id="getSession", summary="Get who the API takes one for", dependencies=[ANY_SCOPE])
-async def get_session(request: Request, actor: Actor) -> Session:
+async def get_session(request: Request, actor: PrincipalDep) -> Session:
     """Answer for any valid token or cookie; 401 tells a page to ask for a token."""
     return _session(request, actor)
 
@@ -69,20 +69,20 @@ async def log_out(
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
     cookie = request.cookies.get(SESSION_COOKIE, "")
     try:
-        who = await credentials.of_session(cookie)
-    except Unknown:
+        principal = await credentials.authenticate_session(cookie)
+    except InvalidCredentials:
         return
-    set_actor(who)
+    set_principal(principal)
     async with database.transaction():
         await repository.end_session(database, digest(cookie))
-        await record(database, "session.ended", who.name)
-    credentials.forget()
+        await record(database, "session.ended", principal.name)
+    credentials.clear_cache()
 
 
-def _session(request: Request, who: Who) -> Session:
+def _session(request: Request, principal: Principal) -> Session:
     return Session(
-        name=who.name,
-        token_id=who.token_id,
-        scopes=sorted(who.scopes),
+        name=principal.name,
+        token_id=principal.token_id,
+        scopes=sorted(principal.scopes),
         auth=request.app.state.settings.auth == "on",
     )

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from api.access.actor import Actor
 from api.access.credentials import CredentialsDep
+from api.access.principal import PrincipalDep
 from api.access.scopes import ADMIN
 from api.access.secrets import HINT_LENGTH, TOKEN_PREFIX, digest, new_secret
 from api.audit_trail import record
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["access"], dependencies=[ADMIN
 
 
 @router.post("", operation_id="createToken", summary="Make a token", status_code=201)
-async def create(new: TokenCreate, response: Response, database: DatabaseDep, actor: Actor) -> NewToken:
+async def create(new: TokenCreate, response: Response, database: DatabaseDep, actor: PrincipalDep) -> NewToken:
     """Make a token and answer it, this once: only its SHA-256 is stored. 409 where its name is taken."""
     secret, token_id = new_secret(TOKEN_PREFIX), new_id()
     async with database.transaction():
@@ -65,4 +65,4 @@ async def revoke(token_id: UUID, database: DatabaseDep, credentials: Credentials
             await record(database, "token.revoked", token_id, name=token.name)
         else:
             await get_one(token_id, database)
-    credentials.forget()
+    credentials.clear_cache()

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.access.actor import RESERVED_NAMES, Scope
+from api.access.principal import RESERVED_NAMES, Scope
 from contracts.limits import HOLDER_PATTERN
 
 DAYS = 90

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from api.access.actor import current_actor
+from api.access.principal import current_principal
 from api.database import Database
 from api.dispatch.pruning import prune_now
 from api.request_log import request_id
@@ -53,7 +53,7 @@ _NEWEST = UUID(int=2**128 - 1)
 
 async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreate, secret: str) -> Webhook:
     """Store a webhook."""
-    values = (new.url, new.events, new.active, secret, current_actor().name)
+    values = (new.url, new.events, new.active, secret, current_principal().name)
     row = await database.fetchrow(_CREATE, webhook_id, *values)
     assert row is not None
     return Webhook(**row)

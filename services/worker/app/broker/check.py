@@ -18,36 +18,42 @@ from pydantic import ValidationError
 from app.metrics import broker as metrics
 from contracts.limits import MESSAGE_MAX, REQUEST_ID_PATTERN
 from contracts.messages import Message, is_newer
-from contracts.states import RefusalReason
+from contracts.states import RejectionReason
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """Why a message cannot be run here, and the job that it names, if it names one."""
 
-    reason: RefusalReason
+    reason: RejectionReason
     error: str
     job_id: UUID | None = None
     request_id: str | None = None
     """Of the request that it goes back to, where that could be read."""
 
 
-def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Refusal | None:
+def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Rejection | None:
     """Return why a worker that knows these tasks cannot run the message; None when it can."""
     if len(raw) > MESSAGE_MAX:
-        return Refusal(RefusalReason.OVERSIZED, f"{len(raw)} bytes; at most {MESSAGE_MAX} are read", _job_in(raw))
+        return Rejection(
+            RejectionReason.OVERSIZED, f"{len(raw)} bytes; at most {MESSAGE_MAX} are read", _job_in(raw)
+        )
     try:
         task, job_id, arguments, fields = _parts(raw)
     except Exception as error:  # noqa: BLE001 - whatever reading it raises, it cannot be read
-        return Refusal(RefusalReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
+        return Rejection(RejectionReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
     version = fields.get("contract_version")
-    metrics.received(version)
+    metrics.record_received(version)
     if task not in messages:
-        return Refusal(RefusalReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id, _request_id(fields))
+        return Rejection(RejectionReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id, _request_id(fields))
     if isinstance(version, str) and is_newer(version):
-        return Refusal(RefusalReason.NEWER_CONTRACT, f"written by contract {version}", job_id, _request_id(fields))
+        return Rejection(
+            RejectionReason.NEWER_CONTRACT, f"written by contract {version}", job_id, _request_id(fields)
+        )
     fault = _fault_in_arguments(messages[task], job_id, arguments, fields)
-    return None if fault is None else Refusal(RefusalReason.INVALID_ARGUMENTS, fault, job_id, _request_id(fields))
+    return (
+        None if fault is None else Rejection(RejectionReason.INVALID_ARGUMENTS, fault, job_id, _request_id(fields))
+    )
 
 
 def _fault_in_arguments(

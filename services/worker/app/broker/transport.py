@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from kombu.transport import redis
 
-from app.broker.check import Refusal, check
-from app.broker.refused import leave
-from app.probe import signs
+from app.broker.check import Rejection, check
+from app.broker.rejected import reject
+from app.heartbeat_files import heartbeat
 from contracts import CONTRACT_VERSION
 from contracts.limits import RAW_MESSAGE_MAX
-from contracts.messages import Message, RefusedMessage
+from contracts.messages import Message, RejectedMessage
 
 
 class CheckedChannel(redis.Channel):
@@ -39,14 +39,14 @@ class CheckedChannel(redis.Channel):
 
         def receive_checked(*args: Any, **kwargs: Any) -> Any:
             reply = receive(*args, **kwargs)
-            signs.answered()
+            heartbeat.record_broker_reply()
             if not reply:
                 return reply
             queue, raw = reply
-            refusal = check(raw, self.messages)
-            if refusal is None:
+            rejection = check(raw, self.messages)
+            if rejection is None:
                 return reply
-            self._refuse(queue, raw, refusal)
+            self._reject(queue, raw, rejection)
             return None  # as if nothing had been waiting
 
         client.parse_response = receive_checked
@@ -55,20 +55,20 @@ class CheckedChannel(redis.Channel):
         finally:
             del client.parse_response
 
-    def _refuse(self, queue: bytes, raw: bytes, refusal: Refusal) -> None:
+    def _reject(self, queue: bytes, raw: bytes, rejection: Rejection) -> None:
         # Kombu's lists of lower priorities have a suffix behind their queue's name.
         name = queue.decode().partition(self.sep)[0]
-        refused = RefusedMessage(
+        rejected = RejectedMessage(
             contract_version=CONTRACT_VERSION,
             queue=name,
-            reason=refusal.reason,
-            error=refusal.error[:1000],
+            reason=rejection.reason,
+            error=rejection.error[:1000],
             worker=socket.gethostname(),
-            job_id=refusal.job_id,
+            job_id=rejection.job_id,
             raw=raw[:RAW_MESSAGE_MAX],
         )
         with self.conn_or_acquire() as client:
-            leave(refused, client, refusal.request_id)
+            reject(rejected, client, rejection.request_id)
 
 
 class Transport(redis.Transport):
@@ -78,5 +78,5 @@ class Transport(redis.Transport):
 
     def establish_connection(self) -> Any:
         """Connect, or fail to: either way the main loop is alive."""
-        signs.alive()
+        heartbeat.touch_alive()
         return super().establish_connection()

@@ -13,5 +13,5 @@ class Measured:
 
     def enrich(self, issue: IssueText) -> Enrichment:
         """Enrich one issue."""
-        with self._metrics.request():
+        with self._metrics.record_request():
             return self._enricher.enrich(issue)

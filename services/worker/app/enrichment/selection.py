@@ -9,7 +9,7 @@ from app.learning.serving import ProjectModels
 from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings, settings
-from contracts.faults import told
+from contracts.faults import safe_message
 
 PROVIDER: str | None = None if settings.ai_provider == "local" else settings.ai_provider
 """The service outside that enriching depends on; its failures open a circuit."""
@@ -31,4 +31,6 @@ enricher: Enricher = select(settings, local)
 
 def without_provider(issue: IssueText, error: Exception) -> Enrichment:
     """Enrich an issue whose provider failed on its last attempt: late and local is better than never."""
-    return fall_back(local, issue, f"gave up: {error if isinstance(error, ProviderError) else told(error)}")
+    return fall_back(
+        local, issue, f"gave up: {error if isinstance(error, ProviderError) else safe_message(error)}"
+    )

@@ -45,12 +45,12 @@ class Circuits:
                 return None
             return session.scalar(waiting)
 
-    def succeeded(self, task: str) -> None:
+    def record_success(self, task: str) -> None:
         """Close the task's circuit."""
         with self._sessions.begin() as session:
             session.execute(delete(Circuit).where(Circuit.task == task))
 
-    def hand_back(self, task: str) -> None:
+    def release_probe(self, task: str) -> None:
         """Let another job be the probe: this one has ended without asking the provider."""
         with self._sessions.begin() as session:
             session.execute(
@@ -59,7 +59,7 @@ class Circuits:
                 .values(open_until=func.now())
             )
 
-    def failed(self, task: str, provider: str, error: str) -> None:
+    def record_failure(self, task: str, provider: str, error: str) -> None:
         """Count a failure of the provider; open the circuit when there were enough in a row."""
         failures = Circuit.failures + 1
         pause_ends = func.now() + self._pause

@@ -23,7 +23,7 @@ class PermanentError(Exception):
     """The job can never succeed, however often it is tried."""
 
 
-class Skip(Exception):
+class SkipJob(Exception):
     """There is nothing left to do for the job; it ends without an effect and without a failure."""
 
 
@@ -39,7 +39,7 @@ _TRANSIENT = (TransientError, OSError, SoftTimeLimitExceeded, OperationalError, 
 _PERMANENT = (PermanentError, ValidationError)
 
 
-def kind_of(error: Exception) -> FailureKind:
+def classify_error(error: Exception) -> FailureKind:
     """Class an error; what nobody foresaw is a bug, which is tried again and then kept for a person."""
     if isinstance(error, _TRANSIENT):
         return FailureKind.TRANSIENT

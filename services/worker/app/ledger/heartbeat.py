@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.store import Claim, Ledger
-from contracts.faults import told
+from contracts.faults import safe_message
 
 RETRY_S = 0.5
 
@@ -27,7 +27,7 @@ class Heartbeat:
         threading.Thread(target=self._run, name="lease", daemon=True).start()
 
     @contextmanager
-    def renewing(self, claim: Claim) -> Iterator[None]:
+    def renew_while_running(self, claim: Claim) -> Iterator[None]:
         """Renew the claim's lease at least every interval while the body runs, and never after it.
 
         A database that does not answer costs a renewal, not the work: the fence decides at the end.
@@ -54,6 +54,6 @@ class Heartbeat:
                 self._ledger.renew(claim)
         except SQLAlchemyError as error:
             # Soon again: when the database is back the dispatcher waits only a moment for renewals.
-            logger.warning("lease_not_renewed", error=told(error))
+            logger.warning("lease_not_renewed", error=safe_message(error))
             return min(self._interval_s, RETRY_S)
         return self._interval_s

@@ -33,15 +33,15 @@ CLAIM = (
     .values(
         state=JobState.RUNNING,
         attempts=Job.attempts + 1,
-        tries=Job.tries + 1,
+        attempts_since_replay=Job.attempts_since_replay + 1,
         worker=bindparam("holder"),
         started_at=func.now(),
         lease_until=_after("lease"),
-        refused_since=None,
+        rejected_since=None,
     )
     .returning(
         Job.attempts,
-        Job.tries,
+        Job.attempts_since_replay,
         Job.queue,
         _seconds_since(Job.queued_at).label("waited_s"),
         # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
@@ -57,11 +57,11 @@ DEFER = (
     .returning(Job.id)
 )
 
-HELD = select(Job.attempts, Job.tries, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")).where(
-    _IS_RUNNING
-)
+FIND_RUNNING = select(
+    Job.attempts, Job.attempts_since_replay, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
+).where(_IS_RUNNING)
 
-KNOWS = select(Job.id).where(_IS_JOB)
+JOB_EXISTS = select(Job.id).where(_IS_JOB)
 
 RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
 
@@ -86,7 +86,7 @@ FAIL = (
     .returning(Job.id)
 )
 
-NOTE_FAILURE = insert(JobFailure).from_select(
+INSERT_FAILURE = insert(JobFailure).from_select(
     ["job_id", "attempt", "kind", "worker", "error", "traceback", "started_at"],
     select(
         Job.id,

@@ -34,11 +34,13 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that a worker runs: attempt number `attempt` in all, `tries` since its last replay."""
+    """The attempt of a job that a worker runs."""
 
     job_id: UUID
-    attempt: int
-    tries: int
+    attempt_number: int
+    """Counts all attempts of the job; fences the writes of this one."""
+    attempts_since_replay: int
+    """Counts the attempts since the job was created or last replayed; the retry schedule uses it."""
     holder: str
     """The worker's process that made it."""
     queue: str = ""
@@ -50,7 +52,7 @@ class Claim:
     @property
     def fence(self) -> dict[str, Any]:
         """The parameters of a write that only this attempt may make."""
-        return {"job": self.job_id, "attempt": self.attempt, "holder": self.holder}
+        return {"job": self.job_id, "attempt": self.attempt_number, "holder": self.holder}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Ledger:
             ).one_or_none()
         if row is None:
             return None
-        return Claim(job_id, row.attempts, row.tries, self._worker, row.queue, waited_s=row.waited_s)
+        return Claim(
+            job_id, row.attempts, row.attempts_since_replay, self._worker, row.queue, waited_s=row.waited_s
+        )
 
     def defer(self, job_id: UUID, until: datetime) -> bool:
         """Give a queued job back unread: it is due again at `until`, and no attempt is counted.
@@ -92,18 +96,18 @@ class Ledger:
         with self._autocommit.connect() as connection:
             return connection.scalar(statements.DEFER, {"job": job_id, "until": until}) is not None
 
-    def held(self, job_id: UUID, worker: str) -> Claim | None:
+    def find_running(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
         with self._autocommit.connect() as connection:
-            row = connection.execute(statements.HELD, {"job": job_id}).one_or_none()
+            row = connection.execute(statements.FIND_RUNNING, {"job": job_id}).one_or_none()
         if row is None or not row.worker.startswith(worker):
             return None
-        return Claim(job_id, row.attempts, row.tries, row.worker, row.queue, ran_s=row.ran_s or 0)
+        return Claim(job_id, row.attempts, row.attempts_since_replay, row.worker, row.queue, ran_s=row.ran_s or 0)
 
-    def knows(self, job_id: UUID) -> bool:
+    def has_job(self, job_id: UUID) -> bool:
         """Tell whether there is such a job, in whatever state."""
         with self._autocommit.connect() as connection:
-            return connection.scalar(statements.KNOWS, {"job": job_id}) is not None
+            return connection.scalar(statements.JOB_EXISTS, {"job": job_id}) is not None
 
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this attempt's."""
@@ -127,7 +131,11 @@ class Ledger:
 
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
         """End the attempt; return how long until the next one, None when the job is dead."""
-        delay = None if failure.kind is FailureKind.PERMANENT else delay_after(claim.tries, self._retry_delays)
+        delay = (
+            None
+            if failure.kind is FailureKind.PERMANENT
+            else delay_after(claim.attempts_since_replay, self._retry_delays)
+        )
         if delay is not None:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]
@@ -140,7 +148,7 @@ class Ledger:
             if failed is None:
                 raise LeaseLost
             connection.execute(
-                statements.NOTE_FAILURE,
+                statements.INSERT_FAILURE,
                 {"job": claim.job_id, "kind": failure.kind.value, "error": error, "traceback": traceback},
             )
         return delay

@@ -16,15 +16,23 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from structlog.contextvars import bound_contextvars
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from app.broker.refused import keep_without_job
-from app.ledger.errors import JobDead, PermanentError, ProviderError, Skip, TransientError, describe, kind_of
+from app.broker.rejected import store_without_job
+from app.ledger.errors import (
+    JobDead,
+    PermanentError,
+    ProviderError,
+    SkipJob,
+    TransientError,
+    classify_error,
+    describe,
+)
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
-from app.ledger.worker import LedgerRequest, circuits, heartbeat_of, ledger_of
+from app.ledger.worker import LedgerRequest, circuits, get_heartbeat, get_ledger
 from app.metrics import jobs as metrics
 from app.settings import settings
-from app.traces import work
+from app.traces import job_context
 from contracts import tracing
-from contracts.faults import told
+from contracts.faults import safe_message
 from contracts.messages import Message
 from contracts.retry import max_attempts
 from contracts.states import JobState
@@ -36,7 +44,7 @@ Result = TypeVar("Result")
 RETRY_AFTER_MAX_S = 86_400
 """The longest wait that a provider may ask for."""
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
+DATABASE_DOWN_ERRORS = (OperationalError, InterfaceError)
 
 
 class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only in its stubs
@@ -44,7 +52,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     The task's function takes its `message`, of the class that it is annotated with, works outside any
     transaction, and returns an `Effect`, which is committed together with the job's end. It may raise
-    `Skip`, `PermanentError`, or anything else, which is tried again by the ledger's schedule.
+    `SkipJob`, `PermanentError`, or anything else, which is tried again by the ledger's schedule.
     """
 
     abstract = True
@@ -59,17 +67,17 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     provider_error: ProviderError | None = None
     """A failure of the provider that a bound task has made up for: the circuit counts it all the same."""
 
-    def circuit_of(self, message: Message) -> str | None:
+    def circuit_key(self, message: Message) -> str | None:
         """Return the key of the circuit that decides whether the message's job may run now."""
         return None if self.provider is None else self.name
 
-    def found_open(self, message: Message, until: datetime) -> None:
+    def on_circuit_open(self, message: Message, until: datetime) -> None:
         """Take note that the message's job was put off until then; a task may put off others with it."""
 
     @property
-    def is_last_try(self) -> bool:
+    def is_last_attempt(self) -> bool:
         """Whether the schedule allows no other attempt after the one under way."""
-        return self.claim.tries >= max_attempts(settings.retry_delays)
+        return self.claim.attempts_since_replay >= max_attempts(settings.retry_delays)
 
     @cached_property
     def message_type(self) -> type[Message]:
@@ -80,77 +88,77 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     def __call__(self, **fields: Any) -> dict[str, Any]:
         """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
         message = self.message_type.model_validate(fields)
-        ledger = ledger_of(self.request.hostname or "unknown", os.getpid())
-        with work(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
+        ledger = get_ledger(self.request.hostname or "unknown", os.getpid())
+        with job_context(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
             claim = self._claim(ledger, message)
-            tracing.annotate({"attempt": claim.attempt})
-            with bound_contextvars(attempt=claim.attempt):
+            tracing.annotate({"attempt": claim.attempt_number})
+            with bound_contextvars(attempt=claim.attempt_number):
                 try:
                     state = self._attempt(ledger, claim, message)
                 except LeaseLost:
                     logger.warning("lease_lost")
                     raise Ignore from None
-        return {"state": state, "attempt": claim.attempt}
+        return {"state": state, "attempt": claim.attempt_number}
 
     def _claim(self, ledger: Ledger, message: Message) -> Claim:
         try:
-            self.circuit = self.circuit_of(message)
+            self.circuit = self.circuit_key(message)
             open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
             if open_until is not None and ledger.defer(message.job_id, open_until):
-                self.found_open(message, open_until)
+                self.on_circuit_open(message, open_until)
                 logger.info("deferred", provider=self.provider)
                 raise Ignore
             claim = None if open_until is not None else ledger.claim(message.job_id)
             if claim is None:
                 self._drop(ledger, message)
                 raise Ignore
-        except DATABASE_AWAY as error:
+        except DATABASE_DOWN_ERRORS as error:
             # The job stays queued: when its lease ends the dispatcher publishes it again.
-            logger.warning("ledger_unavailable", error=told(error))
+            logger.warning("ledger_unavailable", error=safe_message(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
-        metrics.started(self.name, claim.queue, claim.waited_s)
+        metrics.record_start(self.name, claim.queue, claim.waited_s)
         return claim
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
         """Let go of a message whose job is claimed or done; keep one that has no job."""
-        if ledger.knows(message.job_id):
+        if ledger.has_job(message.job_id):
             metrics.DUPLICATES.labels(self.name).inc()
             logger.info("duplicate_dropped")
         else:
             logger.error("message_without_job")
-            keep_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
+            store_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
         started = perf_counter()
         try:
-            with heartbeat_of(ledger).renewing(claim):
+            with get_heartbeat(ledger).renew_while_running(claim):
                 effect: Effect = self.run(message)
-                age_s = _patiently(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
+                age_s = retry_while_database_down(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
         except LeaseLost:
             raise
-        except Skip as reason:
-            age_s = _patiently(lambda: ledger.finish(claim, JobState.SKIPPED))
-            metrics.ended(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
-            self._tell_circuit(reason)
+        except SkipJob as reason:
+            age_s = retry_while_database_down(lambda: ledger.finish(claim, JobState.SKIPPED))
+            metrics.record_end(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
+            self._report_to_circuit(reason)
             logger.info("skipped", reason=str(reason))
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
             self._fail(ledger, claim, error, started)
-        metrics.ended(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
-        self._tell_circuit(self.provider_error)
+        metrics.record_end(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
+        self._report_to_circuit(self.provider_error)
         logger.info("succeeded")
         return JobState.SUCCEEDED
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
         asked = error.retry_after_s if isinstance(error, TransientError) else None
         retry_after = timedelta(seconds=_bounded(asked))
-        failure = Failure(kind_of(error), describe(error), traceback.format_exc(), retry_after)
-        delay = _patiently(lambda: ledger.fail(claim, failure))
+        failure = Failure(classify_error(error), describe(error), traceback.format_exc(), retry_after)
+        delay = retry_while_database_down(lambda: ledger.fail(claim, failure))
         ran_s = perf_counter() - started
-        metrics.failed(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
-        self._tell_circuit(error)
-        log = logger.bind(kind=failure.kind.value, error=told(error))
+        metrics.record_failure(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
+        self._report_to_circuit(error)
+        log = logger.bind(kind=failure.kind.value, error=safe_message(error))
         if delay is None:
             log.error("dead")
             raise JobDead(failure.error) from None
@@ -158,20 +166,20 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         # Raised by hand, Retry marks the task in Flower and publishes nothing: the ledger has the schedule.
         raise Retry(failure.error, when=datetime.now(UTC) + delay) from None
 
-    def _tell_circuit(self, error: Exception | None) -> None:
+    def _report_to_circuit(self, error: Exception | None) -> None:
         """Count a provider's failure; forget them when it has answered, with a result or a refusal."""
         if self.circuit is None or self.provider is None:
             return
         try:
             if isinstance(error, ProviderError):
-                circuits.failed(self.circuit, self.provider, describe(error))
+                circuits.record_failure(self.circuit, self.provider, describe(error))
             elif error is None or isinstance(error, PermanentError):
-                circuits.succeeded(self.circuit)
-            elif isinstance(error, Skip):
-                circuits.hand_back(self.circuit)
-        except DATABASE_AWAY as unavailable:
+                circuits.record_success(self.circuit)
+            elif isinstance(error, SkipJob):
+                circuits.release_probe(self.circuit)
+        except DATABASE_DOWN_ERRORS as unavailable:
             # The job's own end is written; the next job tells the circuit.
-            logger.warning("circuit_not_told", error=told(unavailable))
+            logger.warning("circuit_not_told", error=safe_message(unavailable))
 
 
 def _bounded(retry_after_s: float | None) -> float:
@@ -180,13 +188,13 @@ def _bounded(retry_after_s: float | None) -> float:
     return min(max(retry_after_s, 0), RETRY_AFTER_MAX_S)
 
 
-def _patiently(write: Callable[[], Result]) -> Result:
+def retry_while_database_down(write: Callable[[], Result]) -> Result:
     """Write the end of an attempt although the database may be away, for a lease or until the time limit.
 
     A commit whose answer was lost is written again, and the fence refuses that.
     """
     retrying = Retrying(
-        retry=retry_if_exception_type(DATABASE_AWAY),
+        retry=retry_if_exception_type(DATABASE_DOWN_ERRORS),
         stop=stop_after_delay(settings.lease_seconds),
         wait=wait_fixed(0.2),
         reraise=True,

@@ -16,10 +16,10 @@ from app.ledger.circuit import Circuits
 from app.ledger.errors import describe
 from app.ledger.heartbeat import Heartbeat
 from app.ledger.store import Failure, LeaseLost, Ledger
-from app.logs import belongs_to
+from app.logs import job_log_fields
 from app.metrics import jobs as metrics
 from app.settings import settings
-from contracts.faults import told
+from contracts.faults import safe_message
 from contracts.states import FailureKind
 
 logger = structlog.get_logger(__name__)
@@ -30,14 +30,14 @@ circuits = Circuits(
 
 
 @cache
-def ledger_of(node: str, pid: int) -> Ledger:
+def get_ledger(node: str, pid: int) -> Ledger:
     """Return the ledger as one process of a worker writes it: the process is who holds a lease."""
     worker = f"{node}/{pid}"
     return Ledger(engine, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
 
 
 @cache
-def heartbeat_of(ledger: Ledger) -> Heartbeat:
+def get_heartbeat(ledger: Ledger) -> Heartbeat:
     """Return the process's heartbeat, begun with its first job: a fork keeps no thread."""
     return Heartbeat(ledger, settings.lease_seconds / 3)
 
@@ -67,17 +67,17 @@ class LedgerRequest(Request):
     def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
         metrics.PROCESSES_LOST.inc()
         queue = self.delivery_info["routing_key"]
-        log = logger.bind(error=told(error), **belongs_to(self.id, self.name, queue, self.kwargs))
+        log = logger.bind(error=safe_message(error), **job_log_fields(self.id, self.name, queue, self.kwargs))
         # A process that dies at once has not told its pid; then any process of this worker is meant.
-        ledger = ledger_of(self.hostname, self.worker_pid or 0)
+        ledger = get_ledger(self.hostname, self.worker_pid or 0)
         try:
-            claim = ledger.held(UUID(self.id), f"{self.hostname}/{self.worker_pid or ''}")
+            claim = ledger.find_running(UUID(self.id), f"{self.hostname}/{self.worker_pid or ''}")
             if claim is not None:
                 delay = ledger.fail(claim, Failure(kind, describe(error)))
-                metrics.failed(self.name, claim.queue, kind, is_dead=delay is None, ran_s=claim.ran_s)
-                log.warning("process_died", attempt=claim.attempt)
+                metrics.record_failure(self.name, claim.queue, kind, is_dead=delay is None, ran_s=claim.ran_s)
+                log.warning("process_died", attempt=claim.attempt_number)
         except LeaseLost:
             return
         except SQLAlchemyError as unavailable:
             # The lease tells the dispatcher the same, later.
-            log.warning("process_died", not_recorded=told(unavailable))
+            log.warning("process_died", not_recorded=safe_message(unavailable))

@@ -38,13 +38,13 @@ for _task in (Task.INDEX_ISSUE, Task.PRUNE):
     CREATED.labels(_task, QUEUE_OF[_task])
 
 
-def started(task: str, queue: str, waited_s: float | None) -> None:
+def record_start(task: str, queue: str, waited_s: float | None) -> None:
     """Count the beginning of an attempt, `waited_s` seconds after its message was published, if that is known."""
     if waited_s is not None:
         WAIT.labels(task, queue).observe(max(waited_s, 0))
 
 
-def ended(task: str, queue: str, state: JobState, ran_s: float, age_s: float) -> None:
+def record_end(task: str, queue: str, state: JobState, ran_s: float, age_s: float) -> None:
     """Count an attempt of `ran_s` seconds that ended its job, of the age `age_s`, succeeded or skipped."""
     ATTEMPTS.labels(task, queue, state).inc()
     FINISHED.labels(task, queue, state).inc()
@@ -56,7 +56,7 @@ def ended(task: str, queue: str, state: JobState, ran_s: float, age_s: float) ->
         CREATED.labels(Task.INDEX_ISSUE, QUEUE_OF[Task.INDEX_ISSUE]).inc()
 
 
-def failed(task: str, queue: str, kind: FailureKind, *, is_dead: bool, ran_s: float) -> None:
+def record_failure(task: str, queue: str, kind: FailureKind, *, is_dead: bool, ran_s: float) -> None:
     """Count an attempt of `ran_s` seconds that failed."""
     state = JobState.DEAD if is_dead else JobState.RETRYING
     ATTEMPTS.labels(task, queue, LOST if kind is FailureKind.LOST else state).inc()

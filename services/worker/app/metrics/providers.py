@@ -6,7 +6,7 @@ from time import perf_counter
 
 from app.metrics.storage import counter, histogram
 
-OUTCOMES = ("ok", "unavailable", "no_answer", "refused", "too_long", "misfit", "error")
+OUTCOMES = ("ok", "unavailable", "no_answer", "rejected", "too_long", "invalid_response", "error")
 """`error` is what none of the others is."""
 LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
@@ -28,7 +28,7 @@ class ProviderMetrics:
         self._cost = COST.labels(provider, model)
 
     @contextmanager
-    def request(self, outcomes: Mapping[type[Exception], str] | None = None) -> Iterator[None]:
+    def record_request(self, outcomes: Mapping[type[Exception], str] | None = None) -> Iterator[None]:
         """Time a request and count it by its end: an error by the first of its classes in `outcomes`."""
         started, outcome = perf_counter(), "ok"
         try:
@@ -40,7 +40,7 @@ class ProviderMetrics:
             self._requests[outcome].inc()
             self._seconds.observe(perf_counter() - started)
 
-    def used(self, input_tokens: int | None, output_tokens: int | None, cost: float | None) -> None:
+    def record_usage(self, input_tokens: int | None, output_tokens: int | None, cost: float | None) -> None:
         """Count what an answer says that it used; None is not known."""
         self._input.inc(input_tokens or 0)
         self._output.inc(output_tokens or 0)

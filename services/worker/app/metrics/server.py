@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.heartbeat_files import heartbeat
 from app.metrics import storage
-from app.probe import signs
 from app.settings import settings
 from contracts import CONTRACT_VERSION, VERSION
 from contracts.names import Queue
@@ -23,7 +23,7 @@ class MainProcess:
         consuming = GaugeMetricFamily(
             "issuetracker_worker_consuming", "Whether messages of the queue are taken.", labels=["queue"]
         )
-        asked = signs.consumed_queues()
+        asked = heartbeat.consumed_queues()
         for queue in Queue:
             consuming.add_metric([queue], queue in asked)
         yield consuming

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.celery_app import app
 from app.database.config import autocommit
 from app.enrichment.cleaning import clean_inline, paragraphs
-from app.ledger.errors import Skip
+from app.ledger.errors import SkipJob
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts import CONTRACT_VERSION, tracing
@@ -57,7 +57,7 @@ def index_issue(message: IndexIssue) -> Effect:
     with autocommit.connect() as connection:
         row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
-        raise Skip("the issue is gone")
+        raise SkipJob("the issue is gone")
     entry = search_entry(row.title, row.description, _embedder())
 
     def write(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from app.celery_app import app
 from app.database.config import autocommit
 from app.enrichment import interface, selection
 from app.enrichment.interface import IssueText
-from app.ledger.errors import ProviderError, Skip, TransientError
+from app.ledger.errors import ProviderError, SkipJob, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
@@ -37,11 +37,11 @@ _SHOW = (
 def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     """Give an issue its summary and tags, beside or in place of what it has; never over what a person set."""
     if settings.ai == "off":
-        raise Skip("AI is off")
+        raise SkipJob("AI is off")
     with autocommit.connect() as connection:
         row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
-        raise Skip("the issue is gone")
+        raise SkipJob("the issue is gone")
     started = perf_counter()
     result = _enrich(self, IssueText(row.title, row.description, row.project))
     duration_ms = round((perf_counter() - started) * 1000, 1)
@@ -64,7 +64,7 @@ def _enrich(task: LedgerTask, issue: IssueText) -> interface.Enrichment:
         with tracing.span("enrich", {"provider": selection.PROVIDER or "local"}):
             return selection.enricher.enrich(issue)
     except TransientError as error:
-        if not task.is_last_try:
+        if not task.is_last_attempt:
             raise
         task.provider_error = error if isinstance(error, ProviderError) else None
         return selection.without_provider(issue, error)

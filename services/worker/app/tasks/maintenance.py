@@ -15,7 +15,7 @@ from app.learning import registry
 from app.learning.examples import Confirmed, confirmed_issues
 from app.learning.learners import LEARNERS, ProjectLearner
 from app.learning.validation import compare
-from app.ledger.errors import Skip
+from app.ledger.errors import SkipJob
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
@@ -55,7 +55,7 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
         for model, is_better in _learn(learner(), message.project, examples, active.get(kind))
     ]
     if not learned:
-        raise Skip(f"fewer than {EXAMPLES_MIN} confirmed issues teach anything")
+        raise SkipJob(f"fewer than {EXAMPLES_MIN} confirmed issues teach anything")
 
     def write(connection: Connection) -> None:
         with Session(connection) as session, session.begin():

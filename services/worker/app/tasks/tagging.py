@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
 
-from app.ledger.errors import Skip
+from app.ledger.errors import SkipJob
 from app.settings import settings
 from contracts.states import TagVerdict
 from contracts.tables import Issue, TagFeedback
@@ -28,7 +28,7 @@ def tags_to_write(connection: Connection, issue_id: UUID, suggested: Sequence[st
     """
     issue = connection.execute(_LOCK, {"issue": issue_id}).one_or_none()
     if issue is None:
-        raise Skip("the issue was deleted meanwhile")
+        raise SkipJob("the issue was deleted meanwhile")
     if settings.ai != "auto" or issue.tags_confirmed_at is not None:
         current: list[str] = issue.tag_list
         return current

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.celery_app import app
 from app.database.config import SyncSessionLocal, engine
-from app.ledger.errors import PermanentError, ProviderError, Skip
+from app.ledger.errors import PermanentError, ProviderError, SkipJob
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.webhooks import signature, store
@@ -30,12 +30,12 @@ class DeliveryTask(LedgerTask):
     _put_off: ClassVar[dict[UUID, datetime]] = {}
     """Of this process: until when all that waits for a webhook was put off. New deliveries are made for then."""
 
-    def circuit_of(self, message: Message) -> str:
+    def circuit_key(self, message: Message) -> str:
         """Return the circuit of the message's webhook."""
         assert isinstance(message, DeliverWebhook)
         return f"webhook:{message.webhook_id}"
 
-    def found_open(self, message: Message, until: datetime) -> None:
+    def on_circuit_open(self, message: Message, until: datetime) -> None:
         """Put off whatever else waits for the same receiver, unless that was done for the same pause."""
         assert isinstance(message, DeliverWebhook)
         if self._put_off.get(message.webhook_id) == until:
@@ -52,10 +52,10 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
     with SyncSessionLocal() as session:
         found = store.find(session, message.job_id)
         if found is None:
-            raise Skip("the webhook is gone")
+            raise SkipJob("the webhook is gone")
         delivery, webhook = found
         if not webhook.active and delivery.event != WEBHOOK_TEST:
-            raise Skip("the webhook is not active")
+            raise SkipJob("the webhook is not active")
         body = payload(session, delivery)
     headers = signature.headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
     status, retry_after = send(webhook.url, headers, body)

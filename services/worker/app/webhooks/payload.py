@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.ledger.errors import Skip
+from app.ledger.errors import SkipJob
 from contracts.states import WEBHOOK_TEST, WebhookEvent
 from contracts.tables import Issue, WebhookDelivery
 
@@ -20,7 +20,7 @@ PLAIN = (
 
 
 def payload(session: Session, delivery: WebhookDelivery) -> bytes:
-    """Return the delivery's body; raise Skip where there is nothing to tell any more."""
+    """Return the delivery's body; raise SkipJob where there is nothing to tell any more."""
     told = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
     return json.dumps(told, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -30,11 +30,11 @@ def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
         return {"webhook_id": delivery.webhook_id}
     issue = session.scalar(select(Issue).where(Issue.id == delivery.issue_id))
     if issue is None:
-        raise Skip("the issue is gone")
+        raise SkipJob("the issue is gone")
     if delivery.event == WebhookEvent.ISSUE_DELETED:
         return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
     if issue.deleted_at is not None:
-        raise Skip("the issue was deleted, which is an event of its own")
+        raise SkipJob("the issue was deleted, which is an event of its own")
     return {name: getattr(issue, name) for name in PLAIN} | _external(issue) | {"tags": issue.tag_list}
 
 

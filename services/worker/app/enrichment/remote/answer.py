@@ -26,7 +26,7 @@ REASON_MAX = 200
 _OWN_PREFIX = re.compile(r"(?:AI )?Summary:\s*", re.IGNORECASE)
 
 
-class Misfit(Exception):
+class InvalidResponse(Exception):
     """An answer that cannot be used; the message says why, in words of our own, and `answer` is what came."""
 
     def __init__(self, fault: str, answer: str = "") -> None:
@@ -88,14 +88,14 @@ class Finding:
 
 
 def read(content: str) -> Finding:
-    """Return what a model found; raise Misfit for what is not the JSON that was asked for."""
+    """Return what a model found; raise InvalidResponse for what is not the JSON that was asked for."""
     try:
         answer = Answer.model_validate_json(content)
     except ValidationError as error:
-        raise Misfit(_fault(error), content) from None
+        raise InvalidResponse(_fault(error), content) from None
     line = one_line(_OWN_PREFIX.sub("", mask(answer.summary[:INPUT_CHARS])), SUMMARY_MAX)
     if not any(character.isalnum() for character in line):
-        raise Misfit("summary: it has no words", content)
+        raise InvalidResponse("summary: it has no words", content)
     return Finding(PREFIX + line, _tags(answer), _suggestion(answer.priority))
 
 

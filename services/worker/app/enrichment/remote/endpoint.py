@@ -10,7 +10,7 @@ import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from app.enrichment.remote.answer import Misfit
+from app.enrichment.remote.answer import InvalidResponse
 from app.enrichment.remote.prompt import Conversation
 from app.ledger.errors import ProviderError
 from app.retry_after import retry_after_s
@@ -33,11 +33,11 @@ _TRY_AGAIN = {408, 409, 425, 429}
 _REACHED_NOTHING = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
-class Refused(Exception):
+class ProviderRejected(Exception):
     """The server is there and will not do it, now or later: the operator's to mend."""
 
 
-class TooLong(Refused):
+class PromptTooLong(ProviderRejected):
     """The request does not fit the model's context."""
 
 
@@ -107,7 +107,7 @@ class Endpoint:
         self._runner.close()
 
     def ask(self, messages: Conversation, schema: dict[str, Any], max_tokens: int, seconds: float) -> Reply:
-        """Return the model's answer; raise Refused, ProviderError, or Misfit for no completion."""
+        """Return the model's answer; raise ProviderRejected, ProviderError or InvalidResponse."""
         form: ResponseFormatJSONSchema = {
             "type": "json_schema",
             "json_schema": {"name": "enrichment", "strict": True, "schema": schema},
@@ -138,7 +138,7 @@ def _read(content: bytes) -> Reply:
     try:
         completion = _Completion.model_validate_json(content)
     except ValidationError:
-        raise Misfit("the server's answer is no chat completion") from None
+        raise InvalidResponse("the server's answer is no chat completion") from None
     choice, usage = completion.choices[0], completion.usage or _Usage()
     return Reply(
         choice.message.content or "",
@@ -162,16 +162,16 @@ def _raise_status(error: APIStatusError) -> NoReturn:
     codes = {str(code) for code in (error.code, error.type) if code and _CODE.fullmatch(str(code))}
     told = " ".join([f"status {status}", *sorted(codes)])
     if status == 413 or codes & _CONTEXT_CODES or (status == 400 and _CONTEXT_WORDS.search(error.message[:1000])):
-        raise TooLong("the prompt is longer than the model's context") from None
+        raise PromptTooLong("the prompt is longer than the model's context") from None
     if "insufficient_quota" in codes or not (status in _TRY_AGAIN or status >= 500):
-        raise Refused(told) from None
+        raise ProviderRejected(told) from None
     raise ProviderError(told, retry_after_s(error.response.headers.get("retry-after"))) from None
 
 
 async def _bound(response: httpx2.Response) -> None:
     """Let no more of a response be read than an answer needs."""
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise Misfit("the server's answer is compressed, which was not asked for")
+        raise InvalidResponse("the server's answer is compressed, which was not asked for")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _BoundedStream(response.stream)
 
@@ -185,7 +185,7 @@ class _BoundedStream(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise Misfit("the server's answer is too long")
+                raise InvalidResponse("the server's answer is too long")
             yield chunk
 
     async def aclose(self) -> None:

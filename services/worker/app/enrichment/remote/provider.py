@@ -14,14 +14,14 @@ from app.enrichment.interface import Enricher, Enrichment, IssueText, Provenance
 from app.enrichment.language import detect_language
 from app.enrichment.plain import one_line
 from app.enrichment.remote import answer, prompt
-from app.enrichment.remote.answer import Finding, Misfit
+from app.enrichment.remote.answer import Finding, InvalidResponse
 from app.enrichment.remote.budget import DailyBudget, Reservation
-from app.enrichment.remote.endpoint import Endpoint, NoAnswer, Refused, Reply, TooLong
+from app.enrichment.remote.endpoint import Endpoint, NoAnswer, PromptTooLong, ProviderRejected, Reply
 from app.enrichment.remote.prompt import Conversation, Prose
 from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings
-from contracts.faults import told
+from contracts.faults import safe_message
 
 logger = structlog.get_logger(__name__)
 
@@ -33,9 +33,9 @@ LAST_SECONDS = 1.0
 _OUTCOMES = {
     NoAnswer: "no_answer",
     ProviderError: "unavailable",
-    TooLong: "too_long",
-    Refused: "refused",
-    Misfit: "misfit",
+    PromptTooLong: "too_long",
+    ProviderRejected: "rejected",
+    InvalidResponse: "invalid_response",
 }
 """What the metrics call each failure; the first class that fits decides."""
 
@@ -131,9 +131,9 @@ class OpenAIEnricher:
         prose = prompt.prose(issue)
         try:
             found, model = self._ask(prose, bill)
-        except Misfit as fault:
+        except InvalidResponse as fault:
             return self._without(issue, f"no answer that can be used: {fault}", bill)
-        except Refused as refusal:
+        except ProviderRejected as refusal:
             return self._without(issue, str(refusal), bill)
         # Found here, so that it means the same whoever answers.
         language = detect_language(f"{prose.title}\n{prose.body}")
@@ -173,10 +173,10 @@ class OpenAIEnricher:
         asked = prompt.conversation(issue, self._limits.input_bytes)
         try:
             return self._once(asked, ends, bill)
-        except TooLong as error:
-            fault: Refused | Misfit = error
+        except PromptTooLong as error:
+            fault: ProviderRejected | InvalidResponse = error
             again = prompt.conversation(issue, self._limits.input_bytes // SHORTER)
-        except Misfit as error:
+        except InvalidResponse as error:
             fault = error
             again = prompt.repair(asked, error.answer, str(error)) if error.answer else asked
         if ends - monotonic() < LAST_SECONDS:
@@ -184,16 +184,16 @@ class OpenAIEnricher:
         return self._once(again, ends, bill)
 
     def _once(self, asked: Conversation, ends: float, bill: Bill) -> tuple[Finding, str | None]:
-        """Ask within the day's budget; raise Misfit where the answer is not what was asked for."""
+        """Ask within the day's budget; raise InvalidResponse where the answer is not what was asked for."""
         reservation = self._reserve(asked)
-        with self._metrics.request(_OUTCOMES):
+        with self._metrics.record_request(_OUTCOMES):
             return self._answer(asked, ends, bill, reservation)
 
     def _reserve(self, asked: Conversation) -> Reservation:
         most = prompt.token_bound(asked, self._schema_bytes) + self._limits.output_tokens
         reservation = self._budget.reserve(most)
         if reservation is None:
-            raise Refused("the day's budget of tokens is used up")
+            raise ProviderRejected("the day's budget of tokens is used up")
         return reservation
 
     def _answer(
@@ -201,20 +201,22 @@ class OpenAIEnricher:
     ) -> tuple[Finding, str | None]:
         try:
             reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
-        except (NoAnswer, Misfit):
+        except (NoAnswer, InvalidResponse):
             # What it used is not known: what was set aside stays.
             raise
-        except (Refused, ProviderError):
+        except (ProviderRejected, ProviderError):
             self._settle(reservation, 0)
             raise
         bill.add(reply)
-        self._metrics.used(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
+        self._metrics.record_usage(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
         used = _sum(reply.prompt_tokens, reply.completion_tokens)
         self._settle(reservation, reservation.tokens if used is None else used)
         if reply.is_declined:
-            raise Refused("the model declined")
+            raise ProviderRejected("the model declined")
         if reply.is_cut:
-            raise Misfit(f"it was cut off after {self._limits.output_tokens} tokens; be shorter", reply.content)
+            raise InvalidResponse(
+                f"it was cut off after {self._limits.output_tokens} tokens; be shorter", reply.content
+            )
         return answer.read(reply.content), reply.model
 
     def _settle(self, reservation: Reservation, tokens: int) -> None:
@@ -222,7 +224,7 @@ class OpenAIEnricher:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
-            logger.warning("usage_not_settled", error=told(error))
+            logger.warning("usage_not_settled", error=safe_message(error))
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

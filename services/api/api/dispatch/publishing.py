@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 
 @contextmanager
-def outgoing(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
+def render_messages(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
     """Yield the jobs' messages; log each job when the body has published them.
 
     A job that goes back to a traced request gets a span of its own below that, which its attempt continues: each
@@ -35,7 +35,7 @@ def _message(job: DueJob, spans: ExitStack) -> bytes:
             tracing.span(f"publish {job.queue}", _fields(job), kind=tracing.Kind.PRODUCER, parent=parent)
         )
         message = {**message, "traceparent": own or parent}
-    return celery_message(job.id, job.task, job.queue, message, job.tries)
+    return celery_message(job.id, job.task, job.queue, message, job.attempts_since_replay)
 
 
 def _fields(job: DueJob) -> dict[str, str]:

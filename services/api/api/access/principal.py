@@ -19,7 +19,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Principal:
     """Whoever a request comes from: a token's holder, the operator's own token, or anybody where AUTH is off."""
 
     name: str
@@ -28,36 +28,36 @@ class Who:
     token_id: UUID | None = None
     """Null for all but tokens of table `api_token`."""
 
-    def may(self, scope: Scope) -> bool:
+    def has_scope(self, scope: Scope) -> bool:
         """Tell whether it has the scope, by itself or as an admin."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
-ANONYMOUS = Who("anonymous", frozenset(Scope))
+ANONYMOUS = Principal("anonymous", frozenset(Scope))
 """Anybody, where AUTH is off."""
-ADMIN_TOKEN = Who("admin-token", frozenset(Scope))
+ADMIN_TOKEN = Principal("admin-token", frozenset(Scope))
 """Whoever has the token of the setting ADMIN_TOKEN."""
-NOBODY = Who("nobody", frozenset())
+UNAUTHENTICATED = Principal("nobody", frozenset())
 """Whoever asks for what is open, where AUTH is on."""
-RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, NOBODY.name, "api", "cli"})
+RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, UNAUTHENTICATED.name, "api", "cli"})
 """Names that no token may have, so that the audit log cannot be misread."""
 
-_current: ContextVar[Who] = ContextVar("who makes the request")
+_current: ContextVar[Principal] = ContextVar("who makes the request")
 
 
-def set_actor(who: Who) -> None:
+def set_principal(principal: Principal) -> None:
     """Remember who makes the request that this asyncio task serves."""
-    _current.set(who)
+    _current.set(principal)
 
 
-def current_actor() -> Who:
+def current_principal() -> Principal:
     """Return who makes the request that this asyncio task serves; LookupError outside of a request."""
     return _current.get()
 
 
-async def _get_actor() -> Who:
-    return current_actor()
+async def _get_principal() -> Principal:
+    return current_principal()
 
 
-Actor = Annotated[Who, Depends(_get_actor)]
+PrincipalDep = Annotated[Principal, Depends(_get_principal)]
 """An endpoint's parameter that is whoever makes the request."""

@@ -10,9 +10,9 @@ import httpx
 import psycopg2
 import pytest
 
-from api.access.actor import ANONYMOUS, set_actor
+from api.access.principal import ANONYMOUS, set_principal
 from api.database import open_database
-from api.issues.intake import Intake
+from api.issues.batcher import IssueBatcher
 from api.issues.schemas import Issue, IssueCreate
 from api.settings import ApiSettings
 from devstack.network import wait_until
@@ -124,13 +124,13 @@ def test_the_database_killed_under_a_batch_leaves_no_201_without_its_row(
 async def test_a_request_that_is_cancelled_before_its_turn_stores_nothing(
     database: Database, servers: Servers
 ) -> None:
-    set_actor(ANONYMOUS)
+    set_principal(ANONYMOUS)
     holder = psycopg2.connect(servers.database_url)
     async with open_database(ApiSettings(database_url=servers.database_url)) as pool:
-        intake = Intake(pool)
+        issue_batcher = IssueBatcher(pool)
 
         def post(title: str) -> "asyncio.Task[Issue | None]":
-            return asyncio.create_task(intake.store(IssueCreate(title=title)))
+            return asyncio.create_task(issue_batcher.store(IssueCreate(title=title)))
 
         try:
             holder.cursor().execute(HOLD)

@@ -16,16 +16,16 @@ from redis.retry import Retry
 
 from app.settings import settings
 from contracts import CONTRACT_VERSION
-from contracts.messages import WorkerSign
-from contracts.names import WORKER_SIGN_PREFIX, WORKER_SIGN_SECONDS
+from contracts.messages import WorkerHeartbeat
+from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 
 TIMEOUT_S = 1
 """It is the main loop that waits. A Redis that is away is noticed elsewhere; then this is not called."""
 
 
-def announce(consumer: Any, queues: Sequence[str]) -> None:
+def write_consumer_heartbeat(consumer: Any, queues: Sequence[str]) -> None:
     """Say that this Celery consumer takes the queues' messages, for the next seconds."""
-    sign = WorkerSign(
+    heartbeat = WorkerHeartbeat(
         contract_version=CONTRACT_VERSION,
         worker=consumer.hostname,
         queues=list(queues),
@@ -34,7 +34,9 @@ def announce(consumer: Any, queues: Sequence[str]) -> None:
     )
     # Full, or a replica: what it says of itself is lost, and told by other signs.
     with suppress(redis.RedisError):
-        _client().set(f"{WORKER_SIGN_PREFIX}{sign.worker}", sign.model_dump_json(), ex=WORKER_SIGN_SECONDS)
+        _client().set(
+            f"{HEARTBEAT_KEY_PREFIX}{heartbeat.worker}", heartbeat.model_dump_json(), ex=HEARTBEAT_KEY_SECONDS
+        )
 
 
 @cache
@@ -44,5 +46,5 @@ def _client() -> "redis.Redis":
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        client_name="issuetracker-worker-sign",
+        client_name="issuetracker-worker-heartbeat",
     )

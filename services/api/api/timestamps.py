@@ -17,14 +17,14 @@ def _rfc_3339(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
+def to_utc(timestamp: datetime | None) -> datetime | None:
     """Return the moment in UTC, at the ends of time the end itself: PostgreSQL's driver would raise."""
-    if moment is None:
+    if timestamp is None:
         return None
     try:
-        return moment.astimezone(UTC)
+        return timestamp.astimezone(UTC)
     except OverflowError:
-        return _FIRST if moment.year == _FIRST.year else _LAST
+        return _FIRST if timestamp.year == _FIRST.year else _LAST

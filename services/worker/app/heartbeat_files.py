@@ -12,19 +12,19 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state
 
-from app.announcement import announce
+from app.consumer_heartbeat import write_consumer_heartbeat
 from app.settings import settings
 from contracts.names import Queue
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
 INTERVAL_S = 2
-PATIENCE_S = 5
+BROKER_REPLY_MAX_AGE_S = 5
 """An unanswered question older than this is none; the broker answers each within a second."""
-SIGN_S = 10
+HEARTBEAT_MAX_AGE_S = 10
 """A sign older than this is none, for the metrics: the main loop has missed several."""
 
 
-class Signs:
+class HeartbeatFiles:
     """What this process knows of itself; touches nothing unless a directory is set."""
 
     def __init__(self) -> None:
@@ -32,17 +32,17 @@ class Signs:
         self._consuming = float("-inf")
         self._queues: frozenset[str] = frozenset()
 
-    def answered(self) -> None:
+    def record_broker_reply(self) -> None:
         """Take note that the broker has answered, with a message or without."""
         self._answered = monotonic()
 
-    def alive(self) -> None:
+    def touch_alive(self) -> None:
         """Touch the file that says that the main process gets things done."""
         self._touch(ALIVE_FILE)
 
-    def consuming(self, free_processes: int, queues: Collection[str]) -> bool:
+    def touch_consuming(self, free_processes: int, queues: Collection[str]) -> bool:
         """Touch the file that says that messages are taken, if they are; tell whether they are."""
-        is_consuming = free_processes <= 0 or monotonic() - self._answered < PATIENCE_S
+        is_consuming = free_processes <= 0 or monotonic() - self._answered < BROKER_REPLY_MAX_AGE_S
         if is_consuming:
             self._touch(CONSUMING_FILE)
             self._consuming, self._queues = monotonic(), frozenset(queues)
@@ -50,27 +50,27 @@ class Signs:
 
     def consumed_queues(self) -> frozenset[str]:
         """Return the queues whose messages are taken; none where the last sign of it is old."""
-        return self._queues if monotonic() - self._consuming < SIGN_S else frozenset()
+        return self._queues if monotonic() - self._consuming < HEARTBEAT_MAX_AGE_S else frozenset()
 
     @staticmethod
     def _touch(name: str) -> None:
         # A file that cannot be touched gets old, which the probe tells.
         with suppress(OSError):
-            if settings.beat_directory is not None:
-                (settings.beat_directory / name).touch()
+            if settings.heartbeat_directory is not None:
+                (settings.heartbeat_directory / name).touch()
 
 
-signs = Signs()
+heartbeat = HeartbeatFiles()
 
 
-class Beat(bootsteps.StartStopStep):
+class HeartbeatStep(bootsteps.StartStopStep):
     """Gives the signs from the worker's main loop, while that has a connection and turns."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer: Any) -> None:
         """Begin, with each connection anew: its loss has cleared the timers."""
-        self._entry = consumer.timer.call_repeatedly(INTERVAL_S, self._beat, (consumer,))
+        self._entry = consumer.timer.call_repeatedly(INTERVAL_S, self._touch_files, (consumer,))
 
     def stop(self, consumer: Any) -> None:
         """End, before the connection does."""
@@ -78,8 +78,8 @@ class Beat(bootsteps.StartStopStep):
         self._entry.cancel()
 
     @staticmethod
-    def _beat(consumer: Any) -> None:
-        signs.alive()
+    def _touch_files(consumer: Any) -> None:
+        heartbeat.touch_alive()
         queues = [queue.value for queue in Queue if consumer.task_consumer.consuming_from(queue.value)]
-        if signs.consuming(consumer.pool.num_processes - len(state.reserved_requests), queues):
-            announce(consumer, queues)
+        if heartbeat.touch_consuming(consumer.pool.num_processes - len(state.reserved_requests), queues):
+            write_consumer_heartbeat(consumer, queues)

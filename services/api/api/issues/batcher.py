@@ -18,15 +18,15 @@ from contracts import tracing
 BATCH_MAX = 100
 """Issues that one statement stores."""
 
-Waiting = tuple[NewRow, "asyncio.Future[Issue | None]"]
+QueuedIssue = tuple[NewRow, "asyncio.Future[Issue | None]"]
 
 
-class Intake:
+class IssueBatcher:
     """Writes what waits, one batch after the other."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[QueuedIssue] = deque()
         self._writer: asyncio.Task[None] | None = None
 
     async def store(self, new: IssueCreate) -> Issue | None:
@@ -39,7 +39,7 @@ class Intake:
         self._waiting.append((row, stored))
         if self._writer is None:
             # In a context of its own, since it goes on for other requests than the one that began it.
-            self._writer = asyncio.create_task(self._write_all(), name="intake", context=Context())
+            self._writer = asyncio.create_task(self._write_all(), name="issue-batcher", context=Context())
         with tracing.sql(repository.CREATE):
             return await stored
 
@@ -50,12 +50,12 @@ class Intake:
             await self._write([waiting for waiting in batch if not waiting[1].done()])
         self._writer = None
 
-    async def _write(self, batch: Sequence[Waiting]) -> None:
+    async def _write(self, batch: Sequence[QueuedIssue]) -> None:
         try:
             issues = await repository.create_issues(self._database, [row for row, _ in batch])
         except DatabaseUnavailable as error:
             _refuse(batch, error)
-            if not error.begun:
+            if not error.is_sent:
                 # Those behind it would only wait for the same, one batch after the other.
                 _refuse(self._waiting, error)
                 self._waiting.clear()
@@ -71,7 +71,7 @@ class Intake:
                     stored.set_result(issue)
 
 
-def _refuse(batch: Iterable[Waiting], error: Exception) -> None:
+def _refuse(batch: Iterable[QueuedIssue], error: Exception) -> None:
     for _, stored in batch:
         if not stored.done():
             stored.set_exception(error)

@@ -1,0 +1,23 @@
+"""A setting that changed its name keeps the old one for one release."""
+
+import pytest
+
+from api.settings import ApiSettings
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("REFUSED_RETRY_SECONDS", "rejected_retry_seconds"),
+        ("REFUSED_PATIENCE_SECONDS", "rejected_timeout_seconds"),
+    ],
+)
+def test_api_setting_under_its_old_name_is_read(old: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(old, "7")
+    assert getattr(ApiSettings(), name) == 7
+
+
+def test_api_setting_under_both_names_uses_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFUSED_RETRY_SECONDS", "7")
+    monkeypatch.setenv("REJECTED_RETRY_SECONDS", "8")
+    assert ApiSettings().rejected_retry_seconds == 8

@@ -1,0 +1,13 @@
+"""A setting that changed its name keeps the old one for one release."""
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import WorkerSettings
+
+
+@pytest.mark.parametrize("name", ["HEARTBEAT_DIRECTORY", "BEAT_DIRECTORY"])
+def test_heartbeat_directory_under_either_name_is_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "/a/directory")
+    assert WorkerSettings().heartbeat_directory == Path("/a/directory")
