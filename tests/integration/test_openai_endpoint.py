@@ -141,6 +141,26 @@ class TestAnAnswer:
         assert (with_reason.value, with_reason.reason) == (Priority.HIGH, "rows are lost")
         assert enricher.enrich(ISSUE).priority is None
 
+    @pytest.mark.parametrize(
+        ("reason", "is_kept"),
+        [
+            ('It reports "{quote}".', True),
+            ("It reports \u201c{quote}\u201d.", True),
+            ('It reports "all servers are on fire".', False),
+            ("It reports 'all servers are on fire'.", False),
+            ("It reports \u201eall servers are on fire\u201c.", False),
+            ("It's the users' data, the reporter's words", True),
+        ],
+    )
+    def test_priority_reason_with_invented_quotation_is_dropped(
+        self, enricher: OpenAIEnricher, server: Completions, reason: str, is_kept: bool
+    ) -> None:
+        quote = " ".join(ISSUE.description.split()[:3])
+        priority = {"value": "high", "reason": reason.format(quote=quote)}
+        server.then(completion({**completions.GOOD, "priority": priority}))
+
+        assert (enricher.enrich(ISSUE).priority is not None) is is_kept
+
     def test_names_the_type_first_and_the_surest_area_next_as_the_local_enricher_does(
         self, enricher: OpenAIEnricher, server: Completions
     ) -> None:
@@ -479,8 +499,8 @@ class TestOrdersInAnIssue:
         assert result.provenance.provider == "openai"
         assert_without_effect(result)
         assert_plain(result.summary)
-        assert result.priority is not None
-        assert_plain(result.priority.reason)
+        if result.priority is not None:  # None if its reason quotes words that the issue does not contain
+            assert_plain(result.priority.reason)
         (request,) = server.requests
         assert {*request.body} == {"model", "messages", "response_format", "temperature", "max_tokens"}
         assert [message["role"] for message in request.messages] == ["system", "user"]

@@ -165,6 +165,7 @@ _PIECES = [
     ",",
     ". ",
     "`",
+    "`x` ",
     "and",
     " ",
     "corrupts",
@@ -182,6 +183,13 @@ def test_what_is_quoted_stands_in_the_text(body: str) -> None:
     if suggestion is not None:
         quoted = suggestion.reason.split(': "', 1)[1].removesuffix('"')
         assert quoted in " ".join(body.split())
+
+
+def test_reason_with_code_in_phrase_quotes_the_code() -> None:
+    suggestion = suggest_priority("The import lost all `user` records", "")
+
+    assert suggestion is not None
+    assert suggestion.reason == 'says that data are lost: "lost all `user` records"'
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,12 @@ class PriorityRules:
 
     def suggest(self, title: str, body: str) -> PrioritySuggestion | None:
         """Return the gravest rule's priority and its reason; None where none finds its words."""
-        if self._asks(next(sentences(title), [])):
+        texts = (_blank_code(title[:READ_CHARACTERS]), _blank_code(body[:READ_CHARACTERS]))
+        if self._asks(next(sentences(texts[0]), [])):
             return None
         found = [
             (number, place, clause[end - 1].end, -clause[start].start)
-            for place, text in enumerate((title, body))
+            for place, text in enumerate(texts)
             for sentence in sentences(text)
             if not self._asks(sentence)
             for clause in sentence
@@ -92,10 +93,13 @@ class PriorityRules:
 
 
 def suggest_priority(title: str, body: str) -> PrioritySuggestion | None:
-    """Return the priority that a cleaned title and a body's prose speak for, with a reason that quotes them."""
-    return load_rules().suggest(
-        _CODE.sub(" ` ", title[:READ_CHARACTERS]), _CODE.sub(" ` ", body[:READ_CHARACTERS])
-    )
+    """Return the priority that a cleaned title and a body's prose support, with a reason that quotes them."""
+    return load_rules().suggest(title, body)
+
+
+def _blank_code(text: str) -> str:
+    """Replace each code span by a backtick and spaces: no rule matches code, and offsets stay valid."""
+    return _CODE.sub(lambda span: " `".ljust(len(span[0])), text)
 
 
 @cache

@@ -10,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.config import SyncSessionLocal
 from app.enrichment.fallback import fall_back
-from app.enrichment.interface import Enricher, Enrichment, IssueText, Provenance, Tag, in_order
+from app.enrichment.interface import Enricher, Enrichment, IssueText, PrioritySuggestion, Provenance, Tag, in_order
 from app.enrichment.language import detect_language
 from app.enrichment.plain import one_line
+from app.enrichment.quotes import quotes_only
 from app.enrichment.remote import answer, prompt
 from app.enrichment.remote.answer import Finding, InvalidResponse
 from app.enrichment.remote.budget import DailyBudget, Reservation
@@ -153,7 +154,7 @@ class OpenAIEnricher:
                 completion_tokens=bill.completion_tokens,
                 cost=bill.cost(self._prices),
             ),
-            priority=found.priority,
+            priority=_quoting(found.priority, prose),
             language=None if language is None else language.code,
         )
 
@@ -225,6 +226,13 @@ class OpenAIEnricher:
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
             logger.warning("usage_not_settled", error=safe_message(error))
+
+
+def _quoting(priority: PrioritySuggestion | None, issue: Prose) -> PrioritySuggestion | None:
+    """Return the suggestion; None if its reason quotes words that the issue does not contain."""
+    if priority is None or not quotes_only(priority.reason, f"{issue.title}\n{issue.body}"):
+        return None
+    return priority
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
