@@ -5,9 +5,10 @@ asyncpg's pool with plain SQL takes 0.9 to 1.1 ms of CPU for a POST where SQLAlc
 """
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import asyncpg
@@ -34,18 +35,24 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-_in_transaction: ContextVar[Any] = ContextVar("connection of the transaction", default=None)
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    connection: Any
+    on_commit: list[Callable[[], None]] = field(default_factory=list)
+
+
+_transaction: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL is away, restarting, out of connections or too slow.
+    """PostgreSQL is unreachable, restarting, read-only, out of connections or too slow.
 
-    `is_sent` tells whether the statement was sent: then nobody knows whether it was carried out.
+    `may_be_committed` is true if the connection failed after a commit was requested: its outcome is unknown.
     """
 
-    def __init__(self, error: BaseException, *, is_sent: bool) -> None:
+    def __init__(self, error: BaseException, *, may_be_committed: bool) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
-        self.is_sent = is_sent
+        self.may_be_committed = may_be_committed
 
 
 allow_message_in_logs(DatabaseUnavailable, *UNAVAILABLE_ERRORS)
@@ -59,8 +66,8 @@ class Database:
 
     @property
     def is_in_transaction(self) -> bool:
-        """Tell whether this asyncio task has a transaction open."""
-        return _in_transaction.get() is not None
+        """Whether this asyncio task has a transaction open."""
+        return _transaction.get() is not None
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """Return the statement's rows."""
@@ -86,38 +93,76 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Run every statement of this asyncio task in one transaction; inside another one, be part of that."""
-        if _in_transaction.get() is not None:
+        """Run every statement of this asyncio task in one transaction; join the open one, if any."""
+        if _transaction.get() is not None:
             yield
             return
-        async with self._connection("BEGIN") as connection, connection.transaction():
-            _in_transaction.set(connection)
-            try:
-                yield
-            finally:
-                _in_transaction.set(None)
+        with tracing.sql("BEGIN"):
+            async with self._acquire() as connection:
+                running = connection.transaction()
+                with _translated_errors(may_be_committed=False):
+                    await running.start()
+                transaction = _Transaction(connection)
+                _transaction.set(transaction)
+                try:
+                    yield
+                except BaseException:
+                    # A connection that fails here has rolled back; the caller's error says more.
+                    with suppress(*UNAVAILABLE_ERRORS, asyncpg.InterfaceError):
+                        await running.rollback()
+                    raise
+                else:
+                    with _translated_errors(may_be_committed=True):
+                        await running.commit()
+                finally:
+                    _transaction.set(None)
+        for action in transaction.on_commit:
+            action()
+
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Run the action after the commit of the open transaction, or now if none is open."""
+        if (transaction := _transaction.get()) is None:
+            action()
+        else:
+            transaction.on_commit.append(action)
 
     @asynccontextmanager
     async def _connection(self, sql: str) -> AsyncIterator[Any]:
-        if (connection := _in_transaction.get()) is not None:
-            with tracing.sql(sql):
-                yield connection
-            return
-        is_sent = False
+        """Yield the connection for one statement, and translate the errors of that statement."""
+        with tracing.sql(sql):
+            if (transaction := _transaction.get()) is not None:
+                with _translated_errors(may_be_committed=False):
+                    yield transaction.connection
+            else:
+                async with self._acquire() as connection:
+                    with _translated_errors(may_be_committed=True):
+                        yield connection
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        with _translated_errors(may_be_committed=False):
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         try:
-            with tracing.sql(sql):
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                    is_sent = True
-                    yield connection
-        except UNAVAILABLE_ERRORS as error:
-            raise DatabaseUnavailable(error, is_sent=is_sent) from error
-        except asyncpg.DeadlockDetectedError as error:
-            raise DatabaseUnavailable(error, is_sent=False) from error  # it was rolled back
-        except asyncpg.InterfaceError as error:
-            # asyncpg says the same of wrong use, which is a bug of ours, and of a connection that just went.
-            if "closed" not in str(error):
-                raise
-            raise DatabaseUnavailable(error, is_sent=is_sent) from error
+            yield connection
+        finally:
+            with _translated_errors(may_be_committed=True):
+                await self._pool.release(connection)
+
+
+@contextmanager
+def _translated_errors(*, may_be_committed: bool) -> Iterator[None]:
+    """Raise DatabaseUnavailable for the errors of an outage; wrap only calls of asyncpg in it."""
+    try:
+        yield
+    except UNAVAILABLE_ERRORS as error:
+        raise DatabaseUnavailable(error, may_be_committed=may_be_committed) from error
+    except asyncpg.DeadlockDetectedError as error:
+        raise DatabaseUnavailable(error, may_be_committed=False) from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg raises this for a connection that was just closed, and for wrong use, which is our own bug.
+        if "closed" not in str(error):
+            raise
+        raise DatabaseUnavailable(error, may_be_committed=may_be_committed) from error
 
 
 async def _prepare(connection: Any) -> None:

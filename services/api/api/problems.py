@@ -144,7 +144,7 @@ async def database_unavailable(_request: Request, error: Exception) -> JSONRespo
     logger.warning("database_unavailable", error=str(error))
     outcome = (
         "whether the request was carried out is not known: look before you repeat it."
-        if error.is_sent
+        if error.may_be_committed
         else "nothing was stored. Try again."
     )
     return problem(503, f"The database does not answer; {outcome}", headers={"Retry-After": str(RETRY_AFTER_S)})

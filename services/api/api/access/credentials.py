@@ -88,7 +88,7 @@ class Credentials:
             return await (self._session(key) if is_session else self._token(key))
         except DatabaseUnavailable as error:
             # Whatever was asked for has not begun.
-            raise DatabaseUnavailable(error, is_sent=False) from error
+            raise DatabaseUnavailable(error, may_be_committed=False) from error
 
     async def _session(self, key: bytes) -> VerifiedCredential | str:
         session = await repository.find_session(self._database, key)

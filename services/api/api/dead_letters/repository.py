@@ -1,5 +1,6 @@
 """Dead letters in the database: dead jobs of the ledger, and dead messages."""
 
+from functools import partial
 from uuid import UUID
 
 from api.database import Database
@@ -145,7 +146,7 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
         return False
     job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message, queue)
     if job is not None:
-        metrics.record_created(job["task"], job["queue"])
+        database.on_commit(partial(metrics.record_created, job["task"], job["queue"]))
     return True
 
 

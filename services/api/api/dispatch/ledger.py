@@ -9,6 +9,7 @@ queued              --settle_rejected-->  pending | dead   (no worker of this ve
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -198,7 +199,7 @@ async def settle_rejected(
     )
     for row in known:
         if row["has_died"]:
-            metrics.record_dead(row["task"], row["queue"])
+            database.on_commit(partial(metrics.record_dead, row["task"], row["queue"]))
     jobs = {row["id"] for row in known}
     for message in rejected:
         if message.job_id not in jobs:

@@ -1,6 +1,7 @@
 """Has history pruned: once an hour, and when a webhook has left deliveries behind."""
 
 import time
+from functools import partial
 from uuid import UUID
 
 from api.database import Database
@@ -50,7 +51,7 @@ async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> 
     task, queue = Task.PRUNE, QUEUE_OF[Task.PRUNE]
     created = await database.fetchval(_CREATE, job_id, task, queue, message.as_json(), unless_open)
     if created is not None:
-        metrics.record_created(task, queue)
+        database.on_commit(partial(metrics.record_created, task, queue))
     return created is not None
 
 

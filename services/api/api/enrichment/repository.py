@@ -1,6 +1,7 @@
 """Enrichments and confirmed tags in the database."""
 
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from fastapi import Request
@@ -128,5 +129,5 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         [*TypeTag, *AreaTag],
     )
     if created is not None:
-        metrics.record_created(Task.RETRAIN, QUEUE_OF[Task.RETRAIN])
+        database.on_commit(partial(metrics.record_created, Task.RETRAIN, QUEUE_OF[Task.RETRAIN]))
     return created

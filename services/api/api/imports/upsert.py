@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -158,6 +159,5 @@ async def _create(database: Database, records: Sequence[Record], options: Import
         )
     task = Task.ENRICH_ISSUE
     created = await database.fetch(_CREATE, *zip(*rows, strict=True), task, QUEUE_OF[task])
-    for _ in created:
-        metrics.record_created(task, QUEUE_OF[task])
+    database.on_commit(partial(metrics.record_created, task, QUEUE_OF[task], len(created)))
     return {upsert_key(made[row["id"]]) for row in created}

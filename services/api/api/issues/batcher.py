@@ -55,7 +55,7 @@ class IssueBatcher:
             issues = await repository.create_issues(self._database, [row for row, _ in batch])
         except DatabaseUnavailable as error:
             _refuse(batch, error)
-            if not error.is_sent:
+            if not error.may_be_committed:
                 # Those behind it would only wait for the same, one batch after the other.
                 _refuse(self._waiting, error)
                 self._waiting.clear()

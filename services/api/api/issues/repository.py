@@ -1,6 +1,7 @@
 """Issues in the database."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -155,7 +156,7 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
         return []
     task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
     stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
-    metrics.record_created(task, queue, len(stored))
+    database.on_commit(partial(metrics.record_created, task, queue, len(stored)))
     issues = {row["id"]: issue_of(row) for row in stored}
     return [issues.get(row[0]) for row in rows]
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -104,8 +105,8 @@ async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: flo
         QUEUE_OF[Task.ENRICH_ISSUE],
         timedelta(seconds=delay_s),
     )
-    for _ in messages:
-        metrics.record_created(Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE])
+    task = Task.ENRICH_ISSUE
+    database.on_commit(partial(metrics.record_created, task, QUEUE_OF[task], len(messages)))
     return [message.job_id for message in messages]
 
 
