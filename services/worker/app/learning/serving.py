@@ -61,6 +61,6 @@ class ProjectModels:
         elif stored.base_version != learner.base_version:
             reason = "it was trained on another base: train it again"
         if reason is not None:
-            logger.warning("project_model_not_used", model=str(stored.id), kind=kind.value, reason=reason)
+            logger.warning("project_model_skipped", model=str(stored.id), kind=kind.value, reason=reason)
             return None
         return learner.read(stored.parameters)

@@ -100,5 +100,5 @@ def _learn(
         examples=len(usable),
         metrics={"candidate": comparison.candidate, "active": comparison.active},
     )
-    logger.info("model_learned", kind=learner.kind.value, better=comparison.is_better, **model.metrics)
+    logger.info("model_trained", kind=learner.kind.value, better=comparison.is_better, **model.metrics)
     return [(model, comparison.is_better)]

@@ -224,7 +224,7 @@ class OpenAIEnricher:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
-            logger.warning("usage_not_settled", error=safe_message(error))
+            logger.warning("token_usage_update_failed", error=safe_message(error))
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
