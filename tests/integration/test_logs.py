@@ -14,7 +14,7 @@ from contracts.limits import REQUEST_ID_PATTERN
 from contracts.names import Task
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
-from tests.support.completions import GOOD, Completions, completion, refusal
+from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
 from tests.support.processes import API, Api, Running, tool
 from tests.support.servers import Servers
@@ -106,7 +106,7 @@ def test_retries_and_a_replay_keep_the_first_requests_id(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api(SHORT)
-    worker = new_worker(SHORT, app="tests.support.leaky_app")
+    worker = new_worker(SHORT, app="tests.support.sensitive_errors_app")
     api.client.post(
         "/api/v1/issues", json={"title": "t", "description": "bug"}, headers={"X-Request-ID": "the-post"}
     )
@@ -136,8 +136,8 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
         "OPENAI_LOG": "debug",
         "CIRCUIT_THRESHOLD": "100",
     }
-    server.then(refusal(503, message=f"{TITLE} {KEY}"), completion({**GOOD, "summary": TEXT}))
-    worker = new_worker({**SHORT, **openai}, app="tests.support.leaky_app")
+    server.then(error_response(503, message=f"{TITLE} {KEY}"), completion({**GOOD, "summary": TEXT}))
+    worker = new_worker({**SHORT, **openai}, app="tests.support.sensitive_errors_app")
     secrets = {"authorization": f"Bearer {BEARER}", "cookie": f"session={COOKIE}", "traceparent": TEXT}
 
     def post(body: object, expected: int) -> None:
