@@ -50,7 +50,7 @@ def prefixed(name: str, line: str) -> None:
 
 
 @contextmanager
-def only_one(local: Path) -> Iterator[None]:
+def exclusive_lock(local: Path) -> Iterator[None]:
     """Hold the lock on the local data; the system frees it however its holder ends."""
     try:
         local.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ class Stack:
         started = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
-        with only_one(LOCAL), ExitStack() as stack:
+        with exclusive_lock(LOCAL), ExitStack() as stack:
             self._check_ports()
             servers = (
                 Postgres(LOCAL / "postgres", self._settings.postgres, prefixed),
@@ -170,14 +170,14 @@ class Stack:
     def _wait_ready(self) -> bool:
         """Wait for API and worker; False when it was interrupted or a process has ended."""
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (self._worker_ready.is_set() and self._answers(READINESS_PATH)):
+        while not (self._worker_ready.is_set() and self._is_ready(READINESS_PATH)):
             if self._interrupted.wait(0.05) or any(process.exit_code is not None for process in self._watched):
                 return False
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s: see the lines above")
         return True
 
-    def _answers(self, path: str) -> bool:
+    def _is_ready(self, path: str) -> bool:
         try:
             with urlopen(f"{self._api}{path}", timeout=2) as answer:  # noqa: S310 - our own address
                 return bool(answer.status == 200)
@@ -217,7 +217,7 @@ class Stack:
 def reset() -> None:
     """Delete the local data; refuse while something runs on it."""
     if LOCAL.exists():
-        with only_one(LOCAL):
+        with exclusive_lock(LOCAL):
             shutil.rmtree(LOCAL)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.cleaning import paragraphs
-from app.enrichment.ranking import FEATURES, features_of, look
+from app.enrichment.ranking import FEATURES, extract_features, look
 from app.enrichment.sentences import Sentence, sentences, words_of
 from app.enrichment.summary import cut_at_clause
 from evaluation.issues import Row, read_rows
@@ -70,7 +70,7 @@ def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Arra
     for _, title, candidates in issues:
         reference = rouge_words(title)
         starts.append(len(features))
-        features.extend(features_of(seen) for seen in look(candidates, values))
+        features.extend(extract_features(seen) for seen in look(candidates, values))
         targets.extend(rouge_l(rouge_words(cut_at_clause(candidate.text)), reference) for candidate in candidates)
     return np.array(features), np.array(targets), np.array(starts)
 

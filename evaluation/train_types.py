@@ -19,7 +19,7 @@ from app.enrichment.classification.types import (
     fit_temperature,
 )
 from evaluation.issues import Row, read_rows
-from evaluation.plain_issues import REPOSITORY, plain_issues
+from evaluation.synthetic_issues import REPOSITORY, synthetic_issues
 
 _TRUNCATED_WEIGHT = 0.3
 _REPOSITORY_ROWS = 300
@@ -51,7 +51,7 @@ def types_rows(path: Path) -> list[Row]:
 
 def corpus(rows: Sequence[Row], broad: Sequence[Row] = ()) -> Corpus:
     """Read the issues; each repository of each source counts alike, its rare types for more than their share."""
-    rows = [*rows, *plain_issues()]
+    rows = [*rows, *synthetic_issues()]
     every = [*rows, *broad]
     sizes = Counter(row["repo"] for row in rows)
     broad_sizes = Counter(row["repo"] for row in broad)

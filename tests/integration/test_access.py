@@ -145,7 +145,7 @@ class TestTokens:
         closed_api.client.post("/api/v1/session", json={"token": made["token"]})
         closed_api.client.get("/api/v1/issues", headers=bearer(made["token"] + "x"))
 
-        wait_until(lambda: closed_api.log.has('"event": "request"', '"status": 401'), 10, "its line")
+        wait_until(lambda: closed_api.log.has('"event": "request_completed"', '"status": 401'), 10, "its line")
         assert ADMIN not in str(closed_api.log)
         assert made["token"][10:] not in str(closed_api.log)
         assert "its_" not in str(closed_api.log)
@@ -365,7 +365,7 @@ class TestLimits:
 
         assert posts() == [201] * 5 + [429]
         assert database.one("SELECT count(*) FROM issue") == 5
-        wait_until(lambda: api.log.has("rate_limits_not_shared"), 30, "the log to say so")
+        wait_until(lambda: api.log.has("rate_limit_sync_failed"), 30, "the log to say so")
 
     def test_what_is_in_redis_goes_away(self, new_api: ApiFactory, broker: redis.Redis) -> None:
         api = new_api({**CLOSED, "RATE_LIMIT": "5"})

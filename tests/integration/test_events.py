@@ -37,17 +37,17 @@ def add_events(database: Database, count: int, kind: str = "issue.changed") -> N
 def test_an_issue_is_heard_of_from_its_creation_to_its_deletion(api: Api, new_worker: WorkerFactory) -> None:
     new_worker({})
     with Listener(api) as listener:
-        assert [event.kind for event in listener.heard] == ["sync"]
+        assert [event.kind for event in listener.received] == ["sync"]
         issue_id = api.post("The page is empty").json()["id"]
         listener.wait_for(
-            lambda: any(event.data.get("state") == "succeeded" for event in listener.heard), "its enrichment"
+            lambda: any(event.data.get("state") == "succeeded" for event in listener.received), "its enrichment"
         )
         assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
         listener.wait_for(lambda: listener.ids("issue.deleted") == [issue_id], "its deletion")
 
     assert listener.ids("issue.created") == [issue_id]
     states = [
-        event.data["state"] for event in listener.heard if event.data.get("task", "").endswith("enrich_issue")
+        event.data["state"] for event in listener.received if event.data.get("task", "").endswith("enrich_issue")
     ]
     assert states == ["queued", "running", "succeeded"]
     assert issue_id in listener.ids("issue.changed")
@@ -64,7 +64,7 @@ def test_a_cut_stream_resumes_without_a_gap(api: Api) -> None:
 
     assert first.ids("issue.created") == before
     assert second.ids("issue.created") == [*missed, *after]
-    assert all(event.kind != "sync" for event in second.heard)
+    assert all(event.kind != "sync" for event in second.received)
 
 
 def _was_read_since(database: Database, moment: datetime) -> bool:
@@ -111,7 +111,7 @@ def test_another_process_resumes_where_one_was_told_to_stop(new_api: ApiFactory)
 def test_what_cannot_be_resumed_begins_with_sync(last_id: str, api: Api, database: Database) -> None:
     database.query("TRUNCATE event")
     with Listener(api, last_id) as listener:
-        listener.wait_for(lambda: [event.kind for event in listener.heard] == ["sync"], "sync")
+        listener.wait_for(lambda: [event.kind for event in listener.received] == ["sync"], "sync")
 
 
 def test_fifty_listeners_hear_the_same_over_one_connection(api: Api, database: Database) -> None:
@@ -119,7 +119,7 @@ def test_fifty_listeners_hear_the_same_over_one_connection(api: Api, database: D
         listeners = [stack.enter_context(Listener(api)) for _ in range(50)]
         created = [api.post(f"Issue {number}").json()["id"] for number in range(10)]
         for listener in listeners:
-            listener.wait_for(lambda heard=listener: len(heard.ids("issue.created")) == 10, "ten issues")
+            listener.wait_for(lambda received=listener: len(received.ids("issue.created")) == 10, "ten issues")
         connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'issuetracker-events'"
         assert database.one(connections) == 1
     assert all(listener.ids("issue.created") == created for listener in listeners)
@@ -136,7 +136,7 @@ def test_a_slow_listener_holds_nobody_up_and_misses_nothing(api: Api, database: 
             for _ in range(4):
                 add_events(database, MANY)
             quick.wait_for(lambda: len(quick.ids("issue.changed")) == 4 * MANY, "all, beside a slow one")
-        expected = [event.id for event in quick.heard if event.kind == "issue.changed"]
+        expected = [event.id for event in quick.received if event.kind == "issue.changed"]
         while f"id: {expected[-1]}\n".encode() not in received[-65536:]:
             received += slow.recv(65536)
     # The response is chunked; a frame is never cut by a chunk's end.
@@ -188,7 +188,7 @@ def test_the_stream_asks_for_the_scope_to_read(new_api: ApiFactory, database: Da
     assert api.client.get("/api/v1/events").status_code == 401
     assert api.client.get("/api/v1/events", headers=bearer(writer)).status_code == 403
     with Listener(api, headers=bearer(reader)) as listener:
-        assert listener.heard[0].kind == "sync"
+        assert listener.received[0].kind == "sync"
 
 
 def test_a_stream_does_not_count_as_a_slow_request(api: Api) -> None:

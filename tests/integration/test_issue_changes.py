@@ -12,7 +12,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
-from tests.support.hold import Hold
+from tests.support.latch import FileLatch
 from tests.support.processes import Api
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -187,13 +187,13 @@ def test_an_issue_deleted_while_it_is_enriched_stays_as_it_was(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, tmp_path: Path
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
-    hold = Hold(tmp_path)
-    worker = new_worker(hold.env, app="tests.support.held_app")
+    latch = FileLatch(tmp_path)
+    worker = new_worker(latch.env, app="tests.support.paused_app")
     issue_id = api.post("Deleted while it is enriched").json()["id"]
-    hold.wait()
+    latch.wait()
 
     assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
-    hold.release()
+    latch.release()
 
     wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
     assert database.states() == {"skipped": 1}

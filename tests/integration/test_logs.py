@@ -14,7 +14,7 @@ from contracts.limits import REQUEST_ID_PATTERN
 from contracts.names import Task
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
-from tests.support.completions import GOOD, Completions, completion, refusal
+from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
 from tests.support.processes import API, Api, Running, tool
 from tests.support.servers import Servers
@@ -63,11 +63,11 @@ def test_one_grep_follows_an_issue_from_post_to_done(
     found = of_request("from-the-client-1", api, worker)
     print("\n".join(events(found)))
     assert [line for line in events(found) if "Task" not in line] == [
-        "api: request",
-        "api: published",
-        "worker: succeeded",
-        "api: published",
-        "worker: succeeded",
+        "api: request_completed",
+        "api: job_published",
+        "worker: job_completed",
+        "api: job_published",
+        "worker: job_completed",
     ]
     assert {line["request_id"] for line in found} == {"from-the-client-1"}
     issue_id, jobs = answer.json()["id"], {str(row["id"]) for row in database.query("SELECT id FROM job")}
@@ -76,7 +76,7 @@ def test_one_grep_follows_an_issue_from_post_to_done(
         assert line["issue_id"] == issue_id
         assert line["task"] in {Task.ENRICH_ISSUE, Task.INDEX_ISSUE}
         assert line["contract_version"] == CONTRACT_VERSION
-    (done, _) = [line for line in found if line["event"] == "succeeded"]
+    (done, _) = [line for line in found if line["event"] == "job_completed"]
     assert (done["attempt"], done["queue"], done["level"]) == (1, "issues", "info")
     (access, *_) = found
     assert (access["method"], access["route"], access["status"]) == ("POST", "/api/v1/issues", 201)
@@ -106,7 +106,7 @@ def test_retries_and_a_replay_keep_the_first_requests_id(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api(SHORT)
-    worker = new_worker(SHORT, app="tests.support.leaky_app")
+    worker = new_worker(SHORT, app="tests.support.sensitive_errors_app")
     api.client.post(
         "/api/v1/issues", json={"title": "t", "description": "bug"}, headers={"X-Request-ID": "the-post"}
     )
@@ -118,7 +118,7 @@ def test_retries_and_a_replay_keep_the_first_requests_id(
     wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, 30, "the last line")
 
     told = [line["event"] for line in of_request("the-post", worker) if line["logger"] == "app.ledger.task"]
-    assert told == ["retrying", "retrying", "dead"] * 2
+    assert told == ["job_retry_scheduled", "job_retry_scheduled", "job_died"] * 2
     (decided,) = [line for line in lines(api) if line["event"] == "dead_letter_decided"]
     assert (decided["request_id"], decided["original_request_id"]) == ("the-replay", "the-post")
     assert decided["job_id"] == str(job_id)
@@ -136,8 +136,8 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
         "OPENAI_LOG": "debug",
         "CIRCUIT_THRESHOLD": "100",
     }
-    server.then(refusal(503, message=f"{TITLE} {KEY}"), completion({**GOOD, "summary": TEXT}))
-    worker = new_worker({**SHORT, **openai}, app="tests.support.leaky_app")
+    server.then(error_response(503, message=f"{TITLE} {KEY}"), completion({**GOOD, "summary": TEXT}))
+    worker = new_worker({**SHORT, **openai}, app="tests.support.sensitive_errors_app")
     secrets = {"authorization": f"Bearer {BEARER}", "cookie": f"session={COOKIE}", "traceparent": TEXT}
 
     def post(body: object, expected: int) -> None:
@@ -173,10 +173,10 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
         if password := make_url(url).password:
             assert not [line for process in (api, worker) for line in process.log.lines if password in line]
     # And yet they tell what happened where.
-    (unexpected,) = [line for line in everything if line["event"] == "unexpected_error"]
+    (unexpected,) = [line for line in everything if line["event"] == "request_failed"]
     assert unexpected["exception"].startswith("CheckViolationError\n")
     assert "create_issue" in unexpected["exception"]
-    retrying = {line["error"] for line in everything if line["event"] == "retrying"}
+    retrying = {line["error"] for line in everything if line["event"] == "job_retry_scheduled"}
     assert retrying >= {"ValueError", "RuntimeError", "TransientError", "IntegrityError", "DataError"}
     assert "ProviderError: status 503 error" in retrying
     library = [line for line in everything if line["logger"] == "some.library"]
@@ -217,7 +217,7 @@ def test_what_ends_a_program_is_a_line_too(servers: Servers) -> None:
     )
     assert done.returncode == 1
     (line,) = [json.loads(line) for line in done.stderr.splitlines() if '"critical"' in line]
-    assert line["event"] == "unhandled_exception"
+    assert line["event"] == "exception_unhandled"
     assert "ConnectionRefusedError" in line["exception"]
     assert WORD not in done.stderr
 
@@ -226,4 +226,6 @@ def test_text_for_a_person_at_a_terminal(new_api: ApiFactory, broker: redis.Redi
     del broker
     api = new_api({"LOG_FORMAT": "console"})
     api.client.get("/api/v1/issues")
-    wait_until(lambda: api.log.has("request", "method", "GET", "route", "/api/v1/issues"), 10, "the line")
+    wait_until(
+        lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), 10, "the line"
+    )

@@ -25,7 +25,7 @@ from app.ledger.errors import ProviderError
 from contracts.states import Priority
 from contracts.vocabulary import is_tag
 from tests.support import completions, llm
-from tests.support.completions import Completions, Step, completion, raw, refusal
+from tests.support.completions import Completions, Step, completion, error_response, raw
 from tests.support.database import Database
 from tests.support.injections import Injection, assert_plain, assert_without_effect, injections
 from tests.support.servers import Servers
@@ -228,7 +228,7 @@ WRONG: dict[str, Step] = {
     "garbage": raw(b"\x00\xff\xfe garbage"),
     "nothing": raw(b""),
     "a page": raw(b"<html><body>Welcome</body></html>", content_type="text/html"),
-    "an endless answer": completions.endless,
+    "an endless answer": completions.endless_body,
     "compressed": raw(b"\x1f\x8b\x08\x00", content_encoding="gzip"),
 }
 
@@ -295,17 +295,17 @@ class TestARefusal:
         ("answer", "reason"),
         [
             (
-                refusal(401, "invalid_api_key", f"Incorrect API key provided: {KEY}"),
+                error_response(401, "invalid_api_key", f"Incorrect API key provided: {KEY}"),
                 "status 401 error invalid_api_key",
             ),
-            (refusal(403), "status 403"),
-            (refusal(404, "model_not_found"), "status 404 error model_not_found"),
-            (refusal(400, "unsupported_parameter"), "status 400"),
-            (refusal(422), "status 422"),
-            (refusal(429, "insufficient_quota"), "status 429 error insufficient_quota"),
+            (error_response(403), "status 403"),
+            (error_response(404, "model_not_found"), "status 404 error model_not_found"),
+            (error_response(400, "unsupported_parameter"), "status 400"),
+            (error_response(422), "status 422"),
+            (error_response(429, "insufficient_quota"), "status 429 error insufficient_quota"),
             (raw(b"", 302, location="http://127.0.0.1:1/elsewhere"), "status 302"),
             (raw(b"<h1>Forbidden</h1>", 403, content_type="text/html"), "status 403"),
-            (completion(None, refusal="I cannot help with that"), "the model declined"),
+            (completion(None, error_response="I cannot help with that"), "the model declined"),
             (completion("", finish="content_filter"), "the model declined"),
         ],
     )
@@ -331,7 +331,7 @@ class TestARefusal:
     def test_of_a_long_text_is_followed_by_a_shorter_one(
         self, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(refusal(400, "context_length_exceeded"), completion(completions.GOOD))
+        server.then(error_response(400, "context_length_exceeded"), completion(completions.GOOD))
         issue = IssueText("Export is empty", "The export of a report has no rows. " * 500)
 
         result = enricher.enrich(issue)
@@ -344,10 +344,10 @@ class TestARefusal:
     @pytest.mark.parametrize(
         "answer",
         [
-            refusal(400, "context_length_exceeded"),
-            refusal(400, message="This model's maximum context length is 10 tokens."),
+            error_response(400, "context_length_exceeded"),
+            error_response(400, message="This model's maximum context length is 10 tokens."),
             raw(b'{"error": {"code": 400, "message": "too large", "type": "exceed_context_size_error"}}', 400),
-            refusal(413),
+            error_response(413),
         ],
     )
     def test_of_a_text_that_cannot_be_short_enough_is_final(
@@ -364,7 +364,7 @@ class TestAServerInTrouble:
     def test_is_tried_another_time(
         self, status: int, enricher: OpenAIEnricher, server: Completions, database: Database
     ) -> None:
-        server.then(refusal(status, message=f"the key {KEY} is fine, but"))
+        server.then(error_response(status, message=f"the key {KEY} is fine, but"))
 
         with pytest.raises(ProviderError, match=f"^status {status}") as caught:
             enricher.enrich(ISSUE)
@@ -378,9 +378,11 @@ class TestAServerInTrouble:
     @pytest.mark.parametrize("status", [429, 503])
     def test_says_when(self, status: int, enricher: OpenAIEnricher, server: Completions) -> None:
         server.then(
-            refusal(status, retry_after="600"),
-            refusal(status, retry_after=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)),
-            refusal(status, retry_after="soon"),
+            error_response(status, retry_after="600"),
+            error_response(
+                status, retry_after=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+            ),
+            error_response(status, retry_after="soon"),
         )
 
         asked = []
@@ -391,7 +393,7 @@ class TestAServerInTrouble:
 
         assert asked == [600, pytest.approx(3600, abs=60), None]
 
-    @pytest.mark.parametrize("step", [completions.silence, completions.drip_body, completions.drip_head])
+    @pytest.mark.parametrize("step", [completions.no_response, completions.slow_body, completions.slow_headers])
     def test_is_left_after_the_time_limit_whatever_it_does(
         self, step: Step, new_enricher: EnricherFactory, server: Completions, database: Database
     ) -> None:
@@ -408,7 +410,7 @@ class TestAServerInTrouble:
     def test_that_hangs_up_in_the_middle_is_tried_another_time(
         self, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(completions.half)
+        server.then(completions.truncated_response)
 
         with pytest.raises(ProviderError, match="connection lost"):
             enricher.enrich(ISSUE)
@@ -492,7 +494,7 @@ class TestOrdersInAnIssue:
     def test_have_no_effect_though_the_model_obeys(
         self, order: Injection, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(completions.obedient(order.title, order.description))
+        server.then(completions.prompt_injected(order.title, order.description))
 
         result = enricher.enrich(IssueText(order.title, order.description))
 

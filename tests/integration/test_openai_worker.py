@@ -8,7 +8,7 @@ import pytest
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support import completions
-from tests.support.completions import Completions, completion, refusal
+from tests.support.completions import Completions, completion, error_response
 from tests.support.database import Database
 from tests.support.injections import assert_plain, injections
 
@@ -57,7 +57,7 @@ class TestInTheWorker:
     def test_a_server_that_is_down_is_asked_again_by_the_schedule(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
     ) -> None:
-        server.then(refusal(503), completions.half, completion(completions.GOOD))
+        server.then(error_response(503), completions.truncated_response, completion(completions.GOOD))
         api = new_api(SHORT)
         new_worker(configured(server))
         api.post(TITLE, description=DESCRIPTION)
@@ -73,7 +73,7 @@ class TestInTheWorker:
     def test_a_server_that_stays_down_leaves_the_last_attempt_to_the_local_enricher(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
     ) -> None:
-        server.then(refusal(503))
+        server.then(error_response(503))
         api = new_api(SHORT)
         new_worker(configured(server))
         api.post(TITLE, description=DESCRIPTION)
@@ -101,7 +101,7 @@ class TestInTheWorker:
     def test_a_rate_limit_delays_the_next_attempt(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
     ) -> None:
-        server.then(refusal(429, retry_after="600"))
+        server.then(error_response(429, retry_after="600"))
         api = new_api(SHORT)
         new_worker(configured(server))
         api.post(TITLE, description=DESCRIPTION)
@@ -115,7 +115,7 @@ class TestInTheWorker:
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
     ) -> None:
         orders = injections()
-        server.then(*[completions.obedient(order.title, order.description) for order in orders])
+        server.then(*[completions.prompt_injected(order.title, order.description) for order in orders])
         api = new_api(SHORT)
         for order in orders:
             assert api.post(order.title, description=order.description, priority="low").status_code == 201

@@ -301,7 +301,7 @@ def test_redis_demoted_and_promoted_again(
         broker.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             assert api.post("During the failover").status_code == 201
-            wait_until(lambda: api.log.has("dispatch_waits", "ReadOnly"), 30, "the dispatcher to notice")
+            wait_until(lambda: api.log.has("dispatch_paused", "ReadOnly"), 30, "the dispatcher to notice")
         finally:
             broker.execute_command("REPLICAOF", "NO", "ONE")
         wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")

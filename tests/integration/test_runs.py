@@ -10,17 +10,17 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
-from tests.support.hold import Hold
+from tests.support.latch import FileLatch
 from tests.support.processes import Api
 
 FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
-HELD = "tests.support.held_app"
+PAUSED_APP = "tests.support.paused_app"
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Hold:
+def latch(tmp_path: Path) -> FileLatch:
     """Holds the workers of HELD."""
-    return Hold(tmp_path)
+    return FileLatch(tmp_path)
 
 
 def runs_of(api: Api, issue_id: str) -> list[dict[str, Any]]:
@@ -58,17 +58,17 @@ def test_each_run_tells_how_far_it_has_come_and_who_made_it(
 
 
 def test_a_run_is_started_once_at_a_time(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
     api = new_api(FAST)
     issue_id = api.post("The export crashes").json()["id"]
     url = f"/api/v1/issues/{issue_id}/enrichments"
     (first,) = runs_of(api, issue_id)
     assert assert_problem(api.client.post(url), 409)["job_id"] == first["id"], "it waits"
-    new_worker(hold.env, app=HELD)
-    hold.wait()
+    new_worker(latch.env, app=PAUSED_APP)
+    latch.wait()
     assert_problem(api.client.post(url), 409)
-    hold.release()
+    latch.release()
     database.wait_for_states({"succeeded": 1})
 
     started = api.client.post(url)
@@ -102,16 +102,16 @@ def test_a_waiting_run_is_cancelled(state: str, api: Api, database: Database) ->
 
 
 def test_a_run_that_is_cancelled_under_way_writes_nothing(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
     api = new_api(FAST)
-    worker = new_worker(hold.env, app=HELD)
+    worker = new_worker(latch.env, app=PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
-    hold.wait()
+    latch.wait()
     (run,) = runs_of(api, issue_id)
 
     answer = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
-    hold.release()
+    latch.release()
 
     assert answer.json()["state"] == "cancelled"
     wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
@@ -185,16 +185,16 @@ def test_further_changes_put_the_planned_run_off_but_not_for_ever(api: Api, data
 
 
 def test_a_text_that_changes_while_it_is_enriched_is_enriched_again(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
     api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
-    new_worker({**hold.env, "WORKER_CONCURRENCY": "1"}, app=HELD)
+    new_worker({**latch.env, "WORKER_CONCURRENCY": "1"}, app=PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
-    hold.wait()
+    latch.wait()
 
     patch(api, issue_id, title="The import hangs")
     assert len(runs_of(api, issue_id)) == 2
-    hold.release()
+    latch.release()
 
     database.wait_for_states({"succeeded": 2})
     issue = get(api, issue_id)
@@ -203,16 +203,16 @@ def test_a_text_that_changes_while_it_is_enriched_is_enriched_again(
 
 
 def test_a_run_that_ends_after_a_later_one_overwrites_nothing(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, hold: Hold
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
     api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
-    new_worker({**hold.env, "WORKER_CONCURRENCY": "1"}, "slow", HELD)
+    new_worker({**latch.env, "WORKER_CONCURRENCY": "1"}, "slow", PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
-    hold.wait()
+    latch.wait()
     patch(api, issue_id, title="The import hangs")
     new_worker({}, "quick")
     database.wait_for_states({"running": 1, "succeeded": 1})
-    hold.release()
+    latch.release()
 
     database.wait_for_states({"succeeded": 2})
 

@@ -13,7 +13,7 @@ from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.processes import API
 from tests.support.promql import rules, selectors
-from tests.support.scrapes import series, unanswered
+from tests.support.scrapes import missing_series, series
 from tests.support.servers import Log, Servers
 
 pytestmark = pytest.mark.skipif(find_spec("api.exporter") is None, reason="api.exporter is not there yet")
@@ -53,7 +53,7 @@ def test_what_is_asked_for_is_there(new_api: ApiFactory, new_worker: WorkerFacto
     elsewhere = OF_PROMETHEUS | OF_THE_KUBELET | OF_FLOWER | recorded
     asked = [one for one in selectors() if one.name not in elsewhere]
     assert len(asked) > 50
-    assert unanswered(asked, series({job: scrape(url) for job, url in urls.items()})) == []
+    assert missing_series(asked, series({job: scrape(url) for job, url in urls.items()})) == []
 
 
 def _answers(url: str) -> bool:

@@ -216,7 +216,7 @@ def test_without_its_model_a_worker_indexes_words_and_says_so_once(
     assert database.query("SELECT DISTINCT embedding, model FROM issue_search") == [
         {"embedding": None, "model": None}
     ]
-    assert sum("no_embedding_model" in line for line in worker.log.lines) == 1
+    assert sum("embedding_skipped" in line for line in worker.log.lines) == 1
     database.wait_for_states({"succeeded": 2})
 
 

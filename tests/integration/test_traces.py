@@ -174,7 +174,7 @@ def test_a_receiver_that_is_away_or_silent_holds_nothing_up(
     assert worker.process.exit_code == 0, "it was not killed for waiting"
     assert api.process.exit_code == -signal.SIGTERM, "which uvicorn raises again when all is done"
     for log in (api.log, worker.log):
-        told = [line for line in log.lines if "traces_not_sent" in line]
+        told = [line for line in log.lines if "trace_export_failed" in line]
         # One for each process; an API is one, a worker has two.
         assert len(told) <= 2, "\n".join(told)
         assert not [line for line in log.lines if "opentelemetry" in line or "urllib3" in line]
@@ -186,10 +186,10 @@ def test_a_receiver_that_comes_back_gets_what_follows(
     api = new_api(sent_to(receiver, OTEL_EXPORTER_OTLP_TIMEOUT="1"))
     receiver.status = 503
     post(api, f"{1:032x}")
-    wait_until(lambda: api.log.has("traces_not_sent"), 30, "the API to notice")
+    wait_until(lambda: api.log.has("trace_export_failed"), 30, "the API to notice")
     receiver.status = 200
     post(api, f"{2:032x}")
-    wait_until(lambda: api.log.has("traces_sent_again"), 30, "the API to notice again")
+    wait_until(lambda: api.log.has("trace_export_resumed"), 30, "the API to notice again")
     assert receiver.trace(f"{2:032x}")
 
 

@@ -35,7 +35,7 @@ def test_each_statement_is_bounded_and_none_comes_after_the_last(
     engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "engine", engine)
-    monkeypatch.setattr(store, "PUT_OFF_MAX", 3)
+    monkeypatch.setattr(store, "POSTPONED_MAX", 3)
     hook, other = new_id(), new_id()
     database.query(_MAKE_DUE, 7, hook)
     database.query(_MAKE_DUE, 2, other)

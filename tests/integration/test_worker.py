@@ -218,6 +218,8 @@ def test_a_message_delivered_twice_has_one_effect(
     database.wait_for_states({"succeeded": 1})
     wait_until(lambda: broker.llen("issues") == 0, 30, "the copies to be taken")
     wait_until(
-        lambda: sum("duplicate_dropped" in line for line in worker.log.lines) == 2, 30, "both to be dropped"
+        lambda: sum("duplicate_message_dropped" in line for line in worker.log.lines) == 2,
+        30,
+        "both to be dropped",
     )
     assert database.one("SELECT count(*) FROM enrichment") == 1

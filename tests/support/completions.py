@@ -139,35 +139,35 @@ def raw(body: bytes, status: int = 200, **headers: str) -> Step:
     return lambda handler, _: handler.send(status, body, named)
 
 
-def refusal(status: int, code: str | None = None, message: str = "no", **headers: str) -> Step:
+def error_response(status: int, code: str | None = None, message: str = "no", **headers: str) -> Step:
     """Answer with an error as the protocol writes it."""
     return raw(
         json.dumps({"error": {"message": message, "code": code, "type": "error"}}).encode(), status, **headers
     )
 
 
-def half(handler: Handler, request: Request) -> None:
+def truncated_response(handler: Handler, request: Request) -> None:
     """Close the connection in the middle of the body."""
     del request
     handler.send(200, b'{"choices": [{"mess', {}, length=1000)
     handler.close_connection = True
 
 
-def silence(handler: Handler, request: Request) -> None:
+def no_response(handler: Handler, request: Request) -> None:
     """Take the request and never answer."""
     del request
     handler.completions.closing.wait(60)
     handler.close_connection = True
 
 
-def drip_body(handler: Handler, request: Request) -> None:
+def slow_body(handler: Handler, request: Request) -> None:
     """Keep the connection alive with blanks, as busy servers do, and never come to the answer."""
     del request
     handler.send(200, b"", {}, length=10_000)
     _drip(handler, b" ")
 
 
-def drip_head(handler: Handler, request: Request) -> None:
+def slow_headers(handler: Handler, request: Request) -> None:
     """Send a header that never ends."""
     del request
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
@@ -180,7 +180,7 @@ def _drip(handler: Handler, drop: bytes) -> None:
         handler.wfile.flush()
 
 
-def endless(handler: Handler, request: Request) -> None:
+def endless_body(handler: Handler, request: Request) -> None:
     """Answer with more than anybody should read, until the client closes the connection."""
     del request
     handler.send(200, b"", {}, length=10**12)
@@ -189,7 +189,7 @@ def endless(handler: Handler, request: Request) -> None:
         handler.wfile.write(chunk)
 
 
-def obedient(title: str, description: str) -> Step:
+def prompt_injected(title: str, description: str) -> Step:
     """Answer as a model that does what the text says, within the schema and beside it."""
     orders = f"{title} {description}"
     answer = {

@@ -155,7 +155,7 @@ class Installation:
         goal = self._enriched_by(code) + count
         wait_until(lambda: self._enriched_by(code) >= goal, WAIT_S, f"{count} more enriched by {code} code")
 
-    def wait_for_refusal(self, task: Task) -> None:
+    def wait_for_rejection(self, task: Task) -> None:
         """Wait until a worker has given a job of the task back, and it waits for a newer one."""
         waiting = "SELECT count(*) FROM job WHERE task = %s AND refused_since IS NOT NULL AND attempts = 0"
         wait_until(lambda: self.database.one(waiting, task) > 0, WAIT_S, f"a refusal of {task}")
@@ -179,7 +179,7 @@ class Installation:
         assert self.database.query("SELECT * FROM dead_message") == []
         self._assert_broker_is_empty()
 
-    def who_enriched(self) -> Counter[tuple[str, str]]:
+    def count_enrichments(self) -> Counter[tuple[str, str]]:
         """Return how many jobs each code has enriched, by the contract that their messages were written by."""
         rows = self.database.query(
             "SELECT message->>'contract_version' AS contract, split_part(worker, '@', 1) AS code, count(*) "
@@ -188,23 +188,23 @@ class Installation:
         )
         return Counter({(row["contract"], row["code"]): row["count"] for row in rows})
 
-    def ended(self, task: Task) -> Counter[str]:
+    def count_ended(self, task: Task) -> Counter[str]:
         """Return how many jobs of the task are in each state."""
         rows = self.database.query("SELECT state, count(*) FROM job WHERE task = %s GROUP BY state", task)
         return Counter({row["state"]: row["count"] for row in rows})
 
     def wait_for_end_of(self, task: Task) -> None:
         """Wait until a job of the task has succeeded."""
-        wait_until(lambda: self.ended(task)["succeeded"] > 0, WAIT_S, f"a success of {task}")
+        wait_until(lambda: self.count_ended(task)["succeeded"] > 0, WAIT_S, f"a success of {task}")
 
     def summary(self) -> str:
         """Return what a person would want to read of the upgrade."""
         lines = [f"{len(self.traffic.accepted)} issues accepted, {len(self.traffic.failures)} requests failed"]
         lines += [
             f"  messages of contract {contract}, enriched by {code} code: {count}"
-            for (contract, code), count in self.who_enriched().items()
+            for (contract, code), count in self.count_enrichments().items()
         ]
-        lines += [f"  {task}: {dict(self.ended(task))}" for task in Task]
+        lines += [f"  {task}: {dict(self.count_ended(task))}" for task in Task]
         return "\n".join(lines)
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class Installation:
         wait_until(lambda: self.database.one(running, f"{code}@%") > 0, WAIT_S, f"{code} code to run a job")
 
     def _enriched_by(self, code: str) -> int:
-        return sum(count for (_, by), count in self.who_enriched().items() if by == code)
+        return sum(count for (_, by), count in self.count_enrichments().items() if by == code)
 
     def _errors(self) -> list[str]:
         """Return what the processes have logged of a request or a job that failed unexpectedly."""

@@ -67,7 +67,7 @@ def latest() -> tuple[str, str]:
     return tag, commit
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Return why the latest release's code cannot be had here, None when it can."""
     tag, commit = latest()
     if shutil.which("git") is None:
@@ -81,7 +81,7 @@ def why_not() -> str | None:
 
 def build(directory: Path) -> Release:
     """Build the latest release's wheels in the directory, without a network, and install them there."""
-    if reason := why_not():
+    if reason := unavailable_reason():
         pytest.skip(reason)
     tag, commit = latest()
     tree, wheels, packages = (directory / name for name in ("tree", "wheels", "packages"))

@@ -28,7 +28,7 @@ def series(scrapes: Mapping[str, str]) -> list[Series]:
     ]
 
 
-def unanswered(asked: Iterable[Selector], exposed: list[Series]) -> list[str]:
+def missing_series(asked: Iterable[Selector], exposed: list[Series]) -> list[str]:
     """Return the selectors that no series answers, and where they are."""
     return sorted({f"{one} ({one.where})" for one in asked if not any(_answers(one, *found) for found in exposed)})
 

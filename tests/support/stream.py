@@ -13,7 +13,7 @@ from tests.support.processes import Api
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedEvent:
     """An event as it arrived."""
 
     kind: str
@@ -22,10 +22,10 @@ class Heard:
 
 
 class Listener:
-    """Reads a stream in a thread; what it has heard so far is in `heard`, status reports aside."""
+    """Reads a stream in a thread; what it has heard so far is in `received`, status reports aside."""
 
     def __init__(self, api: Api, last_id: str | None = None, headers: dict[str, str] | None = None) -> None:
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedEvent] = []
         self.statuses: list[dict[str, Any]] = []
         self.last_id = last_id or ""
         self.answer: httpx.Response | None = None
@@ -40,13 +40,13 @@ class Listener:
         assert self.answer is not None
         assert self.answer.status_code == 200, self.answer.status_code
         if "Last-Event-ID" not in self._headers:
-            self.wait_for(lambda: bool(self.heard), "the first event")
+            self.wait_for(lambda: bool(self.received), "the first event")
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.cut()
+        self.disconnect()
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Break the connection off."""
         if self.answer is not None:
             with suppress(OSError):  # the server has ended it, and it is closed
@@ -58,11 +58,11 @@ class Listener:
         try:
             wait_until(condition, timeout_s, what)
         except TimeoutError as error:
-            raise AssertionError(f"{error}; heard {self.heard[-20:]}") from None
+            raise AssertionError(f"{error}; heard {self.received[-20:]}") from None
 
     def ids(self, kind: str) -> list[str]:
         """Return the issues that events of a kind were about, in order."""
-        return [event.data["issue_id"] for event in self.heard if event.kind == kind]
+        return [event.data["issue_id"] for event in self.received if event.kind == kind]
 
     def _read(self) -> None:
         try:
@@ -87,4 +87,4 @@ class Listener:
             return
         self.last_id = fields.get("id", self.last_id)
         if "event" in fields:
-            self.heard.append(Heard(fields["event"], json.loads(fields["data"]), self.last_id))
+            self.received.append(ReceivedEvent(fields["event"], json.loads(fields["data"]), self.last_id))

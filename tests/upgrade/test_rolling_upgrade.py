@@ -62,14 +62,14 @@ def test_api_first(installation: Installation) -> None:
     api = installation.replace_api(api, "new")
     installation.wait_for_enriched(10, "released")
     assert api.client.post("/api/v1/models/train", json={"project": "default"}).status_code == 202
-    installation.wait_for_refusal(Task.RETRAIN)
+    installation.wait_for_rejection(Task.RETRAIN)
 
     installation.replace_worker(worker, "new")
     installation.wait_for_enriched(10, "new")
 
     installation.end()
-    assert installation.who_enriched()[CONTRACT_VERSION, "released"] > 0
-    assert installation.ended(Task.RETRAIN) == {"skipped": 1}, "it found nothing to learn from"
+    assert installation.count_enrichments()[CONTRACT_VERSION, "released"] > 0
+    assert installation.count_ended(Task.RETRAIN) == {"skipped": 1}, "it found nothing to learn from"
 
     installation.database.query(documented("INSERT INTO job"))
     installation.end()
@@ -90,7 +90,7 @@ def test_workers_first(installation: Installation) -> None:
     installation.wait_for_enriched(10, "new")
 
     installation.end()
-    assert installation.who_enriched()[installation.release.contract_version, "new"] > 0
+    assert installation.count_enrichments()[installation.release.contract_version, "new"] > 0
 
 
 def test_back_to_the_release_and_forward_again(installation: Installation) -> None:
@@ -101,10 +101,10 @@ def test_back_to_the_release_and_forward_again(installation: Installation) -> No
     installation.wait_for_enriched(10, "new")
 
     worker = installation.replace_worker(worker, "released")
-    installation.wait_for_refusal(Task.INDEX_ISSUE)
+    installation.wait_for_rejection(Task.INDEX_ISSUE)
     api = installation.replace_api(api, "released")
     installation.wait_for_enriched(10, "released")
-    installation.wait_for_refusal(Task.INDEX_ISSUE)
+    installation.wait_for_rejection(Task.INDEX_ISSUE)
 
     assert {row["task"] for row in installation.database.query(documented("refused_since"))} == {Task.INDEX_ISSUE}
 
@@ -112,7 +112,7 @@ def test_back_to_the_release_and_forward_again(installation: Installation) -> No
     installation.replace_worker(worker, "new")
 
     installation.end()
-    assert installation.ended(Task.INDEX_ISSUE).keys() == {"succeeded"}
+    assert installation.count_ended(Task.INDEX_ISSUE).keys() == {"succeeded"}
 
 
 def test_messages_are_compatible_with_the_released_ones(release: Release) -> None:

@@ -98,15 +98,15 @@ def log_unhandled() -> None:
 
     def ended(_class: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):
-            logger.critical("unhandled_exception", exc_info=error)
+            logger.critical("exception_unhandled", exc_info=error)
 
     def thread_ended(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
-            logger.error("unhandled_exception", thread=getattr(args.thread, "name", None), exc_info=args.exc_value)
+            logger.error("exception_unhandled", thread=getattr(args.thread, "name", None), exc_info=args.exc_value)
 
     def unraisable(args: "sys.UnraisableHookArgs") -> None:
         if args.exc_value is not None:
-            logger.error("unraisable_exception", exc_info=args.exc_value)
+            logger.error("exception_ignored", exc_info=args.exc_value)
 
     sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, unraisable
 

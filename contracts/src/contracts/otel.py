@@ -48,9 +48,9 @@ class _Noting(SpanExporter):
         result = self._exporter.export(spans)
         is_away = result is not SpanExportResult.SUCCESS
         if is_away and not self._is_away:
-            logger.warning("traces_not_sent", spans=len(spans))
+            logger.warning("trace_export_failed", spans=len(spans))
         elif self._is_away and not is_away:
-            logger.info("traces_sent_again")
+            logger.info("trace_export_resumed")
         self._is_away = is_away
         return result
 

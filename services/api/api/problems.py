@@ -141,7 +141,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
 async def database_unavailable(_request: Request, error: Exception) -> JSONResponse:
     """Answer 503, and say whether anything may have been stored."""
     assert isinstance(error, DatabaseUnavailable)
-    logger.warning("database_unavailable", error=str(error))
+    logger.warning("database_request_failed", error=str(error))
     outcome = (
         "whether the request was carried out is not known: look before you repeat it."
         if error.may_be_committed
@@ -172,7 +172,7 @@ class UnexpectedErrors:
         try:
             await self._app(scope, receive, observe)
         except Exception:
-            logger.exception("unexpected_error")
+            logger.exception("request_failed")
             if started or scope["type"] != "http":
                 raise
             await problem(500, "An unexpected error, which has been logged.")(scope, receive, send)

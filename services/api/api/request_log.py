@@ -33,7 +33,7 @@ def request_id() -> str | None:
 
 def log_lost_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an exception that no task waits for: asyncio's own line quotes it."""
-    logger.error("unhandled_exception", what=context.get("message"), exc_info=context.get("exception"))
+    logger.error("exception_unhandled", what=context.get("message"), exc_info=context.get("exception"))
 
 
 class RequestLog:
@@ -70,7 +70,7 @@ class RequestLog:
             finally:
                 log = logger.debug if scope["path"] in PROBES else logger.info
                 log(
-                    "request",
+                    "request_completed",
                     method=scope["method"],
                     route=getattr(scope.get("route"), "path", "unmatched"),
                     status=status,

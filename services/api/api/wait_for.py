@@ -86,10 +86,10 @@ def main(arguments: list[str]) -> int:
     told = None
     while missing := asyncio.run(look(settings.database_url, arguments[0])):
         if missing != told:
-            logger.info("waiting", reason=missing)
+            logger.info("dependency_check_failed", reason=missing)
         told = missing
         time.sleep(PAUSE_S)
-    logger.info("waited", need=arguments[0])
+    logger.info("dependency_check_passed", need=arguments[0])
     return 0
 
 

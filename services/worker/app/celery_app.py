@@ -41,7 +41,7 @@ app.conf.update(
     task_time_limit=settings.task_time_limit,
     # Flower lives on these events.
     worker_send_task_events=True,
-    worker_consumer="app.consumer:PatientConsumer",
+    worker_consumer="app.consumer:BatchingConsumer",
     task_track_started=False,
     # The ledger is the truth; results are for a person who looks.
     result_expires=3600,

@@ -11,7 +11,7 @@ FLUSH_S = 0.2
 with short tasks (docs/benchmarks.md)."""
 
 
-class PatientConsumer(Consumer):
+class BatchingConsumer(Consumer):
     """Publishes a task's events together with those of the tasks around it."""
 
     hub: Any

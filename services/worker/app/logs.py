@@ -43,11 +43,11 @@ def replace_banner(worker: Any) -> None:
         worker.quiet = True
         celery_terminal.safe_say = _log_banner  # type: ignore[attr-defined] # its stubs lack it
         queues = sorted(worker.app.amqp.queues.consume_from)
-        logger.info("worker_starts", node=worker.hostname, queues=queues, processes=worker.concurrency)
+        logger.info("worker_started", node=worker.hostname, queues=queues, processes=worker.concurrency)
 
 
 def _log_banner(text: str, *_: Any) -> None:
-    logger.info("worker_says", text=text.strip())
+    logger.info("celery_message_logged", text=text.strip())
 
 
 def job_log_fields(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:

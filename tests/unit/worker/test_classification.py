@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.enrichment.classification import artefact
 from app.enrichment.classification.features import READ_CHARACTERS, read, take_first_sentence
-from app.enrichment.classification.signs import NAMES
+from app.enrichment.classification.hand_features import HAND_FEATURE_NAMES
 from app.enrichment.classification.types import (
     BASE_FILE,
     CLASSES,
@@ -68,7 +68,7 @@ def test_the_shipped_base_is_small_and_of_this_code():
 
     assert BASE_FILE.stat().st_size < 2_000_000
     assert base.version == artefact.version(BASE_FILE.read_bytes())
-    assert base.encoder.width == len(base.encoder.terms) + len(NAMES) + 1
+    assert base.encoder.width == len(base.encoder.terms) + len(HAND_FEATURE_NAMES) + 1
     rows = [json.loads(line) for line in SHORT_ISSUES.read_text(encoding="utf-8").splitlines()]
     right = 0
     for row in rows:
@@ -161,9 +161,15 @@ def test_what_is_seen_of_a_template():
     assert document.blocks["answer"].keys() >= {"answer:issue type=support", "answer:version=2.4"}
     assert document.blocks["code"].keys() == {"code:make", "code:world"}
     assert "text:search" not in document.blocks["text"]
-    signs = dict(zip(NAMES, document.signs.tolist(), strict=True))
-    assert signs["code"] == signs["comment"] == signs["title: question mark"] == signs["version"] == 1
-    assert signs["trace"] == signs["link"] == 0
+    hand_features = dict(zip(HAND_FEATURE_NAMES, document.hand_features.tolist(), strict=True))
+    assert (
+        hand_features["code"]
+        == hand_features["comment"]
+        == hand_features["title: question mark"]
+        == hand_features["version"]
+        == 1
+    )
+    assert hand_features["trace"] == hand_features["link"] == 0
     assert take_first_sentence("# Steps\n\nThe page of the shop stays white. Then nothing.") == (
         "The page of the shop stays white."
     )

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from app.enrichment.interface import IssueText, Tag
 from app.enrichment.local import LocalEnricher
-from app.enrichment.plain import cut_bytes, one_line
 from app.enrichment.remote import answer, prompt
 from app.enrichment.remote.answer import InvalidResponse, read, schema
 from app.enrichment.remote.masking import mask
+from app.enrichment.sanitize import to_one_line, truncate_bytes
 from app.settings import WorkerSettings
 from contracts.states import Priority
 from contracts.vocabulary import AreaTag, TypeTag
@@ -184,13 +184,13 @@ class TestPlainText:
         ],
     )
     def test_has_no_links_no_markup_no_mentions(self, text: str, plain: str) -> None:
-        assert one_line(text, 160) == plain
+        assert to_one_line(text, 160) == plain
 
     def test_is_cut_at_a_word(self) -> None:
-        assert one_line("word " * 100, 22) == "word word word word…"
+        assert to_one_line("word " * 100, 22) == "word word word word…"
 
     def test_is_cut_at_a_character(self) -> None:
-        assert cut_bytes("aéé", 4) == "aé"
+        assert truncate_bytes("aéé", 4) == "aé"
 
 
 # In two parts, so that no scanner takes a test for a leak.
@@ -245,7 +245,7 @@ class TestMasks:
         text = (pattern * 65_536)[:65_536]
 
         assert isinstance(mask(text), str)
-        assert isinstance(one_line(text, 160), str)
+        assert isinstance(to_one_line(text, 160), str)
         assert sent("Title", text)["title"] == "Title"
 
 

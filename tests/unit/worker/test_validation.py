@@ -2,15 +2,15 @@
 
 from datetime import UTC, datetime
 
-from app.learning.examples import Confirmed
+from app.learning.examples import ConfirmedIssue
 from app.learning.learners import TypeLearner
 from app.learning.validation import compare
 from contracts.ids import new_id
 
 
-def confirmed(number: int) -> Confirmed:
+def confirmed(number: int) -> ConfirmedIssue:
     title, tag = (f"Sprout panel {number}", "feature") if number % 2 else (f"Panel {number} wilts", "bug")
-    return Confirmed(new_id(), title, "", frozenset({tag}), datetime.now(UTC))
+    return ConfirmedIssue(new_id(), title, "", frozenset({tag}), datetime.now(UTC))
 
 
 def test_an_active_model_whose_examples_were_all_confirmed_again_is_compared_as_the_base() -> None:

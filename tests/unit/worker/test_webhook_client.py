@@ -111,14 +111,14 @@ def signed_by(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str
 @pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 503])
 def test_what_is_tried_again(status: int) -> None:
     with pytest.raises(ProviderError) as raised:
-        client.judge(status, "120")
+        client.raise_for_status(status, "120")
     assert raised.value.retry_after_s == 120
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 410, 422])
 def test_what_is_not(status: int) -> None:
     with pytest.raises(PermanentError, match=f"status {status}"):
-        client.judge(status, None)
+        client.raise_for_status(status, None)
 
 
 def test_a_redirect_is_answered_and_not_followed(receiver: Receiver) -> None:

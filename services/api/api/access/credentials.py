@@ -119,7 +119,7 @@ class Credentials:
         try:
             await repository.note_use(self._database, token_id)
         except DatabaseUnavailable as error:
-            logger.warning("token_use_not_noted", error=str(error))
+            logger.warning("token_use_update_failed", error=str(error))
 
 
 async def _get_credentials(request: Request) -> Credentials:

@@ -70,7 +70,7 @@ async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -
     """Hold what access control needs while the application runs."""
     admin_token = settings.admin_token
     if settings.auth == "on" and admin_token is None:
-        logger.info("no_admin_token", meaning="only tokens that were made before let anybody in")
+        logger.info("admin_token_omitted", meaning="only tokens that were made before let anybody in")
     app.state.credentials = Credentials(database, None if admin_token is None else admin_token.get_secret_value())
     app.state.limiter = limiter = Limiter(settings.celery_broker_url)
     async with AsyncExitStack() as stack:

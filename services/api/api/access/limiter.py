@@ -121,7 +121,7 @@ class Limiter:
                 await self.share(redis)
             except (RedisError, OSError) as error:
                 if not is_away:
-                    logger.warning("rate_limits_not_shared", error=f"{type(error).__name__}: {error}")
+                    logger.warning("rate_limit_sync_failed", error=f"{type(error).__name__}: {error}")
                 is_away = True
             else:
                 is_away = False

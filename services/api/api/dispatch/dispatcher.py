@@ -101,9 +101,9 @@ class Dispatcher(BackgroundLoop):
     def _log_outage(self, outage: str | None) -> None:
         """Log an outage when it begins and when it ends, not each second that it lasts."""
         if outage is not None and self._outage is None:
-            logger.warning("dispatch_waits", reason=outage)
+            logger.warning("dispatch_paused", reason=outage)
         elif outage is None and self._outage is not None:
-            logger.info("dispatch_resumes")
+            logger.info("dispatch_resumed")
         self._outage = outage
 
     async def publish_due(self) -> bool:

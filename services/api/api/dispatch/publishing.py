@@ -24,7 +24,7 @@ def render_messages(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
     with ExitStack() as spans:
         yield [_message(job, spans) for job in jobs]
     for job in jobs:
-        logger.info("published", **_fields(job))
+        logger.info("job_published", **_fields(job))
 
 
 def _message(job: DueJob, spans: ExitStack) -> bytes:

@@ -125,10 +125,10 @@ class Hub:
                     await self._follow(connection)
             except UNAVAILABLE_ERRORS as error:
                 if not is_away:
-                    logger.warning("events_wait", reason=f"{type(error).__name__}: {error}")
+                    logger.warning("event_stream_interrupted", reason=f"{type(error).__name__}: {error}")
                 is_away = True
             except Exception:
-                logger.exception("events_failed")
+                logger.exception("event_stream_failed")
             await asyncio.sleep(RECONNECT_S)
 
     @asynccontextmanager
@@ -176,7 +176,7 @@ class Hub:
             except DatabaseUnavailable:
                 pass  # whoever reads the events says so
             except Exception:
-                logger.exception("status_failed")
+                logger.exception("queue_status_failed")
             else:
                 if status != self.status:
                     self.status = status
@@ -191,5 +191,5 @@ class Hub:
             except DatabaseUnavailable:
                 pass  # it is told by whoever needs it sooner
             except Exception:
-                logger.exception("events_forget_failed")
+                logger.exception("event_pruning_failed")
             await asyncio.sleep(FORGET_POLL_S)

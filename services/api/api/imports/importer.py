@@ -43,7 +43,7 @@ class Importer(BackgroundLoop):
         try:
             return await self._attempt(batch)
         except DatabaseUnavailable as error:
-            logger.warning("import_waits", reason=str(error))
+            logger.warning("import_paused", reason=str(error))
             self._singly = BATCH if batch.first else 0
         except Exception:
             logger.exception("import_failed")

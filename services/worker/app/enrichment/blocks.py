@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from app.enrichment.noise import is_code, is_error, is_form, reads_like_prose
+from app.enrichment.line_kinds import is_code, is_error, is_form, is_prose
 from app.enrichment.sections import WEIGHTS, section_of, split_label
 
 MAX_LINES: Final = 4000
@@ -101,7 +101,7 @@ class _Blocks:
             self._answers = False
             return
         following = self._lines[index + 1].strip() if index + 1 < len(self._lines) else ""
-        self._answers = self._asks and reads_like_prose(following) and not is_code(following)
+        self._answers = self._asks and is_prose(following) and not is_code(following)
         if not self._answers:
             self._end = marker
 

@@ -14,6 +14,6 @@ REASON_MAX = 200
 def fall_back(local: Enricher, issue: IssueText, reason: str) -> Enrichment:
     """Enrich an issue on this machine; the reason goes into the log and the provenance."""
     reason = reason[:REASON_MAX]
-    logger.warning("provider_not_used", reason=reason)
+    logger.warning("provider_bypassed", reason=reason)
     result = local.enrich(issue)
     return replace(result, provenance=replace(result.provenance, fallback=reason))

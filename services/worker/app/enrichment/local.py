@@ -9,8 +9,8 @@ from app.enrichment.classification.types import load_base
 from app.enrichment.cleaning import clean_inline, paragraphs
 from app.enrichment.interface import Enrichment, IssueText, Provenance, Tag
 from app.enrichment.language import Language, detect_language
-from app.enrichment.plain import visible
 from app.enrichment.priority import suggest_priority
+from app.enrichment.sanitize import strip_invisible
 from app.enrichment.summary import PREFIX, summarise
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedModels:
     """What a project's people have taught; None where the shipped models answer."""
 
     type: "TypeDelta | None" = None
@@ -37,7 +37,7 @@ class Learned:
 class LocalEnricher:
     """Deterministic, offline, a few milliseconds an issue."""
 
-    def __init__(self, learned: Callable[[str], Learned] = lambda _project: Learned()) -> None:
+    def __init__(self, learned: Callable[[str], LearnedModels] = lambda _project: LearnedModels()) -> None:
         """`learned` gives what was learned of a project by its name."""
         self._learned = learned
 
@@ -68,7 +68,7 @@ class LocalEnricher:
 
 def _readable(summary: str) -> str:
     """Return the summary without invisible characters, which may turn the order of what stands around them."""
-    text = visible(summary)
+    text = strip_invisible(summary)
     return text if text.strip() != PREFIX.strip() else f"{PREFIX}(nothing that can be read)"
 
 
@@ -79,7 +79,7 @@ def _foreign(language: Language | None) -> tuple[Tag, ...]:
     return (Tag(f"lang:{language.code}", language.confidence),)
 
 
-def _type(issue: IssueText, learned: Learned) -> tuple[Tag, ...]:
+def _type(issue: IssueText, learned: LearnedModels) -> tuple[Tag, ...]:
     guess = load_base().predict(issue.title, issue.description, delta=learned.type)
     if guess.label is None:
         return ()

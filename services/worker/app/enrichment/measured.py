@@ -4,7 +4,7 @@ from app.enrichment.interface import Enricher, Enrichment, IssueText
 from app.metrics.providers import ProviderMetrics
 
 
-class Measured:
+class MeasuredEnricher:
     """Enriches as the one that it holds."""
 
     def __init__(self, enricher: Enricher, metrics: ProviderMetrics) -> None:

@@ -48,7 +48,7 @@ _ABOUT_THE_REPORT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SentenceContext:
     """A sentence, its words, and how many sentences of the issue hold each word."""
 
     sentence: Sentence
@@ -81,7 +81,7 @@ class Seen:
         return sum(map(test, tokens[1:])) / (len(tokens) or 1)
 
 
-FEATURES: Final[dict[str, Callable[[Seen], float]]] = {
+FEATURES: Final[dict[str, Callable[[SentenceContext], float]]] = {
     "first": lambda seen: seen.sentence.index == 0,
     "log_index": lambda seen: math.log1p(seen.sentence.index),
     "log_index_in_section": lambda seen: math.log1p(seen.sentence.in_section),
@@ -97,7 +97,7 @@ FEATURES: Final[dict[str, Callable[[Seen], float]]] = {
     "log_words": lambda seen: math.log(len(seen.words) or 1),
     "cut": lambda seen: len(seen.sentence.text) > HEAD_CHARS,
     "content": lambda seen: len(seen.content) / (len(seen.words) or 1),
-    "recurring": Seen.recurring,
+    "recurring": SentenceContext.recurring,
     "capitalised": lambda seen: seen.share(lambda token: token[0].isupper()),
     "digits": lambda seen: seen.share(lambda token: not token.isalpha() and any(map(str.isdigit, token))),
     "fault": lambda seen: bool(_FAULT.search(seen.lower)),
@@ -110,8 +110,8 @@ FEATURES: Final[dict[str, Callable[[Seen], float]]] = {
     "gap": lambda seen: "\u2026" in seen.head,
     "trimmed": lambda seen: seen.sentence.trimmed,
     "first_clause": lambda seen: seen.sentence.first_clause,
-    "words_expected": Seen.value_of_words,
-    "words_mean": Seen.mean_value,
+    "words_expected": SentenceContext.value_of_words,
+    "words_mean": SentenceContext.mean_value,
 }
 """What is seen of a sentence, each a number."""
 
@@ -133,7 +133,7 @@ def load_model() -> RankingModel:
     return RankingModel(document["weights"], document["words"])
 
 
-def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[Seen]:
+def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
     """Return what is seen of each candidate."""
     heads = [sentence.text[:HEAD_CHARS] for sentence in candidates]
     words = [words_of(head) for head in heads]
@@ -141,21 +141,23 @@ def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[Seen
         word for sentence, row in zip(candidates, words, strict=True) if not sentence.trimmed for word in {*row}
     )
     return [
-        Seen(
+        SentenceContext(
             sentence, head, head.lower(), row, [word for word in row if _says_something(word)], counts, word_values
         )
         for sentence, head, row in zip(candidates, heads, words, strict=True)
     ]
 
 
-def features_of(seen: Seen) -> list[float]:
+def extract_features(seen: SentenceContext) -> list[float]:
     """Return the features in their order."""
     return [float(feature(seen)) for feature in FEATURES.values()]
 
 
-def score(seen: Seen, model: RankingModel) -> float:
+def score(seen: SentenceContext, model: RankingModel) -> float:
     """Return the score; only its order means something."""
-    return sum(weight * feature for weight, feature in zip(model.weights.values(), features_of(seen), strict=True))
+    return sum(
+        weight * feature for weight, feature in zip(model.weights.values(), extract_features(seen), strict=True)
+    )
 
 
 def _says_something(word: str) -> bool:

@@ -4,7 +4,7 @@ from app.database.config import autocommit
 from app.enrichment.fallback import fall_back
 from app.enrichment.interface import Enricher, Enrichment, IssueText
 from app.enrichment.local import MODEL, LocalEnricher
-from app.enrichment.measured import Measured
+from app.enrichment.measured import MeasuredEnricher
 from app.learning.serving import ProjectModels
 from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
@@ -25,7 +25,7 @@ def select(chosen: WorkerSettings, local: Enricher) -> Enricher:
     return OpenAIEnricher.configured(chosen, local)
 
 
-local: Enricher = Measured(LocalEnricher(ProjectModels(autocommit).of), ProviderMetrics("local", MODEL))
+local: Enricher = MeasuredEnricher(LocalEnricher(ProjectModels(autocommit).of), ProviderMetrics("local", MODEL))
 enricher: Enricher = select(settings, local)
 
 

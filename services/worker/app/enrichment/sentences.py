@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.enrichment.cleaning import Paragraph, is_prompt
-from app.enrichment.noise import is_code, is_form
+from app.enrichment.line_kinds import is_code, is_form
 from app.enrichment.sections import UNKNOWN
 
 CANDIDATES: Final = 24

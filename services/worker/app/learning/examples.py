@@ -15,7 +15,7 @@ EXAMPLES_MAX = 3000
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ConfirmedIssue:
     """An issue and the tags that a person gave it."""
 
     issue_id: UUID
@@ -35,7 +35,7 @@ class Confirmed:
         return self.tags & set(AreaTag)
 
 
-def confirmed_issues(session: Session, project: str) -> list[Confirmed]:
+def confirmed_issues(session: Session, project: str) -> list[ConfirmedIssue]:
     """Return the project's newest confirmed issues, at most `EXAMPLES_MAX`, in the order of their ids."""
     newest = (
         select(Issue.id, Issue.title, Issue.description, Issue.tag_list, Issue.tags_confirmed_at)
@@ -44,7 +44,7 @@ def confirmed_issues(session: Session, project: str) -> list[Confirmed]:
         .limit(EXAMPLES_MAX)
     )
     examples = [
-        Confirmed(row.id, row.title, row.description, frozenset(row.tag_list), row.tags_confirmed_at)
+        ConfirmedIssue(row.id, row.title, row.description, frozenset(row.tag_list), row.tags_confirmed_at)
         for row in session.execute(newest)
     ]
     return sorted(examples, key=lambda example: example.issue_id)

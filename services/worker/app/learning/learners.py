@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from app.enrichment.areas import AreaDelta, area_version, suggest_areas, train_areas
 from app.enrichment.classification.types import LabelledIssue, TypeDelta, load_base, train_delta
 from app.enrichment.cleaning import clean_inline, paragraphs
-from app.learning.examples import Confirmed
+from app.learning.examples import ConfirmedIssue
 from contracts.states import ModelKind
 
 LEAST_PROBABILITY = 1e-6
@@ -24,15 +24,15 @@ class ProjectLearner(Protocol):
         """The version of what the worker ships, which a delta is trained on."""
         ...
 
-    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples that teach this kind of model something."""
         ...
 
-    def train(self, examples: Sequence[Confirmed]) -> Any:
+    def train(self, examples: Sequence[ConfirmedIssue]) -> Any:
         """Return the delta that the examples teach."""
         ...
 
-    def score(self, judged: Sequence[tuple[Confirmed, Any]]) -> dict[str, float]:
+    def score(self, judged: Sequence[tuple[ConfirmedIssue, Any]]) -> dict[str, float]:
         """Return figures of how well each example is guessed with its delta; the first one decides."""
         ...
 
@@ -51,11 +51,11 @@ class TypeLearner:
         """The version of the shipped base model."""
         return load_base().version
 
-    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples that people gave a type."""
         return [example for example in examples if example.type is not None]
 
-    def train(self, examples: Sequence[Confirmed]) -> TypeDelta:
+    def train(self, examples: Sequence[ConfirmedIssue]) -> TypeDelta:
         """Return the delta that the examples teach."""
         labelled = [
             LabelledIssue(example.title, example.description, example.type)
@@ -64,7 +64,7 @@ class TypeLearner:
         ]
         return train_delta(load_base(), labelled)
 
-    def score(self, judged: Sequence[tuple[Confirmed, TypeDelta | None]]) -> dict[str, float]:
+    def score(self, judged: Sequence[tuple[ConfirmedIssue, TypeDelta | None]]) -> dict[str, float]:
         """Return the share of types guessed right, and the mean log-likelihood of the right ones."""
         right, likelihood = 0, 0.0
         for example, delta in judged:
@@ -90,15 +90,15 @@ class AreasLearner:
         """The version of the shipped lexicon."""
         return area_version()
 
-    def usable(self, examples: Sequence[Confirmed]) -> list[Confirmed]:
+    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples that people gave an area: where they gave none, they may not have cared to."""
         return [example for example in examples if example.areas]
 
-    def train(self, examples: Sequence[Confirmed]) -> AreaDelta:
+    def train(self, examples: Sequence[ConfirmedIssue]) -> AreaDelta:
         """Return the delta that the examples teach."""
         return train_areas([(*_cleaned(example), example.areas) for example in examples])
 
-    def score(self, judged: Sequence[tuple[Confirmed, AreaDelta | None]]) -> dict[str, float]:
+    def score(self, judged: Sequence[tuple[ConfirmedIssue, AreaDelta | None]]) -> dict[str, float]:
         """Return the micro-averaged F1 of the suggested areas."""
         hits = suggested = confirmed = 0
         for example, delta in judged:
@@ -113,7 +113,7 @@ class AreasLearner:
         return AreaDelta.from_bytes(parameters)
 
 
-def _cleaned(example: Confirmed) -> tuple[str, str]:
+def _cleaned(example: ConfirmedIssue) -> tuple[str, str]:
     body = "\n".join(paragraph.text for paragraph in paragraphs(example.description))
     return clean_inline(example.title), body
 

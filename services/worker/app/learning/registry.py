@@ -14,7 +14,7 @@ from contracts.tables import ActiveModel, AuditEntry, ProjectModel
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredModel:
     """A model as it is kept."""
 
     id: UUID
@@ -42,9 +42,9 @@ def active_ids(connection: Connection, project: str) -> dict[ModelKind, UUID]:
     return {ModelKind(row.kind): row.model_id for row in active}
 
 
-def load(connection: Connection, model_id: UUID) -> Stored:
+def load(connection: Connection, model_id: UUID) -> StoredModel:
     """Return a model with its parameters."""
-    return Stored(*connection.execute(_MODEL, {"model": model_id}).one())
+    return StoredModel(*connection.execute(_MODEL, {"model": model_id}).one())
 
 
 def add(session: Session, model: ProjectModel, *, activate: bool, actor: str) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
-from app.enrichment.local import Learned
+from app.enrichment.local import LearnedModels
 from app.learning import registry
 from app.learning.learners import LEARNERS
 from contracts.states import ModelKind
@@ -25,9 +25,9 @@ class ProjectModels:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: OrderedDict[str, tuple[Mapping[ModelKind, UUID], Learned]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Mapping[ModelKind, UUID], LearnedModels]] = OrderedDict()
 
-    def of(self, project: str) -> Learned:
+    def of(self, project: str) -> LearnedModels:
         """Return what was learned of the project; nothing where the shipped base is to answer."""
         with self._engine.connect() as connection:
             active = registry.active_ids(connection, project)
@@ -40,19 +40,19 @@ class ProjectModels:
             self._kept.popitem(last=False)
         return kept[1]
 
-    def _read(self, connection: Connection, active: Mapping[ModelKind, UUID]) -> Learned:
+    def _read(self, connection: Connection, active: Mapping[ModelKind, UUID]) -> LearnedModels:
         deltas: dict[ModelKind, Any] = {}
         for kind, model_id in active.items():
             delta = self._delta(kind, registry.load(connection, model_id))
             if delta is not None:
                 deltas[kind] = delta
-        return Learned(
+        return LearnedModels(
             type=deltas.get(ModelKind.TYPE),
             areas=deltas.get(ModelKind.AREAS),
             models=tuple(str(active[kind]) for kind in sorted(deltas)),
         )
 
-    def _delta(self, kind: ModelKind, stored: registry.Stored) -> Any:
+    def _delta(self, kind: ModelKind, stored: registry.StoredModel) -> Any:
         """Return the model's delta; None, said in the log, where it does not fit: then the base answers."""
         learner = LEARNERS[kind]()
         reason = None
@@ -61,6 +61,6 @@ class ProjectModels:
         elif stored.base_version != learner.base_version:
             reason = "it was trained on another base: train it again"
         if reason is not None:
-            logger.warning("project_model_not_used", model=str(stored.id), kind=kind.value, reason=reason)
+            logger.warning("project_model_skipped", model=str(stored.id), kind=kind.value, reason=reason)
             return None
         return learner.read(stored.parameters)

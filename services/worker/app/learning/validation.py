@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
-from app.learning.examples import Confirmed
+from app.learning.examples import ConfirmedIssue
 
 Delta = TypeVar("Delta")
 
@@ -15,11 +15,11 @@ FOLDS = 5
 class Learner(Protocol[Delta]):
     """Learns one kind of delta from examples, and tells how good one is."""
 
-    def train(self, examples: Sequence[Confirmed]) -> Delta:
+    def train(self, examples: Sequence[ConfirmedIssue]) -> Delta:
         """Return the delta that the examples teach."""
         ...
 
-    def score(self, judged: Sequence[tuple[Confirmed, Delta | None]]) -> dict[str, float]:
+    def score(self, judged: Sequence[tuple[ConfirmedIssue, Delta | None]]) -> dict[str, float]:
         """Return figures of how well each example is guessed with its delta; None is the base alone.
 
         The first figure decides, the next ones where it is equal; more is better.
@@ -41,18 +41,18 @@ class Comparison:
 
 
 def compare(
-    learner: Learner[Delta], examples: Sequence[Confirmed], known: Sequence[Confirmed] | None
+    learner: Learner[Delta], examples: Sequence[ConfirmedIssue], known: Sequence[ConfirmedIssue] | None
 ) -> Comparison:
     """Cross-validate a delta learned from `examples` against one learned from `known`; None: against the base.
 
     Each fold's issues are guessed by deltas that were trained on the other folds only. So what is active is
     judged by what its examples teach, not by those that it has learned by heart.
     """
-    folds: list[list[Confirmed]] = [[] for _ in range(FOLDS)]
+    folds: list[list[ConfirmedIssue]] = [[] for _ in range(FOLDS)]
     for index, example in enumerate(sorted(examples, key=_shuffled)):
         folds[index % FOLDS].append(example)
-    candidate: list[tuple[Confirmed, Delta | None]] = []
-    active: list[tuple[Confirmed, Delta | None]] = []
+    candidate: list[tuple[ConfirmedIssue, Delta | None]] = []
+    active: list[tuple[ConfirmedIssue, Delta | None]] = []
     for fold in folds:
         unseen = {example.issue_id for example in fold}
         learned = learner.train([example for example in examples if example.issue_id not in unseen])
@@ -64,6 +64,6 @@ def compare(
     return Comparison(learner.score(candidate), learner.score(active))
 
 
-def _shuffled(example: Confirmed) -> bytes:
+def _shuffled(example: ConfirmedIssue) -> bytes:
     # Ids sort by time; folds should not.
     return sha256(example.issue_id.bytes).digest()

@@ -54,6 +54,6 @@ class Heartbeat:
                 self._ledger.renew(claim)
         except SQLAlchemyError as error:
             # Soon again: when the database is back the dispatcher waits only a moment for renewals.
-            logger.warning("lease_not_renewed", error=safe_message(error))
+            logger.warning("lease_renewal_failed", error=safe_message(error))
             return min(self._interval_s, RETRY_S)
         return self._interval_s

@@ -22,6 +22,9 @@ def _after(name: str) -> ColumnElement[Any]:
     return func.now() + bindparam(name, type_=Interval())
 
 
+# Without the label, a row over a connection has the column's name, `tries`.
+_ATTEMPTS_SINCE_REPLAY = Job.attempts_since_replay.label("attempts_since_replay")
+
 _IS_JOB = Job.id == bindparam("job")
 _IS_QUEUED = _IS_JOB & (Job.state == JobState.QUEUED)
 _IS_RUNNING = _IS_JOB & (Job.state == JobState.RUNNING)
@@ -41,7 +44,7 @@ CLAIM = (
     )
     .returning(
         Job.attempts,
-        Job.attempts_since_replay,
+        _ATTEMPTS_SINCE_REPLAY,
         Job.queue,
         _seconds_since(Job.queued_at).label("waited_s"),
         # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
@@ -58,7 +61,7 @@ DEFER = (
 )
 
 FIND_RUNNING = select(
-    Job.attempts, Job.attempts_since_replay, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
+    Job.attempts, _ATTEMPTS_SINCE_REPLAY, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
 ).where(_IS_RUNNING)
 
 JOB_EXISTS = select(Job.id).where(_IS_JOB)

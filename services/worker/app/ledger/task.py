@@ -106,7 +106,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
             if open_until is not None and ledger.defer(message.job_id, open_until):
                 self.on_circuit_open(message, open_until)
-                logger.info("deferred", provider=self.provider)
+                logger.info("job_deferred", provider=self.provider)
                 raise Ignore
             claim = None if open_until is not None else ledger.claim(message.job_id)
             if claim is None:
@@ -114,7 +114,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 raise Ignore
         except DATABASE_DOWN_ERRORS as error:
             # The job stays queued: when its lease ends the dispatcher publishes it again.
-            logger.warning("ledger_unavailable", error=safe_message(error))
+            logger.warning("job_claim_failed", error=safe_message(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
         metrics.record_start(self.name, claim.queue, claim.waited_s)
@@ -124,9 +124,9 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         """Let go of a message whose job is claimed or done; keep one that has no job."""
         if ledger.has_job(message.job_id):
             metrics.DUPLICATES.labels(self.name).inc()
-            logger.info("duplicate_dropped")
+            logger.info("duplicate_message_dropped")
         else:
-            logger.error("message_without_job")
+            logger.error("orphan_message_stored")
             store_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
@@ -141,13 +141,13 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             age_s = retry_while_database_down(lambda: ledger.finish(claim, JobState.SKIPPED))
             metrics.record_end(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
             self._report_to_circuit(reason)
-            logger.info("skipped", reason=str(reason))
+            logger.info("job_skipped", reason=str(reason))
             return JobState.SKIPPED
         except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
             self._fail(ledger, claim, error, started)
         metrics.record_end(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
         self._report_to_circuit(self.provider_error)
-        logger.info("succeeded")
+        logger.info("job_completed")
         return JobState.SUCCEEDED
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
@@ -160,9 +160,9 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         self._report_to_circuit(error)
         log = logger.bind(kind=failure.kind.value, error=safe_message(error))
         if delay is None:
-            log.error("dead")
+            log.error("job_died")
             raise JobDead(failure.error) from None
-        log.warning("retrying", delay_s=delay.total_seconds())
+        log.warning("job_retry_scheduled", delay_s=delay.total_seconds())
         # Raised by hand, Retry marks the task in Flower and publishes nothing: the ledger has the schedule.
         raise Retry(failure.error, when=datetime.now(UTC) + delay) from None
 
@@ -179,7 +179,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 circuits.release_probe(self.circuit)
         except DATABASE_DOWN_ERRORS as unavailable:
             # The job's own end is written; the next job tells the circuit.
-            logger.warning("circuit_not_told", error=safe_message(unavailable))
+            logger.warning("circuit_update_failed", error=safe_message(unavailable))
 
 
 def _bounded(retry_after_s: float | None) -> float:

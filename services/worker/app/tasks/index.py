@@ -106,5 +106,5 @@ def _embedder() -> "Embedder | None":
 
         return Embedder()
     except ImportError as error:
-        logger.warning("no_embedding_model", error=str(error))
+        logger.warning("embedding_skipped", error=str(error))
         return None

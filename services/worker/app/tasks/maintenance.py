@@ -12,7 +12,7 @@ from app import pruning
 from app.celery_app import app
 from app.database.config import SyncSessionLocal, engine
 from app.learning import registry
-from app.learning.examples import Confirmed, confirmed_issues
+from app.learning.examples import ConfirmedIssue, confirmed_issues
 from app.learning.learners import LEARNERS, ProjectLearner
 from app.learning.validation import compare
 from app.ledger.errors import SkipJob
@@ -79,7 +79,7 @@ def prune(message: Prune) -> Effect:
 
 
 def _learn(
-    learner: ProjectLearner, project: str, examples: list[Confirmed], active: registry.Stored | None
+    learner: ProjectLearner, project: str, examples: list[ConfirmedIssue], active: registry.StoredModel | None
 ) -> list[tuple[ProjectModel, bool]]:
     """Return the model that the examples teach and whether it is better; nothing where there are too few."""
     usable = learner.usable(examples)
@@ -100,5 +100,5 @@ def _learn(
         examples=len(usable),
         metrics={"candidate": comparison.candidate, "active": comparison.active},
     )
-    logger.info("model_learned", kind=learner.kind.value, better=comparison.is_better, **model.metrics)
+    logger.info("model_trained", kind=learner.kind.value, better=comparison.is_better, **model.metrics)
     return [(model, comparison.is_better)]

@@ -34,10 +34,10 @@ def tags_to_write(connection: Connection, issue_id: UUID, suggested: Sequence[st
         return current
     # A statement of its own: one that has waited for a lock sees other tables as they were before.
     feedback = connection.execute(_FEEDBACK, {"issue": issue_id})
-    return merged(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
+    return merge_tags(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
 
 
-def merged(current: Sequence[str], suggested: Sequence[str], verdicts: Mapping[str, str]) -> list[str]:
+def merge_tags(current: Sequence[str], suggested: Sequence[str], verdicts: Mapping[str, str]) -> list[str]:
     """Return what people have set, then what is suggested and neither rejected nor contradicted by that."""
     kept = [tag for tag in current if verdicts.get(tag) in SET_BY_PEOPLE]
     types = set(TypeTag)

@@ -11,7 +11,7 @@ from app.ledger.errors import PermanentError, ProviderError, SkipJob
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.webhooks import signature, store
-from app.webhooks.client import judge, send
+from app.webhooks.client import raise_for_status, send
 from app.webhooks.payload import payload
 from contracts.messages import DeliverWebhook, Message
 from contracts.names import Task
@@ -41,7 +41,7 @@ class DeliveryTask(LedgerTask):
         if self._put_off.get(message.webhook_id) == until:
             return
         with engine.begin() as connection:
-            is_all = store.put_off(connection, message.webhook_id, until)
+            is_all = store.postpone_deliveries(connection, message.webhook_id, until)
         if is_all:
             self._put_off[message.webhook_id] = until
 
@@ -60,7 +60,7 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
     headers = signature.headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
     status, retry_after = send(webhook.url, headers, body)
     try:
-        judge(status, retry_after)
+        raise_for_status(status, retry_after)
     except (PermanentError, ProviderError):
         with SyncSessionLocal.begin() as session:
             # The webhook first, as whoever deletes it does.
@@ -68,9 +68,9 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
                 store.deactivate(
                     session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"
                 )
-            store.keep_status(session.connection(), message.job_id, status)
+            store.store_status(session.connection(), message.job_id, status)
         raise
-    return lambda connection: store.keep_status(connection, message.job_id, status)
+    return lambda connection: store.store_status(connection, message.job_id, status)
 
 
 def _secrets(webhook: Webhook) -> list[str]:

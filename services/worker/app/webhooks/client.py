@@ -10,7 +10,7 @@ import httpcore2
 from app.ledger.errors import PermanentError, ProviderError
 from app.retry_after import retry_after_s
 from app.settings import settings
-from app.webhooks.network import CheckedNetwork, PrivateAddress, UnknownName
+from app.webhooks.network import CheckedNetwork, PrivateAddress, UnknownHost
 from contracts import VERSION
 
 CONNECT_SECONDS = 5.0
@@ -39,7 +39,7 @@ def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | 
     except PrivateAddress:
         detail = "the URL leads to a private address: set WEBHOOK_ALLOW where that is meant"
         raise PermanentError(detail) from None
-    except UnknownName:
+    except UnknownHost:
         raise ProviderError("the URL's name leads to no address") from None
     except _FAULTS as error:
         # Its message has the address, and what the system or TLS says; a protocol's error quotes what was sent.
@@ -47,7 +47,7 @@ def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | 
         raise ProviderError(f"no answer: {type(error).__name__}{detail}") from None
 
 
-def judge(status: int, retry_after: str | None) -> None:
+def raise_for_status(status: int, retry_after: str | None) -> None:
     """Return where the receiver took the event; raise ProviderError where it may later, else PermanentError."""
     if 200 <= status < 300:
         return

@@ -14,7 +14,7 @@ class PrivateAddress(Exception):
     """The name leads to no address that a webhook may be delivered to."""
 
 
-class UnknownName(Exception):
+class UnknownHost(Exception):
     """The name leads to no address at all."""
 
 
@@ -56,6 +56,6 @@ async def _look_up(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
-        raise UnknownName from None
+        raise UnknownHost from None
     # Each once, in the resolver's order.
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))

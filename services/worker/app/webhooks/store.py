@@ -11,7 +11,7 @@ from contracts.names import QUEUE_OF, Task
 from contracts.states import WAITING
 from contracts.tables import AuditEntry, Job, Webhook, WebhookDelivery
 
-PUT_OFF_MAX = 10_000
+POSTPONED_MAX = 10_000
 """Deliveries put off at a time; what is beyond comes to a worker, and is put off with the next so many."""
 
 
@@ -26,7 +26,7 @@ def find(session: Session, job_id: UUID) -> tuple[WebhookDelivery, Webhook] | No
     return None if row is None else (row[0], row[1])
 
 
-def keep_status(connection: Connection, job_id: UUID, status: int) -> None:
+def store_status(connection: Connection, job_id: UUID, status: int) -> None:
     """Keep what the receiver answered."""
     connection.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
 
@@ -52,10 +52,10 @@ def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> N
     )
 
 
-def put_off(connection: Connection, webhook_id: UUID, until: datetime) -> bool:
+def postpone_deliveries(connection: Connection, webhook_id: UUID, until: datetime) -> bool:
     """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one.
 
-    Return whether that was all: at most `PUT_OFF_MAX` are put off at a time.
+    Return whether that was all: at most `POSTPONED_MAX` are put off at a time.
     """
     waiting = (
         select(Job.id)
@@ -66,9 +66,9 @@ def put_off(connection: Connection, webhook_id: UUID, until: datetime) -> bool:
             Job.run_at <= func.now(),
             WebhookDelivery.webhook_id == webhook_id,
         )
-        .limit(PUT_OFF_MAX)
+        .limit(POSTPONED_MAX)
         .with_for_update(of=Job, skip_locked=True)
         .cte("waiting")
     )
     moved = connection.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
-    return moved.rowcount < PUT_OFF_MAX
+    return moved.rowcount < POSTPONED_MAX

@@ -1,9 +1,9 @@
 // Dead letters: grouped by error, each to run again or to discard with a reason.
 
 import { call, newKey } from "./api.js";
-import { ask, byId, h, say } from "./dom.js";
-import { go } from "./place.js";
-import { many, when } from "./words.js";
+import { confirmAction, byId, h, toast } from "./dom.js";
+import { navigate } from "./router.js";
+import { pluralize, formatTime } from "./labels.js";
 
 let cursor = null;
 let turn = 0;
@@ -36,7 +36,7 @@ async function more() {
   try {
     append(await call("GET", `/dead-letters?limit=50&cursor=${encodeURIComponent(cursor)}`));
   } catch (problem) {
-    say(problem.message);
+    toast(problem.message);
   }
 }
 
@@ -48,9 +48,9 @@ function append(page) {
 
 function groups(counts) {
   const rows = counts.errors.map(({ error, count }) => h("li", {},
-    h("code", {}, error ?? "no error kept"), ` ${many(count, "job")} `,
+    h("code", {}, error ?? "no error kept"), ` ${pluralize(count, "job")} `,
     error && h("button", { type: "button", onclick: () => replayAll({ error }) }, "Replay all", h("span", { class: "unseen" }, ` with ${error}`))));
-  if (counts.matched > 0) rows.push(h("li", {}, h("strong", {}, "All"), ` ${many(counts.matched, "job")} `,
+  if (counts.matched > 0) rows.push(h("li", {}, h("strong", {}, "All"), ` ${pluralize(counts.matched, "job")} `,
     h("button", { type: "button", onclick: () => replayAll({}) }, "Replay all", h("span", { class: "unseen" }, " dead jobs"))));
   return rows;
 }
@@ -59,10 +59,10 @@ function groups(counts) {
 async function replayAll(matching) {
   await act(async () => {
     const { matched } = await call("POST", "/dead-letters/replay", { ...matching, dry_run: true });
-    const yes = await ask({ title: `Run ${many(matched, "job")} again?`, text: matching.error ?? "All dead jobs.", action: `Replay ${matched}` });
+    const yes = await confirmAction({ title: `Run ${pluralize(matched, "job")} again?`, text: matching.error ?? "All dead jobs.", action: `Replay ${matched}` });
     if (!yes) return null;
     const { replayed } = await call("POST", "/dead-letters/replay", matching, { "Idempotency-Key": newKey() });
-    return `${many(replayed, "job")} will run again.`;
+    return `${pluralize(replayed, "job")} will run again.`;
   });
 }
 
@@ -71,16 +71,16 @@ function row(letter) {
   return h("li", {},
     h("details", { ontoggle: (event) => { if (event.target.open) showAttempts(letter.id, attempts); } },
       h("summary", {}, h("span", { class: "title" }, letter.error ?? "No error was kept"),
-        h("span", { class: "hint" }, ` ${letter.task ?? "a message that is no job"} · ${many(letter.attempts, "attempt")} · ${when(letter.died_at)}`)),
+        h("span", { class: "hint" }, ` ${letter.task ?? "a message that is no job"} · ${pluralize(letter.attempts, "attempt")} · ${formatTime(letter.died_at)}`)),
       attempts),
     h("p", { class: "actions" },
-      letter.issue_id && h("a", { href: `/?issue=${letter.issue_id}`, onclick: (event) => { event.preventDefault(); go({ view: null, issue: letter.issue_id }); } }, "Issue"),
+      letter.issue_id && h("a", { href: `/?issue=${letter.issue_id}`, onclick: (event) => { event.preventDefault(); navigate({ view: null, issue: letter.issue_id }); } }, "Issue"),
       h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "It will run again."; }) }, "Replay"),
       h("button", { type: "button", class: "danger", onclick: () => discard(letter) }, "Discard")));
 }
 
 async function discard(letter) {
-  const reason = await ask({ title: "Give it up?", text: letter.error ?? "", action: "Discard", field: "Reason" });
+  const reason = await confirmAction({ title: "Give it up?", text: letter.error ?? "", action: "Discard", field: "Reason" });
   if (reason) await act(async () => { await call("POST", `/dead-letters/${letter.id}/discard`, { reason }); return "Discarded."; });
 }
 
@@ -88,7 +88,7 @@ async function showAttempts(id, place) {
   try {
     const letter = await call("GET", `/dead-letters/${id}`);
     place.replaceChildren(...letter.failures.map((failure) => h("section", {},
-      h("p", {}, `Attempt ${failure.attempt}, ${when(failure.failed_at)}, ${failure.worker ?? "no worker"}: ${failure.error}`),
+      h("p", {}, `Attempt ${failure.attempt}, ${formatTime(failure.failed_at)}, ${failure.worker ?? "no worker"}: ${failure.error}`),
       failure.traceback && h("pre", { tabindex: "0", "aria-label": "Traceback" }, failure.traceback))),
       letter.raw ? h("pre", { tabindex: "0", "aria-label": "Raw message" }, letter.raw) : "");
   } catch (problem) {
@@ -99,9 +99,9 @@ async function showAttempts(id, place) {
 async function act(action) {
   try {
     const text = await action();
-    if (text) say(text);
+    if (text) toast(text);
   } catch (problem) {
-    say(problem.message);
+    toast(problem.message);
   }
   await load();
 }

@@ -17,12 +17,12 @@ export function h(name, attributes = {}, ...children) {
 let silence;
 
 /** Say in one line, to eyes and screen readers, what has come of an action. */
-export function say(text) {
-  const said = byId("said");
-  said.textContent = text;
-  said.hidden = false;
+export function toast(text) {
+  const element = byId("toast");
+  element.textContent = text;
+  element.hidden = false;
   clearTimeout(silence);
-  silence = setTimeout(() => { said.hidden = true; }, 6000);
+  silence = setTimeout(() => { element.hidden = true; }, 6000);
 }
 
 /** Show a dialog and resolve with what it was closed with; "" when it was cancelled. */
@@ -40,7 +40,7 @@ export function show(dialog) {
 }
 
 /** Ask before something is done; `field` asks for a line of text too. Resolve with it, or true, or null. */
-export async function ask({ title, text, action, field }) {
+export async function confirmAction({ title, text, action, field }) {
   const input = field && h("input", { required: true, maxlength: "500", id: "asked" });
   const dialog = h("dialog", { "aria-labelledby": "ask-title" },
     h("form", { method: "dialog" },

@@ -2,7 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { counted, span, troubles } from "./queues.js";
-import { setRetries } from "./words.js";
+import { setRetries } from "./labels.js";
 
 const sum = (status, name) => status.queues.reduce((total, queue) => total + queue[name], 0);
 

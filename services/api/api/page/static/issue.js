@@ -1,10 +1,10 @@
 // The issue that is open: what its reporter wrote comes first, then what the machine made of it.
 
 import { call, newKey } from "./api.js";
-import { ask, byId, h, say } from "./dom.js";
+import { confirmAction, byId, h, toast } from "./dom.js";
 import { put, state, suggestion, tags } from "./list.js";
-import { go, selectedId, urlWith } from "./place.js";
-import { PRIORITIES, STATUSES, many, plain, when } from "./words.js";
+import { navigate, selectedId, urlWith } from "./router.js";
+import { PRIORITIES, STATUSES, pluralize, humanize, formatTime } from "./labels.js";
 
 let shown = null;              // {issue, enrichment, runs, similar}
 let turn = 0;
@@ -53,7 +53,7 @@ function draw() {
   const open = new Set([...pane.querySelectorAll("details[open]")].map((details) => details.dataset.key));
   pane.replaceChildren(
     h("h2", { tabindex: "-1" }, issue.title),
-    h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${when(issue.created_at)} `,
+    h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${formatTime(issue.created_at)} `,
       issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
     issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
       : h("p", { class: "original empty" }, "Its reporter wrote nothing but the title."),
@@ -67,13 +67,13 @@ function draw() {
 
 function choice(name, field, values, issue) {
   return h("label", {}, name, " ", h("select", {
-    "data-key": field, onchange: (event) => act(() => call("PATCH", `/issues/${issue.id}`, { [field]: event.target.value }), `${name} is now ${plain(event.target.value)}.`),
-  }, values.map((value) => h("option", { value, selected: value === issue[field] }, plain(value)))));
+    "data-key": field, onchange: (event) => act(() => call("PATCH", `/issues/${issue.id}`, { [field]: event.target.value }), `${name} is now ${humanize(event.target.value)}.`),
+  }, values.map((value) => h("option", { value, selected: value === issue[field] }, humanize(value)))));
 }
 
 function summary() {
   const { issue, enrichment, runs } = shown;
-  const made = enrichment && [enrichment.provenance.provider, enrichment.provenance.model, when(enrichment.created_at)].filter(Boolean).join(" · ");
+  const made = enrichment && [enrichment.provenance.provider, enrichment.provenance.model, formatTime(enrichment.created_at)].filter(Boolean).join(" · ");
   const isBusy = runs.some((run) => ["pending", "queued", "running", "retrying"].includes(run.state));
   return [
     h("h3", {}, "Summary"),
@@ -133,8 +133,8 @@ function similar() {
   return [
     h("h3", {}, "Similar issues"),
     found.length === 0 ? h("p", { class: "empty" }, "None found.") : h("ul", { class: "similar" }, found.map((other) => h("li", {},
-      h("a", { href: urlWith({ issue: other.id }), "data-key": `similar-${other.id}`, onclick: (event) => { event.preventDefault(); go({ issue: other.id }); } }, other.title),
-      ` ${plain(other.status)}, ${Math.round(other.score * 100)} % alike `,
+      h("a", { href: urlWith({ issue: other.id }), "data-key": `similar-${other.id}`, onclick: (event) => { event.preventDefault(); navigate({ issue: other.id }); } }, other.title),
+      ` ${humanize(other.status)}, ${Math.round(other.score * 100)} % alike `,
       other.likely_duplicate && h("span", { class: "badge" }, "likely duplicate")))),
   ];
 }
@@ -145,9 +145,9 @@ function history() {
     h("h3", {}, "Runs"),
     runs.length === 0 ? h("p", { class: "empty" }, "None.") : h("ol", { class: "runs" }, runs.map((run) => h("li", {},
       h("details", { "data-key": `run-${run.id}` },
-        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${when(run.created_at)}, ${many(run.attempts, "attempt")}`),
+        h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${formatTime(run.created_at)}, ${pluralize(run.attempts, "attempt")}`),
         h("p", {}, run.summary ?? run.error ?? run.note ?? "Nothing yet."),
-        h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${when(run.finished_at)}`].filter(Boolean).join(" · ")))))),
+        h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${formatTime(run.finished_at)}`].filter(Boolean).join(" · ")))))),
   ];
 }
 
@@ -155,9 +155,9 @@ function history() {
 async function act(action, text) {
   try {
     await action();
-    say(text);
+    toast(text);
   } catch (problem) {
-    say(problem.message);
+    toast(problem.message);
   }
   await load();
 }
@@ -180,12 +180,12 @@ export function acceptNumber(number) {
 
 async function remove() {
   const { issue } = shown;
-  if (!await ask({ title: "Delete this issue?", text: issue.title, action: "Delete" })) return;
+  if (!await confirmAction({ title: "Delete this issue?", text: issue.title, action: "Delete" })) return;
   try {
     await call("DELETE", `/issues/${issue.id}`);
-    say("The issue is deleted.");
-    go({ issue: null });
+    toast("The issue is deleted.");
+    navigate({ issue: null });
   } catch (problem) {
-    say(problem.message);
+    toast(problem.message);
   }
 }

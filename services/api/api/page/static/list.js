@@ -2,8 +2,8 @@
 
 import { call } from "./api.js";
 import { byId, h } from "./dom.js";
-import { filters, go, selectedId, urlWith } from "./place.js";
-import { many, plain, stateOf, when } from "./words.js";
+import { filters, navigate, selectedId, urlWith } from "./router.js";
+import { pluralize, humanize, stateLabel, formatTime } from "./labels.js";
 
 const PAGE = 50;
 const ONE_BY_ONE_MAX = 5;
@@ -157,20 +157,20 @@ function draw(id) {
       onclick: (event) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
         event.preventDefault();
-        go({ issue: id });
+        navigate({ issue: id });
       },
     },
       h("span", { class: "title" }, issue.title),
       deleted.has(id) ? h("span", { class: "state none" }, "deleted") : state(issue),
       h("span", { class: "meta" },
-        h("span", { class: `priority ${issue.priority}` }, issue.priority), ` ${plain(issue.status)} `,
-        tags(issue), h("time", { datetime: issue.created_at }, when(issue.created_at)))));
+        h("span", { class: `priority ${issue.priority}` }, issue.priority), ` ${humanize(issue.status)} `,
+        tags(issue), h("time", { datetime: issue.created_at }, formatTime(issue.created_at)))));
   if (hadFocus) element.firstChild.focus();
 }
 
 /** An issue's live state; what it says of seconds goes on by itself. */
 export function state(issue) {
-  const [kind, text] = stateOf(issue);
+  const [kind, text] = stateLabel(issue);
   const span = h("span", { class: `state ${kind}`, "data-ticks": kind === "retrying" || kind === "running" }, text);
   span.issue = issue;
   return span;
@@ -211,14 +211,14 @@ export function step(by) {
   if (!next) return;
   next.focus();
   next.scrollIntoView({ block: "nearest" });
-  go({ issue: next.dataset.id });
+  navigate({ issue: next.dataset.id });
   if (links.indexOf(next) > links.length - 5) more();
 }
 
 /** Start: the timers, the buttons, more rows where the end comes into view. */
 export function start() {
   setInterval(() => {
-    for (const span of document.querySelectorAll("[data-ticks]")) span.textContent = stateOf(span.issue)[1];
+    for (const span of document.querySelectorAll("[data-ticks]")) span.textContent = stateLabel(span.issue)[1];
   }, 1000);
   byId("more").addEventListener("click", more);
   byId("fresh").addEventListener("click", async () => {
@@ -229,4 +229,4 @@ export function start() {
 }
 
 /** How many rows there are, as a sentence. */
-export const summary = () => many(rows.size, "issue");
+export const summary = () => pluralize(rows.size, "issue");

@@ -8,17 +8,17 @@ import * as issue from "./issue.js";
 import * as keys from "./keys.js";
 import * as list from "./list.js";
 import { logIn, logOut, offerLogout } from "./login.js";
-import { VIEWS, filters, go, onMove, selectedId, view } from "./place.js";
+import { VIEWS, filters, navigate, onNavigate, selectedId, view } from "./router.js";
 import * as queues from "./queues.js";
 import { listen } from "./stream.js";
-import { PRIORITIES, STATES, STATUSES, plain } from "./words.js";
+import { PRIORITIES, STATES, STATUSES, humanize } from "./labels.js";
 import { write } from "./write.js";
 
 const form = byId("filters");
 let shown = {};
 let typing;
 
-function options(name, values, text = plain) {
+function options(name, values, text = humanize) {
   form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, text(value))));
 }
 
@@ -44,11 +44,11 @@ function render({ all = false } = {}) {
 
 function filter() {
   clearTimeout(typing);
-  go(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])), { replace: true });
+  navigate(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])), { replace: true });
 }
 
 for (const name of VIEWS) {
-  byId(`tab-${name}`).addEventListener("click", (event) => { event.preventDefault(); go({ view: name === "issues" ? null : name }); });
+  byId(`tab-${name}`).addEventListener("click", (event) => { event.preventDefault(); navigate({ view: name === "issues" ? null : name }); });
 }
 form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
 form.addEventListener("change", filter);
@@ -77,11 +77,11 @@ keys.start({
   2: () => issue.acceptNumber(2),
   3: () => issue.acceptNumber(3),
   r: issue.regenerate,
-  "/": () => { go({ view: null }); form.elements.q.focus(); },
+  "/": () => { navigate({ view: null }); form.elements.q.focus(); },
   c: write,
   "?": keys.help,
 });
-onMove(render);
+onNavigate(render);
 
 const reopen = listen({
   onSync: () => { render({ all: true }); readTags().catch(() => {}); },
@@ -92,7 +92,7 @@ const reopen = listen({
   },
   onStatus: (status) => { showStatus(status); queues.note(status); },
   onLive: (isLive) => { showLive(isLive); queues.noteLive(isLive); },
-  onRefused: () => { readTags().catch(() => {}); },
+  onRejected: () => { readTags().catch(() => {}); },
 });
 let deadTimer;
 function deadSoon() {

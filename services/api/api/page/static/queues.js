@@ -1,7 +1,7 @@
 // The queues: what waits, runs and has failed, and how that was in the minutes since the page was opened.
 
 import { byId, h } from "./dom.js";
-import { many } from "./words.js";
+import { pluralize } from "./labels.js";
 
 const SAMPLE_S = 2;
 const SAMPLES = 150;           // five minutes
@@ -72,8 +72,8 @@ export function draw() {
 function state() {
   if (!status) return live ? "Looking at the queues." : "The API cannot be reached.";
   if (!live) return `Interrupted: these are the figures of ${seenAt.toLocaleTimeString()}.`;
-  const messages = status.dead_messages ? ` ${many(status.dead_messages, "message")} that are no job wait among the dead letters.` : "";
-  return status.broker === "ok" ? `${many(status.unacknowledged, "message")} in the hands of workers.${messages}` : messages.trim();
+  const messages = status.dead_messages ? ` ${pluralize(status.dead_messages, "message")} that are no job wait among the dead letters.` : "";
+  return status.broker === "ok" ? `${pluralize(status.unacknowledged, "message")} in the hands of workers.${messages}` : messages.trim();
 }
 
 function row(queue) {
@@ -91,7 +91,7 @@ function row(queue) {
 
 function workers({ consumers, processes, running }) {
   if (consumers === null) return "unknown";
-  return consumers === 0 ? "none" : `${many(consumers, "worker")}, ${running} of ${many(processes, "process", "processes")} at work`;
+  return consumers === 0 ? "none" : `${pluralize(consumers, "worker")}, ${running} of ${pluralize(processes, "process", "processes")} at work`;
 }
 
 /** A line through the values, the newest at the right edge; it says in words from where to where it goes. */

@@ -3,11 +3,11 @@
 import { API } from "./api.js";
 
 const KINDS = ["issue.created", "issue.changed", "issue.deleted", "job.changed"];
-const PATIENCE_MS = 1500;
+const RECONNECT_GRACE_MS = 1500;
 
-/** Listen for good: onSync() when all must be read, onEvent(kind, data), onStatus(data), onLive(isLive); onRefused() when
+/** Listen for good: onSync() when all must be read, onEvent(kind, data), onStatus(data), onLive(isLive); onRejected() when
     the API answered with an error, which an EventSource does not tell: it may be that one must log in. */
-export function listen({ onSync, onEvent, onStatus, onLive, onRefused }) {
+export function listen({ onSync, onEvent, onStatus, onLive, onRejected }) {
   let source, lastId = "", warning, retry;
 
   function open() {
@@ -19,10 +19,10 @@ export function listen({ onSync, onEvent, onStatus, onLive, onRefused }) {
     });
     source.addEventListener("error", () => {
       // A stream that ends on time is back before anybody need know.
-      warning ??= setTimeout(() => onLive(false), PATIENCE_MS);
+      warning ??= setTimeout(() => onLive(false), RECONNECT_GRACE_MS);
       if (source.readyState === EventSource.CLOSED) {
         clearTimeout(retry);
-        retry = setTimeout(() => { onRefused(); reopen(); }, 3000);
+        retry = setTimeout(() => { onRejected(); reopen(); }, 3000);
       }
     });
     source.addEventListener("sync", (event) => { lastId = event.lastEventId; onSync(); });

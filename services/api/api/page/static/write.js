@@ -1,9 +1,9 @@
 // The form for a new issue. What is similar is shown while the title is typed; the same form sent twice makes one issue.
 
 import { call, newKey } from "./api.js";
-import { h, say, show } from "./dom.js";
-import { go } from "./place.js";
-import { PRIORITIES, plain } from "./words.js";
+import { h, toast, show } from "./dom.js";
+import { navigate } from "./router.js";
+import { PRIORITIES, humanize } from "./labels.js";
 
 const PAUSE_MS = 300;
 
@@ -37,7 +37,7 @@ export async function write() {
     similar.replaceChildren(...(page.items.length === 0 ? [] : [
       h("p", { class: "hint" }, "Is it one of these?"),
       h("ul", { class: "similar" }, page.items.map((issue) => h("li", {},
-        h("a", { href: `/?issue=${issue.id}`, target: "_blank" }, issue.title), ` ${plain(issue.status)}`)))]));
+        h("a", { href: `/?issue=${issue.id}`, target: "_blank" }, issue.title), ` ${humanize(issue.status)}`)))]));
   }
 
   async function submit(event) {
@@ -58,8 +58,8 @@ export async function write() {
 
   await show(dialog);
   if (!made) return;
-  say("The issue is stored; it is enriched in the background.");
-  go({ view: null, issue: made.id });
+  toast("The issue is stored; it is enriched in the background.");
+  navigate({ view: null, issue: made.id });
 }
 
 // Not for secrecy: crypto.subtle is missing where the page came over plain HTTP.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.enrichment.classification.features import Document
+from app.enrichment.classification.hand_features import HAND_FEATURE_NAMES
 from app.enrichment.classification.linear import Floats, Integers, SparseRows
-from app.enrichment.classification.signs import NAMES
 
 _BLOCK_LENGTHS = {
     "title": 1.0,
@@ -26,10 +26,10 @@ BELIEF = 300
 class Encoder:
     """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the signs.
 
-    A row has `len(terms) + signs + 1` columns. The known terms of each block are a vector of fixed length: a long
-    description has no more to say than a short one, and the title as much as either. Unknown terms count in a
-    block's length where they are given a rarity: a vocabulary of few examples knows few of a block's terms, which
-    must not stand for all of it.
+    A row has `len(terms) + len(spread) + 1` columns. The known terms of each block are a vector of fixed
+    length: a long description has no more to say than a short one, and the title as much as either. Unknown
+    terms count in a block's length where they are given a rarity: a vocabulary of few examples knows few of a
+    block's terms, which must not stand for all of it.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Encoder:
         self.terms = terms
         self.unknown = unknown
         self.rarities, self.centre, self.spread = rarities, centre, spread
-        self.width = len(terms) + len(NAMES) + 1
+        self.width = len(terms) + len(HAND_FEATURE_NAMES) + 1
         self._columns: dict[str, dict[str, int]] = {block: {} for block in _BLOCK_LENGTHS}
         for column, name in enumerate(terms):
             self._columns[name.partition(":")[0]][name] = column
@@ -62,7 +62,7 @@ class Encoder:
             columns.append(places)
             values.append(weights * (length / np.sqrt(square)))
         columns.append(np.arange(len(self.terms), self.width))
-        values.append(np.append(_SIGN_LENGTH * (document.signs - self.centre) / self.spread, 1.0))
+        values.append(np.append(_SIGN_LENGTH * (document.hand_features - self.centre) / self.spread, 1.0))
         return np.concatenate(columns), np.concatenate(values)
 
     def shares_of(self, terms: Sequence[str]) -> Floats:
@@ -104,7 +104,7 @@ def rarity(found: Floats, documents: int) -> Floats:
     return np.asarray(np.log((1 + documents) / (1 + found)) + 1)
 
 
-def fit_signs(documents: Sequence[Document]) -> tuple[Floats, Floats]:
+def fit_hand_features(documents: Sequence[Document]) -> tuple[Floats, Floats]:
     """Return the mean and the standard deviation of each sign."""
-    table = np.array([document.signs for document in documents])
+    table = np.array([document.hand_features for document in documents])
     return table.mean(axis=0), table.std(axis=0) + 1e-3

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from app.enrichment.classification.hand_features import hand_features
 from app.enrichment.classification.linear import Floats, Integers, SparseRows
-from app.enrichment.classification.signs import signs
 
 READ_CHARACTERS = 8_000
 """How much of a description counts; what tells the type stands at its beginning."""
@@ -38,7 +38,7 @@ class Document:
     """An issue as a classifier sees it: how often each term stands in each block, and its signs."""
 
     blocks: dict[str, Counter[str]]
-    signs: Floats
+    hand_features: Floats
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ def read(title: str, description: str) -> Document:
         "answer": Counter(f"answer:{answer}" for answer in parts.answers),
         "code": Counter(f"code:{word}" for word in words("\n".join(parts.code))[:_CODE_WORDS]),
     }
-    return Document(blocks, signs(title, description, parts.prose, parts.headings, parts.code))
+    return Document(blocks, hand_features(title, description, parts.prose, parts.headings, parts.code))
 
 
 def take_first_sentence(description: str) -> str:

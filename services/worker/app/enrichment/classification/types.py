@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.classification import artefact
-from app.enrichment.classification.encoding import BELIEF, Encoder, fit_signs, fit_terms, rarity
+from app.enrichment.classification.encoding import BELIEF, Encoder, fit_hand_features, fit_terms, rarity
 from app.enrichment.classification.features import Document, read
 from app.enrichment.classification.linear import Floats, SparseRows, fit_logistic, softmax
 from contracts.vocabulary import TypeTag
@@ -164,7 +164,7 @@ def load_base(path: Path = BASE_FILE) -> TypeModel:
 def fit_encoder(documents: Sequence[Document]) -> Encoder:
     """Return the base's encoder of these documents."""
     terms, rarities = fit_terms(documents, _BASE_LEAST, _BASE_TERMS)
-    centre, spread = fit_signs(documents)
+    centre, spread = fit_hand_features(documents)
     return Encoder(terms, _rounded(rarities), _rounded(centre), _rounded(spread))
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from app.enrichment.interface import PrioritySuggestion, Tag
-from app.enrichment.plain import INPUT_CHARS, one_line
 from app.enrichment.remote.masking import mask
+from app.enrichment.sanitize import INPUT_CHARS, to_one_line
 from contracts.states import Priority
 from contracts.vocabulary import AreaTag, TypeTag
 
@@ -79,7 +79,7 @@ class Answer(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ParsedAnswer:
     """An answer made fit for an enrichment: plain text, words of the vocabulary, the surest tag first."""
 
     summary: str
@@ -87,16 +87,16 @@ class Finding:
     priority: PrioritySuggestion | None
 
 
-def read(content: str) -> Finding:
+def read(content: str) -> ParsedAnswer:
     """Return what a model found; raise InvalidResponse for what is not the JSON that was asked for."""
     try:
         answer = Answer.model_validate_json(content)
     except ValidationError as error:
         raise InvalidResponse(_fault(error), content) from None
-    line = one_line(_OWN_PREFIX.sub("", mask(answer.summary[:INPUT_CHARS])), SUMMARY_MAX)
+    line = to_one_line(_OWN_PREFIX.sub("", mask(answer.summary[:INPUT_CHARS])), SUMMARY_MAX)
     if not any(character.isalnum() for character in line):
         raise InvalidResponse("summary: it has no words", content)
-    return Finding(PREFIX + line, _tags(answer), _suggestion(answer.priority))
+    return ParsedAnswer(PREFIX + line, _tags(answer), _suggestion(answer.priority))
 
 
 def _tags(answer: Answer) -> tuple[Tag, ...]:
@@ -108,7 +108,7 @@ def _tags(answer: Answer) -> tuple[Tag, ...]:
 
 def _suggestion(priority: PriorityGuess | None) -> PrioritySuggestion | None:
     """Return the priority with its reason; one without a reason is none."""
-    reason = "" if priority is None else one_line(mask(priority.reason[:INPUT_CHARS]), REASON_MAX)
+    reason = "" if priority is None else to_one_line(mask(priority.reason[:INPUT_CHARS]), REASON_MAX)
     return PrioritySuggestion(priority.value, reason) if priority is not None and reason else None
 
 

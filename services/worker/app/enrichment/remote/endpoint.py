@@ -41,7 +41,7 @@ class PromptTooLong(ProviderRejected):
     """The request does not fit the model's context."""
 
 
-class NoAnswer(ProviderError):
+class NoResponse(ProviderError):
     """The server took the request and no whole answer came; it may have worked for it."""
 
 
@@ -126,7 +126,7 @@ class Endpoint:
         except (TimeoutError, APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
                 raise ProviderError("cannot be reached in time") from None
-            raise NoAnswer(f"no answer within {seconds:.0f} s") from None
+            raise NoResponse(f"no answer within {seconds:.0f} s") from None
         except APIConnectionError as error:
             _raise_disconnected(error.__cause__)
         except APIStatusError as error:
@@ -154,7 +154,7 @@ def _raise_disconnected(cause: BaseException | None) -> NoReturn:
     name = type(cause).__name__
     if isinstance(cause, _REACHED_NOTHING):
         raise ProviderError(f"cannot be reached: {name}") from None
-    raise NoAnswer(f"connection lost: {name}") from None
+    raise NoResponse(f"connection lost: {name}") from None
 
 
 def _raise_status(error: APIStatusError) -> NoReturn:

@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from app.enrichment.cleaning import clean_inline, paragraphs
 from app.enrichment.interface import IssueText
-from app.enrichment.plain import cut_bytes, visible
 from app.enrichment.remote.masking import mask
+from app.enrichment.sanitize import strip_invisible, truncate_bytes
 
 VERSION = "enrich-1"
 """Name of the prompt's file. A changed prompt is a new file."""
@@ -40,14 +40,14 @@ def prose(issue: IssueText) -> Prose:
 
     Only prose: code, logs, tables and what a template asked for stay here, and with them most secrets.
     """
-    body = "\n".join(visible(paragraph.text) for paragraph in paragraphs(issue.description))
-    return Prose(mask(visible(clean_inline(issue.title))), mask(body))
+    body = "\n".join(strip_invisible(paragraph.text) for paragraph in paragraphs(issue.description))
+    return Prose(mask(strip_invisible(clean_inline(issue.title))), mask(body))
 
 
 def conversation(issue: Prose, max_bytes: int) -> Conversation:
     """Return the request for one issue, of whose text at most `max_bytes` are taken, the title first."""
-    title = cut_bytes(issue.title, max_bytes)
-    body = cut_bytes(issue.body, max_bytes - len(title.encode()))
+    title = truncate_bytes(issue.title, max_bytes)
+    body = truncate_bytes(issue.body, max_bytes - len(title.encode()))
     data = json.dumps({"title": title, "description": body}, ensure_ascii=False)
     return [{"role": "system", "content": instructions()}, {"role": "user", "content": data}]
 

@@ -12,13 +12,13 @@ from app.database.config import SyncSessionLocal
 from app.enrichment.fallback import fall_back
 from app.enrichment.interface import Enricher, Enrichment, IssueText, PrioritySuggestion, Provenance, Tag, in_order
 from app.enrichment.language import detect_language
-from app.enrichment.plain import one_line
 from app.enrichment.quotes import quotes_only
 from app.enrichment.remote import answer, prompt
-from app.enrichment.remote.answer import Finding, InvalidResponse
+from app.enrichment.remote.answer import InvalidResponse, ParsedAnswer
 from app.enrichment.remote.budget import DailyBudget, Reservation
-from app.enrichment.remote.endpoint import Endpoint, NoAnswer, PromptTooLong, ProviderRejected, Reply
+from app.enrichment.remote.endpoint import Endpoint, NoResponse, PromptTooLong, ProviderRejected, Reply
 from app.enrichment.remote.prompt import Conversation, Prose
+from app.enrichment.sanitize import to_one_line
 from app.ledger.errors import ProviderError
 from app.metrics.providers import ProviderMetrics
 from app.settings import WorkerSettings
@@ -32,7 +32,7 @@ SHORTER = 4
 LAST_SECONDS = 1.0
 """With less time left than this nothing is asked again."""
 _OUTCOMES = {
-    NoAnswer: "no_answer",
+    NoResponse: "no_answer",
     ProviderError: "unavailable",
     PromptTooLong: "too_long",
     ProviderRejected: "rejected",
@@ -59,7 +59,7 @@ class Prices:
 
 
 @dataclass(slots=True)
-class Bill:
+class TokenUsage:
     """What the requests for one issue used, as far as the server said."""
 
     prompt_tokens: int | None = None
@@ -128,7 +128,7 @@ class OpenAIEnricher:
 
     def enrich(self, issue: IssueText) -> Enrichment:
         """Enrich one issue; raise ProviderError for what another attempt may mend."""
-        bill = Bill()
+        bill = TokenUsage()
         prose = prompt.prose(issue)
         try:
             found, model = self._ask(prose, bill)
@@ -146,7 +146,7 @@ class OpenAIEnricher:
             tags=in_order(tags),
             provenance=Provenance(
                 provider=PROVIDER,
-                model=one_line(model or "", 100) or "unnamed",
+                model=to_one_line(model or "", 100) or "unnamed",
                 version=answer.VERSION,
                 input_sha256=issue.digest(),
                 prompt_version=prompt.VERSION,
@@ -158,7 +158,7 @@ class OpenAIEnricher:
             language=None if language is None else language.code,
         )
 
-    def _without(self, issue: IssueText, reason: str, bill: Bill) -> Enrichment:
+    def _without(self, issue: IssueText, reason: str, bill: TokenUsage) -> Enrichment:
         """Enrich an issue with no provider; what was paid in vain is told too."""
         result = fall_back(self._local, issue, reason)
         provenance = replace(
@@ -169,7 +169,7 @@ class OpenAIEnricher:
         )
         return replace(result, provenance=provenance)
 
-    def _ask(self, issue: Prose, bill: Bill) -> tuple[Finding, str | None]:
+    def _ask(self, issue: Prose, bill: TokenUsage) -> tuple[ParsedAnswer, str | None]:
         ends = monotonic() + self._limits.seconds
         asked = prompt.conversation(issue, self._limits.input_bytes)
         try:
@@ -184,7 +184,7 @@ class OpenAIEnricher:
             raise fault
         return self._once(again, ends, bill)
 
-    def _once(self, asked: Conversation, ends: float, bill: Bill) -> tuple[Finding, str | None]:
+    def _once(self, asked: Conversation, ends: float, bill: TokenUsage) -> tuple[ParsedAnswer, str | None]:
         """Ask within the day's budget; raise InvalidResponse where the answer is not what was asked for."""
         reservation = self._reserve(asked)
         with self._metrics.record_request(_OUTCOMES):
@@ -198,18 +198,20 @@ class OpenAIEnricher:
         return reservation
 
     def _answer(
-        self, asked: Conversation, ends: float, bill: Bill, reservation: Reservation
-    ) -> tuple[Finding, str | None]:
+        self, asked: Conversation, ends: float, bill: TokenUsage, reservation: Reservation
+    ) -> tuple[ParsedAnswer, str | None]:
         try:
             reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
-        except (NoAnswer, InvalidResponse):
+        except (NoResponse, InvalidResponse):
             # What it used is not known: what was set aside stays.
             raise
         except (ProviderRejected, ProviderError):
             self._settle(reservation, 0)
             raise
         bill.add(reply)
-        self._metrics.record_usage(reply.prompt_tokens, reply.completion_tokens, Bill.of(reply).cost(self._prices))
+        self._metrics.record_usage(
+            reply.prompt_tokens, reply.completion_tokens, TokenUsage.of(reply).cost(self._prices)
+        )
         used = _sum(reply.prompt_tokens, reply.completion_tokens)
         self._settle(reservation, reservation.tokens if used is None else used)
         if reply.is_declined:
@@ -225,7 +227,7 @@ class OpenAIEnricher:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
             # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
-            logger.warning("usage_not_settled", error=safe_message(error))
+            logger.warning("token_usage_update_failed", error=safe_message(error))
 
 
 def _quoting(priority: PrioritySuggestion | None, issue: Prose) -> PrioritySuggestion | None:

@@ -46,7 +46,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def plain_issues() -> list[Row]:
+def synthetic_issues() -> list[Row]:
     """Return the issues, each type about as many, always the same."""
     rows = []
     for label, patterns in _PATTERNS.items():

@@ -19,7 +19,7 @@ _MARKS = str.maketrans("", "", "@<>`")
 _SPACES = re.compile(r"\s+")
 
 
-def visible(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """Return the text without control, format, private and unassigned characters; white space becomes a space."""
     return "".join(
         " " if character.isspace() else character
@@ -28,16 +28,16 @@ def visible(text: str) -> str:
     )
 
 
-def one_line(text: str, room: int) -> str:
+def to_one_line(text: str, room: int) -> str:
     """Return at most `room` characters of plain text; empty where nothing is left."""
     # Normalised first: a full-width colon or at-sign would become an ordinary one in somebody else's hands.
-    text = visible(unicodedata.normalize("NFKC", text[:INPUT_CHARS]))
+    text = strip_invisible(unicodedata.normalize("NFKC", text[:INPUT_CHARS]))
     text = clean_inline(text).translate(_MARKS)
     text = _LINK.sub(" ", text).replace("](", "] (")
-    return cut_at_word(_SPACES.sub(" ", text).strip(), room)
+    return truncate_at_word(_SPACES.sub(" ", text).strip(), room)
 
 
-def cut_at_word(text: str, room: int) -> str:
+def truncate_at_word(text: str, room: int) -> str:
     """Return the text, cut at a word where it is longer than `room` characters."""
     if len(text) <= room:
         return text
@@ -46,6 +46,6 @@ def cut_at_word(text: str, room: int) -> str:
     return at_word.rstrip(" ,;:-(") + "…"
 
 
-def cut_bytes(text: str, room: int) -> str:
+def truncate_bytes(text: str, room: int) -> str:
     """Return as many whole characters as fit into `room` bytes of UTF-8."""
     return text.encode(errors="ignore")[: max(room, 0)].decode(errors="ignore")

@@ -96,7 +96,7 @@ def is_code(line: str) -> bool:
     if _TRACE.match(line) or _LOG.match(line):
         return True
     if _CODE.match(line) or _CODE_END.search(line) or _ERROR.match(line):
-        return not reads_like_prose(line)
+        return not is_prose(line)
     return _is_dense(line)
 
 
@@ -134,10 +134,10 @@ def _is_dense(line: str) -> bool:
     """Tell a line that is mostly symbols and digits."""
     if "http" in line or "](" in line:
         line = _URL.sub(" ", line)
-    return len(line.translate(_SYMBOLS)) < 0.7 * len(line) and not reads_like_prose(line)
+    return len(line.translate(_SYMBOLS)) < 0.7 * len(line) and not is_prose(line)
 
 
-def reads_like_prose(line: str) -> bool:
+def is_prose(line: str) -> bool:
     """Tell a sentence that mentions code from code: plain words in a row, and few symbols."""
     line = line[:LOOKED_AT]
     if "http" in line or "](" in line:

@@ -6,18 +6,18 @@ export const STATES = ["pending", "queued", "running", "retrying", "succeeded", 
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-export const when = (iso) => (iso ? moment.format(new Date(iso)) : "");
-export const plain = (word) => word.replaceAll("_", " ");
+export const formatTime = (iso) => (iso ? moment.format(new Date(iso)) : "");
+export const humanize = (word) => word.replaceAll("_", " ");
 export const seconds = (iso) => Math.max(0, Math.round((new Date(iso) - Date.now()) / 1000));
 const secondsSince = (iso) => Math.max(0, Math.round((Date.now() - new Date(iso)) / 1000));
-export const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
+export const pluralize = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
 
 let retries = 3;
 /** Tell how often a job is tried again, as the API's settings say. */
 export function setRetries(count) { retries = count; }
 
 /** The live state of an issue: [class, text]. */
-export function stateOf(issue) {
+export function stateLabel(issue) {
   const state = issue.enrichment?.status;
   switch (state) {
     case undefined: return ["none", "not enriched"];

@@ -7,20 +7,20 @@ from pathlib import Path
 from app.celery_app import app
 from app.enrichment import selection
 from app.enrichment.interface import Enrichment, IssueText
-from tests.support.hold import reached
+from tests.support.latch import reached_file
 
 __all__ = ["app"]
 
 
-class HeldEnricher:
+class PausedEnricher:
     """Enriches as the local one does, when the test lets it."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        hold = Path(os.environ["HOLD_FILE"])
-        reached(hold).touch()
-        while hold.exists():
+        latch = Path(os.environ["HOLD_FILE"])
+        reached_file(latch).touch()
+        while latch.exists():
             time.sleep(0.02)
         return selection.local.enrich(issue)
 
 
-selection.enricher = HeldEnricher()
+selection.enricher = PausedEnricher()

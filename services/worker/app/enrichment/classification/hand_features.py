@@ -58,7 +58,7 @@ _TRACE = re.compile(
 )
 _LIST_ITEM = re.compile(r"\s{0,9}[-*]\s")
 
-NAMES = (
+HAND_FEATURE_NAMES = (
     *(f"title: {name}" for name in _IN_TITLE),
     *_IN_DESCRIPTION,
     "words of the title",
@@ -74,7 +74,7 @@ NAMES = (
 )
 
 
-def signs(
+def hand_features(
     title: str, description: str, prose: Sequence[str], headings: Sequence[str], code: Sequence[str]
 ) -> Floats:
     """Return the signs of an issue in the order of NAMES: truths as 0 or 1, counts and lengths as about 0 to 2."""

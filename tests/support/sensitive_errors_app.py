@@ -1,6 +1,6 @@
 """The worker's application with an enricher that fails in every way that quotes the issue.
 
-Its description says how: `celery -A tests.support.leaky_app worker`.
+Its description says how: `celery -A tests.support.sensitive_errors_app worker`.
 """
 
 import logging
@@ -70,20 +70,20 @@ def library(issue: IssueText) -> None:
     warnings.warn("a warning of a library", stacklevel=1)
 
 
-WAYS = {way.__name__: way for way in (bug, chain, transient, permanent, validation, unique, data, library)}
+FAILURES = {way.__name__: way for way in (bug, chain, transient, permanent, validation, unique, data, library)}
 
 
-class Leaky:
+class SensitiveErrorEnricher:
     """Does what the first word of the description says, on the way to the real enricher."""
 
     def __init__(self, real: Enricher) -> None:
         self._real = real
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        way = WAYS.get(issue.description.split()[0])
+        way = FAILURES.get(issue.description.split()[0])
         if way is not None:
             way(issue)
         return self._real.enrich(issue)
 
 
-selection.enricher = Leaky(selection.enricher)
+selection.enricher = SensitiveErrorEnricher(selection.enricher)

@@ -4,10 +4,10 @@ const FILTERS = ["q", "status", "priority", "enrichment", "needs_review", "tag"]
 
 export const VIEWS = ["issues", "queues", "dead"];
 
-let moved = () => {};
+let notifyNavigation = () => {};
 /** Call `then(before)` whenever the place changes. */
-export function onMove(then) {
-  moved = then;
+export function onNavigate(then) {
+  notifyNavigation = then;
   window.addEventListener("popstate", () => then());
 }
 
@@ -30,9 +30,9 @@ export function urlWith(changes) {
 }
 
 /** Go there; `replace` leaves no step behind for the back button. */
-export function go(changes, { replace = false } = {}) {
+export function navigate(changes, { replace = false } = {}) {
   const url = urlWith(changes);
   if (url === location.pathname + location.search) return;
   history[replace ? "replaceState" : "pushState"](null, "", url);
-  moved();
+  notifyNavigation();
 }
