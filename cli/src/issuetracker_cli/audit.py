@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from issuetracker_cli.output import AsJson, moment, print_json, print_table
+from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
 
 
@@ -26,7 +26,7 @@ def show(
         ("TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL"),
         [
             (
-                *(moment(entry["created_at"]), entry["actor"], entry["action"], entry["subject"]),
+                *(format_time(entry["created_at"]), entry["actor"], entry["action"], entry["subject"]),
                 json.dumps(entry["detail"]) if entry["detail"] else "",
             )
             for entry in entries

@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from issuetracker_cli.client import call
-from issuetracker_cli.output import AsJson, print_json, say
+from issuetracker_cli.output import AsJson, print_json, print_line
 from issuetracker_cli.pages import fetch
 
 app = typer.Typer(help="Jobs and messages that no machine can mend.", no_args_is_help=True)
@@ -25,8 +25,10 @@ def list_letters(
         return
     for letter in letters:
         what, died = letter["task"] or letter["queue"], (letter["died_at"] or "")[:19]
-        say(f"{letter['id']}  {died}  {letter['kind']} {what}  attempts {letter['attempts']}  {letter['error']}")
-    say(f"{len(letters)} dead letters")
+        print_line(
+            f"{letter['id']}  {died}  {letter['kind']} {what}  attempts {letter['attempts']}  {letter['error']}"
+        )
+    print_line(f"{len(letters)} dead letters")
 
 
 @app.command()
@@ -50,4 +52,4 @@ def discard(letters: Letters, reason: Annotated[str, typer.Option(help="Why; kep
 
 
 def _print(decision: dict[str, Any]) -> None:
-    say(f"{decision['kind']} {decision['id']} is {decision['state']}")
+    print_line(f"{decision['kind']} {decision['id']} is {decision['state']}")

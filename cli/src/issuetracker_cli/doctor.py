@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from issuetracker_cli.client import TARGET, UNAVAILABLE, call
-from issuetracker_cli.output import say
+from issuetracker_cli.output import print_line
 
 OLDEST_JOB_MAX_S = 300
 CLOCK_MAX_S = 5
@@ -234,11 +234,11 @@ _SERVER = {
 def _print(findings: list[Finding]) -> None:
     for finding in findings:
         mark = finding.status.upper() if finding.status == "wrong" else finding.status
-        say(f"{mark:7}  {finding.name:14}  {finding.says}")
+        print_line(f"{mark:7}  {finding.name:14}  {finding.says}")
         if finding.next_step is not None:
-            say(f"{'':7}  {'':14}  next: {finding.next_step}")
+            print_line(f"{'':7}  {'':14}  next: {finding.next_step}")
     wrong = sum(finding.status == "wrong" for finding in findings)
-    say(f"{wrong} wrong" if wrong else "nothing is wrong")
+    print_line(f"{wrong} wrong" if wrong else "nothing is wrong")
 
 
 def _versions(versions: list[str]) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from issuetracker_cli.client import FAILED, call
-from issuetracker_cli.output import AsJson, print_json, say
+from issuetracker_cli.output import AsJson, print_json, print_line
 
 POLL_S = 0.3
 
@@ -30,6 +30,6 @@ def enrich(
     if as_json:
         print_json(run)
     else:
-        say(": ".join(filter(None, (f"run {run['id']} is {run['state']}", run["summary"], run["error"]))))
+        print_line(": ".join(filter(None, (f"run {run['id']} is {run['state']}", run["summary"], run["error"]))))
     if run["state"] in _OVER - {"succeeded"}:
         raise typer.Exit(FAILED)

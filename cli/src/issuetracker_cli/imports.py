@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from issuetracker_cli.client import BAD_INPUT, FAILED, call, fail
-from issuetracker_cli.output import AsJson, print_json, say
+from issuetracker_cli.output import AsJson, print_json, print_line
 
 POLL_S = 0.3
 
@@ -98,9 +98,9 @@ def _follow(operation: dict[str, Any]) -> dict[str, Any]:
 def _print(operation: dict[str, Any]) -> None:
     for error in operation["errors"]:
         line = "" if error["line"] is None else f" (line {error['line']})"
-        say(f"row {error['row']}{line}: {error['pointer']}: {error['detail']}")
+        print_line(f"row {error['row']}{line}: {error['pointer']}: {error['detail']}")
     if operation["errors_omitted"]:
-        say(f"and {operation['errors_omitted']} errors more")
+        print_line(f"and {operation['errors_omitted']} errors more")
     told = ", ".join(f"{operation[name]} {name}" for name in _COUNTS)
     prefix = "dry run, nothing is changed: " if operation["dry_run"] else ""
-    say(f"{prefix}{told}; {operation['total']} rows")
+    print_line(f"{prefix}{told}; {operation['total']} rows")

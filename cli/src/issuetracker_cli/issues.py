@@ -9,7 +9,7 @@ import typer
 
 from issuetracker_cli.client import call
 from issuetracker_cli.imports import import_file
-from issuetracker_cli.output import AsJson, moment, print_json, print_table, say
+from issuetracker_cli.output import AsJson, format_time, print_json, print_line, print_table
 from issuetracker_cli.pages import fetch
 
 TITLE_WIDTH = 60
@@ -63,7 +63,7 @@ def create(
     if as_json:
         print_json(made)
     else:
-        say(made["id"])
+        print_line(made["id"])
 
 
 @app.command("list")
@@ -88,7 +88,7 @@ def list_issues(  # noqa: PLR0913 - each filter is an option
         ("ID", "CREATED", "STATUS", "PRIORITY", "ENRICHMENT", "TAGS", "TITLE"),
         [
             (
-                *(issue["id"], moment(issue["created_at"]), issue["status"], issue["priority"]),
+                *(issue["id"], format_time(issue["created_at"]), issue["status"], issue["priority"]),
                 *(_run(issue), ",".join(issue["tags"]) or "-", _one_line(issue["title"])),
             )
             for issue in issues
@@ -113,15 +113,15 @@ def show(issue_id: Annotated[UUID, typer.Argument(metavar="ID")], as_json: AsJso
         "tags": ", ".join(issue["tags"]) + (f"  (by people: {confirmed})" if confirmed else ""),
         "enrichment": _run(issue) + (", of an earlier text" if issue["stale"] else ""),
         "external": external and " ".join(filter(None, (external["source"], external["id"], external["url"]))),
-        "created": moment(issue["created_at"]),
-        "updated": moment(issue["updated_at"]),
+        "created": format_time(issue["created_at"]),
+        "updated": format_time(issue["updated_at"]),
         "summary": issue["ai_summary"],
     }
-    say(issue["title"])
+    print_line(issue["title"])
     for name, value in fields.items():
-        say(f"{name:11} {value or '-'}")
+        print_line(f"{name:11} {value or '-'}")
     if issue["description"]:
-        say(f"\n{issue['description']}")
+        print_line(f"\n{issue['description']}")
 
 
 def _run(issue: dict[str, Any]) -> str:

@@ -19,14 +19,14 @@ PIPE_WIDTH = 10_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def plain(text: str) -> str:
+def strip_control(text: str) -> str:
     """Return text without what a terminal would obey: issues are written by strangers."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print text that may hold what others wrote."""
-    typer.echo(plain(text))
+    typer.echo(strip_control(text))
 
 
 def print_json(answer: Any) -> None:
@@ -38,7 +38,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return rows under their columns' names, each row on one line."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*map(plain, row))
+        table.add_row(*map(strip_control, row))
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
     return table
@@ -51,6 +51,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console.print(make_table(columns, rows), crop=False)
 
 
-def moment(timestamp: str | None) -> str:
+def format_time(timestamp: str | None) -> str:
     """Return a time of the API, to the second, in UTC; a dash where there is none."""
     return "-" if timestamp is None else timestamp[:19]

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from issuetracker_cli.client import BAD_INPUT, call, fail
-from issuetracker_cli.output import AsJson, moment, print_json, print_table
+from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
 
 ALL = 1_000_000
@@ -37,7 +37,7 @@ def create(
         print_json(made)
         return
     typer.echo(
-        f"{made['name']} may {', '.join(made['scopes'])} until {moment(made['expires_at'])}. "
+        f"{made['name']} may {', '.join(made['scopes'])} until {format_time(made['expires_at'])}. "
         "It is shown this once:",
         err=True,
     )
@@ -59,7 +59,7 @@ def list_tokens(
         [
             (
                 *(token["id"], token["name"], f"{token['hint']}...", ",".join(token["scopes"]), token["state"]),
-                *(moment(token["expires_at"]), moment(token["last_used_at"])),
+                *(format_time(token["expires_at"]), format_time(token["last_used_at"])),
             )
             for token in tokens
         ],

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from issuetracker_cli.client import call
-from issuetracker_cli.output import AsJson, moment, print_json, print_table
+from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
 
 ALL = 1_000_000
@@ -97,7 +97,7 @@ def deliveries(
         [
             (
                 *(each["id"], each["event"], each["state"], str(each["attempts"])),
-                *(str(each["status_code"] or "-"), moment(each["created_at"]), each["error"] or "-"),
+                *(str(each["status_code"] or "-"), format_time(each["created_at"]), each["error"] or "-"),
             )
             for each in found
         ],
