@@ -9,7 +9,7 @@ import redis
 
 from app import pruning
 from contracts.names import QUEUE_OF, Task
-from contracts.states import ENDED, DeadMessageState, JobState
+from contracts.states import ENDED_STATES, DeadMessageState, JobState
 from devstack.network import free_port, wait_until
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database
@@ -59,7 +59,7 @@ def make_job(
     database: Database, task: Task, state: JobState, ended_ago: str | None, issue_id: str | None = None
 ) -> str:
     """Insert a job that ended so long ago, after a failed attempt; open states have not ended but are as old."""
-    ended = ended_ago if state in ENDED | {JobState.DEAD} else None
+    ended = ended_ago if state in ENDED_STATES | {JobState.DEAD} else None
     made = database.one(_MAKE_JOB, task, QUEUE_OF[task], issue_id, state, state, ended, ended_ago)
     return str(made)
 
@@ -105,9 +105,9 @@ def test_what_is_old_and_over_goes_and_all_else_stays(stack: Stack, database: Da
     database.wait_for_states({"succeeded": 1})
     run = str(database.one("SELECT id FROM job WHERE task = %s", Task.ENRICH_ISSUE))
     database.query("UPDATE job SET finished_at = now() - %s::interval WHERE id = %s", OLD, run)
-    old = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in ENDED}
-    kept = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in set(JobState) - ENDED}
-    kept |= {make_job(database, Task.INDEX_ISSUE, state, YOUNG) for state in ENDED}
+    old = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in ENDED_STATES}
+    kept = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in set(JobState) - ENDED_STATES}
+    kept |= {make_job(database, Task.INDEX_ISSUE, state, YOUNG) for state in ENDED_STATES}
     cancelled_run = make_job(database, Task.ENRICH_ISSUE, JobState.CANCELLED, OLD, issue)
     imports = {age: str(database.one(_MAKE_IMPORT, age)) for age in (OLD, YOUNG)}
     messages = {state: str(database.one(_MAKE_MESSAGE, state, state, OLD)) for state in DeadMessageState}

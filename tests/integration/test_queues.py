@@ -13,7 +13,7 @@ import redis
 from api.database import Database as Pool
 from api.database import open_database
 from api.dispatch.broker import Broker
-from api.queues.watch import QueueWatch
+from api.queues.monitor import QueueMonitor
 from api.settings import ApiSettings
 from contracts.names import PRIORITY_SUFFIXES, Task
 from devstack.network import wait_until
@@ -25,7 +25,7 @@ from tests.support.servers import Servers
 ENRICH = Task.ENRICH_ISSUE
 
 
-def look(api: Api) -> dict[str, Any]:
+def read_state(api: Api) -> dict[str, Any]:
     answer = api.client.get("/api/v1/queues")
     assert answer.status_code == 200, answer.text
     state: dict[str, Any] = answer.json()
@@ -42,7 +42,7 @@ def wait_for(api: Api, condition: Any, what: str) -> dict[str, Any]:
     seen: list[dict[str, Any]] = []
 
     def holds() -> bool:
-        seen[:] = [look(api)]
+        seen[:] = [read_state(api)]
         return bool(condition(seen[0]))
 
     try:
@@ -149,7 +149,7 @@ def test_the_command_prints_what_the_api_tells(api: Api, database: Database) -> 
     assert issues.split() == ["issues", "0", "0", "0", "0", "1", "-", "0"]
     assert default.split()[0] == "default"
     assert notes == ["No worker runs: issues are accepted; enrichment waits."]
-    assert json.loads(queues(api, "--json").stdout).keys() == look(api).keys()
+    assert json.loads(queues(api, "--json").stdout).keys() == read_state(api).keys()
 
     refused = queues(api, "--watch")
     assert refused.returncode == 2
@@ -175,8 +175,8 @@ def test_however_many_ask_at_once_it_is_looked_at_once(servers: Servers) -> None
     async def ask(number: int) -> int:
         async with open_database(settings) as opened, Broker(settings.celery_broker_url) as broker:
             counting = CountingPool(opened._pool)
-            watch = QueueWatch(settings, counting, broker)
-            answers = await asyncio.gather(*(watch.look() for _ in range(number)))
+            watch = QueueMonitor(settings, counting, broker)
+            answers = await asyncio.gather(*(watch.read_state() for _ in range(number)))
             assert all(answer is answers[0] for answer in answers)
             return counting.asked
 

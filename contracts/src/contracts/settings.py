@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts import network
 from contracts.retry import RETRY_DELAYS
-from contracts.webhook_targets import Allowed
+from contracts.webhook_targets import AllowedTargets
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` writes coloured text to a terminal and one JSON object a line elsewhere."""
-    webhook_allow: Annotated[Allowed, NoDecode, BeforeValidator(Allowed.parse)] = Allowed()
+    webhook_allow: Annotated[AllowedTargets, NoDecode, BeforeValidator(AllowedTargets.parse)] = AllowedTargets()
     """Private addresses that webhooks may be delivered to: networks and host names, separated by commas."""
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_base_url)] | None = None
     """Where spans are sent, by OTLP over HTTP; there are none unless it is set."""

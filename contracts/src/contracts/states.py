@@ -16,14 +16,14 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-WAITING = frozenset({JobState.PENDING, JobState.RETRYING})
+WAITING_STATES = frozenset({JobState.PENDING, JobState.RETRYING})
 """Jobs that the dispatcher publishes once their `run_at` has come."""
 
-LEASED = frozenset({JobState.QUEUED, JobState.RUNNING})
+LEASED_STATES = frozenset({JobState.QUEUED, JobState.RUNNING})
 """Jobs that are under way; each holds a lease."""
 
 
-ENDED = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELLED})
+ENDED_STATES = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELLED})
 """Jobs that are over for good. A dead one is not: it waits for a person."""
 
 
@@ -69,7 +69,7 @@ class RejectionReason(StrEnum):
     UNKNOWN_JOB = "unknown_job"
 
 
-FOR_NEWER_WORKERS = frozenset({RejectionReason.UNKNOWN_TASK, RejectionReason.NEWER_CONTRACT})
+RETRYABLE_REJECTIONS = frozenset({RejectionReason.UNKNOWN_TASK, RejectionReason.NEWER_CONTRACT})
 """Reasons that go away with an upgrade: such a job is offered again, for a day."""
 
 

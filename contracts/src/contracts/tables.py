@@ -25,9 +25,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
 from contracts.names import Task
 from contracts.states import (
-    ENDED,
-    LEASED,
-    WAITING,
+    ENDED_STATES,
+    LEASED_STATES,
+    WAITING_STATES,
     DeadMessageState,
     FailureKind,
     ImportFormat,
@@ -151,15 +151,15 @@ class Job(Base):
     __table_args__ = (
         CheckConstraint(_one_of("state", JobState), name="state"),
         CheckConstraint("(lease_until IS NOT NULL) = (state IN ('queued', 'running'))", name="lease"),
-        Index("ix_job_due", "queue", "run_at", postgresql_where=_in_states(WAITING)),
+        Index("ix_job_due", "queue", "run_at", postgresql_where=_in_states(WAITING_STATES)),
         Index("ix_job_dead", "id", postgresql_where=_in_states(frozenset({JobState.DEAD}))),
-        Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED)),
+        Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED_STATES)),
         Index(None, "issue_id", "id"),
         # What is pruned, the oldest first. An issue's runs are kept with it, and are not in its way.
         Index(
             "ix_job_ended",
             "finished_at",
-            postgresql_where=text(f"{_in_states(ENDED).text} AND task <> '{Task.ENRICH_ISSUE}'"),
+            postgresql_where=text(f"{_in_states(ENDED_STATES).text} AND task <> '{Task.ENRICH_ISSUE}'"),
         ),
     )
 

@@ -24,7 +24,7 @@ _SDK = "opentelemetry.sdk.metrics"
 _tracing: "Tracing | None" = None
 
 
-def spare_the_sdk() -> None:
+def block_otel_metrics_sdk() -> None:
     """Keep redis-py from importing OpenTelemetry's SDK, for metrics that nobody asks it for: 14 MB a process.
 
     It does so wherever the SDK is installed; call this before it is imported.

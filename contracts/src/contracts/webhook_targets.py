@@ -17,7 +17,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class AllowedTargets:
     """What WEBHOOK_ALLOW names."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -41,20 +41,20 @@ class Allowed:
 
     def permits(self, host: str, address: Address) -> bool:
         """Tell whether a URL's host may be reached at the address that it has."""
-        meant = embedded(address)
+        meant = embedded_ipv4(address)
         is_named = host.lower() in self.hosts or any(meant in network for network in self.networks)
         return is_named or is_public(address)
 
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is one of the internet's, and so is the IPv4 address in it, if there is one."""
-    meant = embedded(address)
+    meant = embedded_ipv4(address)
     if isinstance(meant, IPv4Address):
         return meant.is_global and not meant.is_multicast and not meant.is_reserved
     return meant.is_global and meant in _GLOBAL_UNICAST
 
 
-def embedded(address: Address) -> Address:
+def embedded_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address leads to (mapped, 6to4, NAT64); any other as it is."""
     if isinstance(address, IPv4Address):
         return address
@@ -64,7 +64,7 @@ def embedded(address: Address) -> Address:
     return in_it or address
 
 
-def literal(host: str) -> Address | None:
+def parse_ip_literal(host: str) -> Address | None:
     """Return the address that a URL's host is; None where it is a name, which has to be looked up."""
     try:
         return ip_address(host.strip("[]"))

@@ -35,7 +35,7 @@ from api.models import endpoints as models
 from api.operations import endpoints as operations
 from api.page import endpoints as page
 from api.queues import endpoints as queues
-from api.queues.watch import QueueWatch
+from api.queues.monitor import QueueMonitor
 from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
@@ -98,7 +98,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
             app.state.issue_batcher = IssueBatcher(database)
-            app.state.queues = QueueWatch(settings, database, broker)
+            app.state.queues = QueueMonitor(settings, database, broker)
             app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)
             async with (

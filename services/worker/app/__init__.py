@@ -1,5 +1,5 @@
 """IssueTracker's Celery worker."""
 
-from contracts.tracing import spare_the_sdk
+from contracts.tracing import block_otel_metrics_sdk
 
-spare_the_sdk()
+block_otel_metrics_sdk()

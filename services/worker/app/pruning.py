@@ -13,13 +13,13 @@ from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import Prune
 from contracts.names import QUEUE_OF, Task
-from contracts.states import ENDED
+from contracts.states import ENDED_STATES
 from contracts.tables import Job
 
 BATCH = 2000
 """Rows of one transaction."""
 
-_ENDED = f"state IN ({', '.join(repr(state.value) for state in sorted(ENDED))})"
+_ENDED = f"state IN ({', '.join(repr(state.value) for state in sorted(ENDED_STATES))})"
 
 OLD = {
     # The conditions of the partial index.

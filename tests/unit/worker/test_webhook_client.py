@@ -17,7 +17,7 @@ from app.ledger.errors import PermanentError, ProviderError
 from app.settings import settings
 from app.webhooks import client, signature
 from contracts.ids import new_id
-from contracts.webhook_targets import Allowed, is_public, literal
+from contracts.webhook_targets import AllowedTargets, is_public, parse_ip_literal
 from tests.support.receiver import HOST, Receiver
 
 
@@ -36,7 +36,7 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Change:
     """Change settings; a receiver is allowed in any case."""
 
     def change(**changes: Any) -> None:
-        allowed = {"webhook_allow": Allowed.parse(HOST)}
+        allowed = {"webhook_allow": AllowedTargets.parse(HOST)}
         monkeypatch.setattr(client, "settings", settings.model_copy(update=allowed | changes))
 
     change()
@@ -54,23 +54,23 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Change:
     ],
 )
 def test_what_is_not_the_internets(address: str) -> None:
-    found = literal(address)
+    found = parse_ip_literal(address)
     assert found is not None
     assert not is_public(found)
-    assert not Allowed().permits("hooks.example.com", found)
+    assert not AllowedTargets().permits("hooks.example.com", found)
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
 def test_what_is(address: str) -> None:
-    found = literal(address)
+    found = parse_ip_literal(address)
     assert found is not None
     assert is_public(found)
 
 
 def test_what_an_operator_allows() -> None:
-    allowed = Allowed.parse("10.0.0.0/8, fd00::/8,Bot.internal, 192.168.1.7")
+    allowed = AllowedTargets.parse("10.0.0.0/8, fd00::/8,Bot.internal, 192.168.1.7")
     for host, address, expected in (
         ("anything", "10.9.8.7", True),
         ("anything", "::ffff:10.9.8.7", True),
@@ -80,7 +80,7 @@ def test_what_an_operator_allows() -> None:
         ("BOT.internal", "172.16.0.1", True),
         ("bot.internal.example.com", "172.16.0.1", False),
     ):
-        found = literal(address)
+        found = parse_ip_literal(address)
         assert found is not None
         assert allowed.permits(host, found) is expected, (host, address)
 
@@ -88,7 +88,7 @@ def test_what_an_operator_allows() -> None:
 @pytest.mark.parametrize("written", ["10.0.0.1/8", "10.0.0/8", "300.1.1.1", "http://bot", "bot internal"])
 def test_what_is_written_wrong_is_named(written: str) -> None:
     with pytest.raises(ValueError, match="network, an address or a host name"):
-        Allowed.parse(f"bot.internal,{written}")
+        AllowedTargets.parse(f"bot.internal,{written}")
 
 
 def test_signatures_are_those_of_the_official_library(receiver: Receiver) -> None:

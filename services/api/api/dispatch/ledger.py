@@ -18,7 +18,7 @@ from api.database import Database
 from api.metrics import jobs as metrics
 from contracts.ids import new_id
 from contracts.messages import RejectedMessage
-from contracts.states import FOR_NEWER_WORKERS
+from contracts.states import RETRYABLE_REJECTIONS
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
@@ -191,7 +191,7 @@ async def settle_rejected(
     known = await database.fetch(
         _SETTLE_REJECTED,
         [message.job_id for message in naming],
-        [message.reason in FOR_NEWER_WORKERS for message in naming],
+        [message.reason in RETRYABLE_REJECTIONS for message in naming],
         [_error(message) for message in naming],
         [message.worker for message in naming],
         retry,

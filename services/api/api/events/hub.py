@@ -15,8 +15,8 @@ from api.events.repository import Event, Position
 from api.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from api.queues.monitor import QueueMonitor
     from api.queues.schemas import QueuesState
-    from api.queues.watch import QueueWatch
 
 POLL_S = 0.25
 """How often the table is read while anybody listens: one row's worth of index, 4 times a second."""
@@ -37,7 +37,7 @@ logger = structlog.get_logger(__name__)
 class Hub:
     """What has happened lately. Listeners pull from it as fast as they can send: it holds no queue for any."""
 
-    def __init__(self, settings: ApiSettings, database: Database, queues: "QueueWatch") -> None:
+    def __init__(self, settings: ApiSettings, database: Database, queues: "QueueMonitor") -> None:
         self._url = settings.database_url
         self._database = database
         self._queues = queues
@@ -172,7 +172,7 @@ class Hub:
         """Look at the queues while anybody listens; beside the events, which wait for no Redis."""
         while True:
             try:
-                status = await self._queues.look()
+                status = await self._queues.read_state()
             except DatabaseUnavailable:
                 pass  # whoever reads the events says so
             except Exception:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from api.queues.schemas import QueuesState
 
 if TYPE_CHECKING:
-    from api.queues.watch import QueueWatch
+    from api.queues.monitor import QueueMonitor
 
 router = APIRouter(prefix="/api/v1/queues", tags=["queues"])
 
@@ -18,5 +18,5 @@ async def get_queues(request: Request) -> QueuesState:
 
     Redis unreachable is an answer: what only Redis knows is null then.
     """
-    watch: QueueWatch = request.app.state.queues
-    return await watch.look()
+    watch: QueueMonitor = request.app.state.queues
+    return await watch.read_state()

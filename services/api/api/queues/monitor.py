@@ -14,7 +14,7 @@ from contracts.names import Queue
 FRESH_S = 1.0
 
 
-class QueueWatch:
+class QueueMonitor:
     """What was seen last, or is being looked at: whoever asks meanwhile gets the same."""
 
     def __init__(self, settings: ApiSettings, database: Database, broker: Broker) -> None:
@@ -24,16 +24,16 @@ class QueueWatch:
         self._looking: asyncio.Task[QueuesState] | None = None
         self._since = 0.0
 
-    async def look(self) -> QueuesState:
+    async def read_state(self) -> QueuesState:
         """Return what the queues hold, as it was within the last second; raise DatabaseUnavailable."""
         now = asyncio.get_running_loop().time()
         if self._looking is None or (self._looking.done() and now - self._since >= FRESH_S):
-            self._looking, self._since = asyncio.create_task(self._look(), name="queues"), now
+            self._looking, self._since = asyncio.create_task(self._read_state(), name="queues"), now
         # One who goes away does not take it from the others.
         return await asyncio.shield(self._looking)
 
-    async def _look(self) -> QueuesState:
-        messages, consumers = await self._look_at_broker()
+    async def _read_state(self) -> QueuesState:
+        messages, consumers = await self._read_broker()
         counts = await repository.find_counts(self._database)
         return QueuesState.model_validate(
             {
@@ -53,7 +53,7 @@ class QueueWatch:
             }
         )
 
-    async def _look_at_broker(self) -> tuple[Messages | None, list[Consumer]]:
+    async def _read_broker(self) -> tuple[Messages | None, list[Consumer]]:
         try:
             return await self._broker.ask(count_messages), await self._broker.ask(find_consumers)
         except BrokerUnavailable:

@@ -28,7 +28,7 @@ async def list_page(
     """Answer its runs, the newest first: those that wait and fail as well as those that made something."""
     after = read_cursor(request, query.cursor, tuple[UUID])
     runs = await repository.list_runs(database, issue_id, after[0] if after else None, query.limit + 1)
-    if not runs and not await repository.is_there(database, issue_id):
+    if not runs and not await repository.issue_exists(database, issue_id):
         raise HTTPException(404, f"There is no issue {issue_id}.")
     page, next_cursor = cut_page(request, response, runs, query.limit, lambda run: [run.id])
     return RunPage(items=page, next_cursor=next_cursor)

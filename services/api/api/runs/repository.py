@@ -145,7 +145,7 @@ async def schedule_reruns(
     await database.execute(_POSTPONE, postponed, timedelta(seconds=delay_s))
 
 
-async def is_there(database: Database, issue_id: UUID) -> bool:
+async def issue_exists(database: Database, issue_id: UUID) -> bool:
     """Tell whether there is such an issue."""
     found: bool = await database.fetchval(_IS_THERE, issue_id)
     return found

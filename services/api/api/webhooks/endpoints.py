@@ -25,7 +25,7 @@ from api.webhooks.schemas import (
 )
 from api.webhooks.secret import new_webhook_secret
 from contracts.ids import new_id
-from contracts.webhook_targets import literal
+from contracts.webhook_targets import parse_ip_literal
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], dependencies=[ADMIN])
 
@@ -136,7 +136,7 @@ def _known(webhook: Webhook | None, webhook_id: UUID) -> Webhook:
 def _require_reachable(request: Request, url: str) -> None:
     """Refuse an address that no worker would deliver to; what a name leads to is looked at in each delivery."""
     host = urlsplit(url).hostname or ""
-    address = literal(host)
+    address = parse_ip_literal(host)
     if address is not None and not request.app.state.settings.webhook_allow.permits(host, address):
         detail = "URL should not be a private address that WEBHOOK_ALLOW does not name"
         raise invalid(("body", "url"), "private_address", detail)

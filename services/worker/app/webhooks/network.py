@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import httpcore2
 
-from contracts.webhook_targets import Address, Allowed
+from contracts.webhook_targets import Address, AllowedTargets
 
 
 class PrivateAddress(Exception):
@@ -24,7 +24,7 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
     The client hands over the host that the URL names, and checks a certificate against that name.
     """
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, allowed: AllowedTargets) -> None:
         self._allowed = allowed
         self._network = httpcore2.AnyIOBackend()
 

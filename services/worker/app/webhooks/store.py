@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from contracts.ids import new_id
 from contracts.names import QUEUE_OF, Task
-from contracts.states import WAITING
+from contracts.states import WAITING_STATES
 from contracts.tables import AuditEntry, Job, Webhook, WebhookDelivery
 
 POSTPONED_MAX = 10_000
@@ -62,7 +62,7 @@ def postpone_deliveries(connection: Connection, webhook_id: UUID, until: datetim
         .join(WebhookDelivery, WebhookDelivery.job_id == Job.id)
         .where(
             Job.queue == QUEUE_OF[Task.DELIVER_WEBHOOK],
-            Job.state.in_(sorted(WAITING)),
+            Job.state.in_(sorted(WAITING_STATES)),
             Job.run_at <= func.now(),
             WebhookDelivery.webhook_id == webhook_id,
         )
