@@ -23,10 +23,12 @@ class DevSettings(Settings):
 
     model_config = SettingsConfigDict(env_file=ROOT / ".env")
 
-    api_port: int = Field(default=network.API_PORT, ge=1, le=65535)
-    flower_port: int = Field(default=network.FLOWER_PORT, ge=1, le=65535)
-    exporter_port: int = Field(default=network.EXPORTER_PORT, ge=1, le=65535)
-    worker_metrics_port: int = Field(default=network.WORKER_METRICS_PORT, ge=1, le=65535)
+    api_port: int = Field(default=network.API_PORT, ge=1, le=65535, description="Port of the page and the API.")
+    flower_port: int = Field(default=network.FLOWER_PORT, ge=1, le=65535, description="Port of Flower.")
+    exporter_port: int = Field(default=network.EXPORTER_PORT, ge=1, le=65535, description="Port of the exporter.")
+    worker_metrics_port: int = Field(
+        default=network.WORKER_METRICS_PORT, ge=1, le=65535, description="Port of the worker's metrics."
+    )
 
     @model_validator(mode="after")
     def _servers_are_local(self) -> "DevSettings":
@@ -37,7 +39,7 @@ class DevSettings(Settings):
             if host not in _LOOPBACK:
                 raise ValueError(
                     f"{name} names {host}: `make run` starts its servers on 127.0.0.1; "
-                    "start the services by themselves to use others (README, the guide's commands)"
+                    "start the services by themselves to use others (docs/how-to/run-processes.md)"
                 )
         return self
 

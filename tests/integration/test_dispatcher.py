@@ -60,14 +60,15 @@ async def sweep(dispatcher: Dispatcher) -> None:
 
 
 async def test_due_jobs_are_published_oldest_first_to_their_queues(
-    harness: Harness, database: Database, broker: redis.Redis
+    harness: Harness, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.dispatch.dispatcher.BATCH", 2)
     issues = [str(database.add_job(TASK)) for _ in range(5)]
     other = str(database.add_job(TASK, queue="default"))
     later = database.add_job(TASK)
     database.query("UPDATE job SET run_at = now() + interval '1 h' WHERE id = %s", later)
 
-    assert await harness.dispatcher(dispatch_batch=2).publish_due()
+    assert await harness.dispatcher().publish_due()
 
     assert queued_ids(broker) == issues
     assert queued_ids(broker, "default") == [other]
@@ -86,10 +87,11 @@ async def test_a_retry_is_published_when_its_time_has_come(
 
 
 async def test_two_dispatchers_publish_each_job_once(
-    harness: Harness, database: Database, broker: redis.Redis
+    harness: Harness, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.dispatch.dispatcher.BATCH", 20)
     jobs = {str(database.add_job(TASK)) for _ in range(300)}
-    dispatchers = [harness.dispatcher(dispatch_batch=20) for _ in range(2)]
+    dispatchers = [harness.dispatcher() for _ in range(2)]
 
     await asyncio.gather(*(dispatcher.publish_due() for dispatcher in dispatchers))
 
@@ -99,11 +101,12 @@ async def test_two_dispatchers_publish_each_job_once(
 
 
 async def test_no_more_is_published_than_the_queue_may_hold(
-    harness: Harness, database: Database, broker: redis.Redis
+    harness: Harness, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.dispatch.dispatcher.BATCH", 4)
     for _ in range(30):
         database.add_job(TASK)
-    dispatcher = harness.dispatcher(queue_bound=10, dispatch_batch=4)
+    dispatcher = harness.dispatcher(queue_bound=10)
 
     assert not await dispatcher.publish_due()
     assert broker.llen("issues") == 10

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from api.settings import MAX_BODY_BYTES
 from contracts.ids import new_id
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
@@ -336,14 +337,15 @@ def test_an_empty_file_is_an_import_of_nothing(api: Api) -> None:
 
 
 def test_a_file_may_be_longer_than_another_body_but_not_too_long(new_api: ApiFactory, database: Database) -> None:
-    api = new_api({"MAX_BODY_BYTES": "1024", "IMPORT_MAX_BYTES": "20000"})
-    body = ndjson([row(1, description="x" * 10_000)])
+    api = new_api({"IMPORT_MAX_BYTES": "2000000"})
+    body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
+    assert len(body) > MAX_BODY_BYTES
 
-    assert counts(imported(api, body)) == {"created": 1}
+    assert counts(imported(api, body)) == {"created": 20}
     for content in (body * 3, iter([body] * 3)):
         answer = api.client.post("/api/v1/imports", content=content, headers={"content-type": NDJSON})
-        assert "20000 bytes" in str(assert_problem(answer, 413)["detail"])
-    assert_problem(api.post("x" * 2000), 413)
+        assert "2000000 bytes" in str(assert_problem(answer, 413)["detail"])
+    assert_problem(api.post("x" * MAX_BODY_BYTES), 413)
     assert database.one("SELECT count(*) FROM operation") == 1
 
 

@@ -74,24 +74,34 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=_env_files(), env_ignore_empty=True, extra="ignore", frozen=True)
 
-    database_url: Annotated[str, AfterValidator(_database_url)] = (
-        f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker"
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default=f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker",
+        description="URL of PostgreSQL. The default is the server of `make run`.",
     )
-    """The default has no password: it is the loopback-only server of `make run`."""
-    celery_broker_url: RedisUrl = f"redis://127.0.0.1:{network.REDIS_PORT}/{network.BROKER_DB}"
-    lease_seconds: float = Field(default=20, gt=0)
-    """How long a job stays its worker's, or its message's, without a sign of life."""
-    retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_delays)] = (
-        RETRY_DELAYS
+    celery_broker_url: RedisUrl = Field(
+        default=f"redis://127.0.0.1:{network.REDIS_PORT}/{network.BROKER_DB}",
+        description="URL of Redis. The default is the server of `make run`.",
     )
-    """Seconds before each retry, separated by commas; their number is the number of retries."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["auto", "console", "json"] = "auto"
-    """`auto` writes coloured text to a terminal and one JSON object a line elsewhere."""
-    webhook_allow: Annotated[AllowedTargets, NoDecode, BeforeValidator(AllowedTargets.parse)] = AllowedTargets()
-    """Private addresses that webhooks may be delivered to: networks and host names, separated by commas."""
-    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_base_url)] | None = None
-    """Where spans are sent, by OTLP over HTTP; there are none unless it is set."""
+    lease_seconds: float = Field(
+        default=20, gt=0, description="Lease duration. A job is retried if its lease is not renewed."
+    )
+    retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_delays)] = Field(
+        default=RETRY_DELAYS,
+        description="Delays before the retries, separated by commas. Their number is the number of retries.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`. Overrides the worker's `--loglevel`."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`console`, `json`, or `auto`: text on a terminal, JSON elsewhere."
+    )
+    webhook_allow: Annotated[AllowedTargets, NoDecode, BeforeValidator(AllowedTargets.parse)] = Field(
+        default=AllowedTargets(),
+        description="Private networks, addresses and host names that webhooks may call, separated by commas.",
+    )
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_base_url)] | None = Field(
+        default=None, description="URL of an OTLP/HTTP receiver. Enables tracing."
+    )
 
 
 def load(cls: type[SettingsT]) -> SettingsT:

@@ -39,7 +39,7 @@ from api.queues.monitor import QueueMonitor
 from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
-from api.settings import ApiSettings
+from api.settings import MAX_BODY_BYTES, ApiSettings
 from api.similar import endpoints as similar
 from api.suggestions import endpoints as suggestions
 from api.tags import endpoints as tags
@@ -124,9 +124,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     idempotency.install(app)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
-    app.add_middleware(
-        BodyLimit, max_bytes=settings.max_body_bytes, of_path={imports.PATH: settings.import_max_bytes}
-    )
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path={imports.PATH: settings.import_max_bytes})
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(RequestLog)

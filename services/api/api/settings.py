@@ -12,6 +12,8 @@ PER_TOKEN = 12_000
 PER_ADDRESS = 300
 """Requests a minute where AUTH=on and no setting says otherwise."""
 ADMIN_TOKEN_MIN = 32
+MAX_BODY_BYTES = 1024 * 1024
+"""The longest description has 64 Ki characters of up to 12 bytes each as JSON escapes."""
 
 
 def _origins(value: object) -> object:
@@ -35,46 +37,72 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class ApiSettings(Settings):
-    """What the API reads besides the shared settings."""
+    """The settings of the API, besides the shared ones.
 
-    database_pool_size: int = Field(default=10, ge=2)
-    """Connections that one API process holds at most."""
-    dispatch_poll_seconds: float = Field(default=1, gt=0)
-    """How often the dispatcher looks for due jobs that nobody woke it for."""
-    dispatch_batch: int = Field(default=200, ge=1)
-    """Jobs marked and published at a time."""
-    queue_bound: int = Field(default=1000, ge=1)
-    """Messages that may wait in one queue's Redis list; further due jobs wait in the ledger."""
-    rejected_retry_seconds: float = Field(
-        default=30, gt=0, validation_alias=AliasChoices("rejected_retry_seconds", "refused_retry_seconds")
-    )
-    """How soon a job is offered again that only a newer worker can run."""
-    rejected_timeout_seconds: float = Field(
-        default=86_400, gt=0, validation_alias=AliasChoices("rejected_timeout_seconds", "refused_patience_seconds")
-    )
-    """For how long it is offered, before it is dead.
-
-    Release 0.1.0 calls the two settings REFUSED_RETRY_SECONDS and REFUSED_PATIENCE_SECONDS.
+    Release 0.1.0 calls the settings of rejected messages REFUSED_RETRY_SECONDS and REFUSED_PATIENCE_SECONDS.
     The old names work for one more release.
     """
-    reenrich_after_seconds: float = Field(default=5, ge=0, le=3600)
-    """How long a changed text is left alone before it is enriched again: several changes in a row give one run."""
-    retrain_after: int = Field(default=25, ge=0)
-    """Newly confirmed issues of a project after which its models are learned anew; 0: only when asked."""
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
-    """The longest description is 64 Ki characters, up to 12 bytes each as JSON escapes."""
-    import_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
-    """The longest file of an import; while it is received its process holds it in memory."""
-    auth: Literal["on", "off", "off-everywhere"] = "off"
-    """`off` serves this machine alone; `off-everywhere` whoever reaches it."""
-    admin_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
-    """Lets an admin in who makes the first tokens; never stored."""
-    rate_limit: int | None = Field(default=None, ge=0)
-    """Requests a minute of one token; 0: no limit. None: PER_TOKEN where AUTH=on, else no limit."""
-    rate_limit_address: int | None = Field(default=None, ge=0)
-    """Of one address, of requests that no token stands for. None: PER_ADDRESS where AUTH=on, else no limit."""
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_origins)] = ()
-    """Other pages that may call the API from a browser, with a token of their own."""
+
+    database_pool_size: int = Field(default=10, ge=2, description="Maximum database connections per API process.")
+    dispatch_poll_seconds: float = Field(
+        default=1, gt=0, description="Interval of the dispatcher's search for due jobs."
+    )
+    queue_bound: int = Field(
+        default=1000,
+        ge=1,
+        description="Maximum messages in a queue per API process.",
+    )
+    rejected_retry_seconds: float = Field(
+        default=30,
+        gt=0,
+        validation_alias=AliasChoices("rejected_retry_seconds", "refused_retry_seconds"),
+        description="Delay before a job that needs a newer worker is offered again.",
+    )
+    rejected_timeout_seconds: float = Field(
+        default=86_400,
+        gt=0,
+        validation_alias=AliasChoices("rejected_timeout_seconds", "refused_patience_seconds"),
+        description="Time until such a job becomes a dead letter.",
+    )
+    reenrich_after_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="Delay of a run after the last change of a text.",
+    )
+    retrain_after: int = Field(
+        default=25,
+        ge=0,
+        description="Newly confirmed issues that start a training. 0: only on request.",
+    )
+    import_max_bytes: int = Field(
+        default=20 * 1024 * 1024,
+        ge=1024,
+        description="Maximum size of an imported file, which is held in memory.",
+    )
+    auth: Literal["on", "off", "off-everywhere"] = Field(
+        default="off",
+        description="`on` requires a token. `off` serves loopback only. `off-everywhere` serves all without "
+        "authentication. Compose and Kubernetes set `on`.",
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+        default=None, description="Bootstrap admin token, at least 32 characters. `make env` generates one."
+    )
+    rate_limit: int | None = Field(
+        default=None,
+        ge=0,
+        description=f"Requests per minute and token. 0: unlimited. With `AUTH=on` the default is {PER_TOKEN}.",
+    )
+    rate_limit_address: int | None = Field(
+        default=None,
+        ge=0,
+        description="Failed authentications per minute and address. 0: unlimited. "
+        f"With `AUTH=on` the default is {PER_ADDRESS}.",
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        default=(),
+        description="Origins of other sites that may call the API.",
+    )
 
     @property
     def limits(self) -> tuple[int, int]:

@@ -31,54 +31,75 @@ def _header_word(value: SecretStr) -> SecretStr:
 
 
 class WorkerSettings(Settings):
-    """What the worker reads besides the shared settings."""
+    """The settings of the worker, besides the shared ones."""
 
-    celery_result_backend: RedisUrl | None = None
-    """Where `celery-task-meta-<task_id>` is kept; the broker's server with database 1 unless it is set."""
-    worker_concurrency: int = Field(default=2, ge=1)
-    """Child processes of one worker; set explicitly, since a container's CPU quota does not change nproc."""
-    task_soft_time_limit: float = Field(default=25, gt=0)
-    """Seconds after which a task is told to end; it counts as a transient failure."""
-    task_time_limit: float = Field(default=30, gt=0)
-    """Seconds after which a task's process is killed."""
-    circuit_threshold: int = Field(default=5, ge=1)
-    """Failures of a provider in a row, by any worker, after which its jobs wait."""
-    circuit_pause_seconds: float = Field(default=30, gt=0)
-    """How long they wait before one of them tries the provider again."""
-    history_days: int = Field(default=30, ge=1, le=36_500)
-    """How long ended jobs are kept, and what else tells only of the past. An issue's runs are kept with it."""
-    heartbeat_directory: Path | None = Field(
-        default=None, validation_alias=AliasChoices("heartbeat_directory", "beat_directory")
+    celery_result_backend: RedisUrl | None = Field(
+        default=None, description="URL of Celery's results. The default is database 1 of the broker."
     )
-    """Where the worker leaves its signs of life for a probe, which its image sets; nowhere unless it is set."""
+    # A container's CPU quota does not change the number of processors that Celery would take.
+    worker_concurrency: int = Field(default=2, ge=1, description="Processes of one worker.")
+    task_soft_time_limit: float = Field(default=25, gt=0, description="Time until a task is interrupted.")
+    task_time_limit: float = Field(default=30, gt=0, description="Time until a task's process is killed.")
+    circuit_threshold: int = Field(
+        default=5, ge=1, description="Provider failures in a row that open the circuit breaker."
+    )
+    circuit_pause_seconds: float = Field(
+        default=30, gt=0, description="Interval of probes while the circuit breaker is open."
+    )
+    history_days: int = Field(
+        default=30, ge=1, le=36_500, description="Retention of ended jobs, deliveries and imports."
+    )
+    heartbeat_directory: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("heartbeat_directory", "beat_directory"),
+        description="Directory of the heartbeat files. The image sets `/tmp`.",
+    )
 
-    metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where the worker's main process answers Prometheus; nowhere unless it is set."""
-    metrics_address: str = "127.0.0.1"
-    """The address of that port; the image sets every one of its container's."""
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port of the worker's metrics. The exporter's default is 9808."
+    )
+    metrics_address: str = Field(
+        default="127.0.0.1", description="Address of that port. The images set `0.0.0.0`."
+    )
 
-    ai: Literal["suggest", "auto", "off"] = "auto"
-    """What becomes of an enrichment: `auto` writes its tags onto the issue, `suggest` only beside it."""
-    ai_provider: Literal["local", "openai"] = "local"
-    """Who enriches. Nothing leaves this machine unless it is `openai`, at an address that the operator names."""
-    openai_base_url: Annotated[str, AfterValidator(_http_url)] | None = None
-    """An endpoint that speaks the OpenAI protocol, as in `http://127.0.0.1:8080/v1`."""
-    openai_api_key: Annotated[SecretStr, AfterValidator(_header_word)] | None = None
-    openai_model: str | None = Field(default=None, max_length=200)
-    openai_timeout_seconds: float = Field(default=15, ge=1)
-    """For an answer and its repair together; below the task's soft limit, which would lose both."""
-    openai_max_input_bytes: int = Field(default=8192, ge=1024, le=262_144)
-    """Of an issue's title and text, cleaned; the prompt comes on top."""
-    openai_max_output_tokens: int = Field(default=300, ge=50, le=8192)
-    openai_daily_tokens: int = Field(default=1_000_000, ge=0)
-    """Of all workers together in one day (UTC); 0 counts without a limit."""
-    openai_price_in: float | None = Field(default=None, ge=0)
-    """Of a million prompt tokens; with the other price, each result tells its cost."""
-    openai_price_out: float | None = Field(default=None, ge=0)
-    """Of a million completion tokens."""
+    ai: Literal["suggest", "auto", "off"] = Field(
+        default="auto",
+        description="`auto` writes suggested tags onto the issue, `suggest` stores them, `off` disables runs.",
+    )
+    ai_provider: Literal["local", "openai"] = Field(
+        default="local", description="`local`, or `openai` for a server with the OpenAI protocol."
+    )
+    openai_base_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        default=None, description="URL of that server, for example `http://127.0.0.1:8080/v1`."
+    )
+    openai_model: str | None = Field(default=None, max_length=200, description="Model of that server.")
+    openai_api_key: Annotated[SecretStr, AfterValidator(_header_word)] | None = Field(
+        default=None, description="API key, if the server requires one."
+    )
+    openai_timeout_seconds: float = Field(
+        default=15,
+        ge=1,
+        description="Timeout of a request and its repair; below `TASK_SOFT_TIME_LIMIT`.",
+    )
+    openai_max_input_bytes: int = Field(
+        default=8192, ge=1024, le=262_144, description="Maximum size of the issue's text in a request."
+    )
+    openai_max_output_tokens: int = Field(default=300, ge=50, le=8192, description="Maximum tokens in a response.")
+    openai_daily_tokens: int = Field(
+        default=1_000_000, ge=0, description="Token budget of all workers per day (UTC). 0: unlimited."
+    )
+    openai_price_in: float | None = Field(
+        default=None, ge=0, description="Price per million prompt tokens; enables cost reporting."
+    )
+    openai_price_out: float | None = Field(
+        default=None, ge=0, description="Price per million completion tokens; enables cost reporting."
+    )
 
-    webhook_timeout_seconds: float | None = Field(default=None, ge=1)
-    """For one delivery, from looking up the name to the answer's status; below the task's soft limit."""
+    webhook_timeout_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        description=f"Timeout of a delivery; {DELIVERY_SECONDS:.0f}, or 0.6 of a shorter `TASK_SOFT_TIME_LIMIT`.",
+    )
 
     @model_validator(mode="after")
     def _provider_is_complete(self) -> Self:

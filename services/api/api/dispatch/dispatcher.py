@@ -37,6 +37,9 @@ SWEEP_LIMIT = 1000
 REJECTED_LIMIT = 500
 REJECTED_ROUNDS = 20
 """Batches of refused messages that are settled before other work has its turn."""
+BATCH = 200
+"""Jobs claimed and published at a time."""
+
 RENEWALS_S = 3
 """How long workers have after an outage of the database to renew their leases."""
 
@@ -112,7 +115,7 @@ class Dispatcher(BackgroundLoop):
         for queue in Queue:
             room = self._settings.queue_bound - await self._broker.depth(queue)
             while room > 0 and not self.stopping:
-                batch = min(room, self._settings.dispatch_batch)
+                batch = min(room, BATCH)
                 jobs = await ledger.claim_due(self._database, queue, batch, self._lease)
                 await self._publish(queue, jobs)
                 room -= len(jobs)

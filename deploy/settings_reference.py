@@ -1,0 +1,134 @@
+"""Write docs/reference/settings.md from the settings classes: `make settings`.
+
+Their descriptions are in the classes. This script orders them into sections.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+
+from api.exporter.settings import ExporterSettings
+from api.settings import ApiSettings
+from app.settings import WorkerSettings
+from contracts.settings import Settings
+from devstack.settings import DevSettings
+
+PAGE = Path(__file__).parents[1] / "docs/reference/settings.md"
+
+HEAD = """\
+# Settings
+
+Set environment variables, or write a `.env` file in the project's directory; the environment wins. A bad setting
+ends the program with exit code 2 and a line that names it. Durations are in seconds. Defaults are in parentheses.
+
+`make settings` generates this page from the settings classes.
+"""
+
+COMMON = (
+    *(
+        "database_url",
+        "celery_broker_url",
+        "auth",
+        "admin_token",
+        "log_level",
+        "worker_concurrency",
+        "history_days",
+    ),
+    *("ai", "ai_provider", "openai_base_url", "openai_model", "openai_api_key"),
+)
+ADVANCED = (
+    *(
+        "lease_seconds",
+        "dispatch_poll_seconds",
+        "queue_bound",
+        "rejected_retry_seconds",
+        "rejected_timeout_seconds",
+    ),
+    *("circuit_threshold", "circuit_pause_seconds", "celery_result_backend", "heartbeat_directory"),
+)
+ADVANCED_NOTE = "Change these only for tests or after measurements."
+
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "FORWARDED_ALLOW_IPS": ("127.0.0.1,::1", "Reverse proxies whose forwarding headers the API trusts (uvicorn)."),
+    "FLOWER_ADDRESS": ("127.0.0.1", "Address of Flower. Any other one requires a password."),
+    "FLOWER_BASIC_AUTH": ("", "`user:password` of Flower."),
+    "FLOWER_READ_ONLY": ("", "Disables changes in Flower. The default is `true` unless it listens on loopback."),
+    "FLOWER_URL_PREFIX": ("", "Path of Flower behind a reverse proxy."),
+}
+"""Settings of libraries, which read them from the environment only: their default and description."""
+
+
+def page() -> str:
+    """Return the page."""
+    shared, api, worker = (cls.model_fields for cls in (Settings, ApiSettings, WorkerSettings))
+    known = {**shared, **api, **worker, **ExporterSettings.model_fields, **DevSettings.model_fields}
+    # The worker's default, since the exporter serves metrics anyway.
+    known["metrics_port"] = worker["metrics_port"]
+    listed = {*COMMON, *ADVANCED}
+
+    def rest(fields: Mapping[str, FieldInfo], *others: Mapping[str, FieldInfo]) -> Iterable[str]:
+        """Return the fields that neither another section nor another class has."""
+        return (name for name in fields if name not in listed and not any(name in other for other in others))
+
+    sections = (
+        ("Common", "", COMMON),
+        ("API and worker", "", rest(shared)),
+        ("API", "", rest(api, shared)),
+        ("Worker", "", rest(worker, shared)),
+        ("Local development", "For `make run`.", rest(DevSettings.model_fields, shared)),
+        ("Advanced", ADVANCED_NOTE, ADVANCED),
+    )
+    parts = [HEAD]
+    for title, note, names in sections:
+        entries = [_entry(name.upper(), _default(known[name]), _description(known[name])) for name in names]
+        parts.append(_section(title, note, entries))
+    parts.append(
+        _section(
+            "Libraries",
+            "Read from the environment only.",
+            [_entry(name, f"`{default}`" if default else "", text) for name, (default, text) in ELSEWHERE.items()],
+        )
+    )
+    return "\n".join(parts)
+
+
+def _section(title: str, note: str, entries: list[str]) -> str:
+    intro = f"{note}\n\n" if note else ""
+    return f"## {title}\n\n{intro}" + "".join(entries)
+
+
+def _entry(name: str, default: str, description: str) -> str:
+    return f"- `{name}`{f' ({default})' if default else ''}: {description}\n"
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if isinstance(value, tuple):
+        value = ",".join(f"{part:g}" for part in value)
+    return f"`{value}`" if value and isinstance(value, str | int | float) else ""
+
+
+def _description(field: FieldInfo) -> str:
+    if not field.description:
+        raise SystemExit(f"settings_reference: a setting has no description: {field!r}")
+    if not isinstance(field.validation_alias, AliasChoices):
+        return field.description
+    old = ", ".join(f"`{str(alias).upper()}`" for alias in field.validation_alias.choices[1:])
+    return f"{field.description} Old name: {old}."
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page; with `--check`, exit with code 1 if the page is not current."""
+    text = page()
+    if "--check" not in arguments:
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        raise SystemExit("docs/reference/settings.md is not current: run `make settings`")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
