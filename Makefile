@@ -93,7 +93,7 @@ bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer agains
 	@$(BIN)/python -m benchmarks.paired.guard
 
 .PHONY: lint
-lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
+lint: $(VENV)/ready prose ## ruff, mypy, the import rules, images, workflows, words and links of the docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -101,6 +101,20 @@ lint: $(VENV)/ready ## ruff, mypy, the import rules, images, workflows
 	@$(BIN)/hadolint services/*/Dockerfile
 	@$(BIN)/actionlint
 	@$(BIN)/zizmor --quiet --offline --no-progress .github
+
+# What codespell reads; the rest of the tree follows.
+PROSE ?= README.md docs
+.PHONY: prose
+prose: $(VENV)/ready ## Check words and links of README.md and docs, and the generated settings reference
+	@$(BIN)/codespell $(PROSE)
+	@$(BIN)/lychee --offline --include-fragments --no-progress --quiet README.md CONTRIBUTING.md CHANGELOG.md docs
+	@PYTHONPATH=services/api:services/worker $(BIN)/python -m deploy.settings_reference --check
+
+.PHONY: docs
+docs: $(VENV)/docs/ready ## Build the documentation site into site/; a broken link or anchor fails
+	@mkdir -p docs/javascripts
+	@cp $(VENV)/docs/lib/python*/site-packages/mermaidx/assets/mermaid.js docs/javascripts/mermaid.min.js
+	@$(VENV)/docs/bin/zensical build --strict --clean
 
 .PHONY: manifests
 manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests, and scan them with checkov
@@ -129,6 +143,10 @@ train: $(VENV)/ready ## Make the enrichment's artefacts again, bit for bit; DATA
 dashboards: $(VENV)/ready ## Write Grafana's dashboards (deploy/grafana/dashboards/) from deploy/dashboards.py
 	@$(BIN)/python -m deploy.dashboards
 
+.PHONY: settings
+settings: $(VENV)/ready ## Write docs/reference/settings.md from the settings classes
+	@PYTHONPATH=services/api:services/worker $(BIN)/python -m deploy.settings_reference
+
 .PHONY: schemas
 schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas
@@ -154,6 +172,7 @@ lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versio
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 	@echo checkov | $(COMPILE) - --output-file requirements/checkov.txt
 	@$(COMPILE) --overrides requirements/bench-overrides.in requirements/bench.in --output-file requirements/bench.txt
+	@$(COMPILE) --overrides requirements/docs-overrides.in requirements/docs.in --output-file requirements/docs.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache
@@ -176,6 +195,12 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 $(VENV)/checkov/ready: requirements/checkov.txt $(VENV)/ready
 	@$(UV) venv --quiet --clear $(VENV)/checkov
 	@$(UV) pip install --quiet --python $(VENV)/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+# The site generator and the tools' dependencies are independent of the project's.
+$(VENV)/docs/ready: requirements/docs.txt $(VENV)/ready
+	@$(UV) venv --quiet --clear $(VENV)/docs
+	@$(UV) pip install --quiet --python $(VENV)/docs/bin/python --no-deps --require-hashes -r requirements/docs.txt
 	@touch $@
 
 # The peers' own dependencies must not hold back the project's either.
