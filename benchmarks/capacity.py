@@ -2,7 +2,7 @@
 
     python -m benchmarks.capacity .local/benchmark.json
 
-The file is that of `make bench`. docs/operations/sizing.md holds what this prints.
+The file is that of `make bench`. docs/reference/sizing.md holds what this prints.
 """
 
 import argparse

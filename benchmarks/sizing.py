@@ -1,4 +1,4 @@
-"""Measures what one issue costs each part of an installation on Kubernetes, for docs/operations/kubernetes.md.
+"""Measures what one issue costs each part of an installation on Kubernetes, for docs/reference/sizing.md.
 
     python -m benchmarks.sizing issues.jsonl --issues 1000
 

@@ -1,6 +1,6 @@
 """Writes Grafana's dashboards: `make dashboards`. What they show is here; what Grafana wants around it is below.
 
-A panel's description says what it means and which page of docs/operations/runbooks to open. Panels ask the data
+A panel's description says what it means and which page of docs/runbooks to open. Panels ask the data
 source that the dashboard's first variable chooses, so the files work in any Grafana.
 """
 
@@ -93,7 +93,7 @@ OVERVIEW = (
     stat("Dead letters", "What waits for a person. DeadLettersGrow.md", "none", "sum(issuetracker_dead_letters)"),
     stat(
         "Alerts that fire",
-        "Each has its page in docs/operations/runbooks.",
+        "Each has its page in docs/runbooks.",
         "none",
         'count(ALERTS{alertstate="firing"}) or vector(0)',
     ),

@@ -1,4 +1,4 @@
-"""Draws the charts of the README from a run's JSON, in the peers' environment, where matplotlib is.
+"""Draws the charts of docs/benchmarks.md from a run's JSON, in the peers' environment, where matplotlib is.
 
 .venv/bench/bin/python -m benchmarks.paired.charts .local/benchmark.json docs/images
 """

@@ -622,7 +622,7 @@ def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
     tags = {image["name"]: image["newTag"] for image in release["images"]}
     assert {tags[f"issuetracker-{service}"] for service in SERVICES} == {project}
     assert {item["metadata"]["labels"]["app.kubernetes.io/version"] for item in production} == {project}
-    assert project.replace(".", "-") not in (ROOT / "docs/operations/kubernetes.md").read_text()
+    assert project.replace(".", "-") not in (ROOT / "docs/how-to/kubernetes.md").read_text()
     for file in K8S.rglob("*.yaml"):
         if file.parent.name != "release":
             assert project not in file.read_text(), file
@@ -648,7 +648,7 @@ def test_every_skipped_check_says_why(default: tuple[Object, ...], production: t
 
 
 def test_what_the_page_for_operators_names_is_there(default: tuple[Object, ...]) -> None:
-    page = (ROOT / "docs/operations/kubernetes.md").read_text()
+    page = (ROOT / "docs/how-to/kubernetes.md").read_text()
     kinds = {
         "deployment": "Deployment",
         "statefulset": "StatefulSet",

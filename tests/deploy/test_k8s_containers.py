@@ -210,7 +210,7 @@ def test_a_restore_brings_back_what_was_there(installation: Installation) -> Non
 
 
 def test_passwords_are_rotated(installation: Installation) -> None:
-    """As docs/operations/kubernetes.md says: servers learn the new password, Secrets get it, pods start anew."""
+    """As docs/how-to/kubernetes.md says: servers learn the new password, Secrets get it, pods start anew."""
     node, new = installation.node, {"database": "a" * 40, "broker": "b" * 40, "flower": "c" * 40}
     before = node.secrets()
     for name, key in (("database", "DATABASE_URL"), ("broker", "CELERY_BROKER_URL")):

@@ -1,6 +1,6 @@
 """No migration locks a table for longer than a moment, or breaks the code that still runs: squawk reads each.
 
-`docs/operations/upgrades.md` has the rules. An exclusion names its reason; one of a migration ends with it.
+`docs/how-to/upgrade.md` has the rules. An exclusion names its reason; one of a migration ends with it.
 """
 
 import io

@@ -17,9 +17,9 @@ from tests.support.processes import ROOT
 from tests.support.promql import DASHBOARDS, RULES, alerts, expressions, needs_promtool, panels, promtool
 
 COMPOSE = ROOT / "deploy/compose"
-RUNBOOKS = ROOT / "docs/operations/runbooks"
+RUNBOOKS = ROOT / "docs/runbooks"
 UNIT_TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
-RUNBOOK_URL = "{{ $externalLabels.docs }}docs/operations/runbooks/%s.md"
+RUNBOOK_URL = "{{ $externalLabels.docs }}docs/runbooks/%s.md"
 
 
 def test_dashboards_are_current(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> No
     assert alert["annotations"]["runbook_url"] == RUNBOOK_URL % name
     page = (RUNBOOKS / f"{name}.md").read_text()
     assert page.startswith(f"# {name}\n")
-    for heading in ("What it means", "What to look at", "What to do"):
+    for heading in ("Meaning", "Diagnosis", "Mitigation"):
         assert f"\n## {heading}\n" in page, f"{name}.md has no section {heading}"
 
 
@@ -81,8 +81,8 @@ def test_every_runbook_has_its_alert() -> None:
 
 
 def test_every_alert_is_in_the_list() -> None:
-    page = (ROOT / "docs/operations/alerts.md").read_text()
-    listed = dict(re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| (\w+) \|", page, re.MULTILINE))
+    page = (ROOT / "docs/reference/alerts.md").read_text()
+    listed = dict(re.findall(r"^- \[(\w+)\]\(\.\./runbooks/\1\.md\) \((\w+)\): ", page, re.MULTILINE))
     severities = {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
     assert listed == severities
 

@@ -1,7 +1,7 @@
 """Every command of the guide, word for word, in the directory that it names.
 
-They run in a shell with the project's environment activated, as the README says; only the servers'
-addresses, and the ports that the test may not take, come from the environment.
+They run in a shell with the project's environment activated, as docs/how-to/run-processes.md describes.
+Only the servers' addresses, and the ports that the test may not take, come from the environment.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The commands of docs/api.md run one after the other, as they stand."""
+"""The commands of docs/reference/api.md run one after the other, as they stand."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from tests.support.processes import ROOT
 def test_its_commands_run(new_api: ApiFactory, new_worker: WorkerFactory, database: Database) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
     new_worker({})
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/reference/api.md").read_text(), re.DOTALL)
     assert len(blocks) > 5
 
     run = subprocess.run(

@@ -99,9 +99,7 @@ def test_redis_stopped(product: Product) -> None:
         assert during.returncode == 12
         assert [item["name"] for item in json.loads(during.stdout) if item["status"] == "wrong"] == ["redis"]
         assert "refused" in found["redis"].says or "Connection" in found["redis"].says
-        assert (
-            found["redis"].next_step == "`docker compose up --wait redis`; docs/operations/runbooks/RedisDown.md"
-        )
+        assert found["redis"].next_step == "`docker compose up --wait redis`; docs/runbooks/RedisDown.md"
         # Told once: what only Redis knows is unknown, and the rest is still looked at.
         assert {name for name in found if found[name].status == "unknown"} == {
             *("redis settings", "consumers", "contracts")

@@ -1,4 +1,4 @@
-"""docs/operations/metrics.md against what running services tell."""
+"""docs/reference/metrics.md against what running services tell."""
 
 import re
 
@@ -9,15 +9,15 @@ from tests.support.metrics import Scrape, exporter, text
 from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
 
-PAGE = ROOT / "docs/operations/metrics.md"
-ROW = re.compile(r"^\| `issuetracker_(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
+PAGE = ROOT / "docs/reference/metrics.md"
+ENTRY = re.compile(r"^- `issuetracker_(\w+)` \((\w+)([^)]*)\)", re.MULTILINE)
 SUFFIX = {"histogram": "_count", "counter": "", "gauge": ""}
 
 
 def described(section: str) -> dict[str, tuple[str, set[str]]]:
     """Return a section's metrics: their types and labels."""
     page = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in ROW.findall(page)}
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in ENTRY.findall(page)}
 
 
 def told(scrape: Scrape) -> dict[str, tuple[str, set[str]]]:

@@ -5,9 +5,15 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
-PAGES = sorted((ROOT / "docs/operations").rglob("*.md"))
-COMPOSE_PAGES = [page for page in PAGES if page.stem not in ("access", "kubernetes", "logs")]
-"""Those whose commands are for compose as they stand. tests/deploy/test_k8s.py looks up what Kubernetes' names."""
+OTHERS = ("access", "change-the-schema", "containers", "kubernetes", "logs", "run-processes")
+"""Guides for other environments. `tests/deploy/test_k8s.py` checks the names in Kubernetes' guide."""
+COMPOSE_PAGES = [
+    page
+    for directory in ("how-to", "runbooks")
+    for page in sorted((ROOT / "docs" / directory).glob("*.md"))
+    if page.stem not in OTHERS
+]
+"""Pages whose commands run in compose as they are."""
 
 
 CHANGES = (

@@ -45,7 +45,7 @@ def installation(release: Release, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def documented(part: str) -> str:
     """Return the SQL in the guide that has the part in it."""
-    blocks = (ROOT / "docs/operations/upgrades.md").read_text().split("```sql\n")[1:]
+    blocks = (ROOT / "docs/how-to/upgrade.md").read_text().split("```sql\n")[1:]
     (found,) = [sql for block in blocks if part in (sql := block.partition("```")[0])]
     return found
 

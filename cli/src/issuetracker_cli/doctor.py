@@ -15,7 +15,7 @@ CLOCK_MAX_S = 5
 MEMORY_MAX = 0.8
 """Of what Redis may use."""
 
-RUNBOOKS = "docs/operations/runbooks"
+RUNBOOKS = "docs/runbooks"
 
 
 @dataclass(frozen=True, slots=True)

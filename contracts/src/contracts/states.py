@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """The states of a job in the ledger; docs/architecture.md draws the moves between them."""
+    """The states of a job in the ledger; docs/concepts/architecture.md draws the moves between them."""
 
     PENDING = "pending"
     QUEUED = "queued"
