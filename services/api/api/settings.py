@@ -83,7 +83,7 @@ class ApiSettings(Settings):
     auth: Literal["on", "off", "off-everywhere"] = Field(
         default="off",
         description="`on` requires a token. `off` serves loopback only. `off-everywhere` serves all without "
-        "authentication. Compose and Kubernetes set `on`.",
+        "authentication. The image sets `on`.",
     )
     admin_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         default=None, description="Bootstrap admin token, at least 32 characters. `make env` generates one."
