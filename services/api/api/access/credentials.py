@@ -1,7 +1,5 @@
 """Finds out who has a token or a session's cookie, without asking the database each time."""
 
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hmac import compare_digest
@@ -9,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 from fastapi import Depends, Request
 
 from api.access import repository
@@ -42,7 +41,7 @@ class Credentials:
     def __init__(self, database: Database, admin_token: str | None) -> None:
         self._database = database
         self._admin_digest = None if admin_token is None else digest(admin_token)
-        self._cache: OrderedDict[bytes, tuple[float, VerifiedCredential | str]] = OrderedDict()
+        self._cache = TTLCache[bytes, VerifiedCredential | str](CACHE_SIZE, CACHE_SECONDS)
 
     async def authenticate_token(self, secret: str) -> Principal:
         """Return who has the bearer token; raise InvalidCredentials."""
@@ -69,14 +68,9 @@ class Credentials:
         return self._admin_digest is not None and compare_digest(key, self._admin_digest)
 
     async def _look_up(self, key: bytes, *, is_session: bool) -> Principal:
-        now = time.monotonic()
-        kept_until, found = self._cache.get(key, (0.0, ""))
-        if kept_until < now:
-            found = await self._ask(key, is_session=is_session)
-            self._cache[key] = now + CACHE_SECONDS, found
-            self._cache.move_to_end(key)
-            if len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+        found = self._cache.get(key)
+        if found is None:
+            found = self._cache[key] = await self._ask(key, is_session=is_session)
         if isinstance(found, str):
             raise InvalidCredentials(found)
         if found.ends_at <= datetime.now(UTC):

@@ -10,13 +10,13 @@ spread (the "sliding window counter"). Requests that are refused are not counted
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 
 import structlog
+from cachetools import LRUCache
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 WINDOW_S = 60
 SHARE_EVERY_S = 1.0
 KEYS_MAX = 10_000
-"""Keys that one process counts at a time; beyond it forgets those that were quiet longest."""
+"""Keys that one process counts at a time. The least recently used are forgotten first."""
 TIMEOUT_S = 1
 _PREFIX = "ratelimit"
 
@@ -69,7 +69,7 @@ class Limiter:
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
-        self._counters: OrderedDict[str, Counter] = OrderedDict()
+        self._counters = LRUCache[str, Counter](KEYS_MAX)
         self._active: set[str] = set()
 
     def hit(self, key: str, limit: int) -> Verdict:
@@ -88,10 +88,7 @@ class Limiter:
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = Counter(window)
-            if len(self._counters) > KEYS_MAX:
-                self._active.discard(self._counters.popitem(last=False)[0])
         counter.move_to(window)
-        self._counters.move_to_end(key)
         return counter
 
     @asynccontextmanager

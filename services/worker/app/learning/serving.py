@@ -1,12 +1,12 @@
 """The active models of each project, as one worker process keeps them at hand."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import structlog
+from cachetools import LRUCache
 from sqlalchemy import Connection, Engine
 
 from app.enrichment.local import LearnedModels
@@ -25,20 +25,16 @@ class ProjectModels:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: OrderedDict[str, tuple[Mapping[ModelKind, UUID], LearnedModels]] = OrderedDict()
+        self._cache = LRUCache[str, tuple[Mapping[ModelKind, UUID], LearnedModels]](PROJECTS_MAX)
 
     def of(self, project: str) -> LearnedModels:
         """Return what was learned of the project; nothing where the shipped base is to answer."""
         with self._engine.connect() as connection:
             active = registry.active_ids(connection, project)
-            kept = self._kept.get(project)
-            if kept is None or kept[0] != active:
-                kept = active, self._read(connection, active)
-                self._kept[project] = kept
-        self._kept.move_to_end(project)
-        if len(self._kept) > PROJECTS_MAX:
-            self._kept.popitem(last=False)
-        return kept[1]
+            cached = self._cache.get(project)
+            if cached is None or cached[0] != active:
+                cached = self._cache[project] = active, self._read(connection, active)
+        return cached[1]
 
     def _read(self, connection: Connection, active: Mapping[ModelKind, UUID]) -> LearnedModels:
         deltas: dict[ModelKind, Any] = {}
