@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,16 @@ def test_a_number_of_any_length_is_only_a_row_that_is_wrong() -> None:
     digits = b"9" * 10_000
 
     assert [frame.body for frame in frames(ImportFormat.GITHUB, b"[" + digits + b", 1]")] == [digits, b"1"]
+
+
+@pytest.mark.parametrize("item", [rb'{"title": "\ud83d"}', b'{"a": 1e400, "b": 1.10, "a": 2}', b"NaN"])
+def test_array_item_that_json_libraries_change_is_yielded_unchanged(item: bytes) -> None:
+    assert [frame.body for frame in frames(ImportFormat.GITHUB, b"[1, " + item + b" ]")] == [b"1", item]
+
+
+def test_array_nested_200000_deep_is_rejected_within_bounded_memory() -> None:
+    with pytest.raises(HTTPException, match="nested too deeply"):
+        list(frames(ImportFormat.GITHUB, b"[" * 200_000))
 
 
 def test_rows_that_swallow_others_cost_a_bounded_time() -> None:
