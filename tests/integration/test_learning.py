@@ -103,8 +103,18 @@ def test_a_bad_project_is_named(api: Api, project: str) -> None:
     assert_problem(api.post("Title", project=project), 422)
 
 
-def test_a_model_whose_parameters_are_damaged_is_not_used(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("parameters = substr(parameters, 2)", id="damaged"),
+        pytest.param(
+            "parameters = 'IssueTracker model 1\n', sha256 = sha256('IssueTracker model 1\n')",
+            id="format_before_safetensors",
+        ),
+    ],
+)
+def test_model_that_cannot_be_read_is_not_used(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, change: str
 ) -> None:
     api = new_api(FAST)
     for title, tag in HABITS:
@@ -112,7 +122,7 @@ def test_a_model_whose_parameters_are_damaged_is_not_used(
     new_worker({})
     database.wait_for_states({"succeeded": len(HABITS)})
     train(api, database)
-    database.query("UPDATE project_model SET parameters = substr(parameters, 2)")
+    database.query(f"UPDATE project_model SET {change}")
 
     tags, provenance = enriched(api, database, "Sprout the nettle panel", len(HABITS) + 2)
 

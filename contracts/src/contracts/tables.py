@@ -272,7 +272,7 @@ class ProjectModel(Base):
     base_version: Mapped[str]
     """The base that the delta was trained on; on another base it is not used."""
     parameters: Mapped[bytes]
-    """numpy arrays, no pickle."""
+    """Arrays as safetensors."""
     sha256: Mapped[bytes]
     examples: Mapped[int]
     """Confirmed issues that it was trained on."""

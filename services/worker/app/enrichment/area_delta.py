@@ -74,7 +74,7 @@ class AreaDelta:
         }
 
     def to_bytes(self) -> bytes:
-        """Return the delta with its checksum; equal deltas give equal bytes."""
+        """Return the delta; equal deltas give equal bytes."""
         return artefact.pack(
             {
                 "areas": _text(self.areas),
@@ -89,7 +89,7 @@ class AreaDelta:
 
     @classmethod
     def from_bytes(cls, parameters: bytes) -> "AreaDelta":
-        """Read what `to_bytes` wrote; raise ArtefactError where it was changed."""
+        """Read what `to_bytes` wrote; raise ArtefactError for damaged bytes."""
         arrays = artefact.unpack(parameters)
         title = Vocabulary(_lines(arrays["title_terms"]), arrays["title_weights"])
         body = Vocabulary(_lines(arrays["body_terms"]), arrays["body_weights"])

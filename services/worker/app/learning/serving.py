@@ -9,6 +9,7 @@ import structlog
 from cachetools import LRUCache
 from sqlalchemy import Connection, Engine
 
+from app.enrichment.classification.artefact import ArtefactError
 from app.enrichment.local import LearnedModels
 from app.learning import registry
 from app.learning.learners import LEARNERS
@@ -49,14 +50,16 @@ class ProjectModels:
         )
 
     def _delta(self, kind: ModelKind, stored: registry.StoredModel) -> Any:
-        """Return the model's delta; None, said in the log, where it does not fit: then the base answers."""
+        """Return the model's delta. If it cannot be used, log why and return None: the base answers."""
         learner = LEARNERS[kind]()
-        reason = None
         if sha256(stored.parameters).digest() != stored.sha256:
             reason = "its checksum is wrong"
         elif stored.base_version != learner.base_version:
             reason = "it was trained on another base: train it again"
-        if reason is not None:
-            logger.warning("project_model_skipped", model=str(stored.id), kind=kind.value, reason=reason)
-            return None
-        return learner.read(stored.parameters)
+        else:
+            try:
+                return learner.read(stored.parameters)
+            except ArtefactError as error:
+                reason = str(error)
+        logger.warning("project_model_skipped", model=str(stored.id), kind=kind.value, reason=reason)
+        return None

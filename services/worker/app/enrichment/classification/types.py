@@ -16,7 +16,7 @@ from app.enrichment.classification.linear import Floats, SparseRows, fit_logisti
 from contracts.vocabulary import TypeTag
 
 CLASSES = tuple(TypeTag)
-BASE_FILE = Path(__file__).parents[1] / "data" / "types-base.model"
+BASE_FILE = Path(__file__).parents[1] / "data" / "types-base.safetensors"
 
 _BASE_LEAST = {"title": 3, "first": 3, "letters": 12, "text": 6, "heading": 4, "answer": 3, "code": 12}
 _BASE_TERMS = 60_000
@@ -69,7 +69,7 @@ class TypeDelta:
         return _scores(self._encoder, self._weights, document)
 
     def to_bytes(self) -> bytes:
-        """Return the delta with its checksum."""
+        """Return the delta; equal deltas give equal bytes."""
         return artefact.pack(
             {
                 **_encoder_arrays(self._encoder),
@@ -127,7 +127,7 @@ class TypeModel:
         return _scores(self.encoder, self._weights, document)
 
     def to_bytes(self) -> bytes:
-        """Return the base with its checksum."""
+        """Return the base; equal bases give equal bytes."""
         scale = np.abs(self._weights).max(axis=1) / 127
         return artefact.pack(
             {
@@ -154,11 +154,18 @@ class TypeModel:
 
 @cache
 def load_base(path: Path = BASE_FILE) -> TypeModel:
-    """Return the base that comes with the program, read once a process; raise ArtefactError naming the file."""
+    """Return the shipped base, read once a process. Raise ArtefactError with the file's name if it is damaged."""
     try:
-        return TypeModel.from_bytes(path.read_bytes())
+        data, checksum = path.read_bytes(), checksum_file(path).read_text().partition(" ")[0]
+        artefact.verify(data, checksum)
+        return TypeModel.from_bytes(data)
     except (OSError, artefact.ArtefactError) as error:
         raise artefact.ArtefactError(f"{path.name}: {error}; make it again with `make train`") from None
+
+
+def checksum_file(path: Path) -> Path:
+    """Return the file with the model's checksum, as `sha256sum` writes it."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def fit_encoder(documents: Sequence[Document]) -> Encoder:
