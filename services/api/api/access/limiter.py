@@ -15,21 +15,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 
-import structlog
 from cachetools import LRUCache
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from api.outage_log import OutageLog
+from api.redis_client import redis_client
 
 WINDOW_S = 60
 SHARE_EVERY_S = 1.0
 KEYS_MAX = 10_000
 """Keys that one process counts at a time. The least recently used are forgotten first."""
-TIMEOUT_S = 1
 _PREFIX = "ratelimit"
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -94,14 +91,7 @@ class Limiter:
     @asynccontextmanager
     async def sharing(self) -> AsyncIterator[None]:
         """Share the counts beside the body."""
-        redis = Redis.from_url(
-            self._redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            client_name="issuetracker-limits",
-        )
-        async with redis:
+        async with redis_client(self._redis_url, "limits") as redis:
             task = asyncio.create_task(self._share_for_ever(redis), name="rate limits")
             try:
                 yield
@@ -111,17 +101,15 @@ class Limiter:
                     await task
 
     async def _share_for_ever(self, redis: Redis) -> None:
-        is_away = False
+        outages = OutageLog("rate_limit_sync_failed", "rate_limit_sync_recovered")
         while True:
             await asyncio.sleep(SHARE_EVERY_S)
             try:
                 await self.share(redis)
             except (RedisError, OSError) as error:
-                if not is_away:
-                    logger.warning("rate_limit_sync_failed", error=f"{type(error).__name__}: {error}")
-                is_away = True
+                outages.record_failure(f"{type(error).__name__}: {error}")
             else:
-                is_away = False
+                outages.record_success()
 
     async def share(self, redis: Redis) -> None:
         """Tell Redis what was counted since the last time, and learn what all processes counted."""

@@ -6,16 +6,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.dispatch.envelope import job_id_of
+from api.redis_client import redis_client
 from contracts.faults import allow_message_in_logs
 from contracts.names import REJECTED_MESSAGES_KEY
-
-TIMEOUT_S = 1
 
 Answer = TypeVar("Answer")
 
@@ -39,14 +35,7 @@ class Broker:
     """A client of the broker's database; enter it with `async with`."""
 
     def __init__(self, url: str) -> None:
-        # No retries: a push that timed out may have arrived, and the ledger tries again by itself.
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            client_name="issuetracker-dispatcher",
-        )
+        self._redis = redis_client(url, "dispatcher")
 
     async def __aenter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
 from api.metrics.labels import known_or_other
+from api.outage_log import OutageLog
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.messages import RejectedMessage
@@ -62,7 +63,7 @@ class Dispatcher(BackgroundLoop):
         self._rejected_retry = timedelta(seconds=settings.rejected_retry_seconds)
         self._rejected_timeout = timedelta(seconds=settings.rejected_timeout_seconds)
         self._renewals_until = 0.0
-        self._outage: str | None = None
+        self._outages = OutageLog("dispatch_paused", "dispatch_resumed")
         self._next_pruning = 0.0
 
     async def run(self) -> None:
@@ -79,7 +80,10 @@ class Dispatcher(BackgroundLoop):
                 for step in (self.expire_running, self.find_lost_messages, self.settle_rejected, self.prune):
                     await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
-            self._log_outage(next(iter(outages), None))
+            if outages:
+                self._outages.record_failure(outages[0])
+            else:
+                self._outages.record_success()
             await self.rest(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
@@ -100,14 +104,6 @@ class Dispatcher(BackgroundLoop):
         except Exception:
             logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
         return None
-
-    def _log_outage(self, outage: str | None) -> None:
-        """Log an outage when it begins and when it ends, not each second that it lasts."""
-        if outage is not None and self._outage is None:
-            logger.warning("dispatch_paused", reason=outage)
-        elif outage is None and self._outage is not None:
-            logger.info("dispatch_resumed")
-        self._outage = outage
 
     async def publish_due(self) -> bool:
         """Publish all due jobs that their queues have room for; return False where a queue has none."""

@@ -12,6 +12,7 @@ import structlog
 from api.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, UNAVAILABLE_ERRORS, Database, DatabaseUnavailable
 from api.events import repository
 from api.events.repository import Event, Position
+from api.outage_log import OutageLog
 from api.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -117,16 +118,14 @@ class Hub:
         self.news = asyncio.Event()
 
     async def _read(self) -> None:
-        is_away = False
+        outages = OutageLog("event_stream_interrupted", "event_stream_recovered")
         while True:
             try:
                 async with self._connected() as connection:
-                    is_away = False
+                    outages.record_success()
                     await self._follow(connection)
             except UNAVAILABLE_ERRORS as error:
-                if not is_away:
-                    logger.warning("event_stream_interrupted", reason=f"{type(error).__name__}: {error}")
-                is_away = True
+                outages.record_failure(f"{type(error).__name__}: {error}")
             except Exception:
                 logger.exception("event_stream_failed")
             await asyncio.sleep(RECONNECT_S)

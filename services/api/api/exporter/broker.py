@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.queues.broker import parse_message_counts, queue_message_counts
+from api.redis_client import redis_client
 
 TIMEOUT_S = 2
 
@@ -24,15 +22,11 @@ class BrokerState:
 
 async def read(url: str) -> BrokerState | None:
     """Ask Redis; None where it does not answer in time."""
-    client = Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        client_name="issuetracker-exporter",
-    )
     try:
-        async with client, client.pipeline(transaction=False) as commands:
+        async with (
+            redis_client(url, "exporter", TIMEOUT_S) as client,
+            client.pipeline(transaction=False) as commands,
+        ):
             queue_message_counts(commands)
             commands.info("memory")
             *answers, memory = await commands.execute()
