@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
+from api.asgi import HttpMiddleware, on_start
 from contracts import tracing
 from contracts.ids import new_id
 from contracts.limits import REQUEST_ID_PATTERN
@@ -36,37 +37,29 @@ def log_lost_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]
     logger.error("exception_unhandled", what=context.get("message"), exc_info=context.get("exception"))
 
 
-class RequestLog:
+class RequestLog(HttpMiddleware):
     """Takes a request's id from its `X-Request-ID`, or makes one, and answers with it.
 
     The line has the route's template, never the path or the query: these may hold what a person typed.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
         asked = Headers(scope=scope).get(HEADER, "")
         this = asked if _VALID.fullmatch(asked) else str(new_id())
         status: int | None = None
 
-        async def answer(message: Message) -> None:
+        def add_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = this
-            await send(message)
+            status = message["status"]
+            MutableHeaders(scope=message)[HEADER] = this
 
         started = time.perf_counter()
         bound: dict[str, Any] = {"request_id": this, **tracing.ids()}
         tracing.annotate({"request_id": this})
         with bound_contextvars(**bound):
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, on_start(send, add_id))
             finally:
                 log = logger.debug if scope["path"] in PROBES else logger.info
                 log(

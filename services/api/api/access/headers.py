@@ -1,8 +1,9 @@
 """What every answer tells a browser."""
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.access.open_paths import OPEN_PREFIX
+from api.asgi import HttpMiddleware, on_start
 
 POLICY = (
     b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
@@ -27,26 +28,18 @@ CHECKED = (b"cache-control", b"no-cache")
 """A browser asks whether its copy still holds: after an upgrade the page and its modules fit together."""
 
 
-class SecurityHeaders:
+class SecurityHeaders(HttpMiddleware):
     """Adds the headers to every answer; one that an endpoint has set stays."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        def add_headers(message: Message) -> None:
+            present = {name for name, _ in message["headers"]}
+            added = [header for header in _headers(scope) if header[0] not in present]
+            message["headers"] = [*message["headers"], *added]
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message["headers"]}
-                added = [header for header in _headers(scope) if header[0] not in present]
-                message["headers"] = [*message["headers"], *added]
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, receive, on_start(send, add_headers))
 
 
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:

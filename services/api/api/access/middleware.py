@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.credentials import Credentials, InvalidCredentials
 from api.access.cross_origin import cross_origin_reason
@@ -14,6 +14,7 @@ from api.access.limiter import Limiter, Verdict
 from api.access.loopback import WHAT_TO_DO, outside_reason
 from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
 from api.access.principal import ANONYMOUS, UNAUTHENTICATED, Principal, set_principal
+from api.asgi import on_start
 from api.database import DatabaseUnavailable
 from api.problems import database_unavailable, problem
 
@@ -137,12 +138,7 @@ def _address_key(scope: Scope) -> str:
 
 
 def _with_rate_limit_headers(verdict: Verdict, send: Send) -> Send:
-    async def telling(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            _set_rate_limit_headers(verdict, MutableHeaders(scope=message))
-        await send(message)
-
-    return telling
+    return on_start(send, lambda message: _set_rate_limit_headers(verdict, MutableHeaders(scope=message)))
 
 
 def _set_rate_limit_headers(verdict: Verdict, headers: MutableHeaders) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from fastapi.routing import APIRoute
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from api.asgi import HttpMiddleware, on_start
 from api.metrics.labels import OTHER
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -36,20 +37,14 @@ def prepare(routes: Iterable[BaseRoute]) -> None:
                     SECONDS.labels(method, route.path, status_class)
 
 
-class RequestMetrics:
+class RequestMetrics(HttpMiddleware):
     """Counts and times requests.
 
     A request is counted as its answer begins: a stream of events, which may never end, by how soon it began.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
         started = time.perf_counter()
         is_counted = False
 
@@ -60,14 +55,9 @@ class RequestMetrics:
             REQUESTS.labels(*labels).inc()
             SECONDS.labels(*labels).observe(time.perf_counter() - started)
 
-        async def observe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                count(message["status"])
-            await send(message)
-
         with IN_FLIGHT.track_inprogress():
             try:
-                await self._app(scope, receive, observe)
+                await self._app(scope, receive, on_start(send, lambda start: count(start["status"])))
             finally:
                 if not is_counted:
                     count(500)
