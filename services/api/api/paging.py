@@ -28,6 +28,8 @@ class HasId(Protocol):
 
 RowWithId = TypeVar("RowWithId", bound=HasId)
 
+NEWEST_ID = UUID(int=2**128 - 1)
+"""The id that the first page of a list begins before: no id is newer."""
 CURSOR_MAX = 500
 """Characters; ours have some hundred."""
 
@@ -88,14 +90,14 @@ async def page_by_id(
     request: Request,
     response: Response,
     query: PageQuery,
-    read: Callable[[UUID | None, int], Awaitable[Sequence[RowWithId]]],
+    read: Callable[[UUID, int], Awaitable[Sequence[RowWithId]]],
 ) -> tuple[list[RowWithId], str | None]:
     """Return a page of a list whose order is that of its ids, and its cursor.
 
-    `read` takes the id that the page before ended with, None at first, and how many rows to return at most.
+    `read` takes the id that its rows are older than, and how many rows to return at most.
     """
     after = read_cursor(request, query.cursor, tuple[UUID])
-    rows = await read(after[0] if after else None, query.limit + 1)
+    rows = await read(after[0] if after else NEWEST_ID, query.limit + 1)
     return cut_page(request, response, rows, query.limit, lambda row: [row.id])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import FastAPI, Request
@@ -22,6 +22,8 @@ ERRORS_MAX = 20
 """Errors that one answer lists; a body may hold 100,000 unknown fields."""
 
 logger = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
 
 
 class FieldProblem(BaseModel):
@@ -49,6 +51,18 @@ class ProblemError(HTTPException):
     def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
         super().__init__(status, detail)
         self.extensions = extensions
+
+
+def not_found(what: str) -> HTTPException:
+    """Return the 404 of `what`, such as `issue 01a2...`."""
+    return HTTPException(404, f"There is no {what}.")
+
+
+def require_found(found: Found | None, what: str) -> Found:
+    """Return `found`. If it is None, raise the 404 of `what`."""
+    if found is None:
+        raise not_found(what)
+    return found
 
 
 def invalid(location: tuple[str | int, ...], rule: str, detail: str) -> RequestValidationError:

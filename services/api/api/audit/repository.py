@@ -16,7 +16,7 @@ _FILTERS = {
 }
 
 
-async def list_entries(database: Database, query: AuditQuery, before: UUID | None, limit: int) -> list[AuditEntry]:
+async def list_entries(database: Database, query: AuditQuery, before: UUID, limit: int) -> list[AuditEntry]:
     """Return at most `limit` entries that the filters let through, newest first, older than `before`."""
     conditions, values = [], []
     given = {**query.model_dump(), "since": to_utc(query.since), "until": to_utc(query.until)}

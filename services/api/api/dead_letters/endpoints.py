@@ -23,6 +23,7 @@ from api.dead_letters.schemas import (
 )
 from api.dispatch.ledger import find_log_fields
 from api.paging import page_by_id
+from api.problems import require_found
 
 # Ids have their own pattern in the paths, so that `/replay` is no id of a wrong form.
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
@@ -62,10 +63,7 @@ async def replay_matching(matching: Replay, request: Request, database: Database
 @router.get("/{letter_id:uuid}", operation_id="getDeadLetter", summary="Get a dead letter with every attempt")
 async def get_one(letter_id: UUID, database: DatabaseDep) -> DeadLetterDetail:
     """Answer what is known of it: each attempt's time, worker, error and traceback, or the raw message."""
-    letter = await repository.get_dead_letter(database, letter_id)
-    if letter is None:
-        raise _unknown(letter_id)
-    return letter
+    return require_found(await repository.get_dead_letter(database, letter_id), f"dead letter {letter_id}")
 
 
 @router.post(
@@ -110,11 +108,4 @@ async def _deciding(database: Database, letter_id: UUID, action: str, **detail: 
 
 
 async def _decision(database: Database, letter_id: UUID) -> Decision:
-    decision = await repository.get_decision(database, letter_id)
-    if decision is None:
-        raise _unknown(letter_id)
-    return decision
-
-
-def _unknown(letter_id: UUID) -> HTTPException:
-    return HTTPException(404, f"There is no dead letter {letter_id}.")
+    return require_found(await repository.get_decision(database, letter_id), f"dead letter {letter_id}")

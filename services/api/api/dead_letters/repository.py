@@ -85,14 +85,13 @@ WITH discarded_job AS (
 )
 UPDATE dead_message SET state = 'discarded', note = $2, decided_at = now() WHERE id = $1 AND state = 'dead'
 """
-_NEWEST = UUID(int=2**128 - 1)
 
 
 async def list_dead_letters(
-    database: Database, query: DeadLetterQuery, before: UUID | None, limit: int
+    database: Database, query: DeadLetterQuery, before: UUID, limit: int
 ) -> list[DeadLetter]:
     """Return at most `limit` dead letters of the query, newest id first, older than `before`."""
-    rows = await database.fetch(_PAGE, *_values(query), before or _NEWEST, query.kind, limit)
+    rows = await database.fetch(_PAGE, *_values(query), before, query.kind, limit)
     return [DeadLetter(**row) for row in rows]
 
 

@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 
 from api.database import DatabaseDep
 from api.enrichment import repository
 from api.enrichment.schemas import ConfirmedTags, Enrichment
 from api.issues.repository import get_issue
 from api.issues.schemas import Issue
+from api.problems import require_found
 
 router = APIRouter(prefix="/api/v1/issues/{issue_id}", tags=["enrichment"])
 
@@ -17,17 +18,14 @@ router = APIRouter(prefix="/api/v1/issues/{issue_id}", tags=["enrichment"])
 async def get_enrichment(issue_id: UUID, database: DatabaseDep) -> Enrichment:
     """Answer the newest finished run's suggestions, how sure each is, and where it comes from."""
     enrichment = await repository.get_newest(database, issue_id)
-    if enrichment is None:
-        raise HTTPException(404, f"There is no finished enrichment of an issue {issue_id}.")
-    return enrichment
+    return require_found(enrichment, f"finished enrichment of an issue {issue_id}")
 
 
 @router.put("/tags", operation_id="confirmTags", summary="Set an issue's tags by hand")
 async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, request: Request, database: DatabaseDep) -> Issue:
     """Replace the tags; no run overwrites them from now on, and the project's models learn from them."""
-    project = await repository.confirm_tags(database, issue_id, confirmed.tags)
-    issue = None if project is None else await get_issue(database, issue_id)
-    if project is None or issue is None:
-        raise HTTPException(404, f"There is no issue {issue_id}.")
+    what = f"issue {issue_id}"
+    project = require_found(await repository.confirm_tags(database, issue_id, confirmed.tags), what)
+    issue = require_found(await get_issue(database, issue_id), what)
     await repository.train_where_due(request, database, project)
     return issue

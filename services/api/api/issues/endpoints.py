@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from api import etag
 from api.audit_trail import record
@@ -13,7 +13,7 @@ from api.issues.batcher import IssueBatcher
 from api.issues.changes import apply_patch
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
-from api.problems import ProblemError
+from api.problems import ProblemError, require_found
 from api.runs.repository import lock_unfinished
 
 # The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
@@ -32,11 +32,6 @@ _IF_NONE_MATCH = {
     "schema": {"type": "string"},
     "description": "The `ETag` of what the client has; 304 where that is still so",
 }
-
-
-def unknown(issue_id: UUID) -> HTTPException:
-    """Return the error of an issue that there is not, or not any more."""
-    return HTTPException(404, f"There is no issue {issue_id}.")
 
 
 def _issue_batcher(request: Request) -> IssueBatcher:
@@ -69,9 +64,7 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
 )
 async def get_issue(issue_id: UUID, request: Request, database: DatabaseDep) -> Response:
     """Answer the issue with what was made of it so far; its `ETag` changes with any of it."""
-    issue = await repository.get_issue(database, issue_id)
-    if issue is None:
-        raise unknown(issue_id)
+    issue = require_found(await repository.get_issue(database, issue_id), f"issue {issue_id}")
     return etag.represent_if_changed(request, issue)
 
 
@@ -89,9 +82,7 @@ async def change(
     database: DatabaseDep,
 ) -> Response:
     """Change what a JSON merge patch (RFC 7396) names. A changed text is enriched again, soon and once."""
-    issue = await apply_patch(database, issue_id, patch, request)
-    if issue is None:
-        raise unknown(issue_id)
+    issue = require_found(await apply_patch(database, issue_id, patch, request), f"issue {issue_id}")
     return etag.represent(issue)
 
 
@@ -109,9 +100,7 @@ async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> Non
     """
     async with database.transaction():
         await lock_unfinished(database, issue_id)
-        issue = await repository.lock_issue(database, issue_id)
-        if issue is None:
-            raise unknown(issue_id)
+        issue = require_found(await repository.lock_issue(database, issue_id), f"issue {issue_id}")
         etag.require_match(request, issue)
         await repository.delete_issue(database, issue_id)
         await record(database, "issue.deleted", issue_id, title=issue.title)

@@ -4,12 +4,13 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.database import DatabaseDep
 from api.operations import repository
 from api.operations.schemas import Operation, OperationPage
 from api.paging import PageQuery, page_by_id
+from api.problems import require_found
 
 router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 
@@ -27,6 +28,4 @@ async def list_page(
 async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
     """Answer how far it has come, and the errors of its rows; ask again until its state is `finished`."""
     operation = await repository.get_operation(database, operation_id)
-    if operation is None:
-        raise HTTPException(404, f"There is no operation {operation_id}.")
-    return operation
+    return require_found(operation, f"operation {operation_id}")

@@ -14,7 +14,6 @@ started_at, finished_at
 """
 _GET = f"SELECT {_SUMMARY}, errors, errors_omitted FROM operation WHERE id = $1"
 _PAGE = f"SELECT {_SUMMARY} FROM operation WHERE id < $1 ORDER BY id DESC LIMIT $2"
-_NEWEST = UUID(int=2**128 - 1)
 
 
 async def get_operation(database: Database, operation_id: UUID) -> Operation | None:
@@ -23,9 +22,9 @@ async def get_operation(database: Database, operation_id: UUID) -> Operation | N
     return None if row is None else Operation(**_members(row))
 
 
-async def list_operations(database: Database, before: UUID | None, limit: int) -> list[OperationSummary]:
+async def list_operations(database: Database, before: UUID, limit: int) -> list[OperationSummary]:
     """Return at most `limit` operations, the newest first, that are older than `before`."""
-    rows = await database.fetch(_PAGE, before or _NEWEST, limit)
+    rows = await database.fetch(_PAGE, before, limit)
     return [OperationSummary(**_members(row)) for row in rows]
 
 

@@ -1,5 +1,6 @@
 """The endpoints of an issue's enrichment runs."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -8,8 +9,8 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues.repository import lock_issue
-from api.paging import PageQuery, cut_page, read_cursor
-from api.problems import ProblemError
+from api.paging import PageQuery, page_by_id
+from api.problems import ProblemError, not_found, require_found
 from api.runs import repository
 from api.runs.schemas import Run, RunPage
 from contracts.states import JobState
@@ -26,11 +27,10 @@ async def list_page(
     query: Annotated[PageQuery, Query()],
 ) -> RunPage:
     """Answer its runs, the newest first: those that wait and fail as well as those that made something."""
-    after = read_cursor(request, query.cursor, tuple[UUID])
-    runs = await repository.list_runs(database, issue_id, after[0] if after else None, query.limit + 1)
-    if not runs and not await repository.issue_exists(database, issue_id):
-        raise HTTPException(404, f"There is no issue {issue_id}.")
-    page, next_cursor = cut_page(request, response, runs, query.limit, lambda run: [run.id])
+    read = partial(repository.list_runs, database, issue_id)
+    page, next_cursor = await page_by_id(request, response, query, read)
+    if not page and not await repository.issue_exists(database, issue_id):
+        raise not_found(f"issue {issue_id}")
     return RunPage(items=page, next_cursor=next_cursor)
 
 
@@ -38,9 +38,7 @@ async def list_page(
 async def get_run(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run:
     """Answer how far it has come."""
     run = await repository.get_run(database, issue_id, job_id)
-    if run is None:
-        raise HTTPException(404, f"There is no run {job_id} of an issue {issue_id}.")
-    return run
+    return require_found(run, f"run {job_id} of an issue {issue_id}")
 
 
 @router.post("", operation_id="startRun", summary="Enrich an issue again", status_code=202)
@@ -48,8 +46,7 @@ async def start(issue_id: UUID, request: Request, response: Response, database: 
     """Plan a run, due at once. What a person has set stays as it is; 409 while another run waits or works."""
     async with database.transaction():
         unfinished = await repository.lock_unfinished(database, issue_id)
-        if await lock_issue(database, issue_id) is None:
-            raise HTTPException(404, f"There is no issue {issue_id}.")
+        require_found(await lock_issue(database, issue_id), f"issue {issue_id}")
         if unfinished:
             current = unfinished[-1]
             raise ProblemError(409, f"Run {current.id} is {current.state}.", {"job_id": str(current.id)})

@@ -57,7 +57,6 @@ WHERE id = $2 AND issue_id = $1 AND task = '{Task.ENRICH_ISSUE}' AND state IN ({
 RETURNING id
 """
 _IS_THERE = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)"
-_NEWEST = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,9 @@ async def issue_exists(database: Database, issue_id: UUID) -> bool:
     return found
 
 
-async def list_runs(database: Database, issue_id: UUID, before: UUID | None, limit: int) -> list[Run]:
+async def list_runs(database: Database, issue_id: UUID, before: UUID, limit: int) -> list[Run]:
     """Return at most `limit` runs of the issue, the newest first, that are older than the run `before`."""
-    return [_run(row) for row in await database.fetch(_PAGE, issue_id, before or _NEWEST, limit)]
+    return [_run(row) for row in await database.fetch(_PAGE, issue_id, before, limit)]
 
 
 async def get_run(database: Database, issue_id: UUID, job_id: UUID) -> Run | None:

@@ -3,9 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 
 from api.database import DatabaseDep
+from api.problems import require_found
 from api.similar import repository
 from api.similar.schemas import SimilarIssues
 
@@ -18,6 +19,4 @@ async def list_similar(
 ) -> SimilarIssues:
     """Answer the issues that resemble it, likely duplicates marked; fewer, or none, where nothing does."""
     similar = await repository.find_similar(database, issue_id, limit)
-    if similar is None:
-        raise HTTPException(404, f"There is no issue {issue_id}.")
-    return similar
+    return require_found(similar, f"issue {issue_id}")

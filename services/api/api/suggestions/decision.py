@@ -11,7 +11,7 @@ from api.enrichment.repository import get_newest
 from api.enrichment.schemas import Enrichment
 from api.issues.repository import get_issue, lock_issue
 from api.issues.schemas import Issue
-from api.problems import invalid
+from api.problems import invalid, require_found
 from api.suggestions import repository
 from api.suggestions.schemas import Choice
 from contracts.states import TagVerdict
@@ -28,9 +28,7 @@ async def decide(database: Database, issue_id: UUID, choice: Choice | None, verd
     where nothing is suggested, and a 422 that names what is not among the suggestions.
     """
     async with database.transaction():
-        issue = await lock_issue(database, issue_id)
-        if issue is None:
-            raise HTTPException(404, f"There is no issue {issue_id}.")
+        issue = require_found(await lock_issue(database, issue_id), f"issue {issue_id}")
         made = await get_newest(database, issue_id)
         if made is None:
             raise HTTPException(409, "Nothing is suggested yet: no run has ended.")

@@ -13,6 +13,7 @@ from api.access.secrets import HINT_LENGTH, TOKEN_PREFIX, digest, new_secret
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.paging import PageQuery, page_by_id
+from api.problems import require_found
 from api.tokens import repository
 from api.tokens.schemas import NewToken, Token, TokenCreate, TokenPage
 from contracts.ids import new_id
@@ -50,10 +51,7 @@ async def list_page(
 @router.get("/{token_id}", operation_id="getToken", summary="Get a token")
 async def get_one(token_id: UUID, database: DatabaseDep) -> Token:
     """Answer what is known of it; never the token itself."""
-    token = await repository.get_token(database, token_id)
-    if token is None:
-        raise HTTPException(404, f"There is no token {token_id}.")
-    return token
+    return require_found(await repository.get_token(database, token_id), f"token {token_id}")
 
 
 @router.delete("/{token_id}", operation_id="revokeToken", summary="Revoke a token", status_code=204)

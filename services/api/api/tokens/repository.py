@@ -20,7 +20,6 @@ RETURNING {_COLUMNS}
 _PAGE = f"SELECT {_COLUMNS} FROM api_token WHERE id < $1 ORDER BY id DESC LIMIT $2"
 _GET = f"SELECT {_COLUMNS} FROM api_token WHERE id = $1"
 _REVOKE = f"UPDATE api_token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING {_COLUMNS}"
-_NEWEST = UUID(int=2**128 - 1)
 
 
 async def create_token(  # noqa: PLR0913, PLR0917 - what a token is made of
@@ -33,9 +32,9 @@ async def create_token(  # noqa: PLR0913, PLR0917 - what a token is made of
     )
 
 
-async def list_tokens(database: Database, before: UUID | None, limit: int) -> list[Token]:
+async def list_tokens(database: Database, before: UUID, limit: int) -> list[Token]:
     """Return at most `limit` tokens, newest first, older than `before`."""
-    return [Token(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+    return [Token(**row) for row in await database.fetch(_PAGE, before, limit)]
 
 
 async def get_token(database: Database, token_id: UUID) -> Token | None:

@@ -5,13 +5,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.access.scopes import ADMIN
 from api.audit_trail import record
-from api.database import Database, DatabaseDep
+from api.database import DatabaseDep
 from api.paging import PageQuery, page_by_id
-from api.problems import invalid
+from api.problems import invalid, require_found
 from api.webhooks import repository
 from api.webhooks.schemas import (
     DeliveryPage,
@@ -54,7 +54,7 @@ async def list_page(
 @router.get("/{webhook_id}", operation_id="getWebhook", summary="Get a webhook")
 async def get_one(webhook_id: UUID, database: DatabaseDep) -> Webhook:
     """Answer what is known of it; never its secret."""
-    return _known(await repository.get_webhook(database, webhook_id), webhook_id)
+    return require_found(await repository.get_webhook(database, webhook_id), f"webhook {webhook_id}")
 
 
 @router.patch("/{webhook_id}", operation_id="changeWebhook", summary="Change a webhook")
@@ -63,7 +63,7 @@ async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, databa
     if "url" in patch.model_fields_set:
         _require_reachable(request, patch.url)
     async with database.transaction():
-        webhook = _known(await repository.lock_webhook(database, webhook_id), webhook_id)
+        webhook = require_found(await repository.lock_webhook(database, webhook_id), f"webhook {webhook_id}")
         asked = patch.model_dump(exclude_unset=True)
         changes = {name: value for name, value in asked.items() if value != getattr(webhook, name)}
         if changes:
@@ -76,7 +76,7 @@ async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, databa
 async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> None:
     """Forget it and its secret; a worker then forgets its deliveries, and what waits ends skipped."""
     async with database.transaction():
-        webhook = _known(await repository.lock_webhook(database, webhook_id), webhook_id)
+        webhook = require_found(await repository.lock_webhook(database, webhook_id), f"webhook {webhook_id}")
         await repository.delete_webhook(database, webhook_id)
         await record(database, "webhook.deleted", webhook_id, url=webhook.url)
     request.app.state.dispatcher.wake()
@@ -90,7 +90,7 @@ async def rotate(
     secret = new_webhook_secret()
     async with database.transaction():
         rotated = await repository.rotate_secret(database, webhook_id, secret, rotation.overlap_hours)
-        webhook = _known(rotated, webhook_id)
+        webhook = require_found(rotated, f"webhook {webhook_id}")
         await record(database, "webhook.secret_rotated", webhook_id, overlap_hours=rotation.overlap_hours)
     return _with_secret(response, webhook, secret)
 
@@ -101,7 +101,7 @@ async def rotate(
 async def test(webhook_id: UUID, request: Request, database: DatabaseDep) -> Queued:
     """Queue an event `webhook.test`, also for a webhook that is not active; its deliveries tell how it went."""
     async with database.transaction():
-        _known(await repository.get_webhook(database, webhook_id), webhook_id)
+        await get_one(webhook_id, database)
         delivery_id = await repository.create_test(database, webhook_id)
         await record(database, "webhook.tested", webhook_id, delivery_id=str(delivery_id))
     request.app.state.dispatcher.wake()
@@ -117,20 +117,10 @@ async def deliveries(
     query: Annotated[PageQuery, Query()],
 ) -> DeliveryPage:
     """Answer what was, is and will be delivered, newest first; a dead one is replayed as its dead letter."""
-    await _require_known(database, webhook_id)
+    await get_one(webhook_id, database)
     read = partial(repository.list_deliveries, database, webhook_id)
     page, next_cursor = await page_by_id(request, response, query, read)
     return DeliveryPage(items=page, next_cursor=next_cursor)
-
-
-async def _require_known(database: Database, webhook_id: UUID) -> None:
-    _known(await repository.get_webhook(database, webhook_id), webhook_id)
-
-
-def _known(webhook: Webhook | None, webhook_id: UUID) -> Webhook:
-    if webhook is None:
-        raise HTTPException(404, f"There is no webhook {webhook_id}.")
-    return webhook
 
 
 def _require_reachable(request: Request, url: str) -> None:

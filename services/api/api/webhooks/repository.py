@@ -48,7 +48,6 @@ _TEST = """
 WITH new_job AS (INSERT INTO job (id, task, queue, message) VALUES ($1, $2, $3, $4))
 INSERT INTO webhook_delivery (job_id, webhook_id, event) VALUES ($1, $5, $6)
 """
-_NEWEST = UUID(int=2**128 - 1)
 
 
 async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreate, secret: str) -> Webhook:
@@ -59,9 +58,9 @@ async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreat
     return Webhook(**row)
 
 
-async def list_webhooks(database: Database, before: UUID | None, limit: int) -> list[Webhook]:
+async def list_webhooks(database: Database, before: UUID, limit: int) -> list[Webhook]:
     """Return at most `limit` webhooks, newest first, older than `before`."""
-    return [Webhook(**row) for row in await database.fetch(_PAGE, before or _NEWEST, limit)]
+    return [Webhook(**row) for row in await database.fetch(_PAGE, before, limit)]
 
 
 async def get_webhook(database: Database, webhook_id: UUID) -> Webhook | None:
@@ -102,9 +101,9 @@ async def delete_webhook(database: Database, webhook_id: UUID) -> None:
     await prune_now(database)
 
 
-async def list_deliveries(database: Database, webhook_id: UUID, before: UUID | None, limit: int) -> list[Delivery]:
+async def list_deliveries(database: Database, webhook_id: UUID, before: UUID, limit: int) -> list[Delivery]:
     """Return at most `limit` deliveries, newest first, older than `before`."""
-    rows = await database.fetch(_DELIVERIES, webhook_id, before or _NEWEST, limit)
+    rows = await database.fetch(_DELIVERIES, webhook_id, before, limit)
     return [Delivery(**row) for row in rows]
 
 
