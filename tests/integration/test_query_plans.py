@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from api.issues import listing, repository
-from api.issues.schemas import IssueQuery, IssueSort
+from api.issues.schemas import IssueQuery
 from app import pruning
 from contracts.ids import new_id
+from contracts.states import IssueSort
 from tests.support.database import Database
 from tests.support.many_issues import make_issues
 from tests.support.servers import Servers

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from contracts.states import ImportFormat
 from issuetracker_cli.client import BAD_INPUT, FAILED, call, fail
 from issuetracker_cli.output import AsJson, print_json, print_line
 
@@ -18,24 +18,16 @@ POLL_S = 0.3
 _COUNTS = ("created", "updated", "unchanged", "skipped", "failed")
 
 
-class Format(StrEnum):
-    """What a file is written in."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
-    GITHUB = "github"
-
-
 _MEDIA_TYPES = {
-    Format.NDJSON: "application/x-ndjson",
-    Format.CSV: "text/csv",
-    Format.GITHUB: "application/json",
+    ImportFormat.NDJSON: "application/x-ndjson",
+    ImportFormat.CSV: "text/csv",
+    ImportFormat.GITHUB: "application/json",
 }
 _SUFFIXES = {
-    ".ndjson": Format.NDJSON,
-    ".jsonl": Format.NDJSON,
-    ".csv": Format.CSV,
-    ".json": Format.GITHUB,
+    ".ndjson": ImportFormat.NDJSON,
+    ".jsonl": ImportFormat.NDJSON,
+    ".csv": ImportFormat.CSV,
+    ".json": ImportFormat.GITHUB,
 }
 
 
@@ -45,7 +37,7 @@ def import_file(  # noqa: PLR0913 - each is an option
     ],
     *,
     file_format: Annotated[
-        Format | None, typer.Option("--format", help="Where the file's name does not end in it.")
+        ImportFormat | None, typer.Option("--format", help="Where the file's name does not end in it.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="The system that rows come from which name none.")] = None,
     project: Annotated[str | None, typer.Option(help="Of new issues whose row names none.")] = None,
@@ -58,7 +50,7 @@ def import_file(  # noqa: PLR0913 - each is an option
     """
     known = file_format or _SUFFIXES.get(file.suffix.lower())
     if known is None:
-        fail(f"--format: the name {file} does not say whether it is {', '.join(Format)}", BAD_INPUT)
+        fail(f"--format: the name {file} does not say whether it is {', '.join(ImportFormat)}", BAD_INPUT)
     asked = {"dry_run": "true" if dry_run else None, "source": source, "project": project}
     accepted = call(
         "POST",

@@ -1,12 +1,12 @@
 """`issuetracker issues create|list|show|import`."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
+from contracts.states import IssueSort, IssueStatus, Priority
 from issuetracker_cli.client import call
 from issuetracker_cli.imports import import_file
 from issuetracker_cli.output import AsJson, format_time, print_json, print_line, print_table
@@ -16,36 +16,6 @@ TITLE_WIDTH = 60
 
 app = typer.Typer(help="Issues, one and many.", no_args_is_help=True)
 app.command("import")(import_file)
-
-
-class Priority(StrEnum):
-    """How urgent the reporter says that it is."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
-class Status(StrEnum):
-    """Where it stands in people's work."""
-
-    OPEN = "open"
-    IN_PROGRESS = "in_progress"
-    RESOLVED = "resolved"
-    CLOSED = "closed"
-
-
-class Sort(StrEnum):
-    """What a list is sorted by; `-` is the greatest first."""
-
-    CREATED = "created"
-    NEWEST = "-created"
-    UPDATED = "updated"
-    LATEST = "-updated"
-    PRIORITY = "priority"
-    MOST_URGENT = "-priority"
-    RELEVANCE = "relevance"
 
 
 @app.command()
@@ -70,11 +40,13 @@ def create(
 def list_issues(  # noqa: PLR0913 - each filter is an option
     *,
     query: Annotated[str | None, typer.Option("--q", help="Words in title or description.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[IssueStatus | None, typer.Option(help="Only these.")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Only these.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated: all of them.")] = None,
     project: Annotated[str | None, typer.Option(help="Only its issues.")] = None,
-    sort: Annotated[Sort | None, typer.Option(help="The newest first, or the most relevant with --q.")] = None,
+    sort: Annotated[
+        IssueSort | None, typer.Option(help="The newest first, or the most relevant with --q.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:

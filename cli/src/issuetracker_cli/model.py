@@ -1,23 +1,16 @@
 """`issuetracker model status|train|rollback`."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from contracts.states import ModelKind
 from issuetracker_cli.client import call
 from issuetracker_cli.output import AsJson, print_json
 
 app = typer.Typer(help="What is learned from the tags that people confirm.", no_args_is_help=True)
 
 Project = Annotated[str, typer.Option(help="The issues' project.")]
-
-
-class Kind(StrEnum):
-    """What a model guesses."""
-
-    TYPE = "type"
-    AREAS = "areas"
 
 
 @app.command()
@@ -35,7 +28,7 @@ def train(project: Project = "default", as_json: AsJson = False) -> None:
 @app.command()
 def rollback(
     project: Project = "default",
-    kind: Annotated[Kind, typer.Option(help="Which of its models.")] = Kind.TYPE,
+    kind: Annotated[ModelKind, typer.Option(help="Which of its models.")] = ModelKind.TYPE,
     as_json: AsJson = False,
 ) -> None:
     """Return to the model that was active before, or to the one that the worker ships."""
@@ -58,7 +51,7 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
             f"{model['id']}  {model['created_at'][:19]}  {model['kind']:5}  {mark:6}  "
             f"{model['examples']} examples  {candidate}; before it {before}"
         )
-    for kind in Kind:
+    for kind in ModelKind:
         if not any(model["is_active"] and model["kind"] == kind for model in found["models"]):
             typer.echo(f"{kind.value}: the shipped model answers")
 

@@ -1,11 +1,11 @@
 """`issuetracker tokens create|list|revoke`."""
 
-from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from contracts.states import Scope
 from issuetracker_cli.client import BAD_INPUT, call, fail
 from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
@@ -13,14 +13,6 @@ from issuetracker_cli.pages import fetch
 ALL = 1_000_000
 
 app = typer.Typer(help="Tokens that let people and programs use the API; for admins.", no_args_is_help=True)
-
-
-class Scope(StrEnum):
-    """What a token allows."""
-
-    ISSUES_READ = "issues:read"
-    ISSUES_WRITE = "issues:write"
-    ADMIN = "admin"
 
 
 @app.command()

@@ -1,10 +1,10 @@
 """`issuetracker webhooks create|list|delete|activate|deactivate|test|deliveries|rotate-secret`."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from contracts.states import WebhookEvent
 from issuetracker_cli.client import call
 from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
@@ -16,20 +16,10 @@ app = typer.Typer(help="Other systems that are told of events; for admins.", no_
 WebhookId = Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")]
 
 
-class Event(StrEnum):
-    """What a webhook is told of."""
-
-    ISSUE_CREATED = "issue.created"
-    ISSUE_UPDATED = "issue.updated"
-    ISSUE_ENRICHED = "issue.enriched"
-    ISSUE_ENRICHMENT_DEAD = "issue.enrichment_dead"
-    ISSUE_DELETED = "issue.deleted"
-
-
 @app.command()
 def create(
     url: Annotated[str, typer.Argument(help="Where events are delivered.")],
-    event: Annotated[list[Event], typer.Option(help="May be repeated.")],
+    event: Annotated[list[WebhookEvent], typer.Option(help="May be repeated.")],
     as_json: AsJson = False,
 ) -> None:
     """Make a webhook and print its secret, this once: to standard output, so that a script can keep it."""

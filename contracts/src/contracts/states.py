@@ -58,6 +58,18 @@ class IssueStatus(StrEnum):
     CLOSED = "closed"
 
 
+class IssueSort(StrEnum):
+    """What a list is sorted by; `-` is the greatest first."""
+
+    CREATED = "created"
+    NEWEST = "-created"
+    UPDATED = "updated"
+    LATEST = "-updated"
+    PRIORITY = "priority"
+    MOST_URGENT = "-priority"
+    RELEVANCE = "relevance"
+
+
 class RejectionReason(StrEnum):
     """Why a worker gives back a message instead of running it."""
 
@@ -131,3 +143,11 @@ class ImportFormat(StrEnum):
     CSV = "csv"
     GITHUB = "github"
     """GitHub's issues, as its REST API answers them or `gh issue list --json` writes them."""
+
+
+class Scope(StrEnum):
+    """What a token allows; `admin` includes the others, which do not include each other."""
+
+    ISSUES_READ = "issues:read"
+    ISSUES_WRITE = "issues:write"
+    ADMIN = "admin"

@@ -11,10 +11,10 @@ from api.access.cross_origin import cross_origin_reason
 from api.access.limiter import WINDOW_S, Limiter
 from api.access.loopback import outside_reason, refuse_open_listener
 from api.access.open_paths import is_open
-from api.access.principal import Scope
 from api.access.scopes import required_scope
 from api.app import create_app
 from api.settings import ApiSettings
+from contracts.states import Scope
 from tests.support.routes import endpoints
 
 OPEN = {

@@ -11,9 +11,10 @@ from cachetools import TTLCache
 from fastapi import Depends, Request
 
 from api.access import repository
-from api.access.principal import ADMIN_TOKEN, Principal, Scope
+from api.access.principal import ADMIN_TOKEN, Principal
 from api.access.secrets import SESSION_PREFIX, TOKEN_PREFIX, digest, is_well_formed
 from api.database import Database, DatabaseUnavailable
+from contracts.states import Scope
 
 CACHE_SECONDS = 5.0
 """How long an answer of the database counts: a token that was revoked elsewhere works on for so long at most."""

@@ -14,10 +14,10 @@ from api.access.headers import SecurityHeaders
 from api.access.limiter import Limiter
 from api.access.middleware import SESSION_COOKIE, Access, Rules
 from api.access.open_paths import is_open
-from api.access.principal import Scope
 from api.access.scopes import required_scope
 from api.database import Database
 from api.settings import ApiSettings
+from contracts.states import Scope
 
 logger = structlog.get_logger(__name__)
 

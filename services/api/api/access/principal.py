@@ -3,19 +3,12 @@
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
 
-
-class Scope(StrEnum):
-    """What a token allows; `admin` includes the others, which do not include each other."""
-
-    ISSUES_READ = "issues:read"
-    ISSUES_WRITE = "issues:write"
-    ADMIN = "admin"
+from contracts.states import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from api.access.open_paths import SAFE_METHODS, is_open
-from api.access.principal import Scope, current_principal
+from api.access.principal import current_principal
+from contracts.states import Scope
 
 
 class RequireScope:

@@ -13,10 +13,10 @@ from pydantic import AwareDatetime, Field
 
 from api.database import Database
 from api.issues.repository import NEEDS_REVIEW, issue_of, select
-from api.issues.schemas import Issue, IssueQuery, IssueSort
+from api.issues.schemas import Issue, IssueQuery
 from api.timestamps import to_utc
 from contracts.names import Task
-from contracts.states import JobState, Priority
+from contracts.states import IssueSort, JobState, Priority
 from contracts.tables import PRIORITY_RANK
 
 RANKED_MAX = 1000

@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from contracts.limits import (
     PROJECT_PATTERN,
     TITLE_MAX,
 )
-from contracts.states import IssueStatus, JobState, Priority
+from contracts.states import IssueSort, IssueStatus, JobState, Priority
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
 
 QUERY_MAX = 200
@@ -192,18 +191,6 @@ def _looks_for_something(value: str) -> str:
             "only_absent", "Search should look for something, and not only leave something out"
         )
     return value
-
-
-class IssueSort(StrEnum):
-    """What a list is sorted by; `-` is the greatest first."""
-
-    CREATED = "created"
-    NEWEST = "-created"
-    UPDATED = "updated"
-    LATEST = "-updated"
-    PRIORITY = "priority"
-    MOST_URGENT = "-priority"
-    RELEVANCE = "relevance"
 
 
 class IssueQuery(PageQuery):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from api.access.principal import Scope
+from contracts.states import Scope
 
 
 class Login(BaseModel):

@@ -8,8 +8,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from api.access.principal import RESERVED_NAMES, Scope
+from api.access.principal import RESERVED_NAMES
 from contracts.limits import HOLDER_PATTERN
+from contracts.states import Scope
 
 DAYS = 90
 DAYS_MAX = 3650
