@@ -29,8 +29,7 @@ _OPEN = ", ".join(f"'{status}'" for status in (IssueStatus.OPEN, IssueStatus.IN_
 
 _PROFILE = """
 SELECT search.issue_id IS NOT NULL AS indexed,
-    embedding IS NOT NULL AND to_regclass('ix_issue_search_embedding') IS NOT NULL AS has_meaning,
-    to_regprocedure('similarity(text, text)') IS NOT NULL AS has_trigrams
+    embedding IS NOT NULL AND to_regclass('ix_issue_search_embedding') IS NOT NULL AS has_meaning
 FROM issue LEFT JOIN issue_search search ON search.issue_id = issue.id
 WHERE issue.id = $1 AND deleted_at IS NULL
 """
@@ -127,13 +126,8 @@ compared AS MATERIALIZED (
     FROM compared
 )"""
 
-# Without vectors; where the titles' trigrams can be compared they decide between much the same likeness.
-_TEXT_ONLY = """
-candidate AS (
-    SELECT issue_id, likeness, NULL::float AS cosine, likeness{trigrams} AS relevance
-    FROM alike JOIN issue ON issue.id = issue_id CROSS JOIN target
-)"""
-_TRIGRAMS = " + 0.1 * similarity(issue.title, target.title)"
+# Without a vector: the issue is not indexed, the worker has no model, or the database has no pgvector.
+_TEXT_ONLY = "candidate AS (SELECT issue_id, likeness, NULL::float AS cosine, likeness AS relevance FROM alike)"
 
 _ANSWER = f"""
 SELECT issue.id, issue.title, issue.status, cosine, likeness,
@@ -154,8 +148,7 @@ def _statement(near: str, candidate: str) -> str:
 
 
 BY_BOTH = _statement(_NEAR, _FUSED)
-BY_TEXT = _statement(_NOTHING_NEAR, _TEXT_ONLY.format(trigrams=""))
-BY_TEXT_AND_TRIGRAMS = _statement(_NOTHING_NEAR, _TEXT_ONLY.format(trigrams=_TRIGRAMS))
+BY_TEXT = _statement(_NOTHING_NEAR, _TEXT_ONLY)
 
 
 async def find_similar(database: Database, issue_id: UUID, limit: int) -> SimilarIssues | None:
@@ -163,12 +156,7 @@ async def find_similar(database: Database, issue_id: UUID, limit: int) -> Simila
     profile = await database.fetchrow(_PROFILE, issue_id)
     if profile is None:
         return None
-    statement = BY_TEXT
-    if profile["has_meaning"]:
-        statement = BY_BOTH
-    elif profile["has_trigrams"]:
-        statement = BY_TEXT_AND_TRIGRAMS
-    rows = await database.fetch(statement, issue_id, limit)
+    rows = await database.fetch(BY_BOTH if profile["has_meaning"] else BY_TEXT, issue_id, limit)
     return SimilarIssues(indexed=profile["indexed"], items=[_similar(row) for row in rows])
 
 
