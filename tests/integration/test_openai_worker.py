@@ -95,7 +95,7 @@ class TestInTheWorker:
         api.post(TITLE, description=DESCRIPTION)
         database.wait_for_states({"succeeded": 1})
 
-        assert made(database)["provenance"]["fallback"] == "the day's budget of tokens is used up"
+        assert made(database)["provenance"]["fallback"] == "the daily token budget is used up"
         assert server.requests == []
 
     def test_a_rate_limit_delays_the_next_attempt(
