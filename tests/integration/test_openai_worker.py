@@ -81,7 +81,7 @@ class TestInTheWorker:
 
         row = made(database)
         assert row["provenance"]["provider"] == "local"
-        assert row["provenance"]["fallback"].startswith("gave up: status 503")
+        assert row["provenance"]["fallback"].startswith("last attempt failed: status 503")
         assert row["ai_summary"].startswith("AI Summary: Export is empty")
         assert len(server.requests) == 4
         # Told after the job's end is written. A result without the provider mends no circuit.

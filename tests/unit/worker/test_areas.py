@@ -169,7 +169,7 @@ def test_a_delta_cut_short_is_refused(delta: AreaDelta) -> None:
 
 
 def test_nothing_is_learned_from_nothing() -> None:
-    with pytest.raises(ValueError, match="no example"):
+    with pytest.raises(ValueError, match="without examples"):
         train_areas([])
 
 
