@@ -1,7 +1,7 @@
-"""Writes Grafana's dashboards: `make dashboards`. What they show is here; what Grafana wants around it is below.
+"""Writes the Grafana dashboards: `make dashboards`. The panels come first, then the conversion to JSON.
 
-A panel's description says what it means and which page of docs/runbooks to open. Panels ask the data
-source that the dashboard's first variable chooses, so the files work in any Grafana.
+The description of a panel explains it and names a page in docs/runbooks. Panels query the data source
+that is selected in the dashboard's first variable, so the files work in any Grafana.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any
 
 DIRECTORY = Path(__file__).parent / "grafana/dashboards"
 SCHEMA_VERSION = 41
-"""Grafana 12's; it brings an older one up to date when it loads it."""
+"""The version of Grafana 12. Newer versions of Grafana convert the file when they load it."""
 COLUMNS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: `queries` maps what the legend says to PromQL; `unit` is Grafana's name of it."""
+    """One panel. `queries` maps legends to PromQL; `unit` is Grafana's name of the unit."""
 
     title: str
     description: str
@@ -30,28 +30,28 @@ class Panel:
 
     @property
     def height(self) -> int:
-        """Rows of Grafana's grid."""
+        """The height in rows of Grafana's grid."""
         return 4 if self.kind == "stat" else 8
 
 
 def stat(title: str, description: str, unit: str, query: str, width: int = 4) -> Panel:
-    """One figure."""
+    """Return a panel with a single number."""
     return Panel(title, description, unit, {title: query}, "stat", width)
 
 
 def quantiles(metric: str, by: str = "", selector: str = "") -> dict[str, str]:
-    """Within which time half, and 99 of 100, were done."""
+    """Return queries for the median and the 99th percentile of a histogram."""
     rate = f"rate(issuetracker_{metric}_bucket{selector}[$__rate_interval])"
     legend = f"{{{{{by}}}}} " if by else ""
     grouping = f"le, {by}" if by else "le"
     return {
         f"{legend}{words}": f"histogram_quantile({share}, sum by ({grouping}) ({rate}))"
-        for words, share in (("half within", 0.5), ("99% within", 0.99))
+        for words, share in (("median", 0.5), ("99th percentile", 0.99))
     }
 
 
 def rate(metric: str, by: str, selector: str = "") -> dict[str, str]:
-    """How many a second, by one label."""
+    """Return a query for the rate of a counter per second, by one label."""
     return {f"{{{{{by}}}}}": f"sum by ({by}) (rate(issuetracker_{metric}{selector}[$__rate_interval]))"}
 
 
@@ -59,7 +59,7 @@ POST = '{method="POST",route="/api/v1/issues"}'
 
 
 def share_within(metric: str, le: str, labels: str = "") -> str:
-    """Which part of what happened in the dashboard's time took at most so long."""
+    """Return a query for the share of events that took at most `le` seconds, in the dashboard's time range."""
     within = f'sum(increase(issuetracker_{metric}_bucket{{{labels}le="{le}"}}[$__range]))'
     return f"{within} / sum(increase(issuetracker_{metric}_count{{{labels.rstrip(',')}}}[$__range]))"
 
@@ -67,79 +67,85 @@ def share_within(metric: str, le: str, labels: str = "") -> str:
 OVERVIEW = (
     stat(
         "Enriched within a minute",
-        "Of the issues that were enriched in this time. The objective is 99%. ErrorBudgetBurnsFast.md",
+        "Share of the issues enriched in this time range. The objective is 99%. ErrorBudgetBurnsFast.md",
         "percentunit",
         share_within("issue_enriched_seconds", "60.0"),
     ),
     stat(
-        "POSTs that did not fail",
-        "Answered with anything but 5xx. The objective is 99.9%. ErrorBudgetBurnsFast.md",
+        "POST availability",
+        "Share of POST requests without a 5xx status. The objective is 99.9%. ErrorBudgetBurnsFast.md",
         "percentunit",
         f'1 - sum(increase(issuetracker_http_requests_total{POST[:-1]},status_class="5xx"}}[$__range]))'
         f" / sum(increase(issuetracker_http_requests_total{POST}[$__range]))",
     ),
     stat(
-        "POSTs answered within 250 ms",
-        "The objective is 99%. ErrorBudgetBurnsFast.md",
+        "POST within 250 ms",
+        "Share of POST requests that completed within 250 ms. The objective is 99%. ErrorBudgetBurnsFast.md",
         "percentunit",
         share_within("http_request_seconds", "0.25", f"{POST[1:-1]},"),
     ),
     stat(
         "Oldest due job",
-        "For how long it has waited to be run. JobsWaitTooLong.md",
+        "Waiting time of the oldest due job. JobsWaitTooLong.md",
         "s",
         "max(issuetracker_oldest_due_job_age_seconds)",
     ),
-    stat("Dead letters", "What waits for a person. DeadLettersGrow.md", "none", "sum(issuetracker_dead_letters)"),
     stat(
-        "Alerts that fire",
-        "Each has its page in docs/runbooks.",
+        "Dead letters",
+        "Jobs and messages that wait for a person's decision. DeadLettersGrow.md",
+        "none",
+        "sum(issuetracker_dead_letters)",
+    ),
+    stat(
+        "Firing alerts",
+        "Each alert has a page in docs/runbooks.",
         "none",
         'count(ALERTS{alertstate="firing"}) or vector(0)',
     ),
     Panel(
         "POST to enriched",
-        "The promise: how long issues waited from their POST to their enrichment.",
+        "Time from the POST of an issue to its enrichment, for which there is an objective.",
         "s",
         quantiles("issue_enriched_seconds"),
     ),
     Panel(
-        "How fast the error budgets burn",
-        "At 1 a budget lasts 30 days; above 14.4 for an hour, or 6 for six, it pages. ErrorBudgetBurnsFast.md",
+        "Burn rate of the error budgets",
+        "At 1 a budget lasts 30 days. Above 14.4 for one hour, or 6 for six hours, an alert pages. "
+        "ErrorBudgetBurnsFast.md",
         "none",
         {
             "{{slo}}, 1 hour": "slo:issuetracker_burn:rate1h",
             "{{slo}}, 6 hours": "slo:issuetracker_burn:rate6h",
         },
     ),
-    Panel("Traffic", "Requests by their answer.", "reqps", rate("http_requests_total", "status_class"), width=8),
+    Panel("Traffic", "Requests by status class.", "reqps", rate("http_requests_total", "status_class"), width=8),
     Panel(
         "Errors",
-        "Requests answered 5xx, by route.",
+        "Requests with a 5xx status, by route.",
         "reqps",
         rate("http_requests_total", "route", '{status_class="5xx"}'),
         width=8,
     ),
     Panel(
-        "Time to answer",
-        "Of the API's own routes, without probes and scrapes.",
+        "Response time",
+        "Response time of the API's routes, without probes and scrapes.",
         "s",
         quantiles("http_request_seconds", "method", '{route=~"/api/.*"}'),
         width=8,
     ),
     Panel(
         "Saturation",
-        "Requests under way, and database connections of all API processes. DatabasePoolExhausted.md",
+        "Requests in flight and database connections of all API processes. DatabasePoolExhausted.md",
         "none",
         {
             "requests in flight": "sum(issuetracker_http_requests_in_flight)",
             "connections in use": 'sum(issuetracker_db_pool_connections{state="in_use"})',
-            "connections at most": "sum(issuetracker_db_pool_size_max)",
+            "maximum connections": "sum(issuetracker_db_pool_size_max)",
         },
     ),
     Panel(
         "Jobs created and finished",
-        "Where they part for long, workers do not keep up. JobsWaitTooLong.md",
+        "If more jobs are created than finished for long, the workers do not keep up. JobsWaitTooLong.md",
         "ops",
         {
             "created": "sum(rate(issuetracker_jobs_created_total[$__rate_interval]))",
@@ -150,46 +156,46 @@ OVERVIEW = (
 
 WORKERS = (
     Panel(
-        "Workers that consume",
-        "By queue. None: QueueHasNoConsumer.md",
+        "Consuming workers",
+        "Number of workers that consume each queue. At 0: QueueHasNoConsumer.md",
         "none",
         {"{{queue}}": "sum by (queue) (issuetracker_worker_consuming)"},
         width=8,
     ),
     Panel(
         "Messages",
-        "Those that wait in Redis, and those that workers hold. A backlog waits in PostgreSQL: see Jobs by state.",
+        "Messages in Redis by queue, and messages at workers. A backlog waits in PostgreSQL: see Jobs by state.",
         "none",
         {
             "{{queue}}": "sum by (queue) (issuetracker_queue_messages)",
-            "held by workers": "sum(issuetracker_queue_unacknowledged)",
+            "at workers": "sum(issuetracker_queue_unacknowledged)",
         },
         width=8,
     ),
     Panel(
         "Jobs by state",
-        "What the ledger holds that is not done.",
+        "Jobs in the ledger that have not ended.",
         "none",
         {"{{state}}": "sum by (state) (issuetracker_jobs)"},
         width=8,
     ),
     Panel(
         "Oldest due job",
-        "By queue. JobsWaitTooLong.md",
+        "Waiting time of the oldest due job, by queue. JobsWaitTooLong.md",
         "s",
         {"{{queue}}": "max by (queue) (issuetracker_oldest_due_job_age_seconds)"},
         width=8,
     ),
     Panel(
-        "Wait, from queued to started",
-        "By queue.",
+        "Queueing time",
+        "Time from publishing to the start of the attempt, by queue.",
         "s",
         quantiles("job_wait_seconds", "queue"),
         width=8,
     ),
-    Panel("Run time", "Of an attempt, by task.", "s", quantiles("job_run_seconds", "task"), width=8),
-    Panel("Attempts", "By what became of them.", "ops", rate("job_attempts_total", "outcome"), width=8),
-    Panel("Retries", "By the kind of failure that made them.", "ops", rate("job_retries_total", "kind"), width=8),
+    Panel("Run time", "Duration of attempts, by task.", "s", quantiles("job_run_seconds", "task"), width=8),
+    Panel("Attempts", "Ended attempts, by outcome.", "ops", rate("job_attempts_total", "outcome"), width=8),
+    Panel("Retries", "Retries by kind of failure.", "ops", rate("job_retries_total", "kind"), width=8),
     Panel(
         "Dead letters",
         "Jobs that used up their attempts, and messages that no worker can run. DeadLettersGrow.md",
@@ -198,8 +204,8 @@ WORKERS = (
         width=8,
     ),
     Panel(
-        "Lost and found again",
-        "What the ledger made good: leases that ended, jobs requeued, deliveries dropped, processes that died.",
+        "Recovered faults",
+        "Faults from which the ledger recovered: expired leases, requeued jobs, duplicates, lost processes.",
         "ops",
         {
             "leases expired": "sum(rate(issuetracker_dispatcher_leases_expired_total[$__rate_interval]))",
@@ -209,8 +215,8 @@ WORKERS = (
         },
     ),
     Panel(
-        "Messages by contract, and rejected",
-        "A newer contract for long: ContractSkew.md",
+        "Messages by contract, and rejected messages",
+        "A newer contract for a long time: ContractSkew.md",
         "ops",
         {
             **rate("messages_received_total", "contract"),
@@ -218,14 +224,14 @@ WORKERS = (
         },
     ),
     Panel(
-        "Workers, as Flower sees them",
-        "Those that are online.",
+        "Workers in Flower",
+        "Number of workers that Flower reports as online.",
         "none",
         {"online": "sum(flower_worker_online)"},
     ),
     Panel(
         "Versions",
-        "Of the processes that run; more than one while an upgrade is under way.",
+        "Versions of the running processes. During an upgrade there is more than one version.",
         "none",
         {
             "{{service}} {{version}}, contract {{contract_version}}": (
@@ -236,20 +242,20 @@ WORKERS = (
 )
 
 SERVERS = (
-    stat("PostgreSQL answers", "DatabaseDown.md", "bool_yes_no", "max(issuetracker_database_up)", 6),
-    stat("Redis answers", "RedisDown.md", "bool_yes_no", "max(issuetracker_redis_up)", 6),
+    stat("PostgreSQL is up", "DatabaseDown.md", "bool_yes_no", "max(issuetracker_database_up)", 6),
+    stat("Redis is up", "RedisDown.md", "bool_yes_no", "max(issuetracker_redis_up)", 6),
     stat("Schema at head", "SchemaNotAtHead.md", "bool_yes_no", "max(issuetracker_schema_at_head)", 6),
     stat(
-        "Last pass of a dispatcher",
-        "How long ago any of them looked for due jobs. DispatcherStopped.md",
+        "Last dispatcher pass",
+        "Time since a dispatcher last checked for due jobs. DispatcherStopped.md",
         "s",
         "time() - max(issuetracker_dispatcher_last_pass_timestamp_seconds)",
         6,
     ),
-    Panel("Size of the database", "VolumeFillsUp.md", "bytes", {"size": "max(issuetracker_database_size_bytes)"}),
+    Panel("Database size", "VolumeFillsUp.md", "bytes", {"size": "max(issuetracker_database_size_bytes)"}),
     Panel(
         "Connections to PostgreSQL",
-        "All of the server's, and those of each API process.",
+        "All connections of the server, and the connections of each API process.",
         "none",
         {
             "all": "max(issuetracker_database_connections)",
@@ -257,29 +263,29 @@ SERVERS = (
         },
     ),
     Panel(
-        "Memory of Redis",
+        "Redis memory",
         "RedisMemoryNearBound.md",
         "bytes",
         {
             "used": "max(issuetracker_redis_memory_used_bytes)",
-            "at most": "max(issuetracker_redis_memory_max_bytes)",
+            "limit": "max(issuetracker_redis_memory_max_bytes)",
         },
     ),
     Panel(
-        "Published",
-        "Jobs that dispatchers gave to Redis, by queue.",
+        "Published jobs",
+        "Jobs that dispatchers published to Redis, by queue.",
         "ops",
         rate("dispatcher_published_total", "queue"),
     ),
     Panel(
-        "Failures of dispatchers",
-        "By the server that did not do what was asked. DispatchFails.md",
+        "Dispatcher failures",
+        "Failed requests of dispatchers, by server. DispatchFails.md",
         "ops",
         rate("dispatcher_failures_total", "server"),
     ),
     Panel(
-        "Lag of the dispatchers",
-        "For how long the oldest job has waited that should have been published. DispatcherStopped.md",
+        "Dispatcher lag",
+        "Waiting time of the oldest job that should have been published. DispatcherStopped.md",
         "s",
         {"{{queue}}": "max by (queue) (issuetracker_dispatcher_lag_seconds)"},
     ),
@@ -288,19 +294,19 @@ SERVERS = (
 ENRICHMENT = (
     Panel(
         "POST to enriched",
-        "How long issues waited from their POST to their enrichment.",
+        "Time from the POST of an issue to its enrichment.",
         "s",
         quantiles("issue_enriched_seconds"),
     ),
     Panel(
         "Jobs finished",
-        "By task.",
+        "Finished jobs, by task.",
         "ops",
         rate("jobs_finished_total", "task"),
     ),
     Panel(
-        "Asked of providers",
-        "By outcome. The provider is `local` unless an operator names another.",
+        "Provider requests",
+        "Requests to providers, by outcome. The provider is `local` unless you configure another one.",
         "reqps",
         {
             "{{provider}} {{outcome}}": "sum by (provider, outcome)"
@@ -308,14 +314,14 @@ ENRICHMENT = (
         },
     ),
     Panel(
-        "Time of an answer",
-        "By model.",
+        "Provider response time",
+        "Duration of provider requests, by model.",
         "s",
         quantiles("provider_request_seconds", "model"),
     ),
     Panel(
         "Tokens",
-        "A minute, by model; the daily bound is OPENAI_DAILY_TOKENS.",
+        "Tokens per minute, by model. The daily limit is OPENAI_DAILY_TOKENS.",
         "none",
         {
             "{{model}} {{direction}}": "sum by (model, direction)"
@@ -325,14 +331,14 @@ ENRICHMENT = (
     ),
     Panel(
         "Cost",
-        "In the last 24 hours, where prices are set (OPENAI_PRICE_IN, OPENAI_PRICE_OUT).",
+        "Cost of the last 24 hours, if the prices are set (OPENAI_PRICE_IN, OPENAI_PRICE_OUT).",
         "currencyUSD",
         {"{{model}}": "sum by (model) (increase(issuetracker_provider_cost_dollars_total[24h]))"},
         width=8,
     ),
     Panel(
-        "Open circuits",
-        "Tasks whose provider is down; their jobs wait. CircuitOpen.md",
+        "Open circuit breakers",
+        "Tasks whose provider is down. Their jobs wait. CircuitOpen.md",
         "none",
         {"{{task}}": "max by (task) (issuetracker_circuit_open)"},
         width=8,
@@ -345,11 +351,11 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
     "issuetracker-servers": ("IssueTracker: database and broker", SERVERS),
     "issuetracker-enrichment": ("IssueTracker: enrichment", ENRICHMENT),
 }
-"""By uid, which is also the file's name."""
+"""Title and panels by uid, which is also the name of the file."""
 
 
 def dashboard(uid: str) -> dict[str, Any]:
-    """Return a dashboard as Grafana reads it; panels flow from left to right."""
+    """Return a dashboard in Grafana's JSON model; panels flow from left to right."""
     title, panels = DASHBOARDS[uid]
     placed, x, y, row = [], 0, 0, 0
     for number, panel in enumerate(panels, 1):
@@ -389,7 +395,7 @@ def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
 
 
 def write(directory: Path) -> None:
-    """Write each dashboard's file."""
+    """Write the file of each dashboard."""
     for uid in DASHBOARDS:
         (directory / f"{uid}.json").write_text(json.dumps(dashboard(uid), indent=2) + "\n")
 

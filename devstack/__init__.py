@@ -1,1 +1,1 @@
-"""Runs the real servers and services on one machine without Docker; used by `make run` and by the tests."""
+"""Runs the servers and services on one machine without Docker. `make run` and the tests use this package."""

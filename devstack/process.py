@@ -1,4 +1,4 @@
-"""One child process: started, its output passed on by line, stopped by signal."""
+"""Starts a child process, forwards its output by line, and stops it with a signal."""
 
 import os
 import shutil
@@ -12,16 +12,16 @@ from functools import cache
 from pathlib import Path
 
 Output = Callable[[str, str], None]
-"""Takes the process's name and one line of its output."""
+"""Receives the name of the process and one line of its output."""
 
 
 class ProcessFailed(Exception):
-    """A child process did not do what it was started for; the message is for the user."""
+    """A child process failed. The message is shown to the user."""
 
 
 @cache
 def _death_signal_prefix() -> tuple[str, ...]:
-    """Return what makes the kernel stop a child whose parent was killed; nothing where that is not to be had."""
+    """Return a command prefix that makes the kernel stop a child if its parent dies; empty if not supported."""
     setpriv = shutil.which("setpriv")
     if sys.platform != "linux" or setpriv is None:
         return ()
@@ -30,12 +30,12 @@ def _death_signal_prefix() -> tuple[str, ...]:
 
 
 class Process:
-    """A child in a session of its own, so that Ctrl-C in the terminal reaches only its parent.
+    """A child process in its own session, so that Ctrl-C in the terminal reaches only the parent.
 
-    Start it from the main thread: the kernel ties the death signal to the thread that started the child.
+    Start it from the main thread, because the kernel ties the death signal to the thread that starts the child.
     """
 
-    def __init__(  # noqa: PLR0913 - what a process is started with
+    def __init__(  # noqa: PLR0913 - the parameters of a process
         self,
         name: str,
         command: Sequence[str],
@@ -72,37 +72,37 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The child's process id, which is also its process group's."""
+        """The process id of the child, which is also the id of its process group."""
         return self._popen.pid
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, negative for a signal, None while it runs."""
+        """The exit code, negative if a signal ended the child; None while it runs."""
         return self._popen.poll()
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the child's end and its last line of output; return the exit code."""
+        """Wait until the child has ended and its output is forwarded; return the exit code."""
         code = self._popen.wait(timeout_s)
         self._pump.join(2)
         return code
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the child alone, if it still runs."""
+        """Send a signal to the child only, if it still runs."""
         if self.exit_code is None:
             self._popen.send_signal(number)
 
     def send_group(self, number: signal.Signals) -> None:
-        """Send a signal to the child and everything that it started."""
+        """Send a signal to the child and its descendants."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def kill_group(self) -> None:
-        """Kill the child and everything that it started, and wait for its end."""
+        """Kill the child and its descendants, and wait until the child has ended."""
         self.send_group(signal.SIGKILL)
         self.wait(10)
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask the child to end and wait; kill it after `timeout_s` seconds and return False."""
+        """Send the stop signal and wait; after `timeout_s` seconds kill the child and return False."""
         self.send(self._stop_signal)
         try:
             self.wait(timeout_s)

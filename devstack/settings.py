@@ -1,4 +1,4 @@
-"""What `make run` reads besides the services' own settings."""
+"""The settings of `make run`, in addition to those of the services."""
 
 import os
 from pathlib import Path
@@ -13,13 +13,13 @@ from contracts.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 LOCAL = Path(os.environ.get("LOCAL_DIR", ROOT / ".local"))
-"""Where the servers keep their data."""
+"""The directory of the servers' data."""
 
 _LOOPBACK = {"127.0.0.1", "localhost"}
 
 
 class DevSettings(Settings):
-    """The ports of the local stack; the servers' own are those in their URLs."""
+    """The ports of the local services. The ports of the servers are in their URLs."""
 
     model_config = SettingsConfigDict(env_file=ROOT / ".env")
 
@@ -38,18 +38,18 @@ class DevSettings(Settings):
         ):
             if host not in _LOOPBACK:
                 raise ValueError(
-                    f"{name} names {host}: `make run` starts its servers on 127.0.0.1; "
-                    "start the services by themselves to use others (docs/how-to/run-processes.md)"
+                    f"{name}: the host {host} is not this machine. `make run` starts its servers on 127.0.0.1. "
+                    "To use other servers, start each service with its own command (docs/how-to/run-processes.md)"
                 )
         return self
 
     @property
     def postgres(self) -> URL:
-        """Where PostgreSQL is to listen, and its role and database."""
+        """The URL of PostgreSQL, with its port, role and database."""
         url = make_url(self.database_url)
         return url if url.port else url.set(port=network.POSTGRES_PORT)
 
     @property
     def valkey_port(self) -> int:
-        """Where Valkey is to listen."""
+        """The port of Valkey."""
         return urlsplit(self.celery_broker_url).port or network.REDIS_PORT

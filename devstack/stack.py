@@ -1,4 +1,4 @@
-"""The whole product on one machine: servers, then migrations, then services; stopped in the reverse order."""
+"""Starts the servers, the migrations and the services on one machine, and stops them in reverse order."""
 
 import fcntl
 import os
@@ -22,12 +22,12 @@ from devstack.valkey import Valkey
 
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
-"""Above the longest task's time limit: a worker finishes what it holds."""
+"""Above the time limit of a task, so that a worker can finish its running tasks."""
 
 SERVICES_READY = """\
   API       {api}/docs
   Flower    http://127.0.0.1:{settings.flower_port}
-  Metrics   {api}/metrics, and /metrics of ports {settings.worker_metrics_port} (worker), \
+  Metrics   {api}/metrics, and /metrics on ports {settings.worker_metrics_port} (worker) and \
 {settings.exporter_port} (ledger and broker)
   Database  make psql SQL="SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
   Try it    curl -X POST {api}/api/v1/issues -H 'Content-Type: application/json' \\
@@ -42,7 +42,7 @@ _COLOURS = {"postgres": 34, "valkey": 35, "migrate": 33, "api": 32, "worker": 36
 
 
 def prefixed(name: str, line: str) -> None:
-    """Print one line of a process's output behind its name."""
+    """Print one line of a process's output, prefixed with the process's name."""
     label = f"{name:<8} |"
     if sys.stdout.isatty():
         label = f"\033[{_COLOURS.get(name, 37)}m{label}\033[0m"
@@ -51,18 +51,22 @@ def prefixed(name: str, line: str) -> None:
 
 @contextmanager
 def exclusive_lock(local: Path) -> Iterator[None]:
-    """Hold the lock on the local data; the system frees it however its holder ends."""
+    """Lock the local data. The system releases the lock when the process ends, even if it is killed."""
     try:
         local.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = (local / "lock").open("a+")
     except PermissionError as error:
-        raise ProcessFailed(f"cannot write to {local}: {error.strerror}; did another user make it?") from None
+        raise ProcessFailed(
+            f"cannot write to {local}: {error.strerror}. Check which user owns the directory."
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            raise ProcessFailed(f"already running as process {lock.read().strip()}") from None
+            raise ProcessFailed(
+                f"already running as process {lock.read().strip()}. Stop that process first."
+            ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -70,7 +74,7 @@ def exclusive_lock(local: Path) -> Iterator[None]:
 
 
 class Stack:
-    """What `make run` runs; `with_services=False` leaves the services to the guide's own commands."""
+    """The processes of `make run`. With `with_services=False`, the user starts the services."""
 
     def __init__(self, settings: DevSettings, *, with_services: bool) -> None:
         self._settings = settings
@@ -82,7 +86,7 @@ class Stack:
         self._interrupted = threading.Event()
 
     def run(self) -> int:
-        """Run until Ctrl-C (exit code 0) or until a process ends by itself (1)."""
+        """Run until Ctrl-C (exit code 0) or until a process ends unexpectedly (1)."""
         started = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
@@ -126,13 +130,14 @@ class Stack:
             assert port is not None
             if is_taken(port):
                 raise ProcessFailed(
-                    f"port {port} is taken by another program: stop it, or set another port in {name} (.env)"
+                    f"port {port} is taken by another program. Stop that program, or set another port in {name} "
+                    "(.env)."
                 )
 
     def _migrate(self) -> None:
         migrate = Process("migrate", [_tool("alembic"), "upgrade", "head"], prefixed, cwd=ROOT / "services/api")
         if migrate.wait() != 0:
-            raise ProcessFailed("the migrations failed: see the lines above")
+            raise ProcessFailed("the migrations failed. The lines above show the reason.")
 
     def _start_services(self) -> None:
         def worker_output(name: str, line: str) -> None:
@@ -143,7 +148,7 @@ class Stack:
         settings = self._settings
         env = {"LOG_FORMAT": "console"} if settings.log_format == "auto" else {}
         celery = [_tool("celery"), "-A", "app.celery_app"]
-        # Without the second that a worker spends looking for others, of which there are none.
+        # Without the second that a worker spends on looking for other workers: there are none.
         worker = [*celery, "worker", f"--loglevel={settings.log_level}", "--without-mingle", "--without-gossip"]
         uvicorn = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(settings.api_port)]
         flower = [*celery, "flower", f"--port={settings.flower_port}"]
@@ -168,13 +173,13 @@ class Stack:
         self._watched += self._services
 
     def _wait_ready(self) -> bool:
-        """Wait for API and worker; False when it was interrupted or a process has ended."""
+        """Wait until API and worker are ready. Return False on an interrupt or if a process ended."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self._worker_ready.is_set() and self._is_ready(READINESS_PATH)):
             if self._interrupted.wait(0.05) or any(process.exit_code is not None for process in self._watched):
                 return False
             if time.monotonic() > deadline:
-                raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s: see the lines above")
+                raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s. The lines above show the reason.")
         return True
 
     def _is_ready(self, path: str) -> bool:
@@ -191,7 +196,7 @@ class Stack:
     def _announce(self, seconds: float) -> None:
         about = SERVICES_READY if self._with_services else SERVERS_READY
         text = about.format(api=self._api, settings=self._settings)
-        print(f"\nIssueTracker is ready after {seconds:.1f} s; Ctrl-C stops it.\n{text}", flush=True)
+        print(f"\nIssueTracker is ready after {seconds:.1f} s. Press Ctrl-C to stop it.\n{text}", flush=True)
 
     def _watch(self) -> int:
         while not self._interrupted.wait(0.2):
@@ -199,28 +204,31 @@ class Stack:
                 if process.exit_code is not None:
                     process.wait(5)
                     print(
-                        f"issuetracker: {process.name} ended with exit code {process.exit_code}: "
-                        "see its last lines above; stopping the rest",
+                        f"issuetracker: {process.name} ended with exit code {process.exit_code}. "
+                        "Its last log lines above show the reason. Stopping the other processes.",
                         file=sys.stderr,
                         flush=True,
                     )
                     return 1
-        print("\nStopping: the worker finishes what it holds; Ctrl-C again kills.", flush=True)
+        print("\nStopping. The worker finishes its running jobs. Press Ctrl-C again to kill it.", flush=True)
         return 0
 
     def _stop_services(self) -> None:
         for service in self._services:
             if not service.stop(STOP_TIMEOUT_S):
-                print(f"issuetracker: {service.name} did not stop in time and was killed", file=sys.stderr)
+                print(
+                    f"issuetracker: {service.name} did not stop within {STOP_TIMEOUT_S} s and was killed.",
+                    file=sys.stderr,
+                )
 
 
 def reset() -> None:
-    """Delete the local data; refuse while something runs on it."""
+    """Delete the local data; fail if a stack is running on it."""
     if LOCAL.exists():
         with exclusive_lock(LOCAL):
             shutil.rmtree(LOCAL)
 
 
 def _tool(name: str) -> str:
-    """Return a console script of this very environment, whatever PATH says."""
+    """Return the path of a console script of this environment, independent of PATH."""
     return str(Path(sys.executable).with_name(name))

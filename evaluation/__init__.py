@@ -1,1 +1,1 @@
-"""Measures the enrichment on labelled issues and trains its artefacts; not part of any image."""
+"""Evaluates the enrichment on labelled issues and trains its artefacts. It is not part of any image."""

@@ -15,16 +15,16 @@ TASKS = ("types", "types_more", "areas", "summary", "similar", "calibration")
 def _file(value: str) -> Path:
     path = Path(value)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {value}")
+        raise argparse.ArgumentTypeError(f"the file {value} does not exist")
     return path
 
 
 def main() -> None:
-    """Evaluate one task; bad input is one line and exit code 2."""
+    """Evaluate one task. For invalid input, print one line and exit with code 2."""
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__, usage=None)
     parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--train", type=_file, help="JSON lines to learn from; `make evaluate TRAIN=FILE`")
-    parser.add_argument("--data", type=_file, required=True, help="JSON lines to measure on")
+    parser.add_argument("--train", type=_file, help="JSON lines for training; `make evaluate TRAIN=FILE`")
+    parser.add_argument("--data", type=_file, required=True, help="JSON lines for the evaluation")
     arguments = parser.parse_args()
     try:
         result = import_module(f"evaluation.{arguments.task}").evaluate(arguments.train, arguments.data)

@@ -1,8 +1,8 @@
-"""The areas: F1 of the lexicon alone, and of a delta that each repository learns from its own labelled issues.
+"""Evaluates the areas: F1 of the lexicon only, and of a delta trained on each repository's labelled issues.
 
-Rows hold repo, title, body and `generic`, the areas that people set; `documentation`, which is a type in the
-product, counts as one of the labels here. At most two areas are predicted. `micro_f1` and all that stands beside
-it are measured on the rows that have a label; `all_rows` counts what is predicted for the others as wrong.
+Rows have the fields repo, title, body and `generic`, the confirmed areas. `documentation`, which is a type in the
+product, counts as an area here. At most two areas are predicted. `micro_f1` and the other scores use the rows with
+a label. `all_rows` counts predictions for the other rows as wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from app.enrichment.cleaning import clean_inline, paragraphs
 from evaluation.issues import Row, read_rows
 
 Predict = Callable[[Row], tuple[tuple[str, float], ...]]
-"""From a row to its areas and how sure each is."""
+"""Returns the predicted areas of a row with their confidence."""
 
 BINS = 10
 
 
 def evaluate(train: Path | None, data: Path) -> dict[str, Any]:
-    """Measure each repository of `data`; `trained` where `train` holds labelled issues of it."""
+    """Evaluate each repository of `data`. The report has `trained` if `train` has labelled issues of it."""
     fields = ("repo", "title", "body", "generic")
     rows = read_rows(data, *fields)
     examples = read_rows(train, *fields) if train else []
@@ -42,12 +42,12 @@ def evaluate(train: Path | None, data: Path) -> dict[str, Any]:
 
 
 def cleaned(row: Row) -> tuple[str, str]:
-    """Return title and body as the enricher hands them on."""
+    """Return title and body after the enricher's cleaning."""
     return clean_inline(row["title"]), " ".join(paragraph.text for paragraph in paragraphs(row["body"]))
 
 
 def predictor(delta: AreaDelta | None) -> Predict:
-    """Return a function that predicts a row's areas as the product does, with documentation among them."""
+    """Return a function that predicts a row's areas like the product, including documentation."""
 
     def predict(row: Row) -> tuple[tuple[str, float], ...]:
         tags = rank_areas(*cleaned(row), delta, load_lexicon().areas)
@@ -57,7 +57,7 @@ def predictor(delta: AreaDelta | None) -> Predict:
 
 
 def measure(rows: Sequence[Row], predict: Predict) -> dict[str, Any]:
-    """Return the figures of one predictor on one repository's rows."""
+    """Return the scores of a predictor on the rows of one repository."""
     judged = [(frozenset(row["generic"]), dict(predict(row))) for row in rows]
     labelled = [(truth, guess) for truth, guess in judged if truth]
     labels = sorted({label for truth, _ in labelled for label in truth})
@@ -93,7 +93,7 @@ def _f1(counts: dict[str, int]) -> float:
 
 
 def _calibration_error(judged: Sequence[tuple[frozenset[str], dict[str, float]]]) -> float:
-    """Return the expected calibration error of the areas that were predicted, in ten equal bins."""
+    """Return the expected calibration error of the predicted areas, in ten equal bins."""
     pairs = [(confidence, area in truth) for truth, guess in judged for area, confidence in guess.items()]
     if not pairs:
         return 0.0

@@ -1,6 +1,6 @@
-"""Whether the types' confidence can be believed: 15 bins of equal width, on the likeliest type.
+"""Evaluates the calibration of the types' confidence: 15 bins of equal width, for the most likely type.
 
-With TRAIN each repository has the delta of its rows there; without it the shipped base stands alone.
+With TRAIN, each repository has a delta trained on its rows there. Without TRAIN, the shipped base is evaluated.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ _SURE = 0.8
 
 
 def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
-    """Return the calibration error, the bins, accuracy and coverage from 0.8 and from the threshold on."""
+    """Return the calibration error, the bins, and accuracy and coverage above 0.8 and above the threshold."""
     rows, predictions = predict(train_file, data_file)
     confidences = np.array([found.confidence for found in predictions])
     right = np.array(

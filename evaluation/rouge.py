@@ -1,4 +1,4 @@
-"""ROUGE-L, the measure of summaries: how much of one text's words another holds in the same order."""
+"""ROUGE-L, a score of summaries: the overlap of two texts' words in the same order."""
 
 import re
 
@@ -17,7 +17,7 @@ def rouge_l(candidate: list[str], reference: list[str]) -> float:
 
 
 def _longest_common_subsequence(first: list[str], second: list[str]) -> int:
-    """Return its length, in time len(first) * len(second)."""
+    """Return the length of the longest common subsequence, in time len(first) * len(second)."""
     row = [0] * (len(second) + 1)
     for word in first:
         diagonal = 0

@@ -1,4 +1,4 @@
-"""Figures of a classifier: classes are numbers."""
+"""Scores of a classifier. Classes are numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,12 @@ _BINS = 15
 
 
 def accuracy(truth: NDArray[np.int64], guesses: NDArray[np.int64]) -> float:
-    """Return the share of right guesses."""
+    """Return the share of correct predictions."""
     return float((truth == guesses).mean())
 
 
 def macro_f1(truth: NDArray[np.int64], guesses: NDArray[np.int64]) -> float:
-    """Return the mean of the F1 of every class that occurs in the truth."""
+    """Return the mean F1 of the classes that occur in the truth."""
     figures = []
     for name in np.unique(truth):
         both = int(((truth == name) & (guesses == name)).sum())
@@ -23,7 +23,7 @@ def macro_f1(truth: NDArray[np.int64], guesses: NDArray[np.int64]) -> float:
 
 
 def calibration_bins(confidences: Floats, right: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Return share, mean confidence and accuracy of each bin of equal width that holds something."""
+    """Return the share, the mean confidence and the accuracy of each non-empty bin of equal width."""
     places = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
     return [
         {

@@ -1,7 +1,8 @@
-"""Similar issues: what the API's own statements find, in a real PostgreSQL, of what the worker's own code indexed.
+"""Evaluates the search for similar issues with the API's statements, the worker's indexing and a real PostgreSQL.
 
-TRAIN is the corpus (id, group, title, body), DATA the pairs (query, duplicate_of). A hit is any other report of
-the query's group among the first ten. In the corpus older means a lower id, and every issue is open.
+TRAIN is the corpus (id, group, title, body), and DATA has the pairs (query, duplicate_of). A hit is any other
+issue of the query's group among the first ten results. In the corpus, older issues have lower ids. All issues are
+open.
 """
 
 import asyncio
@@ -53,22 +54,22 @@ Find = Callable[[UUID], Awaitable[list[UUID]]]
 
 @dataclass(frozen=True)
 class Corpus:
-    """The corpus as it lies in the database."""
+    """The ids and the groups of the corpus in the database."""
 
     ids: dict[int, UUID]
     group_of: dict[UUID, int]
 
 
 def evaluate(train: Path | None, data: Path) -> dict[str, Any]:
-    """Return recall at ten in each way of looking, false likely duplicates, and what they cost."""
+    """Return recall at ten of each search method, false likely duplicates, and the costs."""
     if train is None:
-        raise ValueError("similar needs the corpus as TRAIN")
+        raise ValueError("the task similar needs the corpus. Set TRAIN=FILE")
     rows = sorted(read_rows(train, "id", "group", "title", "body"), key=lambda row: int(row["id"]))
     pairs = read_rows(data, "query", "duplicate_of")
     known = {row["id"] for row in rows}
     queries = sorted({pair["query"] for pair in pairs} & known)
     if not queries:
-        raise ValueError("no query of DATA is in TRAIN")
+        raise ValueError("none of the queries in DATA is in TRAIN")
     embedder, megabytes = _load_model()
     with _server() as url:
         engine = create_engine(url.set(drivername="postgresql+psycopg2"))
@@ -85,10 +86,10 @@ def evaluate(train: Path | None, data: Path) -> dict[str, Any]:
 
 
 def _load_model() -> tuple["Embedder", int]:
-    """Return the model and by how many MiB it has made this process larger, a longest text read."""
+    """Return the model and the growth of this process in MiB, after embedding a text of maximum length."""
     process = psutil.Process()
     before = process.memory_info().rss
-    # Here, so that what the import takes is counted.
+    # Imported here, so that the memory of the import is included.
     from app.enrichment.embedding import Embedder  # noqa: PLC0415
 
     embedder = Embedder()
@@ -98,15 +99,15 @@ def _load_model() -> tuple["Embedder", int]:
 
 @contextmanager
 def _server() -> Iterator[URL]:
-    """Run a PostgreSQL with the product's schema; give its URL."""
+    """Run a PostgreSQL server with the product's schema; yield its URL."""
     with tempfile.TemporaryDirectory(prefix="evaluation-") as directory:
-        # PostgreSQL does not run as root, and its own user has to get in.
+        # PostgreSQL does not run as root, and its user must be able to enter the directory.
         Path(directory).chmod(0o755)
         url = make_url(f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker")
         server = Postgres(Path(directory), url, lambda _name, _line: None)
         server.start()
         try:
-            subprocess.run(  # noqa: S603 - our own tool
+            subprocess.run(  # noqa: S603 - a tool of this environment
                 [Path(sys.executable).with_name("alembic"), "upgrade", "head"],
                 cwd=API,
                 env={**os.environ, "DATABASE_URL": url.render_as_string()},
@@ -119,7 +120,7 @@ def _server() -> Iterator[URL]:
 
 
 def _index(engine: Engine, rows: Sequence[Row], embedder: "Embedder") -> tuple[Corpus, list[float]]:
-    """Store and index the corpus; return where each row is, and the milliseconds of CPU of each index entry."""
+    """Store and index the corpus; return its ids, and the CPU time of each index entry in milliseconds."""
     corpus = Corpus({row["id"]: new_id() for row in rows}, {})
     embedding_ms = []
     for start in range(0, len(rows), BATCH):
@@ -163,7 +164,7 @@ async def _search(url: URL, corpus: Corpus, queries: Sequence[int]) -> dict[str,
             "similar_query_ms": _percentiles(waits_ms),
             **await _likely_duplicates(database, corpus),
         }
-        # As rows are that were indexed without the model.
+        # The state of rows that were indexed without a model.
         await database.execute("UPDATE issue_search SET embedding = NULL, model = NULL")
         await database.execute("ANALYZE issue_search")
         result["recall_at_10_without_model"] = await _recall(corpus, asked, with_model)
@@ -186,7 +187,7 @@ def _is_hit(corpus: Corpus, issue_id: UUID, found: Iterable[UUID]) -> bool:
 
 
 async def _likely_duplicates(database: Database, corpus: Corpus) -> dict[str, float]:
-    """Return the shares of all issues that are called a likely duplicate: of another group's, and of their own."""
+    """Return the shares of issues with likely duplicates from another group, and from their own group."""
     falsely, rightly = 0, 0
     for issue_id, group in corpus.group_of.items():
         marked = [item.id for item in await _items(database, issue_id, 20) if item.likely_duplicate]

@@ -1,8 +1,8 @@
-"""How much of the title the body's summary says, and whether any summary holds what it must not.
+"""Evaluates summaries: the overlap of the chosen sentence with the title, and forbidden content.
 
-The title is what the reporter made of the issue: the sentence chosen without knowing it is compared with it
-(ROUGE-L F1), over the issues whose body holds any prose. Real summaries know the title and add to it; these
-are only searched for markup, code and templates' text.
+The reporter's title serves as the reference. The sentence that is chosen without the title is compared with it
+(ROUGE-L F1), for issues whose body contains prose. Complete summaries include the title. They are only checked for
+markup, code and template text.
 """
 
 import re
@@ -35,12 +35,12 @@ _MARKUP = {
         re.IGNORECASE,
     ),
 }
-"""What no summary may hold, told independently of what the cleaning does."""
+"""Patterns that no summary may contain, independent of the cleaning code."""
 _TITLES_MAY_HOLD = {"code", "trace or log"}
 
 
 def evaluate(train: Path | None, data: Path) -> dict[str, object]:
-    """Return ROUGE-L of the body's summary and of baselines, and how many summaries hold markup."""
+    """Return ROUGE-L of the chosen sentences and of baselines, and the number of summaries with markup."""
     del train
     rows = read_rows(data, "title", "body")
     totals = dict.fromkeys(("rouge_l", "first_35_characters", "lead_sentence", "oracle"), 0.0)
@@ -86,7 +86,7 @@ def _scores(title: str, body: str, prose: list[Paragraph]) -> dict[str, float]:
 
 
 def _kinds_of_markup(summary: str, title: str) -> list[str]:
-    """Return what the summary holds and must not; code in the title itself is the reporter's own choice."""
+    """Return the kinds of forbidden content in the summary. Code from the title is allowed."""
     return [
         kind
         for kind, pattern in _MARKUP.items()

@@ -1,6 +1,7 @@
-"""Short plain issues to train on, made of patterns: public trackers hold few, newcomers write little else.
+"""Generates short plain issues for training from patterns, because public trackers have few of them.
 
-They are made for training only: `fixtures/short_issues.jsonl`, which measures, was written before and apart.
+They are used for training only. `fixtures/short_issues.jsonl`, which is used for evaluation, was written before
+and independently.
 """
 
 from evaluation.issues import Row
@@ -47,7 +48,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 
 
 def synthetic_issues() -> list[Row]:
-    """Return the issues, each type about as many, always the same."""
+    """Return the issues: about the same number for each type, and always the same issues."""
     rows = []
     for label, patterns in _PATTERNS.items():
         for index, (thing, act) in enumerate(zip(_THINGS, _ACTS, strict=True)):

@@ -1,6 +1,6 @@
-"""`python -m evaluation.train --data DIR` makes every artefact again, bit for bit: `make train DATA=DIR`.
+"""`python -m evaluation.train --data DIR` reproduces every artefact bit for bit: `make train DATA=DIR`.
 
-DIR holds `types/train.jsonl`, `types_more/train.jsonl` and `areas/train.jsonl`.
+DIR contains `types/train.jsonl`, `types_more/train.jsonl` and `areas/train.jsonl`.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from evaluation.train_types import train_types
 
 
 def main() -> None:
-    """Train; bad input is one line and exit code 2."""
+    """Train all artefacts. For invalid input, print one line and exit with code 2."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with the labelled issues")
+    parser.add_argument("--data", type=Path, required=True, help="the directory with the labelled issues")
     directory = parser.parse_args().data
     try:
         summary = train_summary(directory)

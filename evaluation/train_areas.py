@@ -1,8 +1,8 @@
-"""Fits how sure the areas' lexicon makes: `services/worker/app/enrichment/data/areas-base.json`.
+"""Fits the calibration of the area lexicon: `services/worker/app/enrichment/data/areas-base.json`.
 
-For each area it fits a logistic curve from the lexicon's score to whether people gave the area, and then one from
-the likeliest area's log odds to whether it is right. Rows without any area are left out: nobody said that they
-have none.
+For each area it fits a logistic curve from the lexicon's score to the probability that a person set the area. A
+further curve maps the log odds of the top-ranked area to the probability that it is correct. Rows without any area
+are excluded, because a missing label does not mean that no area applies.
 """
 
 import json
@@ -20,7 +20,7 @@ from evaluation.issues import Row, read_rows
 
 OUTPUT = Path(__file__).parents[1] / "services/worker/app/enrichment/data/areas-base.json"
 LEAST_SHARE = 0.05
-"""Each area counts as if at least so many issues had it: how rare one is differs from project to project."""
+"""The minimum prior of each area, because the frequency of an area differs between projects."""
 PENALTY = 0.01
 
 
@@ -34,7 +34,7 @@ def train_areas(directory: Path, target: Path = OUTPUT) -> dict[str, Any]:
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:
-    """Return the curve of each area of the lexicon and of what is told; every project counts the same."""
+    """Return the curve of each area and the curve of the top-ranked area. Every project has the same weight."""
     lexicon = load_lexicon()
     scores = [lexicon.scores(*cleaned(row)) for row in rows]
     sizes = Counter(row["repo"] for row in rows)
@@ -60,7 +60,7 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
 
 
 def _likeliest(curves: dict[str, Curve], scores: Weights) -> list[tuple[float, str]]:
-    """Return the log odds and the name of the area that would be told, if any."""
+    """Return the log odds and the name of the area that would be suggested, if any."""
     found = [(curves[area].log_odds(score), area) for area, score in scores.items() if score > 0]
     return [best for best in sorted(found)[-1:] if probability(best[0]) >= LEAST]
 

@@ -1,8 +1,8 @@
 """Trains the ranking of sentences: `services/worker/app/enrichment/data/summary-ranking.json`.
 
-Each row of the files has `repo`, `title` and `body`. Words get a value where at least `WORD_COUNT_MIN` issues
-of `WORD_REPOS_MIN` repositories hold them: what only one project talks about says nothing elsewhere. The weights
-maximise the expected ROUGE-L of a softmax over an issue's sentences (Adam on all issues at once).
+Each row of the files has `repo`, `title` and `body`. A word gets a value if it occurs in at least `WORD_COUNT_MIN`
+issues and `WORD_REPOS_MIN` repositories, because words of a single project are not useful elsewhere. The weights
+maximise the expected ROUGE-L of a softmax over an issue's sentences (full-batch Adam).
 """
 
 import json
@@ -24,11 +24,11 @@ ARTEFACT = Path(__file__).parents[1] / "services/worker/app/enrichment/data/summ
 WORD_COUNT_MIN = 50
 WORD_REPOS_MIN = 5
 WORD_PRIOR = 20.0
-"""Issues' worth of belief that a word is like any other."""
+"""The weight, in issues, of the prior that a word is like any other."""
 STEPS = 400
 LEARNING_RATE = 0.1
 SHARPNESS = 10.0
-"""How much a better sentence counts against small weights."""
+"""The weight of ROUGE-L relative to the L2 penalty."""
 L2 = 1e-3
 
 Array = NDArray[np.float64]
@@ -37,14 +37,14 @@ Issue = tuple[str, str, list[Sentence]]
 
 
 def read_issues(paths: list[Path]) -> list[Issue]:
-    """Return the issues that hold any sentence; rows that occur in a held-out part are left out."""
+    """Return the issues with at least one sentence, without rows that are also in a held-out part."""
     rows = [row for path in paths for row in read_rows(path, "repo", "title", "body")]
     issues = [_issue(row) for row in rows if not row.get("also_in_heldout")]
     return [issue for issue in issues if issue[2]]
 
 
 def word_values(issues: list[Issue]) -> dict[str, float]:
-    """Return for each frequent word the logarithm of how much more often than others it recurs in the title."""
+    """Return for each frequent word the log ratio of its probability to recur in the title to the average."""
     held: Counter[str] = Counter()
     recurring: Counter[str] = Counter()
     repos: defaultdict[str, set[str]] = defaultdict(set)
@@ -63,7 +63,7 @@ def word_values(issues: list[Issue]) -> dict[str, float]:
 
 
 def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Return features (sentences x features), ROUGE-L (sentences), and where each issue's sentences start."""
+    """Return features (sentences x features), ROUGE-L (sentences), and the first sentence of each issue."""
     features: list[list[float]] = []
     targets: list[float] = []
     starts: list[int] = []
@@ -76,14 +76,14 @@ def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Arra
 
 
 def shares_of(issues: list[Issue]) -> Array:
-    """Return how much each issue counts, 1 on average: less, the more of them its repository has."""
+    """Return the weight of each issue, 1 on average. It is lower for repositories with more issues."""
     counts = Counter(repo for repo, _, _ in issues)
     shares = np.array([counts[repo] ** -0.5 for repo, _, _ in issues])
     return np.asarray(shares / shares.mean())
 
 
 def fit(features: Array, targets: Array, starts: NDArray[np.intp], counts: Array) -> Array:
-    """Return the weights, one a feature; `counts` says how much each issue counts."""
+    """Return the weights, one per feature. `counts` are the weights of the issues."""
     scale = features.std(axis=0) + 1e-9
     scaled = (features - features.mean(axis=0)) / scale
     issue_of = np.repeat(np.arange(len(starts)), np.diff([*starts, len(targets)]))
@@ -104,7 +104,7 @@ def fit(features: Array, targets: Array, starts: NDArray[np.intp], counts: Array
 
 
 def train(paths: list[Path]) -> dict[str, object]:
-    """Return the artefact's content."""
+    """Return the content of the artefact."""
     issues = read_issues(paths)
     values = word_values(issues)
     weights = fit(*matrices(issues, values), shares_of(issues))

@@ -1,4 +1,4 @@
-"""Trains the base of the type classifier: `services/worker/app/enrichment/data/types-base.safetensors`."""
+"""Trains the base model of the type classifier: `services/worker/app/enrichment/data/types-base.safetensors`."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ _TRUNCATED_WEIGHT = 0.3
 _REPOSITORY_ROWS = 300
 _FOLDS = 4
 _RIGHT = 0.78
-"""How much of what it says the base should get right, on repositories that it has not seen."""
+"""The target precision of the base model's predictions on unseen repositories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class Corpus:
     labels: NDArray[np.int64]
     weights: Floats
     views: tuple[list[Document], list[Document], list[Document]]
-    """Each issue whole, its title with its first sentence, its title alone."""
+    """Three forms of each issue: whole, the title with the first sentence, and the title only."""
 
     def without(self, repositories: Collection[str]) -> NDArray[np.bool_]:
-        """Return which rows are of other repositories."""
+        """Return a mask of the rows that are from other repositories."""
         return ~np.isin(self.repositories, list(repositories))
 
 
 def types_rows(path: Path) -> list[Row]:
-    """Return labelled issues without those that the official test holds too."""
+    """Return labelled issues without those that are also in the official test part."""
     rows = read_rows(path, "repo", "title", "body", "label")
     return [row for row in rows if not row.get("also_in_heldout") and row["label"] in set(CLASSES)]
 
 
 def corpus(rows: Sequence[Row], broad: Sequence[Row] = ()) -> Corpus:
-    """Read the issues; each repository of each source counts alike, its rare types for more than their share."""
+    """Build the corpus. Each repository of a source has equal weight; rare types have more than their share."""
     rows = [*rows, *synthetic_issues()]
     every = [*rows, *broad]
     sizes = Counter(row["repo"] for row in rows)
@@ -78,7 +78,7 @@ def corpus(rows: Sequence[Row], broad: Sequence[Row] = ()) -> Corpus:
 
 
 def train(data: Corpus, kept: NDArray[np.bool_] | None = None) -> TypeModel:
-    """Train a base on some of the corpus, not calibrated."""
+    """Train an uncalibrated base model on the rows in `kept`, or on all rows."""
     places = np.flatnonzero(np.ones(len(data.labels), dtype=bool) if kept is None else kept)
     views = [[view[place] for place in places] for view in data.views]
     encoder = fit_encoder(views[0])
@@ -90,7 +90,7 @@ def train(data: Corpus, kept: NDArray[np.bool_] | None = None) -> TypeModel:
 
 
 def calibrate(data: Corpus) -> tuple[float, float]:
-    """Return temperature and threshold of a base on repositories that it has not seen."""
+    """Return the temperature and the threshold of a base model on unseen repositories."""
     names = sorted(set(data.repositories) - {REPOSITORY})
     scores = np.zeros((len(data.labels), len(CLASSES)))
     for fold in range(_FOLDS):
@@ -105,7 +105,7 @@ def calibrate(data: Corpus) -> tuple[float, float]:
 
 
 def threshold(scores: Floats, labels: NDArray[np.int64], weights: Floats) -> float:
-    """Return the least confidence from which on what is said is right often enough."""
+    """Return the lowest confidence above which the predictions reach the target precision."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     confidences = 1 / powers.sum(axis=1)
     right = scores.argmax(axis=1) == labels
@@ -117,7 +117,7 @@ def threshold(scores: Floats, labels: NDArray[np.int64], weights: Floats) -> flo
 
 
 def train_types(directory: Path, target: Path = BASE_FILE) -> TypeModel:
-    """Train, calibrate and write the base from `types/train.jsonl` and `types_more/train.jsonl` of a directory."""
+    """Train, calibrate and write the base model from `types/train.jsonl` and `types_more/train.jsonl`."""
     data = corpus(
         types_rows(directory / "types" / "train.jsonl"), types_rows(directory / "types_more" / "train.jsonl")
     )

@@ -1,8 +1,8 @@
-"""How well types are told: with a project's own tags, with few of them, with none, and on short plain issues.
+"""Evaluates the types: with all, few and none of a project's own tags, and on short plain issues.
 
-The official figure is that of NLBSE'24: the mean over repositories of macro-F1. No base that is measured here has
-seen the repository that it is measured on: it is trained on the other repositories of TRAIN and on those of
-`types_more/train.jsonl`, where that lies in a folder beside TRAIN's.
+The official score is that of NLBSE'24: the mean macro-F1 over repositories. Each repository is evaluated with a
+base model that was not trained on it. That model is trained on the other repositories of TRAIN, and on those of
+`types_more/train.jsonl` in a directory next to that of TRAIN, if it exists.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ from evaluation.train_types import Corpus, corpus, train, types_rows
 
 SHORT_ISSUES = Path(__file__).parent / "fixtures" / "short_issues.jsonl"
 _DRAWS = {30: 20, 150: 5}
-"""Of how many random draws of so few tags the figures are means."""
+"""The number of random draws by number of tags. The scores are means over the draws."""
 
 
 def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
-    """Return the figures; without TRAIN only those of the shipped base."""
+    """Return the scores. Without TRAIN, only the scores of the shipped base model are included."""
     data = types_rows(data_file)
     result: dict[str, Any] = {
         "rows": len(data),
@@ -53,12 +53,12 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
 
 
 def labelled(row: Row) -> LabelledIssue:
-    """Return a row as an example."""
+    """Convert a row to a training example."""
     return LabelledIssue(row["title"] or "", row["body"] or "", TypeTag(row["label"]))
 
 
 def short_issues() -> dict[str, Any]:
-    """Return how the shipped base does on short plain issues, all of them and those that it says a type of."""
+    """Return the scores of the shipped base model on short plain issues: all, and those with a prediction."""
     rows = read_rows(SHORT_ISSUES, "title", "description", "label")
     predictions = [load_base().predict(row["title"], row["description"]) for row in rows]
     likeliest = [max(found.probabilities, key=found.probabilities.__getitem__) for found in predictions]
@@ -84,12 +84,12 @@ def _broad_rows(train_file: Path) -> list[Row]:
 def _of_repository(
     repository: str, everything: Corpus, learned: Sequence[Row], data: Sequence[Row]
 ) -> dict[str, Any]:
-    """Return a repository's figures, with all of its tags, with few, with none."""
+    """Return the scores of a repository with all, few and none of its tags."""
     own = [labelled(row) for row in learned if row["repo"] == repository]
     rows = [row for row in data if row["repo"] == repository]
     base = train(everything, everything.without([repository]))
     truth = np.array([CLASSES.index(row["label"]) for row in rows])
-    # Without examples of its own a repository's types are taken to be those of the task.
+    # Without its own examples, a repository is assumed to have the types of the task.
     known = sorted({CLASSES.index(row["label"]) for row in learned})
     guesses = _guesses(base, own, rows, known)
     draws = {
@@ -107,7 +107,7 @@ def _of_repository(
 
 
 def _few_tags(draws: Sequence[dict[int, list[float]]]) -> dict[str, float]:
-    """Return the mean over repositories with few tags, and how much it differs from draw to draw."""
+    """Return the mean over repositories with few tags, and its standard deviation over the draws."""
     means = {few: np.mean([of_repository[few] for of_repository in draws], axis=0) for few in _DRAWS}
     return {
         **{f"f1_with_{few}_tags": float(found.mean()) for few, found in means.items()},
@@ -124,7 +124,7 @@ def _samples(own: Sequence[LabelledIssue], few: int) -> Iterator[list[LabelledIs
 def _guesses(
     base: TypeModel, examples: Sequence[LabelledIssue], rows: Sequence[Row], known: Sequence[int]
 ) -> NDArray[np.int64]:
-    """Return the likeliest of the known classes for each row."""
+    """Return the most likely known class of each row."""
     delta = train_delta(base, examples) if examples else None
     guesses = []
     for row in rows:

@@ -1,7 +1,7 @@
-"""How well four types are told, each repository with its delta from TRAIN; without TRAIN, the base alone.
+"""Evaluates the four types. With TRAIN, each repository has its own delta.
 
-The base is the shipped one where TRAIN is missing. Where it is given the base is trained on TRAIN's other
-repositories, so that each delta is learned as in life: on a base that has not seen the project.
+Without TRAIN, the shipped base model is evaluated. With TRAIN, the base model is trained on the other
+repositories, so that each delta is trained on a base that has not seen the project, as in production.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from evaluation.types import labelled
 
 
 def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
-    """Return macro-F1 and micro-F1 (accuracy: each issue has one type) over all rows, and each repository's."""
+    """Return macro-F1, micro-F1 (accuracy, since each issue has one type) and the accuracy per repository."""
     rows, predictions = predict(train_file, data_file)
     truth = np.array([CLASSES.index(row["label"]) for row in rows])
     guesses = np.array([likeliest(found) for found in predictions])
@@ -38,12 +38,12 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
 
 
 def likeliest(found: TypePrediction) -> int:
-    """Return the number of the likeliest class."""
+    """Return the index of the most likely class."""
     return int(np.argmax([found.probabilities[name] for name in CLASSES]))
 
 
 def predict(train_file: Path | None, data_file: Path) -> tuple[list[Row], list[TypePrediction]]:
-    """Return rows and their predictions, repository by repository."""
+    """Return the rows and their predictions, grouped by repository."""
     data = types_rows(data_file)
     rows: list[Row] = []
     predictions: list[TypePrediction] = []
@@ -55,7 +55,7 @@ def predict(train_file: Path | None, data_file: Path) -> tuple[list[Row], list[T
 
 
 def _projects(train_file: Path | None, data: Sequence[Row]) -> Iterator[tuple[list[Row], TypeModel, list[Row]]]:
-    """Yield each repository's rows with a base that has not seen it and the rows to learn its delta from."""
+    """Yield the rows of each repository, a base model that has not seen it, and the training rows of its delta."""
     learned = [] if train_file is None else types_rows(train_file)
     everything = corpus(learned) if learned else None
     for repository in sorted({row["repo"] for row in data}):

@@ -155,7 +155,7 @@ def test_a_foreign_message_becomes_a_job_and_runs_once_a_worker_knows_its_task(
     broker.lpush("issues", json.dumps(envelope("tests.misbehave")))
     wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
     (letter,) = dead_letters(api)
-    assert letter["error"].startswith("unknown_task: no task named 'tests.misbehave'")
+    assert letter["error"].startswith('unknown_task: this worker has no task "tests.misbehave"')
     old.process.stop(60)
     new_worker(SHORT, "new", "tests.support.misbehaving_app")
 
@@ -255,7 +255,7 @@ def test_a_job_for_a_newer_worker_waits_for_it(
     else:
         database.query("UPDATE job SET refused_since = now() - interval '25 h'")
         database.wait_for_states({"dead": 1})
-        assert "written by contract 99.0.0" in database.job(job_id)["last_error"]
+        assert "contract version 99.0.0 is newer" in database.job(job_id)["last_error"]
     assert database.one("SELECT count(*) FROM dead_message") == 0
 
 

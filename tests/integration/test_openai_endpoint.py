@@ -253,7 +253,7 @@ class TestAWrongAnswer:
     ) -> None:
         server.then(WRONG[wrong])
 
-        assert is_local(enricher.enrich(ISSUE), "no answer that can be used: ")
+        assert is_local(enricher.enrich(ISSUE), "the answer cannot be used: ")
         assert len(server.requests) == 2
 
     def test_is_shown_again_with_what_was_wrong(self, enricher: OpenAIEnricher, server: Completions) -> None:
@@ -400,7 +400,7 @@ class TestAServerInTrouble:
         server.then(step)
         enricher = new_enricher(server.base_url, seconds=3)
 
-        with pytest.raises(ProviderError, match="no answer within 3 s"):
+        with pytest.raises(ProviderError, match="no response within 3 s"):
             enricher.enrich(ISSUE)
 
         assert usage(database)[1] > 300, "it may have worked for the request"
@@ -429,7 +429,7 @@ class TestAServerInTrouble:
         monkeypatch.setattr(provider, "LAST_SECONDS", LIMITS.seconds)
         server.then(WRONG["text"])
 
-        assert is_local(enricher.enrich(ISSUE), "no answer that can be used")
+        assert is_local(enricher.enrich(ISSUE), "the answer cannot be used")
         assert len(server.requests) == 1
 
 

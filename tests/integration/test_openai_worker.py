@@ -81,7 +81,7 @@ class TestInTheWorker:
 
         row = made(database)
         assert row["provenance"]["provider"] == "local"
-        assert row["provenance"]["fallback"].startswith("gave up: status 503")
+        assert row["provenance"]["fallback"].startswith("last attempt failed: status 503")
         assert row["ai_summary"].startswith("AI Summary: Export is empty")
         assert len(server.requests) == 4
         # Told after the job's end is written. A result without the provider mends no circuit.
@@ -95,7 +95,7 @@ class TestInTheWorker:
         api.post(TITLE, description=DESCRIPTION)
         database.wait_for_states({"succeeded": 1})
 
-        assert made(database)["provenance"]["fallback"] == "the day's budget of tokens is used up"
+        assert made(database)["provenance"]["fallback"] == "the daily token budget is used up"
         assert server.requests == []
 
     def test_a_rate_limit_delays_the_next_attempt(

@@ -1,7 +1,7 @@
-"""What the API and the workers of IssueTracker agree on, and nothing else."""
+"""The messages, tables, names and settings that the API and the workers of IssueTracker share."""
 
 VERSION = "0.1.0"
-"""Of the project: what services tell of themselves. A test compares it with the one in pyproject.toml."""
+"""The project's version, which the services report. A test compares it with pyproject.toml."""
 
 CONTRACT_VERSION = "1.1.0"
-"""Semantic version of this package; every message carries the version that it was written by."""
+"""The semantic version of this package. Every message carries the version of its writer."""

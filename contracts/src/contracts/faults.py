@@ -1,9 +1,9 @@
-"""Exceptions as they may be logged: where they happened, and their message only where it can hold no data.
+"""Formats exceptions for logs, without user data.
 
-The message of an exception may quote what a person wrote: an issue's title in `Failing row contains (...)`, a
-value in a validation error, a key that a server sends back. The ledger keeps it for whoever may read the issue
-itself; a log is read by many more. So a log line has the message of an exception only where its class is known
-to speak of servers and connections and of nothing else.
+The message of an exception may quote user data: an issue's title in `Failing row contains (...)`, a value in a
+validation error, a key that a server returns. The ledger stores such messages, because only people who may read
+the issue can read them. Logs have more readers. A log line therefore contains the message of an exception only
+if its class is known to describe servers and connections.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _allowed: set[type[BaseException]] = {OSError, ImportError, KeyboardInterrupt, S
 
 
 def allow_message_in_logs(*classes: type[BaseException]) -> None:
-    """Let the messages of these exceptions, and of their subclasses, be logged: no data can be in them."""
+    """Allow the messages of these exceptions and their subclasses in logs, because they contain no user data."""
     _allowed.update(classes)
 
 
 def safe_message(error: BaseException) -> str:
-    """Return an exception in one line: its class, and its message where that can hold no data."""
+    """Return an exception as one line: its class, and its message if that cannot contain user data."""
     name = type(error).__name__
     if not isinstance(error, tuple(_allowed)):
         return name
@@ -29,12 +29,15 @@ def safe_message(error: BaseException) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """Return an exception with where it was raised and its causes, without any local variable."""
+    """Return an exception, its stack frames and its causes, without local variables."""
     return "\ncaused by ".join("\n  ".join([safe_message(cause), *_frames(cause)]) for cause in _chain(error))
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Return the innermost frames. By hand, since Celery sends stand-ins for tracebacks between its processes."""
+    """Return the innermost frames.
+
+    The `traceback` module does not accept the stand-ins for tracebacks that Celery sends between its processes.
+    """
     frames = []
     step = error.__traceback__
     while step is not None:

@@ -6,5 +6,5 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Return a UUIDv7 (RFC 9562): ids sort by the time at which they were made, which keyset pages rely on."""
+    """Return a UUIDv7 (RFC 9562). These sort by creation time, and keyset pagination relies on that order."""
     return uuid7()

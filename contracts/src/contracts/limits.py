@@ -1,4 +1,4 @@
-"""Bounds on what an issue may hold; the API refuses what is over, the tables check it again."""
+"""Limits of an issue's fields and of messages. The API rejects larger values; the tables check them again."""
 
 TITLE_MAX = 255
 """Characters."""
@@ -7,29 +7,29 @@ DESCRIPTION_MAX = 65_536
 """Characters."""
 
 PROJECT_PATTERN = "^[a-z0-9][a-z0-9._/-]{0,99}$"
-"""A project's name: lower case, as in `acme/shop`."""
+"""The name of a project, such as `acme/shop`."""
 
 DEFAULT_PROJECT = "default"
-"""The project of an issue whose reporter names none."""
+"""The project of an issue that is created without one."""
 
 HOLDER_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
-"""The name of whoever holds an API token, which the audit log shows."""
+"""The name of an API token's holder, which the audit log shows."""
 
 REQUEST_ID_PATTERN = "^[A-Za-z0-9._~+/=:-]{1,128}$"
-"""A request's id: what proxies and clients use, and nothing that could break a log line or a header."""
+"""The id of a request: the characters that proxies and clients use and that are safe in logs and headers."""
 
 TRACEPARENT_PATTERN = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-"""A span's place in its trace, as W3C Trace Context writes it."""
+"""The `traceparent` header of W3C Trace Context."""
 
 MESSAGE_MAX = 64 * 1024
-"""Bytes of a message in its queue; ours are below one KiB, since they carry ids and no text."""
+"""Maximum bytes of a message in its queue. Ours are below 1 KiB, because they contain ids and no text."""
 
 RAW_MESSAGE_MAX = 1024 * 1024
-"""Bytes of a refused message that are kept."""
+"""Maximum bytes of a rejected message that are stored."""
 
 EXTERNAL_SOURCE_PATTERN = "^[a-z0-9][a-z0-9._:/-]{0,99}$"
-"""Another system that an issue comes from, as in `github:acme/shop`."""
+"""The name of the system that an issue was imported from, such as `github:acme/shop`."""
 
 EXTERNAL_ID_MAX = 200
 EXTERNAL_URL_MAX = 2000
-"""Characters of the names that another system knows an issue by."""
+"""Maximum characters of an issue's id and URL in the system that it was imported from."""

@@ -1,7 +1,7 @@
-"""One way to log for every service: structlog, and the standard library's loggers through it.
+"""Configures logging for every service: structlog, and the standard library's loggers through it.
 
-Nothing that a person wrote is in any line, at any level: exceptions are told by `contracts.faults`, libraries
-that log what they carry are kept quiet, and passwords in addresses are masked.
+No line contains user data, at any level. `contracts.faults` formats exceptions, libraries that log payloads are
+limited to warnings, and passwords in URLs are masked.
 """
 
 import logging
@@ -22,7 +22,7 @@ from contracts.faults import safe_message, safe_traceback
 Event = MutableMapping[str, Any]
 
 _CARRY_DATA = ("httpcore", "httpcore2", "httpx", "httpx2", "openai", "sqlalchemy", "urllib3")
-"""Loggers that write requests, answers and rows at DEBUG: they begin at WARNING, whatever LOG_LEVEL says."""
+"""Loggers that write requests, responses and rows at DEBUG. Their level is WARNING, regardless of LOG_LEVEL."""
 
 _PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+@")
 
@@ -32,8 +32,8 @@ logger = structlog.get_logger(__name__)
 def configure_logging(service: str, level: str | int, log_format: str, *, take_over: Collection[str] = ()) -> None:
     """Send every logger of this process to standard error.
 
-    `take_over` names loggers of libraries that have set up handlers of their own, which are dropped.
-    `log_format`: `json` writes one object a line, `console` coloured text, `auto` chooses by the terminal.
+    `take_over` names loggers of libraries that install their own handlers. These handlers are removed.
+    `log_format` is `json` (one object per line), `console` (coloured text) or `auto` (`console` on a terminal).
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
@@ -68,7 +68,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
         logging.getLogger(name).propagate = True
     for name in _CARRY_DATA:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Our own lines do not go through the standard library, which would cost more than all else that a line takes.
+    # Our own lines bypass the standard library, which would cost more than the rest of the line's processing.
     structlog.configure(
         processors=[*shared, _without_data, *renderers],
         logger_factory=partial(_Writer, handler),
@@ -78,14 +78,14 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
 
 
 class _Writer:
-    """Writes lines where a handler does, one at a time and safely across forks, as the handler's lock is."""
+    """Writes lines to a handler's stream under the handler's lock, which is safe across threads and forks."""
 
     def __init__(self, handler: logging.StreamHandler[Any], name: str) -> None:
         self._handler = handler
         self.name = name
 
     def _write(self, line: str) -> None:
-        # Whatever becomes of the line, the work goes on.
+        # A log line that cannot be written must not stop the work.
         with self._handler.lock or nullcontext(), suppress(OSError, ValueError):
             self._handler.stream.write(f"{line}\n")
             self._handler.flush()
@@ -94,7 +94,7 @@ class _Writer:
 
 
 def log_unhandled() -> None:
-    """Log what ends this process, or a thread of it, or is raised where nobody can catch it."""
+    """Log exceptions that end this process or one of its threads, and exceptions that cannot be caught."""
 
     def ended(_class: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):
@@ -112,7 +112,7 @@ def log_unhandled() -> None:
 
 
 def _hide_exception_messages(record: logging.LogRecord) -> bool:
-    """Put what is told of them in the place of exceptions that a library wants in its text."""
+    """Replace exceptions in a library's log message with their safe messages."""
     if isinstance(record.args, tuple):
         record.args = tuple(
             safe_message(value) if isinstance(value, BaseException) else value for value in record.args
@@ -123,7 +123,7 @@ def _hide_exception_messages(record: logging.LogRecord) -> bool:
 
 
 def _without_data(_logger: object, _method: str, event: Event) -> Event:
-    """Tell exceptions by where they happened, and mask passwords."""
+    """Replace exceptions with their safe tracebacks, and mask passwords."""
     event.pop("color_message", None)  # uvicorn's second copy
     error = event.pop("exc_info", None)
     if isinstance(error, tuple):

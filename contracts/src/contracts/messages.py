@@ -1,7 +1,7 @@
-"""The messages that travel through the broker: small, JSON, versioned, never the only copy of anything.
+"""The messages that travel through the broker. They are small, versioned JSON; the ledger stores a copy of each.
 
-A reader ignores fields that it does not know, so a minor version may add optional ones; whatever else
-changes is a new major version. `tests/unit/contracts/test_compatibility.py` holds models to that.
+A reader ignores unknown fields, so a minor version may add optional fields. Any other change needs a new major
+version. `tests/unit/contracts/test_compatibility.py` checks this rule.
 """
 
 import re
@@ -21,46 +21,49 @@ _VERSION = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
 
 
 class Message(BaseModel):
-    """What every task's message carries. The job's id is also the Celery task id."""
+    """The fields of every task's message. The job's id is also the Celery task id."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     contract_version: str = Field(pattern=_VERSION)
     job_id: UUID
     request_id: str | None = Field(default=None, pattern=REQUEST_ID_PATTERN)
-    """Of the HTTP request that the work goes back to; a job that a job makes passes it on."""
+    """The id of the HTTP request that caused the work. A job copies it to the jobs that it creates."""
     traceparent: str | None = Field(default=None, pattern=TRACEPARENT_PATTERN)
-    """The span that the work goes back to (W3C Trace Context), where traces are on."""
+    """The span that caused the work (W3C Trace Context), if tracing is on."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is stored with the job and published."""
+        """Return the JSON object that is stored with the job and published."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class EnrichIssue(Message):
-    """Asks for one issue's enrichment."""
+    """Requests the enrichment of one issue."""
 
     issue_id: UUID
 
 
 class IndexIssue(Message):
-    """Asks for one issue to be made findable by its words and its meaning."""
+    """Requests the indexing of one issue for full-text and similarity search."""
 
     issue_id: UUID
 
 
 class Retrain(Message):
-    """Asks for a project's models to be learned anew from its confirmed tags."""
+    """Requests the retraining of a project's models on its confirmed tags."""
 
     project: str = Field(pattern=PROJECT_PATTERN)
 
 
 class Prune(Message):
-    """Asks for history to be deleted that is older than it is kept."""
+    """Requests the deletion of history that is older than the retention time."""
 
 
 class DeliverWebhook(Message):
-    """Asks for one event to be told to one webhook; the job's id is the delivery's, and its `webhook-id`."""
+    """Requests the delivery of one event to one webhook.
+
+    The job's id is also the id of the delivery and its `webhook-id` header.
+    """
 
     webhook_id: UUID
 
@@ -72,13 +75,13 @@ MESSAGE_OF: dict[Task, type[Message]] = {
     Task.PRUNE: Prune,
     Task.DELIVER_WEBHOOK: DeliverWebhook,
 }
-"""The message that each task takes."""
+"""The message class of each task."""
 
 
 class RejectedMessage(BaseModel):
-    """What a worker leaves in `contracts.names.REJECTED_MESSAGES_KEY`: a message that it cannot run, and why."""
+    """A message that a worker cannot run, and the reason; stored in `contracts.names.REJECTED_MESSAGES_KEY`."""
 
-    # The title names its schema, which release 0.1.0 has by this name.
+    # The title names the schema's file. Release 0.1.0 uses this name.
     model_config = ConfigDict(
         title="RefusedMessage", extra="ignore", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
     )
@@ -89,12 +92,12 @@ class RejectedMessage(BaseModel):
     error: str
     worker: str
     job_id: UUID | None
-    """The message's task id, where it has one that could be a job's."""
+    """The message's task id, if it is a UUID."""
     raw: bytes
 
 
 class WorkerHeartbeat(BaseModel):
-    """What a worker that consumes says of itself, in a Redis key that expires."""
+    """The state of a consuming worker, stored in a Redis key that expires."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -103,15 +106,15 @@ class WorkerHeartbeat(BaseModel):
     queues: list[str]
     processes: int
     at: datetime
-    """By its own clock."""
+    """The time by the worker's own clock."""
 
 
 EVENTS: tuple[type[BaseModel], ...] = (RejectedMessage, WorkerHeartbeat)
-"""What services tell each other besides tasks."""
+"""The messages between services that are not tasks."""
 
 
 class Skew(StrEnum):
-    """How the contract that a message was written by compares with this package's."""
+    """How a message's contract version compares with this package's."""
 
     SAME = "same"
     OLDER = "older"
@@ -119,7 +122,7 @@ class Skew(StrEnum):
 
 
 def skew(contract_version: str) -> Skew | None:
-    """Compare a message's version, in all its parts, with this package's; None where it is no version."""
+    """Compare a message's full version with this package's; return None if it is not a version."""
     if re.fullmatch(_VERSION, contract_version) is None:
         return None
     written, known = (tuple(map(int, version.split("."))) for version in (contract_version, CONTRACT_VERSION))
@@ -129,7 +132,7 @@ def skew(contract_version: str) -> Skew | None:
 
 
 def is_newer(contract_version: str) -> bool:
-    """Tell whether a message's major version is above the one that this package reads."""
+    """Return whether a message's major version is above the one that this package reads."""
     known = re.fullmatch(_VERSION, contract_version) is not None
     return known and _major(contract_version) > _major(CONTRACT_VERSION)
 

@@ -1,10 +1,10 @@
-"""Names that travel between services: tasks and queues."""
+"""Names that the services share: tasks, queues and Redis keys."""
 
 from enum import StrEnum
 
 
 class Queue(StrEnum):
-    """The queues that workers consume; each is a direct exchange and a Redis list of the same name."""
+    """The queues that workers consume. Each is a direct exchange and a Redis list of the same name."""
 
     ISSUES = "issues"
     DEFAULT = "default"
@@ -21,18 +21,18 @@ class Task(StrEnum):
 
 
 REJECTED_MESSAGES_KEY = "refused"
-"""The Redis list in which workers leave messages that they cannot run, for the dispatcher to decide on.
+"""The Redis list to which workers move messages that they cannot run. The dispatcher decides on them.
 
 The key keeps its value because release 0.1.0 uses it too.
 """
 
 PRIORITY_SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-"""Behind a queue's name, the Redis lists that kombu keeps for its priorities. Ours all go to the first."""
+"""Suffixes of the Redis lists that kombu uses for a queue's priorities. Our messages all go to the first."""
 
 HEARTBEAT_KEY_PREFIX = "worker:"
 """Prefix of the Redis keys in which workers store their heartbeats (`contracts.messages.WorkerHeartbeat`)."""
 HEARTBEAT_KEY_SECONDS = 10
-"""After which such a key expires; a worker that consumes writes it every two seconds."""
+"""Seconds until such a key expires. A consuming worker writes it every two seconds."""
 
 QUEUE_OF: dict[Task, Queue] = {
     Task.ENRICH_ISSUE: Queue.ISSUES,
@@ -41,4 +41,4 @@ QUEUE_OF: dict[Task, Queue] = {
     Task.PRUNE: Queue.DEFAULT,
     Task.DELIVER_WEBHOOK: Queue.DEFAULT,
 }
-"""The queue that each task's messages go to."""
+"""The queue of each task's messages."""

@@ -1,4 +1,4 @@
-"""Where services listen and are probed; deployment files are compared with these in the tests."""
+"""Ports, paths and probes of the services. Tests compare the deployment files with these values."""
 
 API_PORT = 8000
 FLOWER_PORT = 5555
@@ -16,7 +16,7 @@ LIVENESS_PATH = "/livez"
 READINESS_PATH = "/readyz"
 METRICS_PATH = "/metrics"
 
-# Probes of containers, by the program that the images bring. Kubernetes probes HTTP by itself.
+# Health checks of the containers, which run a program from the image. Kubernetes probes HTTP by itself.
 PROBE = ("python", "-I", "-S", "probe.py")
 API_PROBE = (*PROBE, "http", str(API_PORT), READINESS_PATH)
 EXPORTER_PROBE = (*PROBE, "http", str(EXPORTER_PORT), LIVENESS_PATH)
@@ -24,7 +24,7 @@ FLOWER_PROBE = (*PROBE, "http", str(FLOWER_PORT), "/healthcheck")
 
 ALIVE_FILE = "alive"
 CONSUMING_FILE = "consuming"
-HEARTBEAT_DIRECTORY = "/tmp"  # noqa: S108 - a container's own, and all that it may write to
+HEARTBEAT_DIRECTORY = "/tmp"  # noqa: S108 - private to the container, and its only writable directory
 WORKER_LIVENESS_PROBE = (*PROBE, "fresh", f"{HEARTBEAT_DIRECTORY}/{ALIVE_FILE}", "300")
-"""Far above the half minute between attempts to reach a broker that is away: an outage restarts no worker."""
+"""300 s is far above the 30 s between attempts to reach the broker, so a broker outage restarts no worker."""
 WORKER_READINESS_PROBE = (*PROBE, "fresh", f"{HEARTBEAT_DIRECTORY}/{CONSUMING_FILE}", "30")

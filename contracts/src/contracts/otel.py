@@ -1,7 +1,7 @@
-"""What `contracts.tracing` does when traces are on: OpenTelemetry's SDK, sending by OTLP over HTTP.
+"""Sends traces with OpenTelemetry's SDK by OTLP over HTTP. `contracts.tracing` imports this if traces are on.
 
-The SDK reads settings of its own from the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
-OTEL_TRACES_SAMPLER, OTEL_BSP_... and OTEL_EXPORTER_OTLP_...
+The SDK reads its own environment variables: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER,
+OTEL_BSP_... and OTEL_EXPORTER_OTLP_...
 """
 
 import logging
@@ -23,12 +23,12 @@ from contracts import CONTRACT_VERSION
 from contracts.tracing import Attributes, Kind
 
 SCHEDULE_DELAY_MS = 1000
-"""How long a finished span may wait, unless OTEL_BSP_SCHEDULE_DELAY is set: what a killed process loses."""
+"""How long a finished span may wait, unless OTEL_BSP_SCHEDULE_DELAY is set. A killed process loses such spans."""
 
 HIDDEN_ATTRIBUTES = ("url.query", "url.path")
-"""What web frameworks write about a request and a client may choose freely: the route's template tells enough."""
+"""Attributes of a request whose value the client chooses. The template of the route is enough."""
 
-# Its exporter writes a line for each attempt; `_Noting` writes one when an outage begins and one when it ends.
+# OpenTelemetry's exporter logs each attempt. `_OutageLogger` logs only the start and the end of an outage.
 logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 logger = structlog.get_logger(__name__)
@@ -37,8 +37,8 @@ _propagator = TraceContextTextMapPropagator()
 _KINDS = {kind: trace.SpanKind[kind.name] for kind in Kind}
 
 
-class _Noting(SpanExporter):
-    """Sends spans, and logs an outage of the receiver when it begins and when it ends."""
+class _OutageLogger(SpanExporter):
+    """Sends spans, and logs when an outage of the receiver starts and when it ends."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -58,8 +58,8 @@ class _Noting(SpanExporter):
         self._exporter.shutdown()
 
 
-class _Hiding(SpanProcessor):
-    """Takes what a client wrote out of the spans of requests, as they begin."""
+class _AttributeFilter(SpanProcessor):
+    """Removes values that a client chose from the spans of requests."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         del parent_context
@@ -69,22 +69,22 @@ class _Hiding(SpanProcessor):
 
 
 class Tracing:
-    """One process's tracer, and the thread that sends what is finished; `provider` is for libraries."""
+    """The tracer of one process, and the thread that sends finished spans. `provider` is for libraries."""
 
     def __init__(self, service: str, endpoint: str) -> None:
         name = os.environ.get("OTEL_SERVICE_NAME") or f"issuetracker-{service}"
         delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else SCHEDULE_DELAY_MS
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-        # Its own atexit hook would wait for half a minute where the receiver is away.
+        # The SDK's own atexit hook would wait 30 s if the receiver is unreachable.
         self.provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}), shutdown_on_exit=False)
-        self.provider.add_span_processor(_Hiding())
-        # The queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE, 2048 spans): what does not fit is dropped.
-        self.provider.add_span_processor(BatchSpanProcessor(_Noting(exporter), schedule_delay_millis=delay))
+        self.provider.add_span_processor(_AttributeFilter())
+        # The queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE, 2048 spans). Further spans are dropped.
+        self.provider.add_span_processor(BatchSpanProcessor(_OutageLogger(exporter), schedule_delay_millis=delay))
         self._tracer = self.provider.get_tracer("issuetracker", CONTRACT_VERSION)
 
     def stop(self, seconds: float) -> None:
-        """Send what is left, for at most so long."""
-        # The SDK has no bound of its own that holds while an export is under way.
+        """Send the remaining spans within `seconds` seconds."""
+        # The SDK's own time limit does not apply while an export is in progress.
         flush = threading.Thread(target=self.provider.shutdown, name="traces", daemon=True)
         flush.start()
         flush.join(seconds)
@@ -108,7 +108,7 @@ class Tracing:
             context,
             _KINDS[kind],
             attributes,
-            # An exception's message may hold an issue's text.
+            # The message of an exception may contain an issue's text.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:

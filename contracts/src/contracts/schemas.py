@@ -11,35 +11,35 @@ from contracts.messages import EVENTS, MESSAGE_OF
 Schema = dict[str, Any]
 
 _PROSE = {"title", "description", "default", "examples"}
-"""What a field's schema says beside its meaning."""
+"""Keys of a field's schema that do not affect compatibility."""
 
 
 class IncompatibleChange(Exception):
-    """A message changed in a way that an older reader or writer would not survive."""
+    """A message changed in a way that breaks older readers or writers."""
 
 
 def current_schemas() -> dict[str, Schema]:
-    """Return each message's JSON Schema, as its reader sees it, by its title.
+    """Return the JSON Schema of each message by its title.
 
-    The title is the name of the class unless the model sets another.
+    The title is the name of the class unless the model sets another one.
     """
     schemas = [model.model_json_schema() for model in (*MESSAGE_OF.values(), *EVENTS)]
     return {schema["title"]: schema for schema in schemas}
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """Return what of the change from `old` to `new` an older reader or writer would not survive.
+    """Return the differences between `old` and `new` that break older readers or writers.
 
-    Readers ignore unknown fields. So a field may be added if it is optional (older writers leave it
-    out); nothing may be taken away that an older reader requires, and no field may change its meaning.
+    Readers ignore unknown fields. An optional field may be added, because older writers omit it. A field that
+    older readers require must stay required, and no field may change its meaning.
     """
     before, now = old.get("properties", {}), new.get("properties", {})
     needed_before, needed_now = set(old.get("required", [])), set(new.get("required", []))
-    found = [f"{name}: required now, older writers leave it out" for name in sorted(needed_now - needed_before)]
-    found += [f"{name}: no longer required, older readers need it" for name in sorted(needed_before - needed_now)]
-    found += [f"{name}: gone, older readers and writers know it" for name in sorted(before.keys() - now.keys())]
+    found = [f"{name}: now required, but older writers omit it" for name in sorted(needed_now - needed_before)]
+    found += [f"{name}: now optional, but older readers need it" for name in sorted(needed_before - needed_now)]
+    found += [f"{name}: removed, but older versions use it" for name in sorted(before.keys() - now.keys())]
     found += [
-        f"{name}: its meaning changed"
+        f"{name}: meaning changed"
         for name in sorted(before.keys() & now.keys())
         if _meaning(before[name], old) != _meaning(now[name], new)
     ]
@@ -47,9 +47,9 @@ def breaks(old: Schema, new: Schema) -> list[str]:
 
 
 def _meaning(part: Any, schema: Schema) -> Any:
-    """Return a part of a schema without its prose, with nested models in the place of references to them.
+    """Return a part of a schema without its prose, with references replaced by the models that they name.
 
-    So the class of a nested model may change its name.
+    A nested model may therefore change the name of its class.
     """
     if isinstance(part, list):
         return [_meaning(item, schema) for item in part]
@@ -67,10 +67,9 @@ def _meaning(part: Any, schema: Schema) -> Any:
 
 
 def write_schemas(directory: Path) -> list[Path]:
-    """Write the schemas under `directory`/<major version>/ and return the files' paths.
+    """Write the schemas to `directory`/<major version>/ and return the paths of the files.
 
-    Raises IncompatibleChange, and leaves the file as it is, where a message of the same major version
-    changed incompatibly: such a change needs a new major version.
+    Raises IncompatibleChange, without writing the file, if a message changed incompatibly within a major version.
     """
     folder = directory / CONTRACT_VERSION.split(".", maxsplit=1)[0]
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,4 +90,4 @@ if __name__ == "__main__":
     try:
         write_schemas(Path(sys.argv[1]))
     except IncompatibleChange as change:
-        sys.exit(f"{change}: this needs a new major version of the contracts")
+        sys.exit(f"{change}. An incompatible change needs a new major version of the contracts.")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts import network
 from contracts.retry import RETRY_DELAYS
+from contracts.settings_errors import describe_fault
 from contracts.webhook_targets import AllowedTargets
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -105,13 +106,10 @@ class Settings(BaseSettings):
 
 
 def load(cls: type[SettingsT]) -> SettingsT:
-    """Read the settings; on a bad one, print one line that names it and the rule, and exit with code 2."""
+    """Read the settings. If one is not valid, print one line that names it and the rule, and exit with code 2."""
     try:
         return cls()
     except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, (".".join(str(part) for part in fault["loc"]).upper(), fault["msg"])))
-            for fault in error.errors(include_url=False, include_input=False)
-        )
-        print(f"issuetracker: bad setting: {faults}", file=sys.stderr)
+        faults = " ".join(describe_fault(fault) for fault in error.errors(include_url=False))
+        print(f"issuetracker: bad setting: {faults} Correct it in the environment or in .env.", file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,10 +1,10 @@
-"""The words that rows are in: the ledger's states and the issue's own fields."""
+"""The enumerations of table columns: states, priorities, reasons and events."""
 
 from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """The states of a job in the ledger; docs/concepts/architecture.md draws the moves between them."""
+    """The states of a job in the ledger. docs/concepts/architecture.md shows the transitions between them."""
 
     PENDING = "pending"
     QUEUED = "queued"
@@ -17,31 +17,31 @@ class JobState(StrEnum):
 
 
 WAITING_STATES = frozenset({JobState.PENDING, JobState.RETRYING})
-"""Jobs that the dispatcher publishes once their `run_at` has come."""
+"""Jobs that the dispatcher publishes when their `run_at` has passed."""
 
 LEASED_STATES = frozenset({JobState.QUEUED, JobState.RUNNING})
-"""Jobs that are under way; each holds a lease."""
+"""Jobs that a message or a worker owns. Each has a lease."""
 
 
 ENDED_STATES = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELLED})
-"""Jobs that are over for good. A dead one is not: it waits for a person."""
+"""Jobs that have ended permanently. A dead job has not: it waits for a person's decision."""
 
 
 class FailureKind(StrEnum):
-    """Why an attempt did not succeed, which decides whether there is another."""
+    """Why an attempt failed. The kind decides whether the job is retried."""
 
     TRANSIENT = "transient"
-    """Something outside was down or slow: worth another attempt."""
+    """An external service was down or slow. The job is retried."""
     PERMANENT = "permanent"
-    """It can never succeed: no other attempt."""
+    """The job can never succeed. It is not retried."""
     BUG = "bug"
-    """Anything that the code did not foresee: tried again, then kept for a person."""
+    """An unexpected exception. The job is retried, then waits for a person's decision."""
     LOST = "lost"
-    """The worker stopped renewing the lease: killed, out of memory, cut off."""
+    """The worker stopped renewing the lease: it was killed, ran out of memory or lost its connection."""
 
 
 class Priority(StrEnum):
-    """How urgent the reporter says that an issue is."""
+    """The urgency of an issue, as set by a person."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -50,7 +50,7 @@ class Priority(StrEnum):
 
 
 class IssueStatus(StrEnum):
-    """Where an issue stands in people's work."""
+    """The progress of people's work on an issue."""
 
     OPEN = "open"
     IN_PROGRESS = "in_progress"
@@ -59,7 +59,7 @@ class IssueStatus(StrEnum):
 
 
 class IssueSort(StrEnum):
-    """What a list is sorted by; `-` is the greatest first."""
+    """The sort order of a list of issues; `-` means descending."""
 
     CREATED = "created"
     NEWEST = "-created"
@@ -71,7 +71,7 @@ class IssueSort(StrEnum):
 
 
 class RejectionReason(StrEnum):
-    """Why a worker gives back a message instead of running it."""
+    """Why a worker rejects a message instead of running it."""
 
     UNDECODABLE = "undecodable"
     OVERSIZED = "oversized"
@@ -82,11 +82,11 @@ class RejectionReason(StrEnum):
 
 
 RETRYABLE_REJECTIONS = frozenset({RejectionReason.UNKNOWN_TASK, RejectionReason.NEWER_CONTRACT})
-"""Reasons that go away with an upgrade: such a job is offered again, for a day."""
+"""Reasons that an upgrade of the workers resolves. Such a job is published again, for a day."""
 
 
 class DeadMessageState(StrEnum):
-    """What has become of a dead message."""
+    """The decision on a dead message."""
 
     DEAD = "dead"
     REPLAYED = "replayed"
@@ -94,59 +94,59 @@ class DeadMessageState(StrEnum):
 
 
 class WebhookEvent(StrEnum):
-    """What other systems are told of; the migrations' triggers write these words."""
+    """The events that webhooks can receive. The triggers of the migrations write these values."""
 
     ISSUE_CREATED = "issue.created"
     ISSUE_UPDATED = "issue.updated"
-    """A person changed it; what a run makes of it is `ISSUE_ENRICHED`."""
+    """A person changed the issue. A change by an enrichment run is `ISSUE_ENRICHED`."""
     ISSUE_ENRICHED = "issue.enriched"
     ISSUE_ENRICHMENT_DEAD = "issue.enrichment_dead"
-    """Its enrichment used up its attempts and waits for a person."""
+    """The enrichment used up its attempts and waits for a person's decision."""
     ISSUE_DELETED = "issue.deleted"
 
 
 WEBHOOK_TEST = "webhook.test"
-"""The event of a delivery that an operator asks for, whatever the webhook is told of otherwise."""
+"""The event of a test delivery. Every webhook receives it, regardless of its selected events."""
 
 
 class TagVerdict(StrEnum):
-    """What a person made of a tag."""
+    """A person's decision on a tag."""
 
     ACCEPTED = "accepted"
     """Suggested, and kept."""
     REJECTED = "rejected"
-    """Suggested, and taken away."""
+    """Suggested, and removed."""
     ADDED = "added"
     """Not suggested, and set."""
 
 
 class ModelKind(StrEnum):
-    """What a project's model guesses."""
+    """What a project's model predicts."""
 
     TYPE = "type"
     AREAS = "areas"
 
 
 class OperationState(StrEnum):
-    """How far work has come that a request began and that goes on after its answer."""
+    """The progress of an operation: work that continues after the response to its request."""
 
     PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"
-    """Nothing more is done; single rows may have failed."""
+    """The work has ended. Single rows may have failed."""
 
 
 class ImportFormat(StrEnum):
-    """What an imported file is written in."""
+    """The format of an imported file."""
 
     NDJSON = "ndjson"
     CSV = "csv"
     GITHUB = "github"
-    """GitHub's issues, as its REST API answers them or `gh issue list --json` writes them."""
+    """GitHub issues, as returned by its REST API or written by `gh issue list --json`."""
 
 
 class Scope(StrEnum):
-    """What a token allows; `admin` includes the others, which do not include each other."""
+    """What a token allows. `admin` includes the other scopes, which do not include each other."""
 
     ISSUES_READ = "issues:read"
     ISSUES_WRITE = "issues:write"

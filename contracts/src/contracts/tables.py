@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy models. The API's migrations create them; nothing else changes the schema."""
+"""The tables, as SQLAlchemy models. Only the API's migrations change the schema."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -52,11 +52,11 @@ def _in_states(states: frozenset[JobState]) -> Any:
 _NOT_DELETED = text("deleted_at IS NULL")
 
 PRIORITY_RANK = f"array_position(ARRAY[{', '.join(repr(word.value) + '::text' for word in Priority)}], priority)"
-"""SQL: a priority's rank, from 1 for the lowest; an index holds this very expression."""
+"""SQL expression for the rank of a priority, from 1 for the lowest. An index uses the same expression."""
 
 
 class Base(DeclarativeBase):
-    """Registry of all tables; constraint names follow one rule, so that migrations can name them."""
+    """Registry of all tables. Constraint names follow one convention, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -77,7 +77,7 @@ class Base(DeclarativeBase):
 
 
 class Issue(Base):
-    """What people see. `tags` is what the guide prints (`bug,frontend`); `tag_list` carries the index."""
+    """An issue. `tags` is a comma-separated string (`bug,frontend`); `tag_list` is the indexed array."""
 
     __tablename__ = "issue"
     __table_args__ = (
@@ -93,7 +93,7 @@ class Issue(Base):
             "tags_confirmed_at",
             postgresql_where=text("tags_confirmed_at IS NOT NULL"),
         ),
-        # What lists are read by. Those of a search are found by the words first.
+        # The sort orders of lists. A full-text search uses `ix_issue_lexemes` instead.
         Index("ix_issue_created", "created_at", "id", postgresql_where=_NOT_DELETED),
         Index("ix_issue_updated", "updated_at", "id", postgresql_where=_NOT_DELETED),
         Index("ix_issue_status", "status", "created_at", "id", postgresql_where=_NOT_DELETED),
@@ -106,7 +106,7 @@ class Issue(Base):
             unique=True,
             postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NULL"),
         ),
-        # What somebody has deleted here no import brings back.
+        # Imports look up deleted issues here, to avoid creating them again.
         Index(
             "ix_issue_external_deleted",
             "external_source",
@@ -118,7 +118,7 @@ class Issue(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project: Mapped[str] = mapped_column(server_default=DEFAULT_PROJECT)
-    """Whose habits of tagging it follows: what people confirm in a project is learned for that project."""
+    """The project whose model applies. The model is trained on the project's confirmed tags."""
     title: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     priority: Mapped[str] = mapped_column(server_default=Priority.MEDIUM)
@@ -127,25 +127,25 @@ class Issue(Base):
     tags: Mapped[str] = mapped_column(server_default="")
     tag_list: Mapped[list[str]] = mapped_column(Computed("string_to_array(tags, ',')", persisted=True))
     tags_confirmed_at: Mapped[datetime | None]
-    """When a person set the tags; from then on no run overwrites them."""
+    """When a person confirmed the tags. Enrichment runs do not overwrite confirmed tags."""
     duplicate_of: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
-    """The issue that a person says is the same; never one that is itself a duplicate."""
+    """The original issue, as marked by a person. It is never a duplicate itself."""
     external_source: Mapped[str | None]
-    """The system that it comes from, which knows it as `external_id`; both are set, or neither."""
+    """The system that the issue was imported from. It is set if and only if `external_id` is set."""
     external_id: Mapped[str | None]
     external_url: Mapped[str | None]
     edited: Mapped[list[str] | None]
-    """Which of title, description, status and priority somebody has changed here: imports leave these alone."""
+    """Which of title, description, status and priority a person changed here. Imports do not overwrite these."""
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
-    """Of the title (weight A) and the whole description (B), kept by a trigger: what a search looks in."""
+    """Search index of the title (weight A) and the whole description (B), maintained by a trigger."""
     deleted_at: Mapped[datetime | None]
-    """When a person deleted it; nothing shows it from then on."""
+    """When a person deleted the issue. No endpoint returns it afterwards."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Job(Base):
-    """One piece of background work: the ledger's row, and the truth about it."""
+    """One unit of background work. These rows form the ledger, the source of truth about all work."""
 
     __tablename__ = "job"
     __table_args__ = (
@@ -155,7 +155,7 @@ class Job(Base):
         Index("ix_job_dead", "id", postgresql_where=_in_states(frozenset({JobState.DEAD}))),
         Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED_STATES)),
         Index(None, "issue_id", "id"),
-        # What is pruned, the oldest first. An issue's runs are kept with it, and are not in its way.
+        # Jobs to prune, the oldest first. Enrichment jobs are excluded, because they are kept with their issue.
         Index(
             "ix_job_ended",
             "finished_at",
@@ -167,14 +167,14 @@ class Job(Base):
     task: Mapped[str]
     queue: Mapped[str]
     message: Mapped[dict[str, Any]]
-    """What is published, whole, as it was written when the job was created."""
+    """The complete message, written when the job is created and published unchanged."""
     issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
-    """Null once the issue is gone: the job then ends skipped."""
+    """Null if the issue's row was deleted. The job then ends as skipped."""
     state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default="0")
-    """Attempts begun in all; the number of the current one fences its writes."""
+    """Number of all attempts started. It is also the attempt number that fences the current attempt's writes."""
     attempts_since_replay: Mapped[int] = mapped_column("tries", server_default="0")
-    """Attempts begun since the job was created or last replayed: what the retry schedule counts.
+    """Number of attempts started since the job was created or last replayed. The retry schedule uses it.
 
     The column keeps the name `tries` because release 0.1.0 reads and writes it.
     """
@@ -183,12 +183,12 @@ class Job(Base):
     worker: Mapped[str | None]
     last_error: Mapped[str | None]
     rejected_since: Mapped[datetime | None] = mapped_column("refused_since")
-    """When a worker first gave the message back unread, because only a newer worker can read it.
+    """When a worker first rejected the message because only a newer worker can run it.
 
     The column keeps its name because release 0.1.0 reads and writes it.
     """
     note: Mapped[str | None]
-    """Why a person discarded it."""
+    """Why a person discarded the job."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
@@ -196,7 +196,7 @@ class Job(Base):
 
 
 class JobFailure(Base):
-    """An attempt that did not succeed: what a person needs to see before they replay a job."""
+    """A failed attempt. A person reads it to decide on a dead letter."""
 
     __tablename__ = "job_failure"
     __table_args__ = (CheckConstraint(_one_of("kind", FailureKind), name="kind"), Index(None, "failed_at"))
@@ -206,14 +206,14 @@ class JobFailure(Base):
     kind: Mapped[str]
     worker: Mapped[str | None]
     error: Mapped[str]
-    """Class and message of the exception, one line."""
+    """Class and message of the exception, on one line."""
     traceback: Mapped[str | None]
     started_at: Mapped[datetime | None]
     failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Enrichment(Base):
-    """What one finished job made of an issue, and where it came from."""
+    """The result of one enrichment run, and its provenance."""
 
     __tablename__ = "enrichment"
     __table_args__ = (Index(None, "issue_id", "job_id"),)
@@ -224,15 +224,15 @@ class Enrichment(Base):
     tags: Mapped[list[dict[str, Any]]]
     """A list of `{"name": str, "confidence": float}`."""
     priority: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """`{"value": Priority, "reason": str}` where a rule suggests one; the reporter's own is never overwritten."""
+    """`{"value": Priority, "reason": str}`, or null without a suggestion. It never overwrites the issue's own."""
     language: Mapped[str | None]
-    """ISO 639-1 code of the text's language, where it was recognised."""
+    """ISO 639-1 code of the text's language, or null if it was not recognised."""
     provenance: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class TagFeedback(Base):
-    """What a person made of one tag when they last set an issue's tags."""
+    """A person's last decision on one tag of an issue."""
 
     __tablename__ = "tag_feedback"
     __table_args__ = (CheckConstraint(_one_of("verdict", TagVerdict), name="verdict"),)
@@ -241,12 +241,12 @@ class TagFeedback(Base):
     tag: Mapped[str] = mapped_column(primary_key=True)
     verdict: Mapped[str]
     confidence: Mapped[float | None]
-    """How sure the machine was of a tag that it suggested."""
+    """The confidence of the suggestion, from 0 to 1. Null if the tag was not suggested."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class PriorityFeedback(Base):
-    """What a person made of the priority that was last suggested for an issue."""
+    """A person's decision on the priority that was last suggested for an issue."""
 
     __tablename__ = "priority_feedback"
     __table_args__ = (
@@ -261,7 +261,7 @@ class PriorityFeedback(Base):
 
 
 class ProjectModel(Base):
-    """What was learned of one project's habits from its confirmed tags: a delta on what the worker ships."""
+    """A model trained on one project's confirmed tags. It is a delta to the base model that the worker ships."""
 
     __tablename__ = "project_model"
     __table_args__ = (CheckConstraint(_one_of("kind", ModelKind), name="kind"), Index(None, "project", "id"))
@@ -270,21 +270,21 @@ class ProjectModel(Base):
     project: Mapped[str]
     kind: Mapped[str]
     base_version: Mapped[str]
-    """The base that the delta was trained on; on another base it is not used."""
+    """The version of the base model that the delta was trained on. Other versions do not use the delta."""
     parameters: Mapped[bytes]
-    """Arrays as safetensors."""
+    """The weights, as a safetensors file."""
     sha256: Mapped[bytes]
     examples: Mapped[int]
-    """Confirmed issues that it was trained on."""
+    """Number of confirmed issues that the model was trained on."""
     metrics: Mapped[dict[str, Any]]
-    """How it did on issues that it had not seen, beside what was active then."""
+    """Scores of this model and of the then active model on issues held out from training."""
     replaced: Mapped[UUID | None] = mapped_column(ForeignKey("project_model.id"))
-    """The model that was active when this one was activated: what a rollback returns to. Null for the base."""
+    """The model that this one replaced, which a rollback activates again. Null for the base model."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ActiveModel(Base):
-    """Which of a project's models answers; without a row, or with null, the shipped base does."""
+    """The active model of a project. Without a row, or with null, the base model is active."""
 
     __tablename__ = "active_model"
 
@@ -295,16 +295,16 @@ class ActiveModel(Base):
 
 
 class AuditEntry(Base):
-    """Who changed what, and when. Rows are only ever added."""
+    """Who changed what, and when. The table is append-only."""
 
     __tablename__ = "audit_log"
     __table_args__ = (Index(None, "actor", "id"), Index(None, "subject", "id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     actor: Mapped[str]
-    """A token's name, `admin-token`, `anonymous` where AUTH is off, or a worker's name."""
+    """A token's name, `admin-token`, `anonymous` if AUTH is off, or a worker's name."""
     actor_id: Mapped[UUID | None]
-    """The token's id: names may be given again."""
+    """The token's id, because the name of a revoked token may be reused."""
     action: Mapped[str]
     """A verb on a resource, such as `project_model.activated`."""
     subject: Mapped[str]
@@ -314,7 +314,7 @@ class AuditEntry(Base):
 
 
 class ApiToken(Base):
-    """A bearer token of the API. Rows are never deleted: the audit log names them."""
+    """A bearer token of the API. Rows are never deleted, because the audit log refers to them."""
 
     __tablename__ = "api_token"
     __table_args__ = (
@@ -326,33 +326,33 @@ class ApiToken(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     digest: Mapped[bytes] = mapped_column(unique=True)
-    """SHA-256 of the token, which itself is stored nowhere."""
+    """SHA-256 of the token. The token itself is not stored."""
     hint: Mapped[str]
-    """Its first characters, to tell which one a configuration holds."""
+    """The token's first characters, which identify the token in a configuration."""
     scopes: Mapped[list[str]]
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    """To the minute."""
+    """Rounded to the minute."""
 
 
 class ApiSession(Base):
-    """A browser's session, which stands for a token and ends with it."""
+    """A browser's session. It has the scopes of its token and ends with it."""
 
     __tablename__ = "api_session"
 
     digest: Mapped[bytes] = mapped_column(primary_key=True)
-    """SHA-256 of what the cookie holds."""
+    """SHA-256 of the cookie's value."""
     token_digest: Mapped[bytes]
-    """Of the token that it was made from, which may be the one in the settings."""
+    """SHA-256 of the token that created the session, which may be the bootstrap admin token."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class ProviderUsage(Base):
-    """What was asked of a provider on one day (UTC), for its daily budget."""
+    """The use of a provider on one day (UTC), for its daily budget."""
 
     __tablename__ = "provider_usage"
 
@@ -360,11 +360,11 @@ class ProviderUsage(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     requests: Mapped[int] = mapped_column(server_default="0")
     tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """Prompt and completion together."""
+    """Sum of prompt and completion tokens."""
 
 
 class TagDescription(Base):
-    """What a project's people say that a tag means, in place of `contracts.vocabulary.DESCRIPTIONS`."""
+    """A custom description of a tag, which replaces the default in `contracts.vocabulary.DESCRIPTIONS`."""
 
     __tablename__ = "tag_description"
 
@@ -374,7 +374,7 @@ class TagDescription(Base):
 
 
 class IdempotentAnswer(Base):
-    """The answer to a POST with an Idempotency-Key, committed together with what the POST did."""
+    """The response to a POST with an Idempotency-Key, committed in the same transaction as the POST's changes."""
 
     __tablename__ = "idempotent_answer"
     __table_args__ = (
@@ -383,9 +383,9 @@ class IdempotentAnswer(Base):
     )
 
     id: Mapped[bytes] = mapped_column(primary_key=True)
-    """SHA-256 of who sent it and of the key."""
+    """SHA-256 of the principal and the key."""
     fingerprint: Mapped[bytes]
-    """SHA-256 of the request: the key belongs to this one."""
+    """SHA-256 of the request. The key is valid for this request only."""
     status: Mapped[int]
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes]
@@ -393,7 +393,7 @@ class IdempotentAnswer(Base):
 
 
 class Operation(Base):
-    """Work that a request began and that goes on after its answer: an import."""
+    """Work that continues after the response to its request: an import."""
 
     __tablename__ = "operation"
     __table_args__ = (
@@ -407,24 +407,24 @@ class Operation(Base):
     format: Mapped[str]
     is_dry_run: Mapped[bool]
     project: Mapped[str | None]
-    """Of new issues whose row names none."""
+    """The project of new issues whose row has no project."""
     source: Mapped[str | None]
-    """Of rows that name none."""
+    """The external source of rows that have none."""
     total: Mapped[int] = mapped_column(server_default="0")
-    """Rows of the file."""
+    """Number of rows in the file."""
     done: Mapped[int] = mapped_column(server_default="0")
-    """Rows that are over, the first ones: the sum of the next five."""
+    """Number of processed rows, in the order of the file: the sum of the next five columns."""
     created: Mapped[int] = mapped_column(server_default="0")
     updated: Mapped[int] = mapped_column(server_default="0")
     unchanged: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")
     errors: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
-    """The first ones, of rows that failed."""
+    """The first errors of failed rows."""
     errors_omitted: Mapped[int] = mapped_column(server_default="0")
-    """How many more there were."""
+    """Number of further errors, which are not stored."""
     actor: Mapped[str]
-    """Who asked for it, as in the audit log."""
+    """Who started the operation, as in the audit log."""
     actor_id: Mapped[UUID | None]
     request_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -434,7 +434,7 @@ class Operation(Base):
 
 
 class ImportRow(Base):
-    """A row of a file that is being imported; deleted when the operation is over."""
+    """A row of a file that is being imported. It is deleted when the operation ends."""
 
     __tablename__ = "import_row"
     __table_args__ = (Index(None, "operation_id", "external_source", "external_id"),)
@@ -443,21 +443,21 @@ class ImportRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     """From 1, without gaps."""
     line: Mapped[int | None]
-    """Of the file, where it has lines."""
+    """Line number in the file, if its format has lines."""
     body: Mapped[bytes | None]
-    """JSON, as it came or made of what came; null once the row is over, and where there is a fault."""
+    """The row as JSON. Null if the row was processed or has a fault."""
     fault: Mapped[str | None]
-    """Why it could not be read as a row at all."""
+    """Why the row cannot be parsed."""
     external_source: Mapped[str | None]
     external_id: Mapped[str | None]
-    """Whom it was about, once it is over."""
+    """The external id of the row's issue, set when the row is processed."""
 
 
 class Event(Base):
-    """A change of an issue, or of a job's state, for whoever listens; written by triggers, kept for an hour.
+    """A change of an issue or of a job's state, for the event stream. Triggers write it; it is kept for an hour.
 
-    Rows are read in the order of their key, and only those of transactions older than all that still run: so
-    nothing ever appears before a row that has been read.
+    Readers read rows in the order of the key, and only rows of transactions that are older than every running
+    transaction. Therefore no row can appear before a row that was already read.
     """
 
     __tablename__ = "event"
@@ -469,7 +469,7 @@ class Event(Base):
     kind: Mapped[str]
     """`issue.created`, `issue.changed`, `issue.deleted` or `job.changed`."""
     issue_id: Mapped[UUID | None]
-    """No foreign key: nobody who writes waits for it."""
+    """Without a foreign key, so that writers do not wait for locks on the issue."""
     job_id: Mapped[UUID | None]
     task: Mapped[str | None]
     state: Mapped[str | None]
@@ -477,7 +477,7 @@ class Event(Base):
 
 
 class Webhook(Base):
-    """An address in another system that is told of events, as Standard Webhooks says."""
+    """A URL of another system that receives events, as specified by Standard Webhooks."""
 
     __tablename__ = "webhook"
     __table_args__ = (CheckConstraint("cardinality(events) > 0", name="events"),)
@@ -487,21 +487,21 @@ class Webhook(Base):
     events: Mapped[list[str]]
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     deactivated_reason: Mapped[str | None]
-    """Why a worker deactivated it; null where a person did."""
+    """Why a worker deactivated the webhook. Null if a person did."""
     secret: Mapped[str]
-    """In clear, since every delivery is signed with it; never answered again, never logged."""
+    """In clear text, because every delivery is signed with it. It is returned only once and never logged."""
     previous_secret: Mapped[str | None]
     previous_secret_until: Mapped[datetime | None]
-    """Until then a delivery is signed with the secret before as well."""
+    """Until this time, deliveries are also signed with the previous secret."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class WebhookDelivery(Base):
-    """One event for one webhook: what its job tells. State, attempts and errors are the job's.
+    """The delivery of one event to one webhook. Its job has the state, the attempts and the errors.
 
-    Written by triggers, in the transaction of what it tells. What is sent is made when it is sent.
+    Triggers write the row in the transaction that causes the event. The payload is built at the time of delivery.
     """
 
     __tablename__ = "webhook_delivery"
@@ -509,17 +509,17 @@ class WebhookDelivery(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     webhook_id: Mapped[UUID]
-    """No foreign key: nobody who writes an issue waits for whoever changes a webhook, or counts as its reader."""
+    """Without a foreign key, so that writers of issues do not lock the webhook or wait for changes to it."""
     event: Mapped[str]
     issue_id: Mapped[UUID | None]
-    """Null of a test. It is not the job's: deleting an issue ends that one's jobs, and this has to tell of it."""
+    """Null for a test. Not in the job, because a deletion cancels the issue's jobs but must be delivered."""
     status_code: Mapped[int | None]
-    """What the receiver last answered."""
+    """The HTTP status of the receiver's last response."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DeadMessage(Base):
-    """A message that is no job of the ledger and that no worker can run; kept until a person decides."""
+    """A dead letter that belongs to no job: a message that no worker can run. It waits for a person's decision."""
 
     __tablename__ = "dead_message"
     __table_args__ = (
@@ -530,38 +530,38 @@ class DeadMessage(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(unique=True)
-    """SHA-256 of the raw message: the same message is kept once."""
+    """SHA-256 of the raw message, so that the same message is stored once."""
     queue: Mapped[str]
     reason: Mapped[str]
     error: Mapped[str]
     worker: Mapped[str]
     raw: Mapped[bytes]
-    """As it lay in the queue, cut at `contracts.limits.RAW_MESSAGE_MAX`."""
+    """The message as it was in the queue, truncated to `contracts.limits.RAW_MESSAGE_MAX` bytes."""
     state: Mapped[str] = mapped_column(server_default=DeadMessageState.DEAD)
     note: Mapped[str | None]
-    """Why a person discarded it."""
+    """Why a person discarded the message."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     decided_at: Mapped[datetime | None]
 
 
 class Circuit(Base):
-    """Failures of the provider that a task depends on; while `open_until` lies ahead its jobs wait."""
+    """The circuit breaker of the provider that a task uses. The task's jobs wait until `open_until`."""
 
     __tablename__ = "circuit"
 
     task: Mapped[str] = mapped_column(primary_key=True)
-    """Its name; `webhook:ID` for the deliveries to one webhook, which do not wait for those to another."""
+    """The task's name, or `webhook:ID`, because each webhook has its own circuit breaker."""
     provider: Mapped[str]
     failures: Mapped[int]
-    """In a row, by any worker."""
+    """Number of consecutive failures, of all workers."""
     last_error: Mapped[str]
     open_until: Mapped[datetime | None]
 
 
 class IssueSearch(Base):
-    """An issue as similar ones are looked for: by its words, and by its meaning where a model gave it a vector.
+    """The index row of an issue for the search for similar issues: its words, and its vector if a model is active.
 
-    Where the server has pgvector, the migration adds an index on the vectors; the column needs no extension.
+    If the server has pgvector, the migration adds an index on the vectors. The column itself needs no extension.
     """
 
     __tablename__ = "issue_search"
@@ -571,7 +571,7 @@ class IssueSearch(Base):
     words: Mapped[str] = mapped_column(TSVECTOR)
     """Lexemes of the title (weight A) and of the description's prose (weight B)."""
     embedding: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
-    """A unit vector, so that the inner product of two is their cosine."""
+    """A unit vector, so that the inner product of two vectors is their cosine similarity."""
     model: Mapped[str | None]
-    """What made the vector; vectors of two models cannot be compared."""
+    """The model that computed the vector. Vectors of different models cannot be compared."""
     indexed_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,6 +1,7 @@
-"""Traces: off, and nothing of OpenTelemetry imported for them, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
+"""Tracing functions for all services. Traces are off unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-The services call these functions everywhere and need not know whether traces are on; `contracts.otel` does it.
+The functions do nothing if traces are off, and OpenTelemetry is then not imported. `contracts.otel` contains the
+implementation.
 """
 
 import re
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from contracts.otel import Tracing
 
 FLUSH_S = 5.0
-"""How long a process that ends waits for its last spans to be sent."""
+"""How long an ending process waits until its last spans are sent."""
 
 Attributes = Mapping[str, str | int | float]
 
@@ -25,16 +26,16 @@ _tracing: "Tracing | None" = None
 
 
 def block_otel_metrics_sdk() -> None:
-    """Keep redis-py from importing OpenTelemetry's SDK, for metrics that nobody asks it for: 14 MB a process.
+    """Stop redis-py from importing OpenTelemetry's metrics SDK, which we do not use: it takes 14 MB per process.
 
-    It does so wherever the SDK is installed; call this before it is imported.
+    redis-py imports the SDK if it is installed. Call this function before you import redis-py.
     """
     if _SDK not in sys.modules:
-        sys.modules[_SDK] = None  # type: ignore[assignment] # how Python is told that a module is not there
+        sys.modules[_SDK] = None  # type: ignore[assignment] # None makes an import of the module fail
 
 
 class Kind(StrEnum):
-    """What a span is of, in OpenTelemetry's words."""
+    """The span kinds of OpenTelemetry."""
 
     INTERNAL = "internal"
     CLIENT = "client"
@@ -43,15 +44,15 @@ class Kind(StrEnum):
 
 
 def start(service: str, endpoint: str | None) -> "Tracing | None":
-    """Begin to send spans to the endpoint (the base URL of an OTLP/HTTP receiver); do nothing without one.
+    """Start to send spans to the endpoint, the base URL of an OTLP/HTTP receiver. Do nothing if it is None.
 
-    In a process that forks, call it in each child: threads do not survive a fork.
+    In a process that forks, call this in each child, because threads do not survive a fork.
     """
-    global _tracing  # noqa: PLW0603 - one tracer a process, as there is one logger
+    global _tracing  # noqa: PLW0603 - one tracer per process
     if endpoint is not None and _tracing is None:
         if sys.modules.get(_SDK, _SDK) is None:
             del sys.modules[_SDK]
-        # Here, since it takes 19 MB and 0.3 s of CPU that a process without traces need not pay.
+        # Imported here because it costs 19 MB and 0.3 s of CPU, which a process without traces need not pay.
         from contracts.otel import Tracing  # noqa: PLC0415
 
         _tracing = Tracing(service, endpoint)
@@ -59,7 +60,7 @@ def start(service: str, endpoint: str | None) -> "Tracing | None":
 
 
 def stop() -> None:
-    """Send what is left, for at most FLUSH_S, and end."""
+    """Send the remaining spans within FLUSH_S seconds, and stop tracing."""
     global _tracing  # noqa: PLW0603
     if _tracing is not None:
         _tracing.stop(FLUSH_S)
@@ -74,11 +75,11 @@ def span(
     parent: str | None = None,
     expected: tuple[type[BaseException], ...] = (),
 ) -> AbstractContextManager[str | None]:
-    """Make the body a span: below `parent` (a traceparent), or else below the current one.
+    """Run the body in a span below `parent` (a traceparent), or below the current span if `parent` is None.
 
-    The body gets the span's own traceparent. Without a parent there is no span: what comes again and again by
-    itself, such as a poll, is no trace. Attributes hold ids, names and numbers; no text of an issue. An exception
-    marks the span as failed, unless it is one of the `expected`.
+    The context manager returns the traceparent of the span. Without a parent no span is created, so that
+    periodic work such as polling creates no traces. Attributes contain ids, names and numbers, never an issue's
+    text. An exception marks the span as failed unless its class is in `expected`.
     """
     if _tracing is None:
         return nullcontext()
@@ -86,7 +87,7 @@ def span(
 
 
 def sql(statement: str) -> AbstractContextManager[str | None]:
-    """Make the body the span of a statement."""
+    """Run the body in the span of an SQL statement."""
     if _tracing is None:
         return nullcontext()
     summary = _summary(statement)
@@ -100,12 +101,12 @@ def annotate(attributes: Attributes) -> None:
 
 
 def traceparent() -> str | None:
-    """Return the current span's place in its trace, for whoever continues it; None where there is none."""
+    """Return the traceparent of the current span, or None if there is no span."""
     return None if _tracing is None else _tracing.traceparent()
 
 
 def ids() -> dict[str, str]:
-    """Return the current trace's id, for log lines."""
+    """Return the id of the current trace, as a field for log lines."""
     current = traceparent()
     return {} if current is None else {"trace_id": current.split("-")[1]}
 
@@ -115,7 +116,7 @@ _TABLE = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+([a-z_]+)")
 
 @lru_cache(maxsize=512)
 def _summary(statement: str) -> str:
-    """Return what a statement does and to what, such as `INSERT issue`, as OpenTelemetry names such spans."""
+    """Return a statement's operation and table, such as `INSERT issue`: OpenTelemetry's name for the span."""
     found = _TABLE.search(statement)
     if found is None:
         return statement.split(maxsplit=1)[0].upper()

@@ -1,11 +1,11 @@
-"""The closed vocabulary of tags: what people may set and machines may suggest, and nothing else."""
+"""The closed vocabulary of tags: the only tags that people can set and models can suggest."""
 
 import re
 from enum import StrEnum
 
 
 class TypeTag(StrEnum):
-    """What kind of issue it is; they exclude each other."""
+    """The type of an issue. An issue has at most one."""
 
     BUG = "bug"
     FEATURE = "feature"
@@ -14,7 +14,7 @@ class TypeTag(StrEnum):
 
 
 class AreaTag(StrEnum):
-    """What part of the product it is about."""
+    """The part of the product that an issue is about."""
 
     FRONTEND = "frontend"
     BACKEND = "backend"
@@ -28,33 +28,33 @@ class AreaTag(StrEnum):
 
 DESCRIPTIONS: dict[str, str] = {
     TypeTag.BUG: "Something does not work as it should",
-    TypeTag.FEATURE: "Something new, or something that could be better",
-    TypeTag.QUESTION: "Somebody asks how, or why",
-    TypeTag.DOCUMENTATION: "Something written is missing, wrong or unclear",
-    AreaTag.FRONTEND: "What people see and click",
-    AreaTag.BACKEND: "What works behind it: services, jobs, data",
-    AreaTag.PERFORMANCE: "Too slow, or too hungry",
-    AreaTag.SECURITY: "Who may do what, and what leaks",
-    AreaTag.TESTING: "Tests, and what they run on",
+    TypeTag.FEATURE: "A new function or an improvement",
+    TypeTag.QUESTION: "A question about how or why something works",
+    TypeTag.DOCUMENTATION: "Documentation is missing, wrong or unclear",
+    AreaTag.FRONTEND: "The user interface",
+    AreaTag.BACKEND: "Services, jobs and data",
+    AreaTag.PERFORMANCE: "Speed and use of resources",
+    AreaTag.SECURITY: "Access rights, leaks and vulnerabilities",
+    AreaTag.TESTING: "Tests and test environments",
     AreaTag.I18N: "Languages, scripts, time zones",
     AreaTag.BUILD_CI: "Building, packaging, continuous integration",
-    AreaTag.API: "What other programs call",
-    "lang:xx": "Written in the language of that ISO 639-1 code, where it is not English",
+    AreaTag.API: "The interface for other programs",
+    "lang:xx": "Written in the language with that ISO 639-1 code, if it is not English",
 }
-"""Every word and what it means where nobody has said it in other words; `lang:xx` stands for all of these."""
+"""The default description of every tag. `lang:xx` describes all language tags."""
 
 LANGUAGE_TAG = re.compile(r"lang:[a-z]{2}")
-"""`lang:fr`: the issue is not in English but in the language of that ISO 639-1 code."""
+"""`lang:fr`: the issue is not in English but in the language with that ISO 639-1 code."""
 
 MAX_TAGS = 10
-"""Tags of one issue."""
+"""Maximum number of tags of one issue."""
 
 _WORDS = {*TypeTag, *AreaTag}
 
 TAG_PATTERN = f"^({'|'.join([*TypeTag, *AreaTag])}|lang:[a-z]{{2}})$"
-"""A word of the vocabulary, for schemas."""
+"""The pattern of a tag, for schemas."""
 
 
 def is_tag(word: str) -> bool:
-    """Tell whether the word is of the vocabulary."""
+    """Return whether the word is in the vocabulary."""
     return word in _WORDS or LANGUAGE_TAG.fullmatch(word) is not None

@@ -1,7 +1,7 @@
-"""Which addresses a webhook may be delivered to: public ones, and what the operator allows besides.
+"""Decides which addresses webhooks may be delivered to: public addresses, and those that the operator allows.
 
-Whoever may make a webhook has the workers send requests. Without this rule they would reach what only the workers
-can: servers of the same network, the machine itself, a cloud's metadata service.
+A user who can create a webhook can make the workers send requests. Without this rule, that user could reach
+servers that only the workers can reach: the internal network, the machine itself, or a cloud's metadata service.
 """
 
 import re
@@ -18,14 +18,14 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 @dataclass(frozen=True, slots=True)
 class AllowedTargets:
-    """What WEBHOOK_ALLOW names."""
+    """The addresses that WEBHOOK_ALLOW lists."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     hosts: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Read a list of networks, addresses and host names, separated by commas; raise ValueError on others."""
+        """Parse a comma-separated list of networks, addresses and host names; raise ValueError on others."""
         if isinstance(value, cls):
             return value
         networks, hosts = [], set()
@@ -33,21 +33,24 @@ class AllowedTargets:
             try:
                 networks.append(ip_network(part))
             except ValueError:
-                # A network that is written wrong is no name: names do not end in a number.
+                # A misspelled network is not a host name, because host names do not end in a number.
                 if _HOST.fullmatch(part) is None or part.rsplit(".", maxsplit=1)[-1].isdigit():
-                    raise ValueError(f"{part!r} should be a network, an address or a host name") from None
+                    raise ValueError(
+                        f'"{part}" is not a network, an address or a host name. '
+                        "Use values such as 10.0.0.0/8, 10.1.2.3 or hooks.example.internal"
+                    ) from None
                 hosts.add(part)
         return cls(tuple(networks), frozenset(hosts))
 
     def permits(self, host: str, address: Address) -> bool:
-        """Tell whether a URL's host may be reached at the address that it has."""
+        """Return whether a delivery to a URL's host at its resolved address is allowed."""
         meant = embedded_ipv4(address)
         is_named = host.lower() in self.hosts or any(meant in network for network in self.networks)
         return is_named or is_public(address)
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the internet's, and so is the IPv4 address in it, if there is one."""
+    """Return whether an address is public. For an address that embeds an IPv4 address, the latter counts."""
     meant = embedded_ipv4(address)
     if isinstance(meant, IPv4Address):
         return meant.is_global and not meant.is_multicast and not meant.is_reserved
@@ -55,7 +58,7 @@ def is_public(address: Address) -> bool:
 
 
 def embedded_ipv4(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to (mapped, 6to4, NAT64); any other as it is."""
+    """Return the IPv4 address that an IPv6 address embeds (mapped, 6to4, NAT64), or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     in_it = address.ipv4_mapped or address.sixtofour
@@ -65,7 +68,7 @@ def embedded_ipv4(address: Address) -> Address:
 
 
 def parse_ip_literal(host: str) -> Address | None:
-    """Return the address that a URL's host is; None where it is a name, which has to be looked up."""
+    """Return the address if a URL's host is an IP address; return None if it is a name that needs a DNS lookup."""
     try:
         return ip_address(host.strip("[]"))
     except ValueError:

@@ -26,42 +26,42 @@ app.conf.update(
     ],
     task_default_queue=names.Queue.DEFAULT.value,
     task_routes={task.value: {"queue": queue.value} for task, queue in names.QUEUE_OF.items()},
-    # A typo in a queue's name would make a list that nobody consumes.
+    # A misspelled queue name would create a list that no worker consumes.
     task_create_missing_queues=False,
     accept_content=["json"],
     task_serializer="json",
     result_serializer="json",
     task_acks_late=True,
     worker_prefetch_multiplier=1,
-    # Where a message is fetched only when a process is free, Celery's own count of them cannot drift.
+    # Fetch a message only if a process is free, so that Celery's count of prefetched messages cannot drift.
     worker_disable_prefetch=True,
     worker_concurrency=settings.worker_concurrency,
     worker_max_tasks_per_child=500,
     task_soft_time_limit=settings.task_soft_time_limit,
     task_time_limit=settings.task_time_limit,
-    # Flower lives on these events.
+    # Flower depends on these events.
     worker_send_task_events=True,
     worker_consumer="app.consumer:BatchingConsumer",
     task_track_started=False,
-    # The ledger is the truth; results are for a person who looks.
+    # The ledger is the source of truth. Results are only for people who inspect them.
     result_expires=3600,
-    # A task that succeeds while Redis is away would otherwise be recorded as failed.
+    # Otherwise a task that succeeds during a Redis outage would be recorded as failed.
     result_backend_always_retry=True,
     result_backend_max_retries=20,
     redis_socket_timeout=10,
     redis_socket_connect_timeout=5,
     redis_retry_on_timeout=True,
     redis_backend_health_check_interval=30,
-    # A broker outage must not end the worker, however long it lasts.
+    # A broker outage must not stop the worker, regardless of its length.
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_channel_error_retry=True,
-    # True loses running tasks when Redis is down: the cancelled message is acknowledged.
+    # With True, running tasks are lost in a Redis outage, because the cancelled message is acknowledged.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_transport="app.broker.transport:Transport",
     broker_transport_options={
-        # Lost jobs come back by the ledger's lease. This bounds only how long a dead worker's messages
-        # stay in `unacked`; their redelivery finds the job claimed or done.
+        # The ledger's lease recovers lost jobs. This only limits how long the messages of a dead worker
+        # stay in `unacked`. When they are redelivered, their job is already claimed or done.
         "visibility_timeout": 3600,
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
@@ -78,7 +78,7 @@ app.steps["consumer"].add(HeartbeatStep)
 
 
 @worker_init.connect
-def _tell_transport_the_tasks(**_: Any) -> None:
+def _register_message_types(**_: Any) -> None:
     CheckedChannel.messages = {
         name: task.message_type for name, task in app.tasks.items() if isinstance(task, LedgerTask)
     }
@@ -95,5 +95,5 @@ def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
 
 
 @celeryd_after_setup.connect
-def _tell_queues(instance: Any, **_: Any) -> None:
+def _replace_banner(instance: Any, **_: Any) -> None:
     logs.replace_banner(instance)

@@ -1,4 +1,4 @@
-"""Celery's consumer, which publishes the events that Flower lives on a few times a second, not after each."""
+"""A Celery consumer that publishes Flower's events in batches, a few times per second."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -7,24 +7,24 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 FLUSH_S = 0.2
-"""How long an event waits for others. Celery publishes at each turn of its main loop, a third of what that does
-with short tasks (docs/benchmarks.md)."""
+"""How long an event waits for others. Celery itself publishes in each iteration of its main loop, which takes a
+third of the loop's time with short tasks (docs/benchmarks.md)."""
 
 
 class BatchingConsumer(Consumer):
-    """Publishes a task's events together with those of the tasks around it."""
+    """Publishes the events of several tasks together."""
 
     hub: Any
-    _flush_events: Callable[[], None]  # celery's own; its stubs lack both
+    _flush_events: Callable[[], None]  # an attribute of Celery's class; the stubs lack both
     _flush_due = 0.0
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # its stubs are wrong
-        """Take note of an event that waits to be published."""
+        """Schedule the publication of a buffered event."""
         if self.hub and monotonic() >= self._flush_due:
             self._flush_due = monotonic() + FLUSH_S
             self.hub.call_later(FLUSH_S, self._flush_events)
 
     def shutdown(self) -> Any:
-        """Publish what waits, then stop: Flower would show the last tasks as running for good."""
+        """Publish the buffered events, then stop. Otherwise Flower would show the last tasks as running."""
         self._flush_events()
         return super().shutdown()

@@ -1,7 +1,7 @@
-"""Tells in Redis which queues this worker consumes, so that `issuetracker doctor` finds a queue that nobody does.
+"""Writes to Redis which queues this worker consumes, so that `issuetracker doctor` detects unconsumed queues.
 
-`celery inspect ping` would ask every worker and wait for seconds; a list of connections names no queue, and lacks
-the worker whose processes are all busy.
+`celery inspect ping` queries every worker and takes seconds. Redis's list of connections contains no queues, and
+a worker whose processes are all busy is missing from it.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from contracts.messages import WorkerHeartbeat
 from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 
 TIMEOUT_S = 1
-"""It is the main loop that waits. A Redis that is away is noticed elsewhere; then this is not called."""
+"""Short, because the main loop waits for Redis. During an outage of Redis, this module is not called."""
 
 
 def write_consumer_heartbeat(consumer: Any, queues: Sequence[str]) -> None:
-    """Say that this Celery consumer takes the queues' messages, for the next seconds."""
+    """Store a heartbeat for this Celery consumer and its queues, which expires after a few seconds."""
     heartbeat = WorkerHeartbeat(
         contract_version=CONTRACT_VERSION,
         worker=consumer.hostname,
@@ -32,7 +32,7 @@ def write_consumer_heartbeat(consumer: Any, queues: Sequence[str]) -> None:
         processes=consumer.pool.num_processes,
         at=datetime.now(UTC),
     )
-    # Full, or a replica: what it says of itself is lost, and told by other signs.
+    # Redis may be full or a read-only replica. Other checks report that.
     with suppress(redis.RedisError):
         _client().set(
             f"{HEARTBEAT_KEY_PREFIX}{heartbeat.worker}", heartbeat.model_dump_json(), ex=HEARTBEAT_KEY_SECONDS

@@ -1,7 +1,7 @@
-"""The worker's signs of life: two files that its main process touches, for a probe that starts no Celery.
+"""The worker's heartbeat: two files that its main process touches. A probe checks them without starting Celery.
 
-`alive`: the main loop turns, or tries to reach the broker: an outage, however long, is no reason to restart.
-`consuming`: the broker has answered the worker's question for messages, or no process is free to ask for one.
+`alive`: the main loop is running or tries to reach the broker. A broker outage is no reason to restart the worker.
+`consuming`: the broker has answered a request for messages, or no process is free to run one.
 """
 
 from collections.abc import Collection
@@ -19,13 +19,13 @@ from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
 INTERVAL_S = 2
 BROKER_REPLY_MAX_AGE_S = 5
-"""An unanswered question older than this is none; the broker answers each within a second."""
+"""If the last reply is older, the worker is not consuming. The broker answers each request within a second."""
 HEARTBEAT_MAX_AGE_S = 10
-"""A sign older than this is none, for the metrics: the main loop has missed several."""
+"""If the last heartbeat is older, the metrics report no consumed queues: the main loop has missed several."""
 
 
 class HeartbeatFiles:
-    """What this process knows of itself; touches nothing unless a directory is set."""
+    """The heartbeat of this process. It touches no files unless a directory is set."""
 
     def __init__(self) -> None:
         self._answered = float("-inf")
@@ -33,15 +33,15 @@ class HeartbeatFiles:
         self._queues: frozenset[str] = frozenset()
 
     def record_broker_reply(self) -> None:
-        """Take note that the broker has answered, with a message or without."""
+        """Record that the broker has answered, with or without a message."""
         self._answered = monotonic()
 
     def touch_alive(self) -> None:
-        """Touch the file that says that the main process gets things done."""
+        """Touch the file which shows that the main process is alive."""
         self._touch(ALIVE_FILE)
 
     def touch_consuming(self, free_processes: int, queues: Collection[str]) -> bool:
-        """Touch the file that says that messages are taken, if they are; tell whether they are."""
+        """Touch the file which shows that the worker is consuming, if it is; return whether it is."""
         is_consuming = free_processes <= 0 or monotonic() - self._answered < BROKER_REPLY_MAX_AGE_S
         if is_consuming:
             self._touch(CONSUMING_FILE)
@@ -49,12 +49,12 @@ class HeartbeatFiles:
         return is_consuming
 
     def consumed_queues(self) -> frozenset[str]:
-        """Return the queues whose messages are taken; none where the last sign of it is old."""
+        """Return the consumed queues, or an empty set if the last heartbeat is too old."""
         return self._queues if monotonic() - self._consuming < HEARTBEAT_MAX_AGE_S else frozenset()
 
     @staticmethod
     def _touch(name: str) -> None:
-        # A file that cannot be touched gets old, which the probe tells.
+        # If the file cannot be touched, it gets too old and the probe fails.
         with suppress(OSError):
             if settings.heartbeat_directory is not None:
                 (settings.heartbeat_directory / name).touch()
@@ -64,16 +64,16 @@ heartbeat = HeartbeatFiles()
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Gives the signs from the worker's main loop, while that has a connection and turns."""
+    """Writes the heartbeat from the worker's main loop while it is connected to the broker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer: Any) -> None:
-        """Begin, with each connection anew: its loss has cleared the timers."""
+        """Start the timer. Each new connection needs this, because the loss of a connection clears the timers."""
         self._entry = consumer.timer.call_repeatedly(INTERVAL_S, self._touch_files, (consumer,))
 
     def stop(self, consumer: Any) -> None:
-        """End, before the connection does."""
+        """Stop the timer before the connection closes."""
         del consumer
         self._entry.cancel()
 

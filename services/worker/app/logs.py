@@ -1,4 +1,4 @@
-"""The worker's log lines: Celery's own through structlog, with what they belong to and without what tasks say."""
+"""Sends Celery's log lines through structlog, with the fields of their job and without the errors of tasks."""
 
 import ast
 import logging
@@ -28,7 +28,7 @@ _REPR = re.compile(r"(\w+)\(.*\)", re.DOTALL)
 
 
 def configure(level: int | str | None) -> None:
-    """Set up logging; `level` is the command line's, which a LOG_LEVEL that is set comes before."""
+    """Set up logging. `level` is from the command line; the setting LOG_LEVEL overrides it."""
     if level is None or "log_level" in settings.model_fields_set:
         level = settings.log_level
     configure_logging("worker", level, settings.log_format)
@@ -38,7 +38,7 @@ def configure(level: int | str | None) -> None:
 
 
 def replace_banner(worker: Any) -> None:
-    """Log what Celery writes to the terminal as a worker starts and stops, where each line has to be an object."""
+    """If log lines are JSON, log the text that Celery prints to the terminal when a worker starts and stops."""
     if settings.log_format == "json":
         worker.quiet = True
         celery_terminal.safe_say = _log_banner  # type: ignore[attr-defined] # its stubs lack it
@@ -57,20 +57,20 @@ def job_log_fields(job_id: object, task: str, queue: object, message: Mapping[st
 
 
 def _hide_task_error(record: logging.LogRecord) -> bool:
-    """Give Celery's lines about a task its job's fields, and take out what the task raised.
+    """Add the fields of the job to Celery's lines about a task, and remove the message of the task's exception.
 
-    The ledger's line for the same attempt tells the error; its message is in the ledger itself.
+    The ledger logs the error of the same attempt, and stores its message.
     """
     data = record.__dict__.pop("data", {})
     record.__dict__.update(job_id=data.get("id"), task=data.get("name"), **_named_arguments(data.get("kwargs")))
     if isinstance(record.args, dict) and isinstance(record.args.get("exc"), str):
         shown = _REPR.fullmatch(record.args["exc"])
-        record.args = {**record.args, "exc": shown[1] if shown else "told by the ledger"}
+        record.args = {**record.args, "exc": shown[1] if shown else "see the ledger's line"}
     return True
 
 
 def _named_arguments(shown: object) -> dict[str, str]:
-    """Read the message back from what Celery shows of it."""
+    """Parse the message from Celery's representation of it."""
     try:
         message = ast.literal_eval(str(shown))
         return {name: str(message[name]) for name in _PASSED_ON if name in message}

@@ -1,6 +1,6 @@
-"""Deletes what tells only of the past, a batch a transaction, so that nobody who writes waits for it.
+"""Deletes old history in batches, each in its own transaction, so that writers do not wait for it.
 
-An issue's runs stay with the issue, as does what they made; each dead job stays until a person decides on it.
+Enrichment runs and their results stay with their issue. Dead jobs stay until a person decides on them.
 """
 
 from datetime import timedelta
@@ -17,36 +17,37 @@ from contracts.states import ENDED_STATES
 from contracts.tables import Job
 
 BATCH = 2000
-"""Rows of one transaction."""
+"""Maximum rows per transaction."""
 
 _ENDED = f"state IN ({', '.join(repr(state.value) for state in sorted(ENDED_STATES))})"
 
 OLD = {
-    # The conditions of the partial index.
+    # The condition of the partial index.
     "job": f"{_ENDED} AND task <> '{Task.ENRICH_ISSUE}' AND finished_at < now() - :kept",
-    # Of an issue's runs, which stay; any other job takes its own along. A job that is not over needs them yet.
+    # Failures of enrichment jobs, which stay. The failures of other jobs are deleted with the job. A job that has
+    # not ended still needs its failures.
     "job_failure": f"failed_at < now() - :kept AND (SELECT {_ENDED} FROM job WHERE job.id = job_id)",
     "dead_message": "state IN ('discarded', 'replayed') AND decided_at < now() - :kept",
     "operation": "state = 'finished' AND finished_at < now() - :kept",
 }
-"""By table, SQL: which rows are deleted; `:kept` is how long they are kept."""
+"""SQL condition of the rows to delete, by table. `:kept` is the retention time."""
 
-# Rows by their place, for which no index is asked again. Whom another transaction holds is left to the next run.
+# Deletes by ctid, which needs no second index lookup. Locked rows are left to the next run.
 _DELETE = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM {table} WHERE {old} LIMIT {limit} FOR UPDATE SKIP LOCKED
 ))
 """
 
-# Webhooks are few and their deliveries many: the ids are read one by one from the index.
+# A loose index scan: there are few webhooks and many deliveries.
 _DELETED_WEBHOOK = """
-WITH RECURSIVE told AS (
+WITH RECURSIVE found AS (
     (SELECT webhook_id AS id FROM webhook_delivery ORDER BY webhook_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT webhook_id FROM webhook_delivery WHERE webhook_id > told.id ORDER BY webhook_id LIMIT 1)
-    FROM told WHERE id IS NOT NULL
+    SELECT (SELECT webhook_id FROM webhook_delivery WHERE webhook_id > found.id ORDER BY webhook_id LIMIT 1)
+    FROM found WHERE id IS NOT NULL
 )
-SELECT id FROM told WHERE id IS NOT NULL AND NOT EXISTS (SELECT FROM webhook WHERE webhook.id = told.id) LIMIT 1
+SELECT id FROM found WHERE id IS NOT NULL AND NOT EXISTS (SELECT FROM webhook WHERE webhook.id = found.id) LIMIT 1
 """
 _END_DELIVERIES = f"""
 WITH chosen AS MATERIALIZED (
@@ -63,11 +64,11 @@ DELETE FROM webhook_delivery WHERE job_id = ANY(ARRAY(SELECT id FROM chosen))
 STATEMENTS = {"webhook_delivery": _END_DELIVERIES} | {
     table: _DELETE.format(table=table, old=old, limit=BATCH) for table, old in OLD.items()
 }
-"""By table, SQL: deletes a batch of it, and ends what waits for a webhook that was deleted."""
+"""SQL statement that deletes a batch, by table. The first also ends deliveries of deleted webhooks."""
 
 
 def prune(engine: Engine, kept: timedelta, until: float) -> bool:
-    """Delete what is older than `kept` until that moment of `time.monotonic`; tell whether that was all."""
+    """Delete rows older than `kept` until the time `until` of `time.monotonic`; return whether none is left."""
     for table, statement in STATEMENTS.items():
         deleted = BATCH
         while deleted:
@@ -81,8 +82,8 @@ def prune(engine: Engine, kept: timedelta, until: float) -> bool:
     return True
 
 
-def go_on(connection: Connection, before: Prune) -> None:
-    """Insert the job that prunes what is left, in the caller's transaction."""
+def enqueue_rest(connection: Connection, before: Prune) -> None:
+    """Insert a job that prunes the remaining rows, in the caller's transaction."""
     message = Prune(contract_version=CONTRACT_VERSION, job_id=new_id(), request_id=before.request_id)
     task = Task.PRUNE
     connection.execute(

@@ -1,11 +1,11 @@
-"""What a server's Retry-After header asks for (RFC 9110, section 10.2.3)."""
+"""Parses a server's Retry-After header (RFC 9110, section 10.2.3)."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its forms; None for anything else."""
+    """Return the delay of a Retry-After header in seconds, or None if the header is missing or not valid."""
     if header is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Spans of the worker's processes: begun in each child, since a fork keeps no thread, and flushed when it ends."""
+"""Traces of the worker's child processes. Tracing starts in each child, because threads do not survive a fork."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from contracts.messages import Message
 
 @contextmanager
 def job_context(task: str, queue: object, message: Message) -> Iterator[None]:
-    """Let each log line of the work tell what it belongs to, and continue the trace that it goes back to."""
+    """Add the fields of the job to each log line of the body, and continue the trace of the message."""
     fields = job_log_fields(message.job_id, task, queue, message.as_json())
     span = tracing.span(
         task.rpartition(".")[2],

@@ -107,5 +107,6 @@ def test_a_bad_endpoint_for_traces_is_a_line_that_names_it(
     with pytest.raises(SystemExit, match="2"):
         load(Settings)
     assert capsys.readouterr().err == (
-        "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: Value error, must be http(s)://host:port\n"
+        "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: must be http(s)://host:port. "
+        "Correct it in the environment or in .env.\n"
     )

@@ -167,7 +167,7 @@ def test_delta_in_the_format_before_safetensors_is_rejected() -> None:
 
 
 def test_nothing_is_learned_from_nothing() -> None:
-    with pytest.raises(ValueError, match="no example"):
+    with pytest.raises(ValueError, match="without examples"):
         train_areas([])
 
 

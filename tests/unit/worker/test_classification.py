@@ -146,7 +146,7 @@ def test_one_type_alone_does_not_drown_the_words(examples):
 
 def test_a_delta_needs_examples_and_its_own_base():
     base = load_base()
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="without examples"):
         train_delta(base, [])
 
     other = TypeModel("another", base.encoder, np.zeros((4, base.encoder.width)))

@@ -126,7 +126,7 @@ class TestAnAnswer:
         ("change", "fault"),
         [
             ({"summary": None}, "summary: Input should be a valid string"),
-            ({"summary": "<br>"}, "summary: it has no words"),
+            ({"summary": "<br>"}, "summary: contains no words"),
             ({"type": {"name": "incident", "confidence": "high"}}, "type.name: Input should be"),
             ({"type": {"name": "bug", "confidence": "certain"}}, "type.confidence: Input should be"),
             ({"type": {"name": "bug"}}, "type.confidence: Field required"),

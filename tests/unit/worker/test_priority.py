@@ -124,7 +124,7 @@ def test_the_reason_says_what_the_rule_found() -> None:
     suggestion = suggest_priority("Import is broken", "It ran for an hour. Then it lost all records, twice.")
 
     assert suggestion is not None
-    assert (suggestion.value, suggestion.reason) == ("critical", 'says that data are lost: "lost all records"')
+    assert (suggestion.value, suggestion.reason) == ("critical", 'reports a loss of data: "lost all records"')
 
 
 def test_the_gravest_rule_wins_wherever_it_stands() -> None:
@@ -142,7 +142,7 @@ def test_one_clause_does_not_take_back_what_the_next_one_says() -> None:
     suggestion = suggest_priority("It does not save, and the app crashes", "")
 
     assert suggestion is not None
-    assert suggestion.reason == 'says that it crashes: "crashes"'
+    assert suggestion.reason == 'reports a crash: "crashes"'
 
 
 def test_words_of_two_sentences_are_no_phrase() -> None:
@@ -189,7 +189,7 @@ def test_reason_with_code_in_phrase_quotes_the_code() -> None:
     suggestion = suggest_priority("The import lost all `user` records", "")
 
     assert suggestion is not None
-    assert suggestion.reason == 'says that data are lost: "lost all `user` records"'
+    assert suggestion.reason == 'reports a loss of data: "lost all `user` records"'
 
 
 @pytest.mark.parametrize(

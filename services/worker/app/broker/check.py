@@ -1,7 +1,7 @@
-"""Tells messages that a worker can run from those that it must give back.
+"""Checks whether a worker can run a message.
 
-Some malformed messages make Celery's worker exit, and come back to the next one; others it logs and throws
-away. None of them gets that far here.
+Some malformed messages make Celery's worker exit, and are then redelivered to the next worker. Celery logs and
+drops others. This check rejects both kinds before Celery receives them.
 """
 
 import json
@@ -23,32 +23,39 @@ from contracts.states import RejectionReason
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a message cannot be run here, and the job that it names, if it names one."""
+    """Why this worker cannot run a message, and the message's job if it has one."""
 
     reason: RejectionReason
     error: str
     job_id: UUID | None = None
     request_id: str | None = None
-    """Of the request that it goes back to, where that could be read."""
+    """The id of the request that caused the message, if it can be read."""
 
 
 def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Rejection | None:
-    """Return why a worker that knows these tasks cannot run the message; None when it can."""
+    """Return why a worker with these tasks cannot run the message, or None if it can."""
     if len(raw) > MESSAGE_MAX:
         return Rejection(
-            RejectionReason.OVERSIZED, f"{len(raw)} bytes; at most {MESSAGE_MAX} are read", _job_in(raw)
+            RejectionReason.OVERSIZED,
+            f"the message has {len(raw)} bytes, but the limit is {MESSAGE_MAX}",
+            _job_in(raw),
         )
     try:
         task, job_id, arguments, fields = _parts(raw)
-    except Exception as error:  # noqa: BLE001 - whatever reading it raises, it cannot be read
+    except Exception as error:  # noqa: BLE001 - any exception means that the message cannot be read
         return Rejection(RejectionReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
     version = fields.get("contract_version")
     metrics.record_received(version)
     if task not in messages:
-        return Rejection(RejectionReason.UNKNOWN_TASK, f"no task named {task!r} here", job_id, _request_id(fields))
+        return Rejection(
+            RejectionReason.UNKNOWN_TASK, f'this worker has no task "{task}"', job_id, _request_id(fields)
+        )
     if isinstance(version, str) and is_newer(version):
         return Rejection(
-            RejectionReason.NEWER_CONTRACT, f"written by contract {version}", job_id, _request_id(fields)
+            RejectionReason.NEWER_CONTRACT,
+            f"contract version {version} is newer than this worker's",
+            job_id,
+            _request_id(fields),
         )
     fault = _fault_in_arguments(messages[task], job_id, arguments, fields)
     return (
@@ -60,7 +67,7 @@ def _fault_in_arguments(
     message_type: type[Message], job_id: UUID, arguments: list[Any], fields: dict[str, Any]
 ) -> str | None:
     if arguments:
-        return "a task takes its message by name only"
+        return "a task accepts only named arguments"
     try:
         message = message_type.model_validate(fields)
     except ValidationError as error:
@@ -71,22 +78,22 @@ def _fault_in_arguments(
 
 
 def _parts(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
-    """Return task, job id, positional and named arguments; raise what is wrong with the envelope.
+    """Return task, job id, positional and named arguments; raise an exception if the envelope is not valid.
 
-    Read as kombu and Celery will read it, so that nothing passes which they stumble over.
+    This parses the message in the same way as kombu and Celery, so that no message passes that they cannot parse.
     """
     envelope = loads(raw.decode())
     headers, properties = envelope["headers"], envelope["properties"]
     if properties["body_encoding"] != "base64" or envelope["content-encoding"] != "utf-8":
-        raise ValueError("the body is not UTF-8 in base64")
+        raise ValueError("the body is not base64-encoded UTF-8")
     if envelope["content-type"] != "application/json":
-        raise ValueError(f"content type {envelope['content-type']!r} is not read")
+        raise ValueError(f"the content type is {envelope['content-type']!r} instead of 'application/json'")
     delivery = properties["delivery_info"]
     _require_text(properties["delivery_tag"], delivery["exchange"], delivery["routing_key"], headers["task"])
     if any(headers.get(name) is not None for name in ("eta", "expires", "chord", "group")):
-        raise ValueError("a message with a time or a group of its own: the ledger has the schedule")
+        raise ValueError("eta, expires, chord and group are not allowed, because the ledger has the schedule")
     if headers.get("timelimit") not in (None, [None, None]):
-        raise ValueError("a message with a time limit of its own")
+        raise ValueError("timelimit is not allowed in a message")
     arguments, fields, embedded = loads(b64decode(envelope["body"], validate=True).decode())
     if not (isinstance(arguments, list) and isinstance(fields, dict) and isinstance(embedded, dict)):
         raise TypeError("the body is not [arguments, named arguments, options]")
@@ -100,7 +107,7 @@ def _request_id(fields: dict[str, Any]) -> str | None:
 
 def _require_text(*values: Any) -> None:
     if not all(isinstance(value, str) for value in values):
-        raise TypeError("a name in the envelope is not text")
+        raise TypeError("a name in the envelope is not a string")
 
 
 def _job_in(raw: bytes) -> UUID | None:

@@ -1,4 +1,4 @@
-"""Where messages go that a worker cannot run: the list of refused ones, or else the database itself."""
+"""Stores messages that a worker cannot run: in the list of rejected messages, or else in the database."""
 
 import json
 import socket
@@ -21,9 +21,9 @@ logger = structlog.get_logger(__name__)
 
 
 def reject(rejected: RejectedMessage, client: Redis, request_id: str | None = None) -> None:
-    """Leave a message, which is in no queue any more, for the dispatcher to decide on.
+    """Move a message, which was already removed from its queue, to the list on which the dispatcher decides.
 
-    A Redis that is full refuses it; then it is kept as a dead message at once.
+    If Redis rejects it, for example because its memory is full, store it as a dead message immediately.
     """
     metrics.REJECTED.labels(rejected.reason).inc()
     logger.error(
@@ -40,7 +40,7 @@ def reject(rejected: RejectedMessage, client: Redis, request_id: str | None = No
 
 
 def store_dead_message(rejected: RejectedMessage) -> None:
-    """Keep a message as a dead one in the database, once."""
+    """Store a message as a dead message in the database. Storing it twice has no effect."""
     row = insert(DeadMessage).values(
         id=new_id(),
         digest=sha256(rejected.raw).digest(),
@@ -55,7 +55,7 @@ def store_dead_message(rejected: RejectedMessage) -> None:
 
 
 def store_without_job(task: str, message: Message, queue: str) -> None:
-    """Keep a message that could be run, but whose job is not in the ledger: nobody would know its result."""
+    """Store an orphan message as a dead message: without a job in the ledger its result could not be recorded."""
     metrics.REJECTED.labels(RejectionReason.UNKNOWN_JOB).inc()
     raw = {"headers": {"task": task, "id": str(message.job_id)}, "message": message.as_json()}
     store_dead_message(

@@ -1,7 +1,7 @@
-"""Kombu's Redis transport, which hands Celery only messages that it can run.
+"""A Redis transport for Kombu that passes only runnable messages to Celery.
 
-Of what is overridden, `Channel._brpop_read` and what is called there is private to kombu 5.7.0, which is pinned;
-`tests/integration/test_bad_messages.py` fails when another version calls it otherwise.
+`Channel._brpop_read` and the functions that it calls are private to kombu 5.7.0, which is pinned.
+`tests/integration/test_bad_messages.py` fails if another version calls it differently.
 """
 
 import socket
@@ -20,18 +20,20 @@ from contracts.messages import Message, RejectedMessage
 
 
 class CheckedChannel(redis.Channel):
-    """Leaves what no worker of this version can run in the list of refused messages; keeps its client."""
+    """Moves messages that this version cannot run to the list of rejected messages, and reuses its client."""
 
     messages: ClassVar[dict[str, type[Message]]] = {}
-    """The message of each task that this worker has registered; set when it starts."""
-    _kept: Any = None
+    """The message class of each registered task, set when the worker starts."""
+    _cached_client: Any = None
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """Give the client, or one over the channel's pool: kombu makes one for each message it takes or ends."""
-        if client is None and (self._kept is None or self._kept.connection_pool is not self.pool):
-            self._kept = self._create_client()  # type: ignore[attr-defined] # private
-        yield client or self._kept
+        """Return the client or a cached one; kombu itself creates a client per receive and acknowledgement."""
+        if client is None and (
+            self._cached_client is None or self._cached_client.connection_pool is not self.pool
+        ):
+            self._cached_client = self._create_client()  # type: ignore[attr-defined] # private
+        yield client or self._cached_client
 
     def _brpop_read(self, **options: Any) -> Any:
         client = self.client
@@ -47,7 +49,7 @@ class CheckedChannel(redis.Channel):
             if rejection is None:
                 return reply
             self._reject(queue, raw, rejection)
-            return None  # as if nothing had been waiting
+            return None  # as if the queue had been empty
 
         client.parse_response = receive_checked
         try:
@@ -56,7 +58,7 @@ class CheckedChannel(redis.Channel):
             del client.parse_response
 
     def _reject(self, queue: bytes, raw: bytes, rejection: Rejection) -> None:
-        # Kombu's lists of lower priorities have a suffix behind their queue's name.
+        # Kombu's lists of lower priorities have a suffix after the queue's name.
         name = queue.decode().partition(self.sep)[0]
         rejected = RejectedMessage(
             contract_version=CONTRACT_VERSION,
@@ -72,11 +74,11 @@ class CheckedChannel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """The Redis transport with checked channels, which tells the probe of each attempt to connect."""
+    """The Redis transport with checked channels. Each attempt to connect counts as a heartbeat."""
 
     Channel = CheckedChannel
 
     def establish_connection(self) -> Any:
-        """Connect, or fail to: either way the main loop is alive."""
+        """Touch the liveness file, then connect. The main loop is alive even if the connection fails."""
         heartbeat.touch_alive()
         return super().establish_connection()

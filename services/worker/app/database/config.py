@@ -1,4 +1,4 @@
-"""The worker's engine, connections and sessions: psycopg2, one small pool a child process."""
+"""The worker's engine, connections and sessions: psycopg2 with one small pool per child process."""
 
 from math import inf
 from time import monotonic
@@ -12,17 +12,17 @@ from sqlalchemy.orm import sessionmaker
 from app.settings import settings
 
 IDLE_S = 1.0
-"""A connection that was used within this time is not asked whether it still works, which would be every fourth
-round trip of a short job; `pool_pre_ping` asks each time."""
+"""A connection that was used within this time is not tested before its next use. `pool_pre_ping` would test it
+each time, which is every fourth round trip of a short job."""
 
 engine = create_engine(
     make_url(settings.database_url).set(drivername="postgresql+psycopg2"),
     # One connection for the task and one for the heartbeat that renews its lease.
     pool_size=2,
     max_overflow=0,
-    # A failed statement's values are issue texts; its error goes to the ledger, the log and Flower.
+    # The parameters of a failed statement are issue texts, and its error goes to the ledger, the log and Flower.
     hide_parameters=True,
-    # Where each statement is its own transaction there is nothing to roll back.
+    # In autocommit mode there is nothing to roll back.
     skip_autocommit_rollback=True,
     connect_args={
         "application_name": "issuetracker-worker",
@@ -34,26 +34,26 @@ engine = create_engine(
 )
 
 autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-"""The same pool, each statement its own transaction: one round trip where BEGIN and COMMIT make three."""
+"""The same pool in autocommit mode: one round trip per statement, instead of three with BEGIN and COMMIT."""
 
 SyncSessionLocal = sessionmaker(engine, expire_on_commit=False)
 
 
 @event.listens_for(engine, "checkin")
-def _note_use(_connection: Any, record: Any) -> None:
+def _record_use(_connection: Any, record: Any) -> None:
     record.info["used_at"] = monotonic()
 
 
 @event.listens_for(engine, "checkout")
-def _ask_the_idle(connection: Any, record: Any, _fairy: Any) -> None:
+def _ping_if_idle(connection: Any, record: Any, _fairy: Any) -> None:
     if monotonic() - record.info.get("used_at", inf) > IDLE_S:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError from error  # the pool connects anew
+            raise DisconnectionError from error  # the pool reconnects
 
 
 @worker_process_init.connect
-def _forget_parents_connections(**_: Any) -> None:
-    # A connection shared across fork mixes two processes' answers.
+def _discard_inherited_connections(**_: Any) -> None:
+    # If two processes share a connection after a fork, they receive each other's results.
     engine.dispose(close=False)

@@ -1,1 +1,1 @@
-"""Enrichment: text in; summary, tags with confidence, provenance out; nothing else."""
+"""Enrichment: computes a summary, tags with confidence and their provenance from an issue's text."""

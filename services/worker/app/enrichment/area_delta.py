@@ -1,8 +1,7 @@
-"""What a project's people mean by each area: one logistic regression for each, on top of the lexicon.
+"""A project's area model: one logistic regression per area, on top of the lexicon.
 
-The lexicon's log odds are there from the start, and the words of the confirmed issues learn what to add to
-them. So an area that was never confirmed is still told by the lexicon, and one that was is told as the project
-uses it.
+The regression starts from the lexicon's log odds and learns corrections from the words of confirmed issues. An
+area that was never confirmed is therefore still predicted by the lexicon.
 """
 
 from collections import Counter
@@ -19,20 +18,20 @@ from app.enrichment.classification.linear import Floats, Integers, SparseRows, f
 from contracts.vocabulary import AreaTag
 
 Example = tuple[str, str, frozenset[str]]
-"""A cleaned title, the prose of a body, and the areas that a person set."""
+"""A cleaned title, the prose of a body, and the confirmed areas."""
 
 READ_CHARACTERS = 6_000
 LEAST_DOCUMENTS = 2
 TERM_PENALTY = 0.2
 EVIDENCE_PENALTY = 0.5
 BIAS_PENALTY = 0.3
-"""Dear enough that a few dozen issues without an area do not silence the lexicon on it."""
+"""High enough that a few dozen issues without an area do not outweigh the lexicon's evidence for it."""
 MAX_EVIDENCE = 4.0
-"""The lexicon's evidence is halved and bounded where it is a feature, so that one long issue teaches no more."""
+"""The bound of the lexicon's evidence as a feature, after halving. It limits the influence of one long issue."""
 
 
 class _Columns:
-    """An issue's features: terms of the title, words of the body, one, and the lexicon's evidence by area."""
+    """The feature columns: terms of the title, words of the body, a one, and the evidence for each area."""
 
     def __init__(self, title: Vocabulary, body: Vocabulary, evidence: Sequence[str]) -> None:
         self.title, self.body, self.evidence = title, body, tuple(evidence)
@@ -40,12 +39,12 @@ class _Columns:
         self.width = self.terms + 1 + len(self.evidence)
 
     def penalties(self) -> Floats:
-        """Return how dear a weight is in each column."""
+        """Return the L2 penalty of each column."""
         counts = (self.terms, 1, len(self.evidence))
         return np.repeat((TERM_PENALTY, BIAS_PENALTY, EVIDENCE_PENALTY), counts)
 
     def vector(self, title: str, body: str, scores: Mapping[str, float]) -> tuple[Integers, Floats]:
-        """Return columns and values of an issue with these scores of the lexicon."""
+        """Return the columns and values of an issue with these lexicon scores."""
         curves = load_calibration().areas
         evidence = [curves[area].slope * scores[area] / 2 for area in self.evidence]
         title_columns, title_values = self.title.vector(_title_terms(title))
@@ -57,7 +56,7 @@ class _Columns:
 
 @dataclass(frozen=True, slots=True)
 class AreaDelta:
-    """The weights that a project's confirmed areas add to the lexicon: areas x columns."""
+    """The weights that a project adds to the lexicon, of shape (areas, columns)."""
 
     areas: tuple[str, ...]
     columns: _Columns
@@ -74,7 +73,7 @@ class AreaDelta:
         }
 
     def to_bytes(self) -> bytes:
-        """Return the delta; equal deltas give equal bytes."""
+        """Return the delta as bytes. Equal deltas give equal bytes."""
         return artefact.pack(
             {
                 "areas": _text(self.areas),
@@ -89,7 +88,7 @@ class AreaDelta:
 
     @classmethod
     def from_bytes(cls, parameters: bytes) -> "AreaDelta":
-        """Read what `to_bytes` wrote; raise ArtefactError for damaged bytes."""
+        """Load a delta from the bytes of `to_bytes`; raise ArtefactError if they are damaged."""
         arrays = artefact.unpack(parameters)
         title = Vocabulary(_lines(arrays["title_terms"]), arrays["title_weights"])
         body = Vocabulary(_lines(arrays["body_terms"]), arrays["body_weights"])
@@ -98,9 +97,9 @@ class AreaDelta:
 
 
 def train_areas(examples: Sequence[Example], areas: Sequence[str] = tuple(AreaTag)) -> AreaDelta:
-    """Learn what a project means by each of `areas`; raise ValueError where there is no example."""
+    """Train a project's delta for each of `areas`; raise ValueError if there are no examples."""
     if not examples:
-        raise ValueError("no example to learn areas from")
+        raise ValueError("cannot train areas without examples")
     lexicon, curves = load_lexicon(), load_calibration().areas
     scores = [lexicon.scores(title, body) for title, body, _ in examples]
     columns = _Columns(
@@ -119,7 +118,7 @@ def train_areas(examples: Sequence[Example], areas: Sequence[str] = tuple(AreaTa
         offsets = np.stack([-log_odds / 2, log_odds / 2], axis=1)
         without, with_area = fit_logistic(rows, labels, 2, penalty=columns.penalties(), offsets=offsets)
         fitted.append(with_area - without)
-    # As they are stored: a delta answers the same before and after.
+    # Round as in storage, so that a delta predicts the same before and after.
     weights = np.array(fitted).astype(np.float32).astype(np.float64)
     return AreaDelta(tuple(str(area) for area in areas), columns, weights)
 

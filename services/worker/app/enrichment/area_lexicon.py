@@ -1,6 +1,6 @@
-"""How much an issue's words speak for each area, by the lexicon that people edit (`areas.toml`).
+"""Scores each area by the words of an issue, with a lexicon that people can edit (`areas.toml`).
 
-A calibration, learned across projects, makes log odds of the sums of weights.
+A calibration, trained on several projects, converts the sums of weights to log odds.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from importlib.resources import files
 from typing import NamedTuple
 
 TITLE_WEIGHT = 3.0
-"""A word of the title counts as much as three that open the body."""
+"""The weight of a word in the title. The first word of the body has the weight 1."""
 HALVING_WORDS = 50
-"""The body's words count 1 / sqrt(1 + position / this): what an issue is about stands at its beginning."""
+"""The weight of a word in the body is 1 / sqrt(1 + position / this), because the topic comes at the beginning."""
 READ_CHARACTERS = 6_000
 
 _LEXICON = files("app.enrichment") / "areas.toml"
@@ -25,7 +25,7 @@ _CALIBRATION = files("app.enrichment") / "data" / "areas-base.json"
 
 _WORD = re.compile(r"[^\W_]+")
 _STEM = 3
-"""Terms that end in * are looked up by so many of their letters."""
+"""The number of letters by which terms that end in * are looked up."""
 
 Weights = dict[str, float]
 """Weight by area."""
@@ -33,18 +33,18 @@ Weights = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class AreaLexicon:
-    """The terms with their weights, arranged for looking up word after word."""
+    """The terms with their weights, indexed for lookup by word."""
 
     areas: tuple[str, ...]
     words: dict[str, Weights] = field(default_factory=dict)
     beginnings: dict[str, list[tuple[str, Weights]]] = field(default_factory=dict)
-    """Beginnings of words, by their first letters."""
+    """Terms that end in *, by their first letters."""
     phrases: dict[str, list[tuple[tuple[str, ...], Weights]]] = field(default_factory=dict)
-    """Terms of several words, by the first of them."""
+    """Terms of several words, by their first word."""
 
     @classmethod
     def parse(cls, text: str) -> "AreaLexicon":
-        """Read the TOML; raise ValueError where a term is listed twice for an area, or cannot be matched."""
+        """Parse the TOML; raise ValueError if a term is listed twice for an area, or cannot be matched."""
         document: dict[str, dict[str, list[str]]] = tomllib.loads(text)
         terms: dict[str, Weights] = {}
         for area, groups in document.items():
@@ -66,11 +66,11 @@ class AreaLexicon:
         elif len(term) > _STEM:
             self.beginnings.setdefault(term[:_STEM], []).append((term[:-1], weights))
         else:
-            raise ValueError(f"{term} is too short")
+            raise ValueError(f'"{term}" is too short: it needs {_STEM} letters before the *')
 
     def scores(self, title: str, body: str) -> Weights:
-        """Return the sum of the weights of the terms in the text, for each area; 0 where there are none."""
-        # A term is recognised by its weights: there is one such dictionary for each.
+        """Return for each area the sum of the weights of the terms in the text."""
+        # The identity of the dictionary of weights identifies a term: each term has its own.
         found: dict[int, tuple[float, Weights]] = {}
         for _, weights in self._matches(title[:READ_CHARACTERS]):
             found.setdefault(id(weights), (TITLE_WEIGHT, weights))
@@ -98,7 +98,7 @@ class AreaLexicon:
 
 
 def _follows(rest: tuple[str, ...], found: list[str]) -> bool:
-    """Tell whether the words are those of the phrase; its last one may end in *."""
+    """Return whether the words match the phrase, whose last word may end in *."""
     *middle, last = rest
     if len(found) < len(rest) or found[:-1] != middle:
         return False
@@ -106,7 +106,7 @@ def _follows(rest: tuple[str, ...], found: list[str]) -> bool:
 
 
 class Curve(NamedTuple):
-    """A logistic curve: what a number says about the odds of something."""
+    """A logistic curve from a score to log odds."""
 
     slope: float
     bias: float
@@ -118,23 +118,23 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How sure the lexicon makes."""
+    """The calibration of the lexicon's scores."""
 
     areas: dict[str, Curve]
-    """From an area's score to whether a person would set the area, each area by itself."""
+    """For each area: from its score to the log odds that a person would set it."""
     told: Curve
-    """From these log odds to whether an area that was told, before all others, is right."""
+    """From the log odds of the top-ranked area to the log odds that it is correct."""
 
 
 @cache
 def load_lexicon() -> AreaLexicon:
-    """Read `areas.toml`, which lies beside this module for people to edit."""
+    """Load `areas.toml`, which is in the directory of this module. People can edit it."""
     return AreaLexicon.parse(_LEXICON.read_text(encoding="utf-8"))
 
 
 @cache
 def load_calibration() -> Calibration:
-    """Read what `evaluation/train_areas.py` learned."""
+    """Load the calibration that `evaluation/train_areas.py` wrote."""
     document = json.loads(_CALIBRATION.read_text(encoding="utf-8"))
     areas = {area: Curve(**numbers) for area, numbers in document["areas"].items()}
     return Calibration(areas, Curve(**document["told"]))
@@ -142,10 +142,10 @@ def load_calibration() -> Calibration:
 
 @cache
 def area_version() -> str:
-    """Return a fingerprint of lexicon and calibration: a delta holds only for those it was trained on."""
+    """Return a fingerprint of lexicon and calibration. A delta is valid only for the version it was trained on."""
     return hashlib.sha256(_LEXICON.read_bytes() + _CALIBRATION.read_bytes()).hexdigest()[:12]
 
 
 def probability(log_odds: float) -> float:
-    """Return the probability of log odds, however large they are."""
+    """Return the probability for log odds of any magnitude, without overflow."""
     return 0.5 * (1 + math.tanh(log_odds / 2))

@@ -1,4 +1,4 @@
-"""The areas of an issue: at most two of the closed vocabulary, none where the text does not speak for one."""
+"""Suggests at most two areas of the closed vocabulary for an issue."""
 
 from collections.abc import Sequence
 
@@ -11,27 +11,27 @@ __all__ = ["MAX_AREAS", "AreaDelta", "area_version", "rank_areas", "suggest_area
 
 MAX_AREAS = 2
 LEAST = 0.25
-"""From this probability on the likeliest area is told: below it, more are wrong than would be missed."""
+"""The minimum probability of the top-ranked area. Below it, wrong suggestions outnumber missed ones."""
 SECOND_LEAST = 0.6
-"""Most issues have one area: a second one must be likely by itself."""
+"""The minimum probability of a second area. It is higher, because most issues have one area."""
 MIN_CONFIDENCE, MAX_CONFIDENCE = 0.01, 0.99
-"""Words never make sure."""
+"""The bounds of the confidence, because words are never certain evidence."""
 
 
 def suggest_areas(title: str, body: str, delta: AreaDelta | None = None) -> tuple[Tag, ...]:
-    """Return the areas that a cleaned title and the prose of a body speak for, the surest first.
+    """Return the suggested areas for a cleaned title and the prose of a body, the most confident first.
 
-    `delta` is what the issue's project has learned from the areas that its people confirmed.
+    `delta` is the model of the issue's project.
     """
     return rank_areas(title, body, delta, tuple(AreaTag))
 
 
 def rank_areas(title: str, body: str, delta: AreaDelta | None, among: Sequence[str]) -> tuple[Tag, ...]:
-    """Return at most two of the areas `among` which the text speaks for one, the surest first."""
+    """Return at most two of the areas in `among` that the text supports, the most confident first."""
     scores = load_lexicon().scores(title, body)
     calibration = load_calibration()
     if delta is None:
-        # Without a word that speaks for it an area is not told, however common it may be.
+        # An area without any matching word is not suggested, even if it is common.
         log_odds = {area: calibration.areas[area].log_odds(score) for area, score in scores.items() if score > 0}
     else:
         log_odds = delta.log_odds(title, body, scores)

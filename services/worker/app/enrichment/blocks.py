@@ -1,4 +1,4 @@
-"""Walks the lines of an issue's markdown and leaves out what is no prose: comments, code, logs, forms, quotes."""
+"""Removes lines of an issue's Markdown that are not prose: comments, code, logs, forms and quotes."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from app.enrichment.line_kinds import is_code, is_error, is_form, is_prose
 from app.enrichment.sections import WEIGHTS, section_of, split_label
 
 MAX_LINES: Final = 4000
-"""Lines that are read; a text of more is a log."""
+"""Maximum number of lines that are read. A longer text is usually a log."""
 
 _FENCE = re.compile(r"\s*(?:[-*+]\s+|\d{1,3}[.)]\s+)?(`{3,}|~{3,})([^`]*)$")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+(\S.{0,200})")
@@ -31,7 +31,7 @@ _UNDERLINE = re.compile(r"(?:={3,}|-{3,})$")
 
 
 def prose_lines(markdown: str) -> Iterator[str]:
-    """Yield the stripped lines that may be prose or headings; an empty one wherever something is left out."""
+    """Yield the stripped lines that may be prose or headings, and an empty line for each removed part."""
     lines = [line.strip() for line in _unindented(_outside_blocks(markdown))]
     code = [bool(line) and not _FOLD.match(line) and is_code(line) for line in lines]
     last = len(lines) - 1
@@ -53,7 +53,7 @@ def _is_aside(line: str) -> bool:
 
 
 def _outside_blocks(markdown: str) -> Iterator[str]:
-    """Yield the lines, or parts of them, outside fenced code, comments and HTML that holds no prose."""
+    """Yield the lines, or parts of lines, outside fenced code, comments and HTML without prose."""
     if "<" in markdown:
         markdown = _HTML_HEADING.sub("\n# ", _BREAK.sub("\n", markdown))
     lines = markdown.expandtabs(4).splitlines()[:MAX_LINES]
@@ -63,20 +63,20 @@ def _outside_blocks(markdown: str) -> Iterator[str]:
 
 
 class _Blocks:
-    """The block that the lines so far have opened, if any."""
+    """The block that is open at the current line, if any."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
         self._end = ""
-        """What ends the block that we are in; empty outside of any."""
+        """The end marker of the current block; empty outside of blocks."""
         self._last: dict[str, int] = {}
-        self._asks = False
-        """The last line that is not empty is a heading that asks for prose."""
-        self._answers = False
-        """We are in a fence that holds such prose: some forms put all answers into fences."""
+        self._is_below_prose_heading = False
+        """The last non-empty line is a heading of a section with prose."""
+        self._is_in_prose_fence = False
+        """The current fence contains prose, because some forms put all answers into fences."""
 
     def outside(self, index: int, line: str) -> str:
-        """Return what of the line is outside of any block."""
+        """Return the part of the line that is outside of blocks."""
         if self._end:
             rest = self._after_end(line)
             if rest is None:
@@ -97,22 +97,22 @@ class _Blocks:
         return line
 
     def _open_fence(self, index: int, marker: str) -> None:
-        if self._answers:
-            self._answers = False
+        if self._is_in_prose_fence:
+            self._is_in_prose_fence = False
             return
         following = self._lines[index + 1].strip() if index + 1 < len(self._lines) else ""
-        self._answers = self._asks and is_prose(following) and not is_code(following)
-        if not self._answers:
+        self._is_in_prose_fence = self._is_below_prose_heading and is_prose(following) and not is_code(following)
+        if not self._is_in_prose_fence:
             self._end = marker
 
     def _look_for_heading(self, line: str) -> None:
         if heading := _HEADING.match(line):
-            self._asks = WEIGHTS[section_of(heading[1])] == 2
+            self._is_below_prose_heading = WEIGHTS[section_of(heading[1])] == 2
         elif line and not line.isspace():
-            self._asks = False
+            self._is_below_prose_heading = False
 
     def _after_end(self, line: str) -> str | None:
-        """Return what follows the block's end, None where the line does not hold it."""
+        """Return the text after the end of the block, or None if the block does not end in this line."""
         if self._end[0] in "`~":
             return "" if line.rstrip().endswith(self._end) else None
         _, found, rest = line.partition(self._end)
@@ -125,7 +125,7 @@ class _Blocks:
             kept.append(line[position:start])
             end = line.find("-->", start + 4)
             if end < 0:
-                # A comment that never ends hides the rest where it leads a line, as on GitHub; else it is a slip.
+                # As on GitHub, an unclosed comment hides the rest if it starts a line. Otherwise it is a typo.
                 if self._ends_later("-->", index) or not line[:start].strip():
                     self._end = "-->"
                     return " ".join(kept)
@@ -160,7 +160,7 @@ class _Blocks:
 
 
 def _unindented(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the lines; an empty one for each of indented code."""
+    """Yield the lines, and an empty line for each line of indented code."""
     after_blank = True
     in_list = False
     for line in lines:

@@ -1,8 +1,8 @@
-"""From an issue's markdown to the prose in it, by section, in time linear in the text.
+"""Extracts the prose from an issue's Markdown, by section, in linear time.
 
-Reporters paste code, logs, stack traces, tables and filled-in templates; a summary or a tag taken from
-those is noise. Lines are judged first (`blocks`, `noise`), then what is left is taken off its markup. Every
-pattern is bounded, or excludes its own opening character: naive markdown patterns take minutes for 100,000
+Reporters paste code, logs, stack traces, tables and filled-in templates, which are noise for summaries and tags.
+First, lines are classified (`blocks`, `line_kinds`). Then the markup is removed from the remaining lines. Every
+pattern is bounded or excludes its own opening character: naive Markdown patterns take minutes for 100,000
 brackets.
 """
 
@@ -93,22 +93,22 @@ _NOT_OURS = re.compile(
     r"bearbeiten)\w* (?:this|the|cette|les|den|die)",
     re.IGNORECASE,
 )
-"""What follows it in the paragraph was written by a machine."""
+"""The rest of such a paragraph was written by a machine."""
 _PROMPT_END = re.compile(r"[.?!:](?:\s+|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A run of prose. `weight` is 2 in a section that says what the issue is, 0 in one of details, else 1."""
+    """A paragraph of prose. `weight` is 2 in a section about the topic, 0 in a section of details, else 1."""
 
     text: str
     weight: int
     section: str = UNKNOWN
-    """One of the names in `sections`."""
+    """A section name from `sections`."""
 
 
 def clean_inline(text: str) -> str:
-    """Return one line or paragraph without its markup; code that is no name becomes an ellipsis."""
+    """Return a line or paragraph without markup. Code other than names becomes an ellipsis."""
     if "`" in text:
         text = _CODE.sub(_code_span, text)
     if "](" in text or "][" in text:
@@ -127,7 +127,7 @@ def clean_inline(text: str) -> str:
 
 
 def paragraphs(markdown: str) -> list[Paragraph]:
-    """Return the prose of an issue's text, in order; what is beyond the longest description is not read."""
+    """Return the prose of an issue's text in order. Only the first DESCRIPTION_MAX characters are read."""
     collector = _Collector()
     for line in prose_lines(markdown[:DESCRIPTION_MAX]):
         collector.take(line)
@@ -136,7 +136,7 @@ def paragraphs(markdown: str) -> list[Paragraph]:
 
 
 class _Collector:
-    """Joins lines to paragraphs and keeps the section they are in."""
+    """Joins lines to paragraphs and tracks their section."""
 
     def __init__(self) -> None:
         self.found: list[Paragraph] = []
@@ -146,7 +146,7 @@ class _Collector:
         """The section around `<details>`."""
 
     def take(self, line: str) -> None:
-        """Take the next line; an empty one ends a paragraph."""
+        """Add the next line. An empty line ends a paragraph."""
         if not line:
             self.close()
             return
@@ -182,7 +182,7 @@ class _Collector:
             self._outer = outer
 
     def _after_heading(self, line: str) -> str:
-        """Open the section that a bold or plain label at the line's start names; return the rest."""
+        """If the line starts with the label of a section, open that section; return the rest of the line."""
         bold = _BOLD_LEAD.match(line)
         if bold:
             label = clean_inline(bold[2])
@@ -212,7 +212,7 @@ class _Collector:
 
 
 def is_prompt(sentence: str) -> bool:
-    """Tell a sentence that a template says, not the reporter."""
+    """Return whether a sentence comes from a template and not from the reporter."""
     return bool(_PROMPT.match(sentence))
 
 
@@ -226,7 +226,7 @@ def _code_span(match: re.Match[str]) -> str:
 
 
 def _without_prompts(text: str) -> str:
-    """Return the text without the template's sentences that lead it."""
+    """Return the text without the template's sentences at its start."""
     start = 0
     while prompt := _PROMPT.match(text, start):
         end = _PROMPT_END.search(text, prompt.end() - 1)

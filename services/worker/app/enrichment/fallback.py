@@ -1,4 +1,4 @@
-"""The local enricher's result where a provider was to answer, and did not."""
+"""Replaces a failed provider by the local enricher."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ REASON_MAX = 200
 
 
 def fall_back(local: Enricher, issue: IssueText, reason: str) -> Enrichment:
-    """Enrich an issue on this machine; the reason goes into the log and the provenance."""
+    """Enrich an issue locally. The reason goes to the log and the provenance."""
     reason = reason[:REASON_MAX]
     logger.warning("provider_bypassed", reason=reason)
     result = local.enrich(issue)

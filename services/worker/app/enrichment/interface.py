@@ -1,4 +1,4 @@
-"""What every enricher takes and gives."""
+"""The input, the output and the protocol of enrichers."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,20 +19,20 @@ class IssueText:
     project: str = DEFAULT_PROJECT
 
     def digest(self) -> str:
-        """Return the SHA-256 of the text in hexadecimal: equal texts are enriched equally."""
+        """Return the SHA-256 of the text in hexadecimal."""
         return hashlib.sha256(f"{self.title}\x00{self.description}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A word of the closed vocabulary and how sure the enricher is of it, above 0 and below 1."""
+    """A tag of the closed vocabulary and its confidence, above 0 and below 1."""
 
     name: str
     confidence: float
 
 
 def in_order(tags: Iterable[Tag]) -> tuple[Tag, ...]:
-    """Return the type first, then the language, then the areas, the surest first: as every enricher tells them."""
+    """Return the tags in canonical order: the type, the language, then the areas, the most confident first."""
 
     def place(tag: Tag) -> tuple[bool, bool, float]:
         return tag.name not in set(TypeTag), tag.name in set(AreaTag), -tag.confidence
@@ -42,7 +42,7 @@ def in_order(tags: Iterable[Tag]) -> tuple[Tag, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PrioritySuggestion:
-    """A priority that a rule suggests, and the rule's reason, with the words that it found."""
+    """A suggested priority, and the reason, which quotes the issue."""
 
     value: Priority
     reason: str
@@ -50,45 +50,45 @@ class PrioritySuggestion:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who said so: the same text, provider, model and version give the same result."""
+    """The origin of a result. The same text, provider, model and version give the same result."""
 
     provider: str
     model: str
     version: str
     input_sha256: str
     learned: str | None = None
-    """Ids of the project's own models that took part, separated by commas."""
+    """Comma-separated ids of the project's models that were used."""
     prompt_version: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
-    """In the currency of the configured prices; None where none are configured."""
+    """In the currency of the configured prices; None without prices."""
     fallback: str | None = None
-    """Why another provider than the configured one answered."""
+    """Why the local enricher replaced the configured provider."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields that are known, as they are stored."""
+        """Return the fields that are not None, for storage."""
         known = ((name, getattr(self, name)) for name in self.__slots__)
         return {name: value for name, value in known if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """What an enricher makes of an issue."""
+    """The result of an enricher."""
 
     summary: str
-    """Begins with `AI Summary: `; at most 160 characters follow."""
+    """Starts with `AI Summary: `, followed by at most 160 characters."""
     tags: tuple[Tag, ...]
     """At most one type, two areas and one `lang:xx`."""
     provenance: Provenance
     priority: PrioritySuggestion | None = None
     language: str | None = None
-    """ISO 639-1 code, None where it was not recognised."""
+    """ISO 639-1 code, or None if the language was not recognised."""
 
 
 class Enricher(Protocol):
-    """Something that enriches issues; it reads and writes nothing but its argument and its result."""
+    """Enriches issues, without side effects."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        """Enrich one issue; raise TimeoutError or ConnectionError for what another attempt may mend."""
+        """Enrich one issue; raise TransientError if a retry may succeed."""
         ...

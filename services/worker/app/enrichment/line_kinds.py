@@ -1,7 +1,7 @@
-"""Tells a line of code, log, trace or filled-in form from a line of prose.
+"""Classifies lines as code, log, trace, form or prose.
 
-All patterns look at one line, at most `LOOKED_AT` characters of it, and are anchored or bounded: time is
-linear in the text whatever it holds.
+All patterns match at most `LOOKED_AT` characters of one line, and are anchored or bounded. The time is therefore
+linear in any text.
 """
 
 import re
@@ -91,7 +91,7 @@ _SYSTEM_WORDS: Final = frozenset(_SYSTEM_WORDS_TEXT.split())
 
 
 def is_code(line: str) -> bool:
-    """Tell a stripped line of code, command, log or stack trace; whether it is fenced does not matter."""
+    """Return whether a stripped line is code, a command, a log line or part of a stack trace."""
     line = line[:LOOKED_AT]
     if _TRACE.match(line) or _LOG.match(line):
         return True
@@ -101,26 +101,26 @@ def is_code(line: str) -> bool:
 
 
 def is_error(line: str) -> bool:
-    """Tell a stripped line that is an error's message: alone it may say what the issue is."""
+    """Return whether a stripped line is an error message, which may describe the issue if it stands alone."""
     return bool(_ERROR.match(line))
 
 
 def is_form(line: str) -> bool:
-    """Tell a stripped line of a filled-in form or list of versions, a checklist, a table or a rule."""
+    """Return whether a stripped line is a form field, a version, a checklist item, a table row or a rule."""
     if line[0] in ">|" or line.count("|") > 1 or _RULE.match(line[:LOOKED_AT]) or _CHECKBOX.match(line):
         return True
     return len(line) < 160 and (_is_field(line) or _names_a_system(line))
 
 
 def _is_field(line: str) -> bool:
-    """Tell `PHP version: 8.1` and its kind from a sentence with a colon."""
+    """Return whether a line is a form field such as `PHP version: 8.1`, and not a sentence with a colon."""
     if _SYSTEM_FIELD.match(line):
         return True
     return len(line) < 120 and not line.endswith((".", "!", "?", ":")) and bool(_FORM_FIELD.match(line))
 
 
 def _names_a_system(line: str) -> bool:
-    """Tell `Windows 10 64-bit, Chrome 90.0` and a lone `2.1.0`."""
+    """Return whether a line only names systems or versions: `Windows 10 64-bit, Chrome 90.0` or `2.1.0`."""
     words = line.replace(",", " ").replace("/", " ").split()
     return len(words) < 12 and all(_is_system_word(word) for word in words)
 
@@ -131,14 +131,14 @@ def _is_system_word(word: str) -> bool:
 
 
 def _is_dense(line: str) -> bool:
-    """Tell a line that is mostly symbols and digits."""
+    """Return whether a line consists mostly of symbols and digits."""
     if "http" in line or "](" in line:
         line = _URL.sub(" ", line)
     return len(line.translate(_SYMBOLS)) < 0.7 * len(line) and not is_prose(line)
 
 
 def is_prose(line: str) -> bool:
-    """Tell a sentence that mentions code from code: plain words in a row, and few symbols."""
+    """Return whether a line is prose: several plain words in a row, and few symbols."""
     line = line[:LOOKED_AT]
     if "http" in line or "](" in line:
         line = _URL.sub(" ", line)

@@ -1,4 +1,4 @@
-"""The enricher that needs nothing but the text and what this machine has learned: no network, no account."""
+"""The local enricher: it needs no network and no account."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 MODEL = "linear-types+lexicon"
 VERSION = "4"
-"""Of the rules and of what is extracted; the artefacts have versions of their own."""
+"""The version of the rules and of the extraction. The artefacts have their own versions."""
 MAX_CONFIDENCE = 0.99
-"""No model is ever sure."""
+"""The maximum confidence, because no model is certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedModels:
-    """What a project's people have taught; None where the shipped models answer."""
+    """The deltas of a project. None means that the base model is used."""
 
     type: "TypeDelta | None" = None
     areas: "AreaDelta | None" = None
     models: tuple[str, ...] = ()
-    """The ids of the models that these are."""
+    """The ids of these models."""
 
 
 class LocalEnricher:
-    """Deterministic, offline, a few milliseconds an issue."""
+    """Enriches an issue deterministically and offline, in a few milliseconds."""
 
     def __init__(self, learned: Callable[[str], LearnedModels] = lambda _project: LearnedModels()) -> None:
-        """`learned` gives what was learned of a project by its name."""
+        """`learned` returns the deltas of a project by its name."""
         self._learned = learned
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        """Return what the text supports, and nothing where it does not."""
+        """Enrich one issue. Results with low confidence are omitted."""
         learned = self._learned(issue.project)
         body = paragraphs(issue.description)
-        # A line each: a sentence of one paragraph must not run on into the next.
+        # One line per paragraph, so that a sentence does not continue into the next paragraph.
         title, prose = clean_inline(issue.title), "\n".join(paragraph.text for paragraph in body)
         language = detect_language(f"{title}. {prose}")
         return Enrichment(
@@ -67,13 +67,13 @@ class LocalEnricher:
 
 
 def _readable(summary: str) -> str:
-    """Return the summary without invisible characters, which may turn the order of what stands around them."""
+    """Return the summary without invisible characters, which may change the order of the surrounding text."""
     text = strip_invisible(summary)
-    return text if text.strip() != PREFIX.strip() else f"{PREFIX}(nothing that can be read)"
+    return text if text.strip() != PREFIX.strip() else f"{PREFIX}(no readable text)"
 
 
 def _foreign(language: Language | None) -> tuple[Tag, ...]:
-    """Return the tag that says which language it is; the type model has only ever read English."""
+    """Return the language tag of an issue that is not in English. The type model supports English only."""
     if language is None or language.code == "en":
         return ()
     return (Tag(f"lang:{language.code}", language.confidence),)

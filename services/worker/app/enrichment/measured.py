@@ -1,11 +1,11 @@
-"""An enricher whose calls are counted and timed."""
+"""An enricher that records metrics."""
 
 from app.enrichment.interface import Enricher, Enrichment, IssueText
 from app.metrics.providers import ProviderMetrics
 
 
 class MeasuredEnricher:
-    """Enriches as the one that it holds."""
+    """Wraps an enricher, and counts and times its calls."""
 
     def __init__(self, enricher: Enricher, metrics: ProviderMetrics) -> None:
         self._enricher = enricher

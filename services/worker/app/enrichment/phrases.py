@@ -1,7 +1,7 @@
-"""Text as sentences, clauses and words, and patterns of words in a row.
+"""Splits text into sentences, clauses and words, and matches patterns of words.
 
-A pattern is words in a row: a|b is either, word* any word that begins so, and ... skips up to three words. It
-never reaches across the end of a clause.
+A pattern is a sequence of words: a|b matches either word, word* matches a prefix, and ... skips up to three words.
+A match never crosses the end of a clause.
 """
 
 import re
@@ -21,7 +21,7 @@ _LONGEST_WORD = 40
 
 
 class Word(NamedTuple):
-    """A word in lower case, and where it stands in the text."""
+    """A word in lower case, and its position in the text."""
 
     text: str
     start: int
@@ -33,14 +33,14 @@ Clause = list[Word]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One place of a pattern: any of the words, or of the beginnings of words, after at most `gap` others."""
+    """One position of a pattern: any of the words or prefixes, after at most `gap` other words."""
 
     words: frozenset[str]
     beginnings: tuple[str, ...]
     gap: int
 
     def fits(self, word: str) -> bool:
-        """Tell whether the word may stand here."""
+        """Return whether the word matches this step."""
         return word in self.words or word.startswith(self.beginnings)
 
 
@@ -48,7 +48,7 @@ Pattern = tuple[Step, ...]
 
 
 class Patterns:
-    """Patterns by the words that may begin them, each with what it stands for."""
+    """Patterns with their meanings, indexed by their possible first words."""
 
     def __init__(self, listed: Sequence[tuple[str, int]]) -> None:
         self._words: dict[str, list[tuple[int, Pattern]]] = {}
@@ -61,7 +61,7 @@ class Patterns:
         self._stems = tuple(beginning for beginning, _ in self._beginnings)
 
     def at(self, clause: Clause, start: int) -> Sequence[tuple[int, int]]:
-        """Return the meaning and the end of each pattern that fits the words from `start` on."""
+        """Return the meaning and the end of each pattern that matches the words from `start` on."""
         word = clause[start].text
         begun = self._words.get(word, [])
         if word.startswith(self._stems):
@@ -71,7 +71,7 @@ class Patterns:
 
 
 def parse(text: str) -> Pattern:
-    """Read a pattern."""
+    """Parse a pattern."""
     steps = []
     gap = 0
     for place in text.split():
@@ -86,7 +86,7 @@ def parse(text: str) -> Pattern:
 
 
 def match(steps: Pattern, clause: Clause, start: int) -> int | None:
-    """Return the index after the words that fit the steps, None where they do not fit."""
+    """Return the index after the words that match the steps, or None if they do not match."""
     if not steps:
         return start
     for index in range(start, min(start + steps[0].gap + 1, len(clause))):
@@ -98,7 +98,7 @@ def match(steps: Pattern, clause: Clause, start: int) -> int | None:
 
 
 def sentences(text: str) -> Iterator[list[Clause]]:
-    """Yield the sentences of a text, each as its clauses, each as its words."""
+    """Yield the sentences of a text as lists of clauses, which are lists of words."""
     sentence: list[Clause] = []
     clause: Clause = []
     last = 0
@@ -130,7 +130,7 @@ def _filled(sentence: list[Clause]) -> Iterator[list[Clause]]:
 
 
 def _word(chunk: re.Match[str]) -> Word:
-    """Return the chunk as a word; code, paths and other long or strange ones as one that no pattern names."""
+    """Return the chunk as a word. Code, paths and very long words become empty, which no pattern matches."""
     if chunk[0].isalpha():
         return Word(chunk[0].lower(), *chunk.span())
     text = chunk[0].strip(_SURROUNDING)

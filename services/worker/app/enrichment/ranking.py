@@ -1,8 +1,8 @@
-"""Ranks an issue's sentences by how much they say what it is about: a linear model over what a reader can see.
+"""Ranks an issue's sentences by how well they describe its topic, with a linear model over surface features.
 
-The weights and words come from `evaluation/train_summary.py`: they were chosen so that the sentence ranked first
-shares as much as possible with the title that the issue's reporter chose (ROUGE-L). A word's value is the
-logarithm of how much more often than others it recurs in the title when the body holds it.
+`evaluation/train_summary.py` trains the weights and the word values. The training maximises the overlap (ROUGE-L)
+of the top-ranked sentence with the reporter's title. The value of a word is the log ratio of its probability to
+recur in the title, if the body contains it, to that of all words.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Final
 from app.enrichment.sentences import Sentence, words_of
 
 HEAD_CHARS: Final = 160
-"""Of a summary; what a sentence says beyond is not weighed."""
+"""Maximum characters of a summary. The rest of a sentence is not scored."""
 
 _STOP_WORDS_TEXT: Final = """
 the a an is are was were be been to of in on for and or but not it its this that these those i we you my our
@@ -49,7 +49,7 @@ _ABOUT_THE_REPORT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SentenceContext:
-    """A sentence, its words, and how many sentences of the issue hold each word."""
+    """A sentence, its words, and how many sentences of the issue contain each word."""
 
     sentence: Sentence
     head: str
@@ -58,12 +58,12 @@ class SentenceContext:
     """The head in lower case."""
     words: list[str]
     content: list[str]
-    """The words that say something by themselves."""
+    """The words without stop words."""
     counts: Counter[str]
     word_values: dict[str, float]
 
     def value_of_words(self) -> float:
-        """Return how many of the title's words are to be expected in the sentence, as a share of its length."""
+        """Return the expected number of the title's words in the sentence, relative to its length."""
         expected = sum(math.exp(self.word_values.get(word, 0.0)) for word in {*self.words})
         return expected / (len(self.words) + 8)
 
@@ -72,7 +72,7 @@ class SentenceContext:
         return sum(self.word_values.get(word, 0.0) for word in {*self.words}) / (len(self.words) or 1)
 
     def recurring(self) -> float:
-        """Return the share of words that other sentences hold as well."""
+        """Return the share of words that also occur in other sentences."""
         return sum(self.counts[word] > 1 for word in self.content) / (len(self.content) or 1)
 
     def share(self, test: Callable[[str], bool]) -> float:
@@ -113,12 +113,12 @@ FEATURES: Final[dict[str, Callable[[SentenceContext], float]]] = {
     "words_expected": SentenceContext.value_of_words,
     "words_mean": SentenceContext.mean_value,
 }
-"""What is seen of a sentence, each a number."""
+"""The features of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankingModel:
-    """The weight of each feature, and the value of each word that has one."""
+    """The weights of the features and the values of words."""
 
     weights: dict[str, float]
     words: dict[str, float]
@@ -126,15 +126,15 @@ class RankingModel:
 
 @cache
 def load_model() -> RankingModel:
-    """Read `data/summary-ranking.json`; raise ValueError where it is of other features than these."""
+    """Load `data/summary-ranking.json`; raise ValueError if its features do not match these."""
     document = json.loads((files("app.enrichment") / "data" / "summary-ranking.json").read_text(encoding="utf-8"))
     if {*document["weights"]} != {*FEATURES}:
-        raise ValueError("data/summary-ranking.json is of other features: run evaluation/train_summary.py")
+        raise ValueError("the features in data/summary-ranking.json are outdated. Run `make train`.")
     return RankingModel(document["weights"], document["words"])
 
 
 def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
-    """Return what is seen of each candidate."""
+    """Return the context of each candidate."""
     heads = [sentence.text[:HEAD_CHARS] for sentence in candidates]
     words = [words_of(head) for head in heads]
     counts = Counter(
@@ -142,23 +142,23 @@ def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[Sent
     )
     return [
         SentenceContext(
-            sentence, head, head.lower(), row, [word for word in row if _says_something(word)], counts, word_values
+            sentence, head, head.lower(), row, [word for word in row if _is_content(word)], counts, word_values
         )
         for sentence, head, row in zip(candidates, heads, words, strict=True)
     ]
 
 
 def extract_features(seen: SentenceContext) -> list[float]:
-    """Return the features in their order."""
+    """Return the features in the order of FEATURES."""
     return [float(feature(seen)) for feature in FEATURES.values()]
 
 
 def score(seen: SentenceContext, model: RankingModel) -> float:
-    """Return the score; only its order means something."""
+    """Return the score. Only the order of scores is meaningful."""
     return sum(
         weight * feature for weight, feature in zip(model.weights.values(), extract_features(seen), strict=True)
     )
 
 
-def _says_something(word: str) -> bool:
+def _is_content(word: str) -> bool:
     return word not in _STOP_WORDS and (len(word) > 1 or ord(word) > 0x2FFF)

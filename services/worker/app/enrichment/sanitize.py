@@ -1,4 +1,4 @@
-"""Text made harmless: one line, no markup, nothing that a page or a mail would turn into a link or a mention."""
+"""Sanitizes text: one line without markup, links or mentions."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ import unicodedata
 from app.enrichment.cleaning import clean_inline
 
 INPUT_CHARS = 4000
-"""More of a model's text is not looked at."""
+"""Maximum characters of a model's text that are processed."""
 
 _LINK = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,20}:)?//\S{0,4000}"
@@ -20,7 +20,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def strip_invisible(text: str) -> str:
-    """Return the text without control, format, private and unassigned characters; white space becomes a space."""
+    """Return the text without control, format, private and unassigned characters. White space becomes a space."""
     return "".join(
         " " if character.isspace() else character
         for character in text
@@ -29,8 +29,8 @@ def strip_invisible(text: str) -> str:
 
 
 def to_one_line(text: str, room: int) -> str:
-    """Return at most `room` characters of plain text; empty where nothing is left."""
-    # Normalised first: a full-width colon or at-sign would become an ordinary one in somebody else's hands.
+    """Return at most `room` characters of plain text, possibly none."""
+    # Normalise first, because later software may convert a full-width colon or at-sign to an ordinary one.
     text = strip_invisible(unicodedata.normalize("NFKC", text[:INPUT_CHARS]))
     text = clean_inline(text).translate(_MARKS)
     text = _LINK.sub(" ", text).replace("](", "] (")
@@ -38,7 +38,7 @@ def to_one_line(text: str, room: int) -> str:
 
 
 def truncate_at_word(text: str, room: int) -> str:
-    """Return the text, cut at a word where it is longer than `room` characters."""
+    """Return the text; if it is longer than `room` characters, truncate it at a word."""
     if len(text) <= room:
         return text
     cut = text[: room - 1]

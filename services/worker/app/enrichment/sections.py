@@ -1,4 +1,4 @@
-"""The sections of an issue, told by their headings: what it is about, or details beside it."""
+"""Classifies the sections of an issue by their headings."""
 
 import re
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 PROBLEM, FEATURE, EXPECTED = "problem", "feature", "expected"
 STEPS, ENVIRONMENT, LOGS, DETAILS, CHECKLIST = "steps", "environment", "logs", "details", "checklist"
 UNKNOWN: Final = ""
-"""Text before any heading, and under one that says nothing about what follows."""
+"""Text before the first heading, and text under an unknown heading."""
 
 WEIGHTS: Final = {
     PROBLEM: 2,
@@ -19,10 +19,10 @@ WEIGHTS: Final = {
     DETAILS: 0,
     CHECKLIST: 0,
 }
-"""2 where people say what the issue is, 0 where they give details."""
+"""2 for sections that describe the issue, 0 for sections of details."""
 
 _HEADINGS: Final = (
-    # The first that is found decides: `Have you reproduced the bug` is no problem.
+    # The first match in this order counts: `Have you reproduced the bug` is not a problem section.
     (
         CHECKLIST,
         (
@@ -91,7 +91,7 @@ _KNOWN_LABEL = re.compile(
 
 
 def section_of(heading: str) -> str:
-    """Return the section that a heading opens; `UNKNOWN` where its words tell nothing."""
+    """Return the section of a heading, or `UNKNOWN`."""
     found: dict[str, int] = {}
     for match in _SECTION.finditer(heading[:120]):
         found.setdefault(match.lastgroup or UNKNOWN, match.start())
@@ -99,7 +99,7 @@ def section_of(heading: str) -> str:
 
 
 def split_label(line: str) -> tuple[str, str] | None:
-    """Split `Expected result: it works` into its section and the rest; None without a known label."""
+    """Split `Expected result: it works` into its section and the rest; return None without a known label."""
     match = _LABEL.match(line)
     if match is None or not _KNOWN_LABEL.match(match[1]):
         return None

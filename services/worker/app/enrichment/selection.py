@@ -1,4 +1,4 @@
-"""Which enricher works: the one that the settings name."""
+"""Selects the configured enricher."""
 
 from app.database.config import autocommit
 from app.enrichment.fallback import fall_back
@@ -12,14 +12,14 @@ from app.settings import WorkerSettings, settings
 from contracts.faults import safe_message
 
 PROVIDER: str | None = None if settings.ai_provider == "local" else settings.ai_provider
-"""The service outside that enriching depends on; its failures open a circuit."""
+"""The external provider, or None. Its failures open a circuit breaker."""
 
 
 def select(chosen: WorkerSettings, local: Enricher) -> Enricher:
     """Return the configured enricher."""
     if chosen.ai_provider == "local":
         return local
-    # The library costs a second and 50 MB, which a worker that asks nobody need not pay.
+    # Imported here because the library costs a second and 50 MB, which a local enricher does not need.
     from app.enrichment.remote.provider import OpenAIEnricher  # noqa: PLC0415
 
     return OpenAIEnricher.configured(chosen, local)
@@ -30,7 +30,7 @@ enricher: Enricher = select(settings, local)
 
 
 def without_provider(issue: IssueText, error: Exception) -> Enrichment:
-    """Enrich an issue whose provider failed on its last attempt: late and local is better than never."""
+    """Enrich an issue locally after the provider failed on the last attempt."""
     return fall_back(
-        local, issue, f"gave up: {error if isinstance(error, ProviderError) else safe_message(error)}"
+        local, issue, f"last attempt failed: {error if isinstance(error, ProviderError) else safe_message(error)}"
     )

@@ -1,4 +1,4 @@
-"""From cleaned paragraphs to the sentences that a summary may be made of."""
+"""Splits cleaned paragraphs into candidate sentences for a summary."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from app.enrichment.line_kinds import is_code, is_form
 from app.enrichment.sections import UNKNOWN
 
 CANDIDATES: Final = 24
-"""Sentences of one issue that are looked at; what an issue is about stands near its beginning."""
+"""Maximum number of sentences per issue. The topic of an issue is near its beginning."""
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
@@ -40,14 +40,14 @@ _CONDITION = re.compile(
     r"for|with|without|in|on|at|from|to|given|due to|instead of|similar to|during)\b",
     re.IGNORECASE,
 )
-"""Opens a sentence whose first clause does not stand alone."""
+"""The start of a sentence whose first clause is incomplete."""
 _CLAUSE_END = re.compile(
     r",? (?:because|so that|which|although|though|whereas|"
     r"as (?:it|this|the|i|we)|and (?:i|we|it|this|then|that)|for example|such as)\b|"
     r"[;(:](?=[ \w])| [-\u2013] |, (?!but\b|however\b|even\b)",
     re.IGNORECASE,
 )
-"""Never before `but`, which the problem follows, nor where it says when (`since the upgrade`, `while saving`)."""
+"""Not before `but`, because the problem follows, and not before a time (`since the upgrade`, `while saving`)."""
 _CLAUSE_CHARS_MAX: Final = 400
 _CLAUSE_WORDS_MIN: Final = 5
 _GREETING = re.compile(
@@ -75,32 +75,32 @@ _DANGLING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence and where it stands."""
+    """A sentence and its position."""
 
     text: str
     weight: int
     section: str
     index: int
-    """Sentences before it in the issue."""
+    """Number of preceding sentences in the issue."""
     in_section: int
-    """Sentences before it in sections of the same kind."""
+    """Number of preceding sentences in sections of the same kind."""
     leads: bool
-    """It is the first of its paragraph."""
+    """Whether it is the first sentence of its paragraph."""
     trimmed: bool = False
-    """It is a part of another: without the words that lead into it (`I noticed that`), or its first clause."""
+    """Whether it is a part of another sentence: without its lead-in (`I noticed that`), or its first clause."""
     first_clause: bool = False
-    """What it goes on to say after its first clause is left out."""
+    """Whether only the first clause is included."""
 
 
 def words_of(text: str) -> list[str]:
-    """Return the lower-cased words; each character of Chinese and Japanese is one."""
+    """Return the lower-cased words. Each Chinese or Japanese character is a word."""
     return _WORD.findall(text.lower())
 
 
 def sentences(body: list[Paragraph]) -> list[Sentence]:
-    """Return the first sentences of the body that a summary may be made of.
+    """Return the first sentences of the body that may be used in a summary, and their variants.
 
-    Each comes also without its lead-in, and both also as their first clause alone.
+    The variants are the sentence without its lead-in, and the first clause of both.
     """
     found: list[Sentence] = []
     counts: dict[str, int] = {}
@@ -121,7 +121,7 @@ def sentences(body: list[Paragraph]) -> list[Sentence]:
 
 
 def _variants(whole: Sentence) -> Iterator[Sentence]:
-    """Yield the sentence and its parts that can stand alone."""
+    """Yield the sentence and its parts that are complete by themselves."""
     rest = _without_lead_in(whole.text)
     for variant in (whole, replace(whole, text=rest, trimmed=True)) if rest else (whole,):
         yield variant
@@ -130,7 +130,7 @@ def _variants(whole: Sentence) -> Iterator[Sentence]:
 
 
 def _whole(text: str) -> str:
-    """Return the sentence without what announced something that has been left out (`like this:`)."""
+    """Return the sentence without words that announce removed text (`like this:`)."""
     text = _GREETING.sub("", text.strip(), count=1) if _GREETING.match(text.strip()) else text.strip()
     if not text.endswith((":", "\u2026")):
         return text
@@ -139,7 +139,7 @@ def _whole(text: str) -> str:
 
 
 def _is_fit(text: str) -> bool:
-    """Tell a sentence, or a phrase of three words, that holds no code, form or courtesy."""
+    """Return whether the text has at least three words and contains no code, form or courtesy."""
     head = text[:200]
     return (
         len(words_of(head)) >= 3
@@ -161,7 +161,7 @@ def _without_lead_in(text: str) -> str | None:
 
 
 def _first_clause(text: str) -> str | None:
-    """Return the text up to where it could have ended; None where that is nowhere or says too little."""
+    """Return the first clause of the text, or None if there is none or it is too short."""
     if _CONDITION.match(text):
         return None
     ends = (text[: end.start()].rstrip(" ,;:-(") for end in _CLAUSE_END.finditer(text, 0, _CLAUSE_CHARS_MAX))

@@ -1,4 +1,4 @@
-"""A summary by extraction: the title, and the sentence that adds most to it."""
+"""Extractive summaries: the title, and the sentence that adds most to it."""
 
 import re
 from collections.abc import Collection
@@ -11,10 +11,10 @@ from app.enrichment.sentences import sentences, words_of
 PREFIX: Final = "AI Summary: "
 MAX_CHARS: Final = HEAD_CHARS
 _ROOM_MIN: Final = 40
-"""Characters beside the title below which a sentence says too little."""
+"""Minimum characters for a sentence after the title. A shorter one is not useful."""
 _NEW_WORDS_MIN: Final = 3
 _NEW_SHARE_MIN: Final = 0.35
-"""Of a sentence's words: else it says the title once more."""
+"""Minimum share of words that are not in the title. Otherwise the sentence only repeats the title."""
 
 _BRACES = str.maketrans("", "", "{}")
 _TITLE_LABEL = re.compile(
@@ -26,7 +26,7 @@ _CLOSED = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f")
 
 
 def summarise(title: str, body: list[Paragraph]) -> str:
-    """Return the summary, at most `MAX_CHARS` characters after its prefix; never empty."""
+    """Return the summary: the prefix and at most `MAX_CHARS` characters. It is never empty."""
     head = _clean_title(title)
     room = MAX_CHARS - len(head) - len(". ")
     sentence = best_sentence(body, frozenset(words_of(head))) if room >= _ROOM_MIN else None
@@ -37,9 +37,9 @@ def summarise(title: str, body: list[Paragraph]) -> str:
 
 
 def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -> str | None:
-    """Return the sentence that says best what the issue is about, uncut; None where none says anything.
+    """Return the full sentence that best describes the issue, or None if no sentence is suitable.
 
-    `known` are lower-cased words that the reader has seen already: a sentence has to add to them.
+    `known` are lower-cased words that precede the sentence. The sentence must add new words.
     """
     model = load_model()
     best: tuple[float, str] | None = None
@@ -54,7 +54,7 @@ def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -
 
 
 def cut_at_clause(text: str, room: int = MAX_CHARS) -> str:
-    """Return the text, cut after a clause or else a word where it is longer than `room` characters."""
+    """Return the text; if it is longer than `room` characters, truncate it after a clause or a word."""
     if len(text) <= room:
         return text
     cut = text[: room - 1]

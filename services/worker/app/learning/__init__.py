@@ -1,1 +1,1 @@
-"""Learns a project's habits of tagging from what its people confirmed, never from the machine's own guesses."""
+"""Trains models of a project's tagging on tags that people confirmed, never on the models' own suggestions."""

@@ -1,4 +1,4 @@
-"""What there is to learn from: issues whose tags a person has set."""
+"""Loads the training examples: issues with confirmed tags."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +11,12 @@ from contracts.tables import Issue
 from contracts.vocabulary import AreaTag, TypeTag
 
 EXAMPLES_MAX = 3000
-"""The newest are learned from; habits change, and a training has to end."""
+"""Maximum number of examples, the newest first. It limits the training time, and habits change."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedIssue:
-    """An issue and the tags that a person gave it."""
+    """An issue and its confirmed tags."""
 
     issue_id: UUID
     title: str
@@ -26,12 +26,12 @@ class ConfirmedIssue:
 
     @property
     def type(self) -> TypeTag | None:
-        """The tag that says what kind of issue it is, where it has one."""
+        """The type of the issue, or None."""
         return next((tag for tag in TypeTag if tag in self.tags), None)
 
     @property
     def areas(self) -> frozenset[str]:
-        """The tags that say what part of the product it is about; often none."""
+        """The areas of the issue. Often there are none."""
         return self.tags & set(AreaTag)
 
 

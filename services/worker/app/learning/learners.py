@@ -1,4 +1,4 @@
-"""One learner for each kind of model: what teaches it, how it is trained, scored and stored."""
+"""One learner for each kind of model: it selects examples, and trains, scores and loads deltas."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,38 +11,38 @@ from app.learning.examples import ConfirmedIssue
 from contracts.states import ModelKind
 
 LEAST_PROBABILITY = 1e-6
-"""What a guess that was thought impossible counts as, in the likelihood."""
+"""The lower bound of a predicted probability in the log-likelihood, which avoids log(0)."""
 
 
 class ProjectLearner(Protocol):
-    """What a training needs of a kind of model; `app.learning.validation.Learner` is the part that compares."""
+    """The interface of a learner for training. `app.learning.validation.Learner` is the part for validation."""
 
     kind: ModelKind
 
     @property
     def base_version(self) -> str:
-        """The version of what the worker ships, which a delta is trained on."""
+        """The version of the shipped base model that deltas are trained on."""
         ...
 
     def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
-        """Return the examples that teach this kind of model something."""
+        """Return the examples that this kind of model can be trained on."""
         ...
 
     def train(self, examples: Sequence[ConfirmedIssue]) -> Any:
-        """Return the delta that the examples teach."""
+        """Train a delta on the examples."""
         ...
 
     def score(self, judged: Sequence[tuple[ConfirmedIssue, Any]]) -> dict[str, float]:
-        """Return figures of how well each example is guessed with its delta; the first one decides."""
+        """Return scores of the predictions for each example with its delta. The first score decides."""
         ...
 
     def read(self, parameters: bytes) -> Any:
-        """Return a stored delta."""
+        """Load a stored delta."""
         ...
 
 
 class TypeLearner:
-    """Learns what a project calls a bug, a feature, a question, documentation."""
+    """Learns how a project assigns the types bug, feature, question and documentation."""
 
     kind = ModelKind.TYPE
 
@@ -52,11 +52,11 @@ class TypeLearner:
         return load_base().version
 
     def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
-        """Return the examples that people gave a type."""
+        """Return the examples with a confirmed type."""
         return [example for example in examples if example.type is not None]
 
     def train(self, examples: Sequence[ConfirmedIssue]) -> TypeDelta:
-        """Return the delta that the examples teach."""
+        """Train a delta on the examples."""
         labelled = [
             LabelledIssue(example.title, example.description, example.type)
             for example in examples
@@ -65,7 +65,7 @@ class TypeLearner:
         return train_delta(load_base(), labelled)
 
     def score(self, judged: Sequence[tuple[ConfirmedIssue, TypeDelta | None]]) -> dict[str, float]:
-        """Return the share of types guessed right, and the mean log-likelihood of the right ones."""
+        """Return the accuracy, and the mean log-likelihood of the confirmed types."""
         right, likelihood = 0, 0.0
         for example, delta in judged:
             assert example.type is not None
@@ -76,12 +76,12 @@ class TypeLearner:
         return {"accuracy": round(right / count, 4), "log_likelihood": round(likelihood / count, 4)}
 
     def read(self, parameters: bytes) -> TypeDelta:
-        """Return a stored delta."""
+        """Load a stored delta."""
         return TypeDelta.from_bytes(parameters)
 
 
 class AreasLearner:
-    """Learns which parts of its product a project's issues are about."""
+    """Learns how a project assigns areas."""
 
     kind = ModelKind.AREAS
 
@@ -91,11 +91,11 @@ class AreasLearner:
         return area_version()
 
     def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
-        """Return the examples that people gave an area: where they gave none, they may not have cared to."""
+        """Return the examples with at least one area. If there is none, people may have omitted it."""
         return [example for example in examples if example.areas]
 
     def train(self, examples: Sequence[ConfirmedIssue]) -> AreaDelta:
-        """Return the delta that the examples teach."""
+        """Train a delta on the examples."""
         return train_areas([(*_cleaned(example), example.areas) for example in examples])
 
     def score(self, judged: Sequence[tuple[ConfirmedIssue, AreaDelta | None]]) -> dict[str, float]:
@@ -109,7 +109,7 @@ class AreasLearner:
         return {"micro_f1": round(2 * hits / max(suggested + confirmed, 1), 4)}
 
     def read(self, parameters: bytes) -> AreaDelta:
-        """Return a stored delta."""
+        """Load a stored delta."""
         return AreaDelta.from_bytes(parameters)
 
 
@@ -122,4 +122,4 @@ LEARNERS: dict[ModelKind, Callable[[], ProjectLearner]] = {
     ModelKind.TYPE: TypeLearner,
     ModelKind.AREAS: AreasLearner,
 }
-"""The learner of each kind."""
+"""The learner of each kind of model."""

@@ -1,4 +1,4 @@
-"""Projects' models in the database: what is active, and what a training adds."""
+"""Reads and writes the models of projects in the database."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from contracts.tables import ActiveModel, AuditEntry, ProjectModel
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model as it is kept."""
+    """A model as stored in the database."""
 
     id: UUID
     base_version: str
@@ -37,7 +37,7 @@ _MODEL = select(
 
 
 def active_ids(connection: Connection, project: str) -> dict[ModelKind, UUID]:
-    """Return the ids of the project's active models; a kind that is missing is answered by the base."""
+    """Return the ids of the project's active models. For a missing kind, the base model is active."""
     active = connection.execute(_ACTIVE, {"project": project})
     return {ModelKind(row.kind): row.model_id for row in active}
 
@@ -48,7 +48,7 @@ def load(connection: Connection, model_id: UUID) -> StoredModel:
 
 
 def add(session: Session, model: ProjectModel, *, activate: bool, actor: str) -> None:
-    """Keep a model, make it the active one where it deserves that, and say so in the audit log."""
+    """Store a model, activate it if `activate` is true, and add an entry to the audit log."""
     replaced = active_ids(session.connection(), model.project).get(ModelKind(model.kind))
     model.replaced = replaced if activate else None
     session.add(model)

@@ -1,4 +1,4 @@
-"""The active models of each project, as one worker process keeps them at hand."""
+"""Caches the active models of each project in a worker process."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -16,20 +16,20 @@ from app.learning.learners import LEARNERS
 from contracts.states import ModelKind
 
 PROJECTS_MAX = 100
-"""Projects whose models a process keeps; a delta takes up to a few hundred KiB."""
+"""Maximum number of projects in the cache. A delta takes up to a few hundred KiB."""
 
 logger = structlog.get_logger(__name__)
 
 
 class ProjectModels:
-    """Looks up which models are active for each issue, and reads their parameters only when that has changed."""
+    """Checks which models are active for each issue, and loads their parameters only after a change."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._cache = LRUCache[str, tuple[Mapping[ModelKind, UUID], LearnedModels]](PROJECTS_MAX)
 
     def of(self, project: str) -> LearnedModels:
-        """Return what was learned of the project; nothing where the shipped base is to answer."""
+        """Return the project's active deltas. It has none if the base model is active."""
         with self._engine.connect() as connection:
             active = registry.active_ids(connection, project)
             cached = self._cache.get(project)
@@ -50,12 +50,12 @@ class ProjectModels:
         )
 
     def _delta(self, kind: ModelKind, stored: registry.StoredModel) -> Any:
-        """Return the model's delta. If it cannot be used, log why and return None: the base answers."""
+        """Return the model's delta. If it is not usable, log that and return None: then the base model applies."""
         learner = LEARNERS[kind]()
         if sha256(stored.parameters).digest() != stored.sha256:
-            reason = "its checksum is wrong"
+            reason = "the checksum does not match"
         elif stored.base_version != learner.base_version:
-            reason = "it was trained on another base: train it again"
+            reason = "the model was trained on another base version and must be retrained"
         else:
             try:
                 return learner.read(stored.parameters)

@@ -1,4 +1,4 @@
-"""Compares what could be learned with what is active, on issues that neither has seen."""
+"""Compares a candidate model with the active model on issues that were held out from both trainings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,40 +13,40 @@ FOLDS = 5
 
 
 class Learner(Protocol[Delta]):
-    """Learns one kind of delta from examples, and tells how good one is."""
+    """Trains and scores one kind of delta."""
 
     def train(self, examples: Sequence[ConfirmedIssue]) -> Delta:
-        """Return the delta that the examples teach."""
+        """Train a delta on the examples."""
         ...
 
     def score(self, judged: Sequence[tuple[ConfirmedIssue, Delta | None]]) -> dict[str, float]:
-        """Return figures of how well each example is guessed with its delta; None is the base alone.
+        """Return scores of the predictions for each example with its delta; None means the base model only.
 
-        The first figure decides, the next ones where it is equal; more is better.
+        Higher is better. The first score decides; the next scores break ties.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The figures of the candidate and of what is active, on the same unseen issues."""
+    """The scores of the candidate and of the active model on the same held-out issues."""
 
     candidate: dict[str, float]
     active: dict[str, float]
 
     @property
     def is_better(self) -> bool:
-        """Tell whether the candidate deserves to be active."""
+        """Whether the candidate scores better than the active model."""
         return tuple(self.candidate.values()) > tuple(self.active.values())
 
 
 def compare(
     learner: Learner[Delta], examples: Sequence[ConfirmedIssue], known: Sequence[ConfirmedIssue] | None
 ) -> Comparison:
-    """Cross-validate a delta learned from `examples` against one learned from `known`; None: against the base.
+    """Cross-validate a delta trained on `examples` against one trained on `known`, or the base model if None.
 
-    Each fold's issues are guessed by deltas that were trained on the other folds only. So what is active is
-    judged by what its examples teach, not by those that it has learned by heart.
+    The issues of each fold are predicted by deltas that were trained on the other folds only. The active model
+    is retrained in the same way, so that it is not scored on its own training examples.
     """
     folds: list[list[ConfirmedIssue]] = [[] for _ in range(FOLDS)]
     for index, example in enumerate(sorted(examples, key=_shuffled)):
@@ -57,7 +57,7 @@ def compare(
         unseen = {example.issue_id for example in fold}
         learned = learner.train([example for example in examples if example.issue_id not in unseen])
         seen = [example for example in known or () if example.issue_id not in unseen]
-        # Of what is active nothing may be left: people confirm the same issues again.
+        # None of the active model's examples may be left, if people confirmed the same issues again.
         before = learner.train(seen) if seen else None
         candidate += [(example, learned) for example in fold]
         active += [(example, before) for example in fold]
@@ -65,5 +65,5 @@ def compare(
 
 
 def _shuffled(example: ConfirmedIssue) -> bytes:
-    # Ids sort by time; folds should not.
+    # Ids sort by time, but folds should not.
     return sha256(example.issue_id.bytes).digest()

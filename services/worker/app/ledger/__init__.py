@@ -1,1 +1,1 @@
-"""The job ledger as a worker sees it: claim, renew, finish, fail."""
+"""The worker's access to the job ledger: claim, renew, finish, fail."""

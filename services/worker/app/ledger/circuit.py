@@ -1,11 +1,11 @@
-"""A circuit breaker for each task that depends on a provider, shared by all workers through PostgreSQL.
+"""A circuit breaker for each task that uses a provider. All workers share it through PostgreSQL.
 
     closed --`threshold` failures in a row--> open --`pause`--> one probe --success--> closed
                                                 ^                  |
                                                 +-----failure------+
 
-While it is open the dispatcher publishes none of the task's jobs, and a job whose message is already on
-its way is given back before an attempt is counted.
+While it is open, the dispatcher does not publish the task's jobs. A job that is already published is requeued
+before an attempt is counted.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from contracts.tables import Circuit, Job
 
 
 class Circuits:
-    """The circuits, over a session factory."""
+    """All circuit breakers."""
 
     def __init__(self, sessions: sessionmaker[Session], threshold: int, pause: timedelta) -> None:
         self._sessions = sessions
@@ -28,9 +28,9 @@ class Circuits:
         self._pause = pause
 
     def open_until(self, task: str, job_id: UUID) -> datetime | None:
-        """Return until when the task's jobs must wait; None when this one may run: closed, or as the probe.
+        """Return until when the task's jobs must wait, or None if this job may run.
 
-        A message whose job is not queued any more is no probe.
+        A job may run if the circuit is closed, or as the probe. Only a queued job can be the probe.
         """
         is_queued = select(Job.id).where(Job.id == job_id, Job.state == JobState.QUEUED).exists()
         probe = (
@@ -51,7 +51,7 @@ class Circuits:
             session.execute(delete(Circuit).where(Circuit.task == task))
 
     def release_probe(self, task: str) -> None:
-        """Let another job be the probe: this one has ended without asking the provider."""
+        """Allow another job to be the probe, because this job ended without a request to the provider."""
         with self._sessions.begin() as session:
             session.execute(
                 update(Circuit)
@@ -60,7 +60,7 @@ class Circuits:
             )
 
     def record_failure(self, task: str, provider: str, error: str) -> None:
-        """Count a failure of the provider; open the circuit when there were enough in a row."""
+        """Count a failure of the provider, and open the circuit after `threshold` consecutive failures."""
         failures = Circuit.failures + 1
         pause_ends = func.now() + self._pause
         first = insert(Circuit).values(

@@ -1,4 +1,4 @@
-"""Which errors are worth another attempt."""
+"""Classifies errors: which are retried, and which are not."""
 
 from celery.exceptions import SoftTimeLimitExceeded
 from pydantic import ValidationError
@@ -8,7 +8,7 @@ from contracts.states import FailureKind
 
 
 class TransientError(Exception):
-    """Something outside is down or slow; `retry_after_s` is how long it asked to be left alone."""
+    """An external service is down or slow. `retry_after_s` is the delay that it requested."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -16,22 +16,22 @@ class TransientError(Exception):
 
 
 class ProviderError(TransientError):
-    """The provider that the task depends on is down; enough of these in a row open its circuit."""
+    """The provider of the task is down. Several of these errors in a row open the circuit breaker."""
 
 
 class PermanentError(Exception):
-    """The job can never succeed, however often it is tried."""
+    """The job can never succeed and is not retried."""
 
 
 class SkipJob(Exception):
-    """There is nothing left to do for the job; it ends without an effect and without a failure."""
+    """The job has nothing to do. It ends without an effect and without a failure."""
 
 
 class JobDead(Exception):
-    """Shows a dead job's error in Flower.
+    """Shows the error of a dead job in Flower.
 
-    The error itself stays in the ledger: not every exception can be pickled, and a MemoryError that
-    reaches Celery ends the whole worker.
+    The original exception is not raised to Celery: not every exception can be pickled, and a MemoryError that
+    reaches Celery ends the worker.
     """
 
 
@@ -40,7 +40,7 @@ _PERMANENT = (PermanentError, ValidationError)
 
 
 def classify_error(error: Exception) -> FailureKind:
-    """Class an error; what nobody foresaw is a bug, which is tried again and then kept for a person."""
+    """Return the kind of an error. Unexpected errors are bugs, which are retried and then become dead letters."""
     if isinstance(error, _TRANSIENT):
         return FailureKind.TRANSIENT
     if isinstance(error, _PERMANENT):
@@ -49,5 +49,5 @@ def classify_error(error: Exception) -> FailureKind:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's class and message in one line."""
+    """Return the class and message of an error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""Renews the lease of the job that this process works on."""
+"""Renews the lease of the job that this process runs."""
 
 import threading
 import time
@@ -17,43 +17,43 @@ logger = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """One thread for all the jobs of a process: a thread for each would cost a short job a fifth of its time."""
+    """A thread that renews leases. A process has only one: a thread per job would slow short jobs by 20%."""
 
     def __init__(self, ledger: Ledger, interval_s: float) -> None:
         self._ledger = ledger
         self._interval_s = interval_s
         self._claim: Claim | None = None
-        self._beating = threading.Lock()
+        self._renewal_lock = threading.Lock()
         threading.Thread(target=self._run, name="lease", daemon=True).start()
 
     @contextmanager
     def renew_while_running(self, claim: Claim) -> Iterator[None]:
-        """Renew the claim's lease at least every interval while the body runs, and never after it.
+        """Renew the claim's lease at least once per interval while the body runs, and never afterwards.
 
-        A database that does not answer costs a renewal, not the work: the fence decides at the end.
+        A failed renewal does not stop the work. The fence decides at the end whether the result is written.
         """
         self._claim = claim
         try:
             yield
         finally:
-            with self._beating:
+            with self._renewal_lock:
                 self._claim = None
 
     def _run(self) -> None:
         pause = self._interval_s
         while True:
             time.sleep(pause)
-            with self._beating:
-                pause = self._beat()
+            with self._renewal_lock:
+                pause = self._renew()
 
-    def _beat(self) -> float:
-        """Renew the lease of the claim at hand; return the seconds until the next time."""
+    def _renew(self) -> float:
+        """Renew the lease of the current claim; return the seconds until the next renewal."""
         claim = self._claim
         try:
             if claim is not None:
                 self._ledger.renew(claim)
         except SQLAlchemyError as error:
-            # Soon again: when the database is back the dispatcher waits only a moment for renewals.
+            # Retry soon: after an outage of the database, the dispatcher waits only briefly for renewals.
             logger.warning("lease_renewal_failed", error=safe_message(error))
             return min(self._interval_s, RETRY_S)
         return self._interval_s

@@ -1,6 +1,7 @@
-"""The ledger's statements, built once: to build one costs a process more than to run it.
+"""The SQL statements of the ledger. They are built once, because building one costs more than running it.
 
-Parameters: `job` the job's id; `attempt`, `holder` what fences an attempt's writes; the others by their columns.
+Parameters: `job` is the job's id; `attempt` and `holder` fence an attempt's writes. The others are named after
+their columns.
 """
 
 from typing import Any
@@ -13,16 +14,16 @@ from contracts.tables import Job, JobFailure
 
 
 def _seconds_since(then: InstrumentedAttribute[Any]) -> ColumnElement[float]:
-    """Return how long ago that was: by the database's clock, which all machines share."""
+    """Return the seconds since then, by the clock of the database, which all machines share."""
     return cast(func.extract("epoch", func.now() - then), Double)
 
 
 def _after(name: str) -> ColumnElement[Any]:
-    """Return the time that is so long from now; the parameter is a timedelta."""
+    """Return the current time plus a parameter of type timedelta."""
     return func.now() + bindparam(name, type_=Interval())
 
 
-# Without the label, a row over a connection has the column's name, `tries`.
+# Without the label, the rows of a connection use the name of the column, `tries`.
 _ATTEMPTS_SINCE_REPLAY = Job.attempts_since_replay.label("attempts_since_replay")
 
 _IS_JOB = Job.id == bindparam("job")
@@ -47,8 +48,8 @@ CLAIM = (
         _ATTEMPTS_SINCE_REPLAY,
         Job.queue,
         _seconds_since(Job.queued_at).label("waited_s"),
-        # Waits for no disk: a claim that a crash of the server forgets is made again, and the fence then
-        # refuses what came of the first. Only this transaction's commit; every other is waited for.
+        # Commit without waiting for the disk, in this transaction only. If a crash of the server loses the claim,
+        # the job is claimed again, and the fence rejects the writes of the first attempt.
         func.set_config("synchronous_commit", "off", True),
     )
 )

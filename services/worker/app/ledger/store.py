@@ -1,12 +1,12 @@
-"""The ledger's moves that a worker makes, each one transaction.
+"""The state transitions that a worker makes in the ledger, each in one transaction.
 
-    queued   --claim-->   running     (attempt n begins)
+    queued   --claim-->   running     (attempt n starts)
     running  --finish-->  succeeded | skipped   (with the task's effect, in one transaction)
     running  --fail-->    retrying | dead
 
-Every write of attempt n asks that the job is still running attempt n, and on this worker's account: a worker
-that lost its lease meanwhile, and wakes, changes nothing. Neither does one whose claim a crash of the database
-forgot, although the next attempt has its number.
+Every write of attempt n requires that the job is still running attempt n on this worker. A worker that lost its
+lease therefore changes nothing. The same is true for a worker whose claim was lost in a crash of the database,
+although the next attempt has the same number.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ from contracts.retry import delay_after
 from contracts.states import FailureKind, JobState
 
 Effect = Callable[[Connection], None]
-"""Writes a task's result over the given connection; the ledger commits it together with the job's end."""
+"""Writes the result of a task over the given connection. The ledger commits it together with the job's end."""
 
 ERROR_MAX = 1000
-"""Characters of an error that are kept; the traceback has the rest."""
+"""Maximum characters of a stored error. The traceback contains the full message."""
 
 
 class LeaseLost(Exception):
-    """The job is no longer this attempt's: what it made is thrown away."""
+    """The attempt no longer owns the job, and its result is discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +38,36 @@ class Claim:
 
     job_id: UUID
     attempt_number: int
-    """Counts all attempts of the job; fences the writes of this one."""
+    """Counts all attempts of the job, and fences the writes of this attempt."""
     attempts_since_replay: int
-    """Counts the attempts since the job was created or last replayed; the retry schedule uses it."""
+    """Counts the attempts since the job was created or last replayed. The retry schedule uses it."""
     holder: str
-    """The worker's process that made it."""
+    """The worker process that runs the attempt."""
     queue: str = ""
     waited_s: float | None = None
-    """Seconds from the publication of its message to the beginning of the attempt, where it is known."""
+    """Seconds from the publication of the message to the start of the attempt, if known."""
     ran_s: float = 0
-    """Seconds since the attempt began, when it was looked up."""
+    """Seconds from the start of the attempt to the time when this object was read."""
 
     @property
     def fence(self) -> dict[str, Any]:
-        """The parameters of a write that only this attempt may make."""
+        """The parameters that restrict a write to this attempt."""
         return {"job": self.job_id, "attempt": self.attempt_number, "holder": self.holder}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an attempt failed."""
+    """The failure of an attempt."""
 
     kind: FailureKind
     error: str
     traceback: str | None = None
     retry_after: timedelta = timedelta()
-    """How long the next attempt is to wait at least."""
+    """The minimum delay before the next attempt."""
 
 
 class Ledger:
-    """The ledger's moves, over an engine."""
+    """The state transitions of the ledger, over an engine."""
 
     def __init__(self, engine: Engine, worker: str, lease: timedelta, retry_delays: Sequence[float]) -> None:
         self._engine = engine
@@ -77,7 +77,7 @@ class Ledger:
         self._retry_delays = retry_delays
 
     def claim(self, job_id: UUID) -> Claim | None:
-        """Begin an attempt; None when the job is not queued: claimed, done, or waiting for its retry."""
+        """Start an attempt. Return None if the job is not queued: it is claimed, done, or waits for its retry."""
         with self._autocommit.connect() as connection:
             row = connection.execute(
                 statements.CLAIM, {"job": job_id, "holder": self._worker, "lease": self._lease}
@@ -89,15 +89,12 @@ class Ledger:
         )
 
     def defer(self, job_id: UUID, until: datetime) -> bool:
-        """Give a queued job back unread: it is due again at `until`, and no attempt is counted.
-
-        False when it is not queued.
-        """
+        """Schedule a queued job for `until` without counting an attempt; return False if it is not queued."""
         with self._autocommit.connect() as connection:
             return connection.scalar(statements.DEFER, {"job": job_id, "until": until}) is not None
 
     def find_running(self, job_id: UUID, worker: str) -> Claim | None:
-        """Return the attempt of the job that a worker runs whose name begins so; None when it runs none."""
+        """Return the running attempt of the job if its worker's name starts with `worker`, else None."""
         with self._autocommit.connect() as connection:
             row = connection.execute(statements.FIND_RUNNING, {"job": job_id}).one_or_none()
         if row is None or not row.worker.startswith(worker):
@@ -105,23 +102,23 @@ class Ledger:
         return Claim(job_id, row.attempts, row.attempts_since_replay, row.worker, row.queue, ran_s=row.ran_s or 0)
 
     def has_job(self, job_id: UUID) -> bool:
-        """Tell whether there is such a job, in whatever state."""
+        """Return whether the job exists, in any state."""
         with self._autocommit.connect() as connection:
             return connection.scalar(statements.JOB_EXISTS, {"job": job_id}) is not None
 
     def renew(self, claim: Claim) -> bool:
-        """Extend the lease; False when the job is no longer this attempt's."""
+        """Extend the lease; return False if the attempt no longer owns the job."""
         with self._autocommit.connect() as connection:
             renewed = connection.scalar(statements.RENEW, {**claim.fence, "lease": self._lease})
         return renewed is not None
 
     def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> float:
-        """End the job, and write the task's effect in the same transaction; raise LeaseLost instead of both.
+        """End the job and write the task's effect, in one transaction; return the job's age in seconds.
 
-        Return the job's age in seconds.
+        Raises LeaseLost, without any write, if the attempt no longer owns the job.
         """
         with self._engine.begin() as connection:
-            # First the job: its row lock and its fence come before any write that they protect.
+            # The job comes first, because its row lock and its fence protect the other writes.
             age_s: float | None = connection.scalar(statements.FINISH, {**claim.fence, "end": state})
             if age_s is None:
                 raise LeaseLost
@@ -130,7 +127,7 @@ class Ledger:
         return age_s
 
     def fail(self, claim: Claim, failure: Failure) -> timedelta | None:
-        """End the attempt; return how long until the next one, None when the job is dead."""
+        """End the attempt; return the delay before the next attempt, or None if the job is dead."""
         delay = (
             None
             if failure.kind is FailureKind.PERMANENT
@@ -155,5 +152,5 @@ class Ledger:
 
 
 def _storable(text: str) -> str:
-    """Return the text without what PostgreSQL cannot store: NUL, and halves of characters."""
+    """Return the text without characters that PostgreSQL cannot store: NUL and lone surrogates."""
     return text.replace("\x00", "").encode(errors="replace").decode()

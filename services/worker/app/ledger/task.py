@@ -1,4 +1,4 @@
-"""The base of every task: it carries the ledger, so that a task writes only its own work."""
+"""The base class of every task. It manages the ledger, so that a task contains only its own work."""
 
 import math
 import os
@@ -42,7 +42,7 @@ logger = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 RETRY_AFTER_MAX_S = 86_400
-"""The longest wait that a provider may ask for."""
+"""The longest delay that a provider can request."""
 
 DATABASE_DOWN_ERRORS = (OperationalError, InterfaceError)
 
@@ -50,43 +50,43 @@ DATABASE_DOWN_ERRORS = (OperationalError, InterfaceError)
 class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only in its stubs
     """Runs a task as an attempt of its job.
 
-    The task's function takes its `message`, of the class that it is annotated with, works outside any
-    transaction, and returns an `Effect`, which is committed together with the job's end. It may raise
-    `SkipJob`, `PermanentError`, or anything else, which is tried again by the ledger's schedule.
+    The function of the task has a parameter `message`, whose annotation is the message class. It runs outside any
+    transaction and returns an `Effect`, which is committed together with the job's end. It may raise `SkipJob` or
+    `PermanentError`. Jobs that raise other exceptions are retried on the ledger's schedule.
     """
 
     abstract = True
     Request = LedgerRequest  # type: ignore[assignment] # Celery takes a class as well as its name
-    throws = (JobDead,)  # which the ledger has logged
+    throws = (JobDead,)  # the ledger has already logged it
     provider: str | None = None
-    """The service outside that the task depends on; its `ProviderError`s open the task's circuit."""
+    """The external service that the task uses. Its `ProviderError`s open the task's circuit breaker."""
     claim: Claim
-    """The attempt under way; a bound task may look at it."""
+    """The current attempt, for bound tasks."""
     circuit: str | None = None
-    """The circuit of the attempt under way."""
+    """The key of the current attempt's circuit breaker."""
     provider_error: ProviderError | None = None
-    """A failure of the provider that a bound task has made up for: the circuit counts it all the same."""
+    """A provider failure that a bound task handled with a fallback. The circuit breaker still counts it."""
 
     def circuit_key(self, message: Message) -> str | None:
-        """Return the key of the circuit that decides whether the message's job may run now."""
+        """Return the key of the circuit breaker for the message's job."""
         return None if self.provider is None else self.name
 
     def on_circuit_open(self, message: Message, until: datetime) -> None:
-        """Take note that the message's job was put off until then; a task may put off others with it."""
+        """Handle the deferral of the message's job to `until`. A task may override this to defer other jobs."""
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether the schedule allows no other attempt after the one under way."""
+        """Whether the schedule allows no further attempt after the current one."""
         return self.claim.attempts_since_replay >= max_attempts(settings.retry_delays)
 
     @cached_property
     def message_type(self) -> type[Message]:
-        """The class of message that the task takes."""
+        """The message class of the task."""
         annotated: type[Message] = get_type_hints(self.run)["message"]
         return annotated
 
     def __call__(self, **fields: Any) -> dict[str, Any]:
-        """Claim the job of the message, work, and end the attempt; return what Celery's result shows."""
+        """Claim the job of the message, run the task, and end the attempt; return the Celery result."""
         message = self.message_type.model_validate(fields)
         ledger = get_ledger(self.request.hostname or "unknown", os.getpid())
         with job_context(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
@@ -113,7 +113,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
                 self._drop(ledger, message)
                 raise Ignore
         except DATABASE_DOWN_ERRORS as error:
-            # The job stays queued: when its lease ends the dispatcher publishes it again.
+            # The job stays queued. The dispatcher publishes it again when its lease expires.
             logger.warning("job_claim_failed", error=safe_message(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
@@ -121,7 +121,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         return claim
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
-        """Let go of a message whose job is claimed or done; keep one that has no job."""
+        """Drop a message whose job is claimed or done; store a message without a job."""
         if ledger.has_job(message.job_id):
             metrics.DUPLICATES.labels(self.name).inc()
             logger.info("duplicate_message_dropped")
@@ -143,7 +143,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             self._report_to_circuit(reason)
             logger.info("job_skipped", reason=str(reason))
             return JobState.SKIPPED
-        except Exception as error:  # noqa: BLE001 - whatever a task raises ends its attempt in the ledger
+        except Exception as error:  # noqa: BLE001 - any exception of a task ends its attempt in the ledger
             self._fail(ledger, claim, error, started)
         metrics.record_end(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
         self._report_to_circuit(self.provider_error)
@@ -151,8 +151,8 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         return JobState.SUCCEEDED
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
-        asked = error.retry_after_s if isinstance(error, TransientError) else None
-        retry_after = timedelta(seconds=_bounded(asked))
+        requested_s = error.retry_after_s if isinstance(error, TransientError) else None
+        retry_after = timedelta(seconds=_bounded(requested_s))
         failure = Failure(classify_error(error), describe(error), traceback.format_exc(), retry_after)
         delay = retry_while_database_down(lambda: ledger.fail(claim, failure))
         ran_s = perf_counter() - started
@@ -163,11 +163,11 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             log.error("job_died")
             raise JobDead(failure.error) from None
         log.warning("job_retry_scheduled", delay_s=delay.total_seconds())
-        # Raised by hand, Retry marks the task in Flower and publishes nothing: the ledger has the schedule.
+        # Raising Retry directly marks the task in Flower but publishes nothing: the ledger has the schedule.
         raise Retry(failure.error, when=datetime.now(UTC) + delay) from None
 
     def _report_to_circuit(self, error: Exception | None) -> None:
-        """Count a provider's failure; forget them when it has answered, with a result or a refusal."""
+        """Count a failure of the provider; reset the count if the provider returned a result or a rejection."""
         if self.circuit is None or self.provider is None:
             return
         try:
@@ -178,7 +178,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             elif isinstance(error, SkipJob):
                 circuits.release_probe(self.circuit)
         except DATABASE_DOWN_ERRORS as unavailable:
-            # The job's own end is written; the next job tells the circuit.
+            # The end of the job is committed. The next job updates the circuit breaker.
             logger.warning("circuit_update_failed", error=safe_message(unavailable))
 
 
@@ -189,9 +189,9 @@ def _bounded(retry_after_s: float | None) -> float:
 
 
 def retry_while_database_down(write: Callable[[], Result]) -> Result:
-    """Write the end of an attempt although the database may be away, for a lease or until the time limit.
+    """Retry a write during a database outage, for the duration of a lease or until the task's time limit.
 
-    A commit whose answer was lost is written again, and the fence refuses that.
+    If only the response to a commit was lost, the fence rejects the second write.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(DATABASE_DOWN_ERRORS),

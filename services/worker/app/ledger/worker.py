@@ -1,4 +1,4 @@
-"""The ledger and the circuits of this worker, and what its main process sees of attempts that die."""
+"""The ledger and the circuit breakers of this worker, and the handling of dead child processes."""
 
 from datetime import timedelta
 from functools import cache
@@ -31,26 +31,26 @@ circuits = Circuits(
 
 @cache
 def get_ledger(node: str, pid: int) -> Ledger:
-    """Return the ledger as one process of a worker writes it: the process is who holds a lease."""
+    """Return the ledger for one process of a worker. The process is the holder of leases."""
     worker = f"{node}/{pid}"
     return Ledger(engine, worker, timedelta(seconds=settings.lease_seconds), settings.retry_delays)
 
 
 @cache
 def get_heartbeat(ledger: Ledger) -> Heartbeat:
-    """Return the process's heartbeat, begun with its first job: a fork keeps no thread."""
+    """Return this process's heartbeat. It starts with the first job, because threads do not survive a fork."""
     return Heartbeat(ledger, settings.lease_seconds / 3)
 
 
 class LedgerRequest(Request):
-    """A message under way, in the worker's main process.
+    """A message in progress, in the worker's main process.
 
-    Ordinary failures the task has recorded itself, in its own process. Of a process that died only the main
-    process knows: it records that at once, where the lease would end later.
+    The child process records ordinary failures itself. If the child process dies, the main process records the
+    failure immediately, before the lease expires.
     """
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        """Take note of a process that died."""
+        """Record the death of a child process."""
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
@@ -59,7 +59,7 @@ class LedgerRequest(Request):
         return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Take note of a process that was killed for its time limit."""
+        """Record that a child process was killed because it exceeded its time limit."""
         if not soft:
             self._end_attempt(FailureKind.TRANSIENT, TimeLimitExceeded(timeout))
         super().on_timeout(soft, timeout)
@@ -68,7 +68,7 @@ class LedgerRequest(Request):
         metrics.PROCESSES_LOST.inc()
         queue = self.delivery_info["routing_key"]
         log = logger.bind(error=safe_message(error), **job_log_fields(self.id, self.name, queue, self.kwargs))
-        # A process that dies at once has not told its pid; then any process of this worker is meant.
+        # If a process dies immediately, its pid is unknown. The search then matches any process of this worker.
         ledger = get_ledger(self.hostname, self.worker_pid or 0)
         try:
             claim = ledger.find_running(UUID(self.id), f"{self.hostname}/{self.worker_pid or ''}")
@@ -79,5 +79,5 @@ class LedgerRequest(Request):
         except LeaseLost:
             return
         except SQLAlchemyError as unavailable:
-            # The lease tells the dispatcher the same, later.
+            # The dispatcher recovers the job when the lease expires.
             log.warning("process_died", not_recorded=safe_message(unavailable))

@@ -1,4 +1,4 @@
-"""Makes an issue findable by its words and its meaning, in a job of its own: enrichment waits for no model."""
+"""Indexes an issue for full-text and similarity search, in a separate job, so that enrichment need not wait."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ _TEXT = select(Issue.title, Issue.description).where(Issue.id == bindparam("issu
 
 
 def enqueue_index(connection: Connection, issue_id: UUID, request_id: str | None = None) -> None:
-    """Insert the job that indexes the issue, in the caller's transaction; the dispatcher finds it."""
+    """Insert the job that indexes the issue, in the caller's transaction. The dispatcher publishes it."""
     job_id = new_id()
     message = IndexIssue(
         contract_version=CONTRACT_VERSION,
@@ -53,7 +53,7 @@ def enqueue_index(connection: Connection, issue_id: UUID, request_id: str | None
 
 @app.task(name=Task.INDEX_ISSUE.value, base=LedgerTask)
 def index_issue(message: IndexIssue) -> Effect:
-    """Store the issue's lexemes, and its vector where there is a model."""
+    """Store the issue's lexemes, and its vector if the model is available."""
     with autocommit.connect() as connection:
         row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
@@ -67,7 +67,7 @@ def index_issue(message: IndexIssue) -> Effect:
 
 
 def search_entry(title: str, description: str, embedder: "Embedder | None") -> dict[str, object]:
-    """Return the columns of `issue_search` that follow from an issue's text; without a model no vector."""
+    """Return the columns of `issue_search` for an issue's text. Without a model, the vector is None."""
     heading = clean_inline(title) or title
     body = paragraphs(description)
     entry: dict[str, object] = {
@@ -77,7 +77,7 @@ def search_entry(title: str, description: str, embedder: "Embedder | None") -> d
         "indexed_at": func.now(),
     }
     if embedder is not None:
-        # What says what the issue is comes before its details: the model reads no further than its first words.
+        # The most important paragraphs come first, because the model reads only the first words.
         body.sort(key=lambda part: -part.weight)
         text = ". ".join([heading, *(part.text for part in body)])
         entry |= {"embedding": embedder.embed(text).tolist(), "model": embedder.name}
@@ -85,7 +85,7 @@ def search_entry(title: str, description: str, embedder: "Embedder | None") -> d
 
 
 def write_entry(connection: Connection, issue_id: UUID, entry: dict[str, object]) -> None:
-    """Write an issue's row of `issue_search`, in place of an older one."""
+    """Insert or replace an issue's row of `issue_search`."""
     connection.execute(
         upsert(IssueSearch)
         .values(issue_id=issue_id, **entry)
@@ -99,9 +99,9 @@ def _lexemes(text: str, weight: str) -> ColumnElement[str]:
 
 @cache
 def _embedder() -> "Embedder | None":
-    """Return this process's model, loaded for its first issue; None, said once, where it cannot be."""
+    """Return this process's model, loaded on first use. If it cannot be loaded, log that once and return None."""
     try:
-        # Here, since it takes a second and memory that a process which only enriches has no use for.
+        # Imported here, because it takes a second and memory, which processes that only enrich do not need.
         from app.enrichment.embedding import Embedder  # noqa: PLC0415
 
         return Embedder()

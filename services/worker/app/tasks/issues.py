@@ -22,7 +22,7 @@ _TEXT = select(Issue.title, Issue.description, Issue.project).where(
     Issue.id == bindparam("issue"), Issue.deleted_at.is_(None)
 )
 _KEEP = insert(Enrichment)
-# A run that was planned later may have ended before, and read a newer text.
+# A run that was created later may have finished earlier, with a newer text.
 _NEWER = select(Enrichment.job_id).where(
     Enrichment.issue_id == bindparam("issue"), Enrichment.job_id > bindparam("run")
 )
@@ -35,7 +35,7 @@ _SHOW = (
 
 @app.task(name=names.Task.ENRICH_ISSUE.value, base=LedgerTask, bind=True, provider=selection.PROVIDER)
 def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
-    """Give an issue its summary and tags, beside or in place of what it has; never over what a person set."""
+    """Enrich an issue with a summary and tags. Tags that a person set are never overwritten."""
     if settings.ai == "off":
         raise SkipJob("AI is off")
     with autocommit.connect() as connection:
@@ -59,7 +59,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
 
 
 def _enrich(task: LedgerTask, issue: IssueText) -> interface.Enrichment:
-    """Enrich by the configured provider; where that has failed on the last try, on this machine."""
+    """Enrich with the configured provider; if it fails on the last attempt, enrich locally."""
     try:
         with tracing.span("enrich", {"provider": selection.PROVIDER or "local"}):
             return selection.enricher.enrich(issue)

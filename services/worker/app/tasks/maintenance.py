@@ -1,4 +1,4 @@
-"""Tasks that keep the product in order, on queue `default`."""
+"""Maintenance tasks, on queue `default`."""
 
 from datetime import timedelta
 from hashlib import sha256
@@ -25,11 +25,11 @@ from contracts.messages import Prune, Retrain
 from contracts.tables import ProjectModel
 
 EXAMPLES_MIN = 10
-"""Confirmed issues below which nothing is learned: a part that is put aside would say nothing."""
+"""The minimum number of confirmed issues for a training. With fewer, the validation set would be too small."""
 TRAIN_SOFT_LIMIT_S = 600
 TRAIN_LIMIT_S = 660
 PRUNE_SHARE = 0.5
-"""Of its soft time limit, after which a pruning leaves the rest to another job: others come between."""
+"""The share of the soft time limit that a pruning may use. Another job prunes the rest, so that others can run."""
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ logger = structlog.get_logger(__name__)
     time_limit=TRAIN_LIMIT_S,
 )
 def retrain(self: LedgerTask, message: Retrain) -> Effect:
-    """Learn a project's models from its confirmed tags; what does better than before becomes active."""
+    """Train a project's models on its confirmed tags; activate those that score better than the active ones."""
     with SyncSessionLocal() as session:
         examples = confirmed_issues(session, message.project)
         active = {
@@ -55,7 +55,7 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
         for model, is_better in _learn(learner(), message.project, examples, active.get(kind))
     ]
     if not learned:
-        raise SkipJob(f"fewer than {EXAMPLES_MIN} confirmed issues teach anything")
+        raise SkipJob(f"fewer than {EXAMPLES_MIN} confirmed issues can be used for training")
 
     def write(connection: Connection) -> None:
         with Session(connection) as session, session.begin():
@@ -67,13 +67,13 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
 
 @app.task(name=names.Task.PRUNE.value, base=LedgerTask)
 def prune(message: Prune) -> Effect:
-    """Delete history that is older than it is kept; what is left when time is up is another job's."""
+    """Delete history that is older than the retention time; if time runs out, leave the rest to another job."""
     until = monotonic() + PRUNE_SHARE * settings.task_soft_time_limit
     is_all = pruning.prune(engine, timedelta(days=settings.history_days), until)
 
     def write(connection: Connection) -> None:
         if not is_all:
-            pruning.go_on(connection, message)
+            pruning.enqueue_rest(connection, message)
 
     return write
 
@@ -81,7 +81,7 @@ def prune(message: Prune) -> Effect:
 def _learn(
     learner: ProjectLearner, project: str, examples: list[ConfirmedIssue], active: registry.StoredModel | None
 ) -> list[tuple[ProjectModel, bool]]:
-    """Return the model that the examples teach and whether it is better; nothing where there are too few."""
+    """Return the trained model and whether it is better; return an empty list if there are too few examples."""
     usable = learner.usable(examples)
     if len(usable) < EXAMPLES_MIN:
         return []

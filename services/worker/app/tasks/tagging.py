@@ -1,4 +1,4 @@
-"""Which tags a run may write onto an issue: never over what a person has set, accepted or rejected."""
+"""Decides which tags a run may write to an issue. It respects tags that a person set, accepted or rejected."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -22,23 +22,23 @@ _FEEDBACK = select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue
 
 
 def tags_to_write(connection: Connection, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
-    """Return the tags that the issue is to have after a run, and lock its row so that this stays right.
+    """Return the issue's tags after a run, and lock its row so that they stay correct until the commit.
 
-    Raises Skip where the issue has been deleted since the run began.
+    Raises SkipJob if the issue was deleted during the run.
     """
     issue = connection.execute(_LOCK, {"issue": issue_id}).one_or_none()
     if issue is None:
-        raise SkipJob("the issue was deleted meanwhile")
+        raise SkipJob("the issue was deleted during the run")
     if settings.ai != "auto" or issue.tags_confirmed_at is not None:
         current: list[str] = issue.tag_list
         return current
-    # A statement of its own: one that has waited for a lock sees other tables as they were before.
+    # A separate statement, because a statement that waited for a lock reads other tables from an older snapshot.
     feedback = connection.execute(_FEEDBACK, {"issue": issue_id})
     return merge_tags(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
 
 
 def merge_tags(current: Sequence[str], suggested: Sequence[str], verdicts: Mapping[str, str]) -> list[str]:
-    """Return what people have set, then what is suggested and neither rejected nor contradicted by that."""
+    """Return the tags that people set, then the suggestions that were not rejected and do not contradict them."""
     kept = [tag for tag in current if verdicts.get(tag) in SET_BY_PEOPLE]
     types = set(TypeTag)
     has_type = any(tag in types for tag in kept)

@@ -1,4 +1,4 @@
-"""Delivers an event to a webhook: a job for each, by the ledger's schedule, and a circuit for each webhook."""
+"""Delivers events to webhooks: one job per delivery, and one circuit breaker per webhook."""
 
 import time
 from datetime import UTC, datetime
@@ -19,36 +19,36 @@ from contracts.states import WEBHOOK_TEST
 from contracts.tables import Webhook
 
 GONE = 410
-"""A receiver's word for: never again."""
+"""The status with which a receiver unsubscribes permanently."""
 
 
 class DeliveryTask(LedgerTask):
-    """A receiver that is down holds up its own deliveries and no others."""
+    """Isolates receivers: one that is down delays only its own deliveries."""
 
     abstract = True
     provider = "webhook"
-    _put_off: ClassVar[dict[UUID, datetime]] = {}
-    """Of this process: until when all that waits for a webhook was put off. New deliveries are made for then."""
+    _postponed_until: ClassVar[dict[UUID, datetime]] = {}
+    """The time until which this process postponed all deliveries to a webhook. New ones are scheduled for then."""
 
     def circuit_key(self, message: Message) -> str:
-        """Return the circuit of the message's webhook."""
+        """Return the key of the circuit breaker of the message's webhook."""
         assert isinstance(message, DeliverWebhook)
         return f"webhook:{message.webhook_id}"
 
     def on_circuit_open(self, message: Message, until: datetime) -> None:
-        """Put off whatever else waits for the same receiver, unless that was done for the same pause."""
+        """Postpone the other deliveries to the same receiver, unless this was already done for this pause."""
         assert isinstance(message, DeliverWebhook)
-        if self._put_off.get(message.webhook_id) == until:
+        if self._postponed_until.get(message.webhook_id) == until:
             return
         with engine.begin() as connection:
             is_all = store.postpone_deliveries(connection, message.webhook_id, until)
         if is_all:
-            self._put_off[message.webhook_id] = until
+            self._postponed_until[message.webhook_id] = until
 
 
 @app.task(name=Task.DELIVER_WEBHOOK.value, base=DeliveryTask, bind=True)
 def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
-    """Send the event, signed; at least once, always under the job's id."""
+    """Send the signed event, at least once. The job's id is the delivery's id in each attempt."""
     with SyncSessionLocal() as session:
         found = store.find(session, message.job_id)
         if found is None:
@@ -63,7 +63,7 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
         raise_for_status(status, retry_after)
     except (PermanentError, ProviderError):
         with SyncSessionLocal.begin() as session:
-            # The webhook first, as whoever deletes it does.
+            # Lock the webhook first, in the same order as its deletion does.
             if status == GONE:
                 store.deactivate(
                     session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"

@@ -1,1 +1,1 @@
-"""Tells other systems of events, as Standard Webhooks says (https://www.standardwebhooks.com)."""
+"""Delivers events to other systems as specified by Standard Webhooks (https://www.standardwebhooks.com)."""

@@ -1,4 +1,4 @@
-"""One request to a receiver: bounded in time, never redirected, its answer's body unread."""
+"""Sends one request to a receiver, with a time limit, without redirects and without reading the response body."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ CONNECT_SECONDS = 5.0
 USER_AGENT = f"IssueTracker/{VERSION}"
 
 _TRY_AGAIN = {401, 403, 408, 425, 429}
-"""401 and 403 too: a receiver that has not heard of a new secret yet."""
+"""Includes 401 and 403, because the receiver may not have a new secret yet."""
 _FAULTS = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
@@ -27,28 +27,28 @@ _FAULTS = (
 
 
 def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
-    """POST the body; return the answer's status and its Retry-After. Of no other answer is anything read.
+    """POST the body; return the status of the response and its Retry-After header.
 
-    Raises ProviderError where there is no answer, PermanentError where there is none to be had.
+    Raises ProviderError if there is no response, and PermanentError if the address is not allowed.
     """
     seconds = settings.delivery_seconds
     try:
         return _runner().run(asyncio.wait_for(_post(url, headers, body, seconds), seconds))
     except TimeoutError:
-        raise ProviderError(f"no answer within {seconds:g} s") from None
+        raise ProviderError(f"no response within {seconds:g} s") from None
     except PrivateAddress:
-        detail = "the URL leads to a private address: set WEBHOOK_ALLOW where that is meant"
+        detail = "the URL resolves to a private address. To allow it, add it to WEBHOOK_ALLOW"
         raise PermanentError(detail) from None
     except UnknownHost:
-        raise ProviderError("the URL's name leads to no address") from None
+        raise ProviderError("the host of the URL cannot be resolved") from None
     except _FAULTS as error:
-        # Its message has the address, and what the system or TLS says; a protocol's error quotes what was sent.
+        # The message contains the address and the error of the system or of TLS. A protocol error quotes the data.
         detail = "" if isinstance(error, httpcore2.ProtocolError) else f": {error}"
-        raise ProviderError(f"no answer: {type(error).__name__}{detail}") from None
+        raise ProviderError(f"no response: {type(error).__name__}{detail}") from None
 
 
 def raise_for_status(status: int, retry_after: str | None) -> None:
-    """Return where the receiver took the event; raise ProviderError where it may later, else PermanentError."""
+    """Return if the receiver accepted the event; raise ProviderError if a retry may help, else PermanentError."""
     if 200 <= status < 300:
         return
     if status >= 500 or status in _TRY_AGAIN:
@@ -62,7 +62,7 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, seconds: floa
     network = CheckedNetwork(settings.webhook_allow)
     limits = dict.fromkeys(("read", "write", "pool"), seconds) | {"connect": min(seconds, CONNECT_SECONDS)}
     sent = [("content-type", "application/json"), ("user-agent", USER_AGENT), *headers.items()]
-    # A connection for each delivery: none is kept to an address that has been looked at long ago.
+    # One connection per delivery, so that none is reused to an address that was checked long ago.
     async with (
         httpcore2.AsyncConnectionPool(_tls(), network_backend=network) as pool,
         pool.stream("POST", url, headers=sent, content=body, extensions={"timeout": limits}) as answer,
@@ -73,7 +73,7 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, seconds: floa
 
 @cache
 def _runner() -> asyncio.Runner:
-    """Return this process's event loop: only what can be cancelled has an end that counts looking up a name."""
+    """Return this process's event loop. Asynchronous code can be cancelled, also during the DNS lookup."""
     return asyncio.Runner()
 
 

@@ -1,4 +1,4 @@
-"""Connections to receivers: only to addresses that were looked at, whatever a name leads to the next time."""
+"""Connects to receivers at checked addresses only, even if a name resolves differently the next time."""
 
 import asyncio
 import socket
@@ -11,17 +11,17 @@ from contracts.webhook_targets import Address, AllowedTargets
 
 
 class PrivateAddress(Exception):
-    """The name leads to no address that a webhook may be delivered to."""
+    """The name resolves only to addresses that webhooks may not be delivered to."""
 
 
 class UnknownHost(Exception):
-    """The name leads to no address at all."""
+    """The name cannot be resolved."""
 
 
 class CheckedNetwork(httpcore2.AsyncNetworkBackend):
-    """Looks a name up once, and connects to one of the addresses found that are allowed.
+    """Resolves a name once, and connects to one of the resulting addresses that are allowed.
 
-    The client hands over the host that the URL names, and checks a certificate against that name.
+    The client passes the host of the URL, and checks the certificate against that host.
     """
 
     def __init__(self, allowed: AllowedTargets) -> None:
@@ -32,11 +32,11 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the interface's
+        timeout: float | None = None,  # noqa: ASYNC109 - part of the interface
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first address that answers; raise PrivateAddress where none may be tried."""
+        """Connect to the first reachable address; raise PrivateAddress if no address is allowed."""
         addresses = [address for address in await _look_up(host, port) if self._allowed.permits(host, address)]
         if not addresses:
             raise PrivateAddress
@@ -57,5 +57,5 @@ async def _look_up(host: str, port: int) -> list[Address]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise UnknownHost from None
-    # Each once, in the resolver's order.
+    # Without duplicates, in the resolver's order.
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))

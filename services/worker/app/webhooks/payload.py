@@ -1,4 +1,4 @@
-"""What a delivery says. It is made when it is sent: a late retry never brings back an older state."""
+"""Builds the payload of a delivery at the time of sending, so that a late retry contains the current state."""
 
 import json
 from datetime import datetime
@@ -12,17 +12,17 @@ from app.ledger.errors import SkipJob
 from contracts.states import WEBHOOK_TEST, WebhookEvent
 from contracts.tables import Issue, WebhookDelivery
 
-PLAIN = (
+ISSUE_FIELDS = (
     *("id", "project", "title", "description", "priority", "status", "duplicate_of", "ai_summary"),
     *("tags_confirmed_at", "created_at", "updated_at"),
 )
-"""Of an issue, under the names that the API answers it by."""
+"""The fields of an issue in the payload, with the same names as in the API."""
 
 
 def payload(session: Session, delivery: WebhookDelivery) -> bytes:
-    """Return the delivery's body; raise SkipJob where there is nothing to tell any more."""
-    told = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
-    return json.dumps(told, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return the body of the delivery; raise SkipJob if the event is obsolete."""
+    event = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
+    return json.dumps(event, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
     if delivery.event == WebhookEvent.ISSUE_DELETED:
         return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
     if issue.deleted_at is not None:
-        raise SkipJob("the issue was deleted, which is an event of its own")
-    return {name: getattr(issue, name) for name in PLAIN} | _external(issue) | {"tags": issue.tag_list}
+        raise SkipJob("the issue was deleted, which is a separate event")
+    return {name: getattr(issue, name) for name in ISSUE_FIELDS} | _external(issue) | {"tags": issue.tag_list}
 
 
 def _external(issue: Issue) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The three headers that a receiver checks."""
+"""Builds the three headers that a receiver verifies."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -8,7 +8,7 @@ PREFIX = "whsec_"
 
 
 def headers(delivery_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-    """Return id, time (Unix seconds) and one signature by each secret, so that either lets a receiver check it."""
+    """Return the id, the timestamp (Unix seconds) and one signature per secret; one valid signature is enough."""
     return {
         "webhook-id": delivery_id,
         "webhook-timestamp": str(timestamp),

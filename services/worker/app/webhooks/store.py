@@ -1,4 +1,4 @@
-"""Webhooks and deliveries as a worker reads and writes them."""
+"""Reads and writes webhooks and deliveries for the worker."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,11 +12,11 @@ from contracts.states import WAITING_STATES
 from contracts.tables import AuditEntry, Job, Webhook, WebhookDelivery
 
 POSTPONED_MAX = 10_000
-"""Deliveries put off at a time; what is beyond comes to a worker, and is put off with the next so many."""
+"""Maximum deliveries that are postponed at a time. When a worker receives one of the rest, it postpones more."""
 
 
 def find(session: Session, job_id: UUID) -> tuple[WebhookDelivery, Webhook] | None:
-    """Return a delivery with its webhook; None where either is gone."""
+    """Return a delivery with its webhook, or None if one of them does not exist."""
     both = (
         select(WebhookDelivery, Webhook)
         .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
@@ -27,12 +27,12 @@ def find(session: Session, job_id: UUID) -> tuple[WebhookDelivery, Webhook] | No
 
 
 def store_status(connection: Connection, job_id: UUID, status: int) -> None:
-    """Keep what the receiver answered."""
+    """Store the HTTP status of the receiver's response."""
     connection.execute(update(WebhookDelivery).where(WebhookDelivery.job_id == job_id).values(status_code=status))
 
 
 def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> None:
-    """Deliver nothing more to the webhook until a person activates it, unless its URL is another one by now."""
+    """Deactivate the webhook until a person activates it again, unless its URL was changed in the meantime."""
     changed = (
         update(Webhook)
         .where(Webhook.id == webhook.id, Webhook.url == webhook.url, Webhook.active)
@@ -53,9 +53,9 @@ def deactivate(session: Session, webhook: Webhook, reason: str, actor: str) -> N
 
 
 def postpone_deliveries(connection: Connection, webhook_id: UUID, until: datetime) -> bool:
-    """Put off what is due and waits for the same receiver, so that it does not come to a worker one by one.
+    """Postpone the due deliveries to the same receiver, so that workers do not receive them one by one.
 
-    Return whether that was all: at most `POSTPONED_MAX` are put off at a time.
+    Return whether all were postponed: at most `POSTPONED_MAX` are postponed at a time.
     """
     waiting = (
         select(Job.id)

@@ -1,1 +1,1 @@
-"""Linear classifiers over words: what type an issue is; numpy alone, at run time and for training."""
+"""Linear classifiers over words for the type of an issue. Training and prediction need only numpy."""

@@ -1,4 +1,4 @@
-"""From a document to a row of numbers: TF-IDF block by block, then the signs, then a one."""
+"""Encodes a document as a row of numbers: TF-IDF per block, then the hand-made features, then a one."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ _BLOCK_LENGTHS = {
 }
 _SIGN_LENGTH = 0.2
 BELIEF = 300
-"""Documents' worth of belief that a project's terms are as rare as elsewhere: a few examples cannot tell."""
+"""The weight, in documents, of the prior that a project's terms are as rare as in the base's corpus."""
 
 
 class Encoder:
-    """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the signs.
+    """Terms (`block:term`) with a column and an inverse document frequency each, and the scale of the features.
 
-    A row has `len(terms) + len(spread) + 1` columns. The known terms of each block are a vector of fixed
-    length: a long description has no more to say than a short one, and the title as much as either. Unknown
-    terms count in a block's length where they are given a rarity: a vocabulary of few examples knows few of a
-    block's terms, which must not stand for all of it.
+    A row has `len(terms) + len(spread) + 1` columns. The known terms of each block are normalised to a fixed
+    length, so that a long description has no more weight than a short one. If `unknown` is not 0, unknown terms
+    count in this length too: a vocabulary of few examples knows only few of a block's terms, which must not get
+    the weight of the whole block.
     """
 
     def __init__(
@@ -66,24 +66,24 @@ class Encoder:
         return np.concatenate(columns), np.concatenate(values)
 
     def shares_of(self, terms: Sequence[str]) -> Floats:
-        """Return the share of documents that each term stands in; an unknown one is as rare as the rarest."""
+        """Return the share of documents that contain each term. Unknown terms are as rare as the rarest term."""
         rarest = self.rarities.max()
         known = [self._columns.get(term.partition(":")[0], {}).get(term) for term in terms]
         rarities = np.array([rarest if column is None else self.rarities[column] for column in known])
         return np.asarray(np.exp(1 - rarities))
 
     def rows(self, documents: Sequence[Document]) -> SparseRows:
-        """Return a matrix with a row for each document."""
+        """Return a matrix with one row per document."""
         return SparseRows.stack([self.row(document) for document in documents], self.width)
 
 
 def fit_terms(
     documents: Sequence[Document], least: Mapping[str, int], most: int, base: Encoder | None = None
 ) -> tuple[list[str], Floats]:
-    """Return the terms that stand in at least `least[block]` documents, the most frequent ones, and their rarity.
+    """Return the `most` most frequent terms that occur in at least `least[block]` documents, and their rarity.
 
-    They are in alphabetical order; rarity is the smoothed inverse document frequency. With a base it is that of
-    these documents and of `BELIEF` others, in which terms are as frequent as the base knows them to be.
+    The terms are in alphabetical order. Rarity is the smoothed inverse document frequency. With a base, `BELIEF`
+    further documents are assumed, in which terms are as frequent as in the base's corpus.
     """
     frequencies: Counter[str] = Counter()
     for document in documents:
@@ -100,11 +100,11 @@ def fit_terms(
 
 
 def rarity(found: Floats, documents: int) -> Floats:
-    """Return the smoothed inverse document frequency of terms that were found in so many of the documents."""
+    """Return the smoothed inverse document frequency of terms that occur in `found` of the documents."""
     return np.asarray(np.log((1 + documents) / (1 + found)) + 1)
 
 
 def fit_hand_features(documents: Sequence[Document]) -> tuple[Floats, Floats]:
-    """Return the mean and the standard deviation of each sign."""
+    """Return the mean and the standard deviation of each hand-made feature."""
     table = np.array([document.hand_features for document in documents])
     return table.mean(axis=0), table.std(axis=0) + 1e-3

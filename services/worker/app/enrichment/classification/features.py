@@ -1,8 +1,8 @@
-"""What the classifiers see of an issue: its terms, block by block, and signs of its form.
+"""Extracts the features of an issue for the classifiers: terms by block, and hand-made features.
 
-A block is a place in the issue (title, text, code ...); a term is its block, a colon and one or two words of it.
-The markdown is read as it is: a template's headings and answers tell the type better than prose
-does. Every pattern is bounded and only the beginning of a description is read, so that the time is bounded too.
+A block is a part of the issue (title, text, code ...). A term consists of its block, a colon and one or two words.
+The Markdown is not cleaned, because headings and answers of templates indicate the type better than prose. Every
+pattern is bounded and only the beginning of a description is read, so that the time is bounded too.
 """
 
 import re
@@ -17,7 +17,7 @@ from app.enrichment.classification.hand_features import hand_features
 from app.enrichment.classification.linear import Floats, Integers, SparseRows
 
 READ_CHARACTERS = 8_000
-"""How much of a description counts; what tells the type stands at its beginning."""
+"""Maximum characters of a description that are read. The type is usually clear from the beginning."""
 _TITLE_CHARACTERS = 500
 _CODE_WORDS = 150
 _COMMENT_START, _COMMENT_END = "<!--", "-->"
@@ -35,7 +35,7 @@ _URL = re.compile(r"https?://\S{1,500}")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An issue as a classifier sees it: how often each term stands in each block, and its signs."""
+    """The features of an issue: the counts of terms in each block, and the hand-made features."""
 
     blocks: dict[str, Counter[str]]
     hand_features: Floats
@@ -50,7 +50,7 @@ class _Parts:
 
 
 def read(title: str, description: str) -> Document:
-    """Return what an issue shows to a classifier."""
+    """Return the features of an issue."""
     title, description = title[:_TITLE_CHARACTERS], description[:READ_CHARACTERS]
     parts = _take_apart(description)
     title_words = words(title)
@@ -69,7 +69,7 @@ def read(title: str, description: str) -> Document:
 
 
 def take_first_sentence(description: str) -> str:
-    """Return the first sentence of prose, at most 200 characters: what a short report would have said."""
+    """Return the first sentence of prose, at most 200 characters, as the text of a short report."""
     for line in _take_apart(description[:READ_CHARACTERS]).prose:
         if len(text := line.strip(" *->#")) > 20:
             return _SENTENCE_END.split(text, maxsplit=1)[0][:200]
@@ -77,12 +77,12 @@ def take_first_sentence(description: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words, numbers, question and exclamation marks in lower case; a URL is one word."""
+    """Return the words, numbers, question and exclamation marks of a text in lower case. A URL is one word."""
     return _WORD.findall(_URL.sub(" url ", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
 def ngrams(place: str, found: Sequence[str]) -> Iterator[str]:
-    """Yield words and pairs of neighbours as terms of that place."""
+    """Yield words and pairs of adjacent words as terms of the block `place`."""
     for word in found:
         yield f"{place}:{word}"
     for left, right in pairwise(found):
@@ -90,7 +90,7 @@ def ngrams(place: str, found: Sequence[str]) -> Iterator[str]:
 
 
 def _letters(title: str) -> Iterator[str]:
-    """Yield the runs of three to five characters: endings, and words that are written in another way."""
+    """Yield the character n-grams of length 3 to 5, which match endings and spelling variants."""
     text = f" {' '.join(title.lower().split())[:120]} "
     for length in (3, 4, 5):
         for start in range(len(text) - length + 1):
@@ -98,7 +98,7 @@ def _letters(title: str) -> Iterator[str]:
 
 
 def _take_apart(description: str) -> _Parts:
-    """Sort the lines of a description; template comments are left out."""
+    """Sort the lines of a description by kind, without the comments of templates."""
     parts = _Parts()
     fence, heading = "", ""
     for line in _outside_comments(description):
@@ -118,7 +118,7 @@ def _take_apart(description: str) -> _Parts:
 
 
 def _outside_comments(text: str) -> Iterator[str]:
-    """Yield the lines that no HTML comment touches."""
+    """Yield the lines without any part of an HTML comment."""
     inside = False
     for line in text.splitlines():
         if inside or _COMMENT_START in line:
@@ -128,7 +128,7 @@ def _outside_comments(text: str) -> Iterator[str]:
 
 
 def _answer(heading: str, line: str) -> Iterator[str]:
-    """Yield `question=answer` where a line is a short answer to the heading before it or to its own beginning."""
+    """Yield `question=answer` if a line is a short answer to the preceding heading or to its own label."""
     if found := _FIELD.match(line):
         heading, line = found[1].lower(), found[2]
     answer = _MARKUP.sub(" ", line.lower()).split()
@@ -137,7 +137,7 @@ def _answer(heading: str, line: str) -> Iterator[str]:
 
 
 class Vocabulary:
-    """Terms with a column and a weight (inverse document frequency) each."""
+    """Terms, each with a column and a weight (inverse document frequency)."""
 
     def __init__(self, listed: Sequence[str], weights: Floats) -> None:
         self.terms = tuple(listed)
@@ -149,7 +149,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, documents: Iterable[Counter[str]], *, least: int) -> "Vocabulary":
-        """Take each term that stands in at least so many documents, in alphabetical order."""
+        """Return a vocabulary of the terms that occur in at least `least` documents, in alphabetical order."""
         counted = 0
         frequencies: Counter[str] = Counter()
         for document in documents:
@@ -160,7 +160,7 @@ class Vocabulary:
         return cls(kept, np.log((1 + counted) / (1 + shares)) + 1)
 
     def vector(self, document: Counter[str]) -> tuple[Integers, Floats]:
-        """Return the columns and values of the known terms: 1 + log count, times weight; of length 1 together."""
+        """Return the columns and values of the known terms: (1 + log count) * weight, normalised to length 1."""
         known = sorted((self._columns[term], count) for term, count in document.items() if term in self._columns)
         columns = np.array([column for column, _ in known], dtype=np.int64)
         values = (1 + np.log(np.array([count for _, count in known], dtype=np.float64))) * self.weights[columns]
@@ -168,5 +168,5 @@ class Vocabulary:
         return columns, values / length if length else values
 
     def rows(self, documents: Sequence[Counter[str]]) -> SparseRows:
-        """Return the documents' vectors as the rows of a matrix."""
+        """Return a matrix with one row per document."""
         return SparseRows.stack([self.vector(document) for document in documents], len(self))

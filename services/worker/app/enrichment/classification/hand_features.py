@@ -1,4 +1,4 @@
-"""Signs of an issue's form that single words do not show: questions, code, traces, a template, lengths."""
+"""Hand-made features of an issue's form: questions, code, traces, templates and lengths."""
 
 import math
 import re
@@ -77,7 +77,7 @@ HAND_FEATURE_NAMES = (
 def hand_features(
     title: str, description: str, prose: Sequence[str], headings: Sequence[str], code: Sequence[str]
 ) -> Floats:
-    """Return the signs of an issue in the order of NAMES: truths as 0 or 1, counts and lengths as about 0 to 2."""
+    """Return the features in the order of HAND_FEATURE_NAMES: booleans as 0 or 1, counts as about 0 to 2."""
     questions = sum(line.count("?") for line in prose)
     values = [
         *(pattern.search(title) is not None for pattern in _TITLE_PATTERNS),

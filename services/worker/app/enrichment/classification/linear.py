@@ -1,7 +1,7 @@
-"""Multinomial logistic regression on sparse rows, with numpy alone.
+"""Multinomial logistic regression on sparse rows, with numpy only.
 
-Sums are taken in one fixed order (`bincount`, `sum`; no BLAS, no threads), so that the same data give the
-same weights on the same machine, bit for bit.
+Sums have a fixed order (`bincount`, `sum`; no BLAS, no threads). The same data therefore give bit-identical
+weights on the same machine.
 """
 
 from collections import deque
@@ -21,9 +21,9 @@ _SHORTEST_STEP = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class SparseRows:
-    """A matrix of `height` rows and `width` columns by its entries: rows[i], columns[i], values[i].
+    """A sparse matrix of `height` rows and `width` columns with the entries rows[i], columns[i], values[i].
 
-    Entries may stand in any order; several at one place add up.
+    The entries may be in any order. Entries at the same position are added.
     """
 
     rows: Integers
@@ -34,7 +34,7 @@ class SparseRows:
 
     @classmethod
     def stack(cls, vectors: Sequence[tuple[Integers, Floats]], width: int) -> "SparseRows":
-        """Make a matrix of one row for each pair of columns and values."""
+        """Return a matrix with one row for each pair of columns and values."""
         lengths = [len(columns) for columns, _ in vectors]
         return cls(
             rows=np.repeat(np.arange(len(vectors), dtype=np.int64), lengths),
@@ -65,7 +65,7 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def fit_logistic(  # noqa: PLR0913 - each one is a part of the objective
+def fit_logistic(  # noqa: PLR0913 - each parameter is a part of the objective
     rows: SparseRows,
     labels: Integers,
     classes: int,
@@ -76,11 +76,11 @@ def fit_logistic(  # noqa: PLR0913 - each one is a part of the objective
     iterations: int = 200,
     tolerance: float = 1e-4,
 ) -> Floats:
-    """Return the weights (classes x width) of the least penalised log loss.
+    """Return the weights (classes x width) that minimise the penalised log loss.
 
-    The objective is sum of sample weight x log loss + sum of penalty / 2 x weight squared; `penalty` is one
-    number, or one for each column. `offsets` (height x classes) are scores that are there without the
-    weights: the weights learn what to add to them. There is no intercept: give the rows a column of ones.
+    The objective is sum(sample weight * log loss) + sum(penalty / 2 * weight squared). `penalty` is one number or
+    one per column. `offsets` (height x classes) are fixed scores to which the weights add. There is no intercept:
+    add a column of ones to the rows.
     """
     truth = np.eye(classes)[labels]
     weighting = np.ones(rows.height) if sample_weights is None else sample_weights
@@ -104,9 +104,9 @@ def fit_logistic(  # noqa: PLR0913 - each one is a part of the objective
 def minimise(
     objective: Callable[[Floats], tuple[float, Floats]], start: Floats, iterations: int, tolerance: float
 ) -> Floats:
-    """Minimise a smooth convex function that returns value and gradient, by L-BFGS.
+    """Minimise a smooth convex function, which returns its value and gradient, with L-BFGS.
 
-    Ends when the gradient's norm has shrunk to `tolerance` of the first one, or after so many iterations.
+    Stops when the norm of the gradient is below `tolerance` times its initial value, or after `iterations`.
     """
     point = start
     value, gradient = objective(point)
@@ -133,7 +133,7 @@ def minimise(
 
 
 def _precondition(gradient: Floats, history: deque[tuple[Floats, Floats, float]]) -> Floats:
-    """Multiply with the inverse Hessian that the history implies (the two-loop recursion)."""
+    """Multiply the gradient with the approximate inverse Hessian (two-loop recursion)."""
     result = gradient.copy()
     shares = []
     for change, bend, curvature in reversed(history):

@@ -1,4 +1,4 @@
-"""What type an issue is: a general base, and a delta that a project's confirmed tags teach."""
+"""Predicts the type of an issue with a general base model and a delta for the project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ _DELTA_TEXT_PENALTY = 0.15
 _PRIOR_PENALTY = 1e-3
 _DELTA_PRIOR_PENALTY = 1.0
 _UNKNOWN = 0.7
-"""What terms that no example holds count in a block's length, of what they would by their rarity."""
+"""The factor by which terms without an example count in a block's length, relative to their rarity."""
 _FOLDS = 5
 _FOLDED = 30
-"""From so many examples on, a delta's temperature is measured; below, the base's is kept."""
+"""The minimum number of examples to fit a delta's temperature. With fewer, the base's temperature is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledIssue:
-    """An issue with the type that people gave it."""
+    """An issue with its confirmed type."""
 
     title: str
     description: str
@@ -45,7 +45,7 @@ class LabelledIssue:
 
 @dataclass(frozen=True, slots=True)
 class TypePrediction:
-    """`label` is None where the model is not sure enough; `confidence` is the likeliest type's probability."""
+    """`label` is None if the confidence is too low; `confidence` is the probability of the most likely type."""
 
     label: TypeTag | None
     confidence: float
@@ -53,7 +53,7 @@ class TypePrediction:
 
 
 class TypeDelta:
-    """What a project's confirmed tags add to the base: weights for the project's own terms."""
+    """A project's addition to the base model: weights for the project's own terms."""
 
     def __init__(
         self, base_version: str, examples: int, temperature: float, encoder: Encoder, weights: Floats
@@ -65,11 +65,11 @@ class TypeDelta:
         self._weights = weights
 
     def scores(self, document: Document) -> Floats:
-        """Return what to add to the base's scores, one number a class."""
+        """Return the scores to add to those of the base model, one per class."""
         return _scores(self._encoder, self._weights, document)
 
     def to_bytes(self) -> bytes:
-        """Return the delta; equal deltas give equal bytes."""
+        """Return the delta as bytes."""
         return artefact.pack(
             {
                 **_encoder_arrays(self._encoder),
@@ -82,7 +82,7 @@ class TypeDelta:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TypeDelta":
-        """Return the delta; raise ArtefactError for damaged bytes."""
+        """Load a delta; raise ArtefactError if the bytes are damaged."""
         arrays = artefact.unpack(data)
         return cls(
             base_version=artefact.array_text(arrays["base"]),
@@ -94,7 +94,7 @@ class TypeDelta:
 
 
 class TypeModel:
-    """The base: scores any issue, alone or with a project's delta."""
+    """The base model, which predicts with or without a project's delta."""
 
     def __init__(
         self, version: str, encoder: Encoder, weights: Floats, temperature: float = 1.0, threshold: float = 0.0
@@ -105,9 +105,9 @@ class TypeModel:
         self._weights = weights
 
     def predict(self, title: str, description: str, delta: TypeDelta | None = None) -> TypePrediction:
-        """Return how likely each type is; raise ValueError for a delta of another base."""
+        """Return the probability of each type; raise ValueError if the delta belongs to another base version."""
         if delta is not None and delta.base_version != self.version:
-            raise ValueError(f"the delta belongs to base {delta.base_version}, not to {self.version}")
+            raise ValueError(f"the delta belongs to base {delta.base_version}, but this is base {self.version}")
         document = read(title, description)
         scores = self.scores(document)
         temperature = self.temperature
@@ -123,11 +123,11 @@ class TypeModel:
         )
 
     def scores(self, document: Document) -> Floats:
-        """Return one number a class."""
+        """Return the scores, one per class."""
         return _scores(self.encoder, self._weights, document)
 
     def to_bytes(self) -> bytes:
-        """Return the base; equal bases give equal bytes."""
+        """Return the base model as bytes."""
         scale = np.abs(self._weights).max(axis=1) / 127
         return artefact.pack(
             {
@@ -141,7 +141,7 @@ class TypeModel:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TypeModel":
-        """Return the base; raise ArtefactError for damaged bytes."""
+        """Load a base model; raise ArtefactError if the bytes are damaged."""
         arrays = artefact.unpack(data)
         return cls(
             version=artefact.version(data),
@@ -154,13 +154,13 @@ class TypeModel:
 
 @cache
 def load_base(path: Path = BASE_FILE) -> TypeModel:
-    """Return the shipped base, read once a process. Raise ArtefactError with the file's name if it is damaged."""
+    """Return the shipped base model, loaded once per process; raise ArtefactError with the file's name."""
     try:
         data, checksum = path.read_bytes(), checksum_file(path).read_text().partition(" ")[0]
         artefact.verify(data, checksum)
         return TypeModel.from_bytes(data)
     except (OSError, artefact.ArtefactError) as error:
-        raise artefact.ArtefactError(f"{path.name}: {error}; make it again with `make train`") from None
+        raise artefact.ArtefactError(f"{path.name}: {error}. Create the file with `make train`.") from None
 
 
 def checksum_file(path: Path) -> Path:
@@ -169,14 +169,14 @@ def checksum_file(path: Path) -> Path:
 
 
 def fit_encoder(documents: Sequence[Document]) -> Encoder:
-    """Return the base's encoder of these documents."""
+    """Return the encoder of a base model for these documents."""
     terms, rarities = fit_terms(documents, _BASE_LEAST, _BASE_TERMS)
     centre, spread = fit_hand_features(documents)
     return Encoder(terms, _rounded(rarities), _rounded(centre), _rounded(spread))
 
 
 def fit_base(encoder: Encoder, rows: SparseRows, labels: NDArray[np.int64], sample_weights: Floats) -> Floats:
-    """Return the weights (classes x columns) of a base."""
+    """Return the weights (classes x columns) of a base model."""
     return fit_logistic(
         rows,
         labels,
@@ -188,13 +188,13 @@ def fit_base(encoder: Encoder, rows: SparseRows, labels: NDArray[np.int64], samp
 
 
 def train_delta(model: TypeModel, examples: Sequence[LabelledIssue]) -> TypeDelta:
-    """Learn from a project's confirmed tags; the same examples in the same order give the same delta.
+    """Train a delta on a project's confirmed tags. The same examples in the same order give the same delta.
 
-    Raise ValueError where there are none. The weights are drawn to zero, that is to the base: a few examples move
-    it a little, and a class that is never confirmed becomes rarer.
+    Raises ValueError if there are no examples. The penalty pulls the weights towards zero, which is the base
+    model. A few examples therefore change it little, and a class that is never confirmed becomes rarer.
     """
     if not examples:
-        raise ValueError("no examples to learn from")
+        raise ValueError("cannot train types without examples")
     documents = [read(example.title, example.description) for example in examples]
     labels = np.array([CLASSES.index(example.label) for example in examples])
     offsets = np.array([model.scores(document) for document in documents])
@@ -227,7 +227,7 @@ def train_delta(model: TypeModel, examples: Sequence[LabelledIssue]) -> TypeDelt
 
 
 def fit_temperature(scores: Floats, labels: NDArray[np.int64], sample_weights: Floats | None = None) -> float:
-    """Return by what to divide scores for the least log loss, from 0.5 to 4 in steps of 2 %."""
+    """Return the divisor of the scores that minimises the log loss, from 0.5 to 4 in steps of 2 %."""
     candidates = 0.5 * 1.02 ** np.arange(106)
     index = np.arange(len(labels))
 
@@ -247,7 +247,7 @@ def _delta_encoder(base: Encoder, documents: Sequence[Document]) -> Encoder:
 
 
 def _penalties(encoder: Encoder, penalty: float, prior: float, text: float | None = None) -> Floats:
-    """Return each column's penalty; `text` is that of the description's words, where it differs."""
+    """Return the penalty of each column. `text` is the penalty for words of the description, if different."""
     penalties = np.full(encoder.width, penalty)
     if text is not None:
         penalties[[column for column, term in enumerate(encoder.terms) if term.startswith("text:")]] = text
@@ -256,7 +256,7 @@ def _penalties(encoder: Encoder, penalty: float, prior: float, text: float | Non
 
 
 def _rounded(numbers: Floats) -> Floats:
-    """Round as the artefact does, so that what is trained is what is loaded."""
+    """Round as in the artefact, so that the trained model equals the loaded model."""
     return numbers.astype(np.float16).astype(np.float64)
 
 

@@ -1,1 +1,1 @@
-"""Enrichment by a model behind the OpenAI protocol, at an address that the operator names."""
+"""Enrichment by a model on a server with an OpenAI-compatible API, at an address that the operator configures."""

@@ -1,8 +1,8 @@
-"""What a model may answer: the JSON schema that is asked for, and the check of what comes back.
+"""The JSON schema of a model's answer, and the validation of answers.
 
-The schema is built of what every server understands (objects, enumerations, null), without lists and lengths:
-two areas are two fields, and lengths are checked here.
-Nothing outside these fields and the closed vocabulary gets further than this module.
+The schema uses only features that every server supports: objects, enumerations and null. It has no arrays and
+no length limits: two areas are two fields, and lengths are checked here. This module passes on only these fields
+and values of the closed vocabulary.
 """
 
 import re
@@ -27,7 +27,7 @@ _OWN_PREFIX = re.compile(r"(?:AI )?Summary:\s*", re.IGNORECASE)
 
 
 class InvalidResponse(Exception):
-    """An answer that cannot be used; the message says why, in words of our own, and `answer` is what came."""
+    """An answer cannot be used. The message is our own text, and `answer` is the model's answer."""
 
     def __init__(self, fault: str, answer: str = "") -> None:
         super().__init__(fault)
@@ -35,7 +35,7 @@ class InvalidResponse(Exception):
 
 
 class Confidence(StrEnum):
-    """How sure a model says that it is: its words, since its numbers are no better."""
+    """The confidence that a model states. These are words, because a model's numbers are not more precise."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -43,33 +43,33 @@ class Confidence(StrEnum):
 
     @property
     def number(self) -> float:
-        """The number that is stored, never above 0.9: a model's own word makes nothing certain."""
+        """The stored number. It is at most 0.9, because a model's own statement is not certain."""
         return {"low": 0.5, "medium": 0.7, "high": 0.9}[self.value]
 
 
 class TypeGuess(BaseModel):
-    """What kind of issue it is."""
+    """The suggested type."""
 
     name: TypeTag
     confidence: Confidence
 
 
 class AreaGuess(BaseModel):
-    """A part of the product that it is about."""
+    """A suggested area."""
 
     name: AreaTag
     confidence: Confidence
 
 
 class PriorityGuess(BaseModel):
-    """How urgent the text says that it is."""
+    """The suggested priority, and the reason from the text."""
 
     value: Priority
     reason: str
 
 
 class Answer(BaseModel):
-    """A model's answer. Fields that nobody asked for are dropped; what is missing is not suggested."""
+    """A model's answer. Unknown fields are dropped. Missing fields mean that there is no suggestion."""
 
     summary: str
     type: TypeGuess | None = None
@@ -80,7 +80,7 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """An answer made fit for an enrichment: plain text, words of the vocabulary, the surest tag first."""
+    """A validated answer: plain text, and tags of the vocabulary."""
 
     summary: str
     tags: tuple[Tag, ...]
@@ -88,26 +88,26 @@ class ParsedAnswer:
 
 
 def read(content: str) -> ParsedAnswer:
-    """Return what a model found; raise InvalidResponse for what is not the JSON that was asked for."""
+    """Parse a model's answer; raise InvalidResponse if it does not match the schema."""
     try:
         answer = Answer.model_validate_json(content)
     except ValidationError as error:
         raise InvalidResponse(_fault(error), content) from None
     line = to_one_line(_OWN_PREFIX.sub("", mask(answer.summary[:INPUT_CHARS])), SUMMARY_MAX)
     if not any(character.isalnum() for character in line):
-        raise InvalidResponse("summary: it has no words", content)
+        raise InvalidResponse("summary: contains no words", content)
     return ParsedAnswer(PREFIX + line, _tags(answer), _suggestion(answer.priority))
 
 
 def _tags(answer: Answer) -> tuple[Tag, ...]:
-    """Return the guesses as tags, each once, as sure as where it is named first."""
+    """Return the guesses as tags without duplicates; the first confidence of a tag counts."""
     guesses = [guess for guess in (answer.type, answer.area, answer.second_area) if guess is not None]
     confidences = {guess.name.value: guess.confidence.number for guess in reversed(guesses)}
     return tuple(Tag(name, confidences[name]) for name in dict.fromkeys(guess.name.value for guess in guesses))
 
 
 def _suggestion(priority: PriorityGuess | None) -> PrioritySuggestion | None:
-    """Return the priority with its reason; one without a reason is none."""
+    """Return the priority with its reason, or None if it has no reason."""
     reason = "" if priority is None else to_one_line(mask(priority.reason[:INPUT_CHARS]), REASON_MAX)
     return PrioritySuggestion(priority.value, reason) if priority is not None and reason else None
 
@@ -121,7 +121,7 @@ def _fault(error: ValidationError) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema, in the strict form: every field required, no other allowed."""
+    """Return the JSON schema in strict form: every field is required, and no others are allowed."""
     confidence = _words(Confidence)
     area = _or_null(_object(name=_words(AreaTag), confidence=confidence))
     return _object(

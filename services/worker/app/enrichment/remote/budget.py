@@ -1,4 +1,4 @@
-"""How much may be asked of a provider on one day (UTC), kept by all workers together in PostgreSQL."""
+"""The daily token budget of a provider (UTC), which all workers share through PostgreSQL."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,22 +10,22 @@ from sqlalchemy.orm import Session, sessionmaker
 from contracts.tables import ProviderUsage
 
 _TOKENS_MAX = 10**9
-"""A server that says it used more than this is not believed."""
+"""Larger numbers from a server are treated as this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Tokens set aside for one request, on the day that it was made."""
+    """Tokens reserved for one request, on the day of the reservation."""
 
     day: date
     tokens: int
 
 
 class DailyBudget:
-    """A limit of tokens a day, over a session factory; without a limit only the count is kept.
+    """A daily token limit. Without a limit, the tokens are only counted.
 
-    A request reserves the most that it can use before it is made, and is settled when its usage is known: so
-    any number of workers together stay below the limit. A worker that dies in between leaves its reservation.
+    Before a request, its maximum usage is reserved. After the request, the reservation is replaced by the actual
+    usage. Therefore any number of workers stays below the limit. If a worker dies, its reservation remains.
     """
 
     def __init__(self, sessions: sessionmaker[Session], provider: str, limit: int | None) -> None:
@@ -34,7 +34,7 @@ class DailyBudget:
         self._limit = limit
 
     def reserve(self, tokens: int) -> Reservation | None:
-        """Set tokens aside for one request; None when the day's budget does not hold as many."""
+        """Reserve tokens for one request; return None if the rest of the daily budget is too small."""
         if self._limit is not None and tokens > self._limit:
             return None
         first = insert(ProviderUsage).values(
@@ -51,7 +51,7 @@ class DailyBudget:
         return None if day is None else Reservation(day, tokens)
 
     def settle(self, reservation: Reservation, tokens: int) -> None:
-        """Put what the request used in the place of what was set aside for it."""
+        """Replace the reservation by the request's actual usage."""
         change = min(max(tokens, 0), _TOKENS_MAX) - reservation.tokens
         correct = (
             update(ProviderUsage)

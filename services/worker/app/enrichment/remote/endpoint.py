@@ -1,4 +1,4 @@
-"""One request to a server that speaks the OpenAI protocol: bounded in time and size, its errors told apart."""
+"""Sends one request to a server with an OpenAI-compatible API, with limits, and classifies its errors."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ from app.retry_after import retry_after_s
 if TYPE_CHECKING:
     from openai.types.shared_params import ResponseFormatJSONSchema
 
-# At DEBUG they write the issue's text and the key; OPENAI_LOG, which the library reads, cannot change that.
+# At DEBUG these loggers write the issue's text and the key. OPENAI_LOG, which the library reads, cannot enable it.
 for _name in ("httpcore2", "httpx2", "openai"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 ANSWER_BYTES = 256 * 1024
-"""The longest answer that is read, of success or of failure."""
+"""The longest response that is read, with or without an error."""
 CONNECT_SECONDS = 5.0
 
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
@@ -34,7 +34,7 @@ _REACHED_NOTHING = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 class ProviderRejected(Exception):
-    """The server is there and will not do it, now or later: the operator's to mend."""
+    """The server rejected the request permanently. It is not retryable: an operator must act."""
 
 
 class PromptTooLong(ProviderRejected):
@@ -42,12 +42,12 @@ class PromptTooLong(ProviderRejected):
 
 
 class NoResponse(ProviderError):
-    """The server took the request and no whole answer came; it may have worked for it."""
+    """The server received the request but sent no complete response. It may have used tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model answered, and what the server says that it used; None where it does not say."""
+    """A model's answer, and the usage that the server reports. None means not reported."""
 
     content: str
     is_cut: bool
@@ -73,7 +73,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The part of a completion that is read; whatever else a server sends is not."""
+    """The fields of a completion that are read. Others are ignored."""
 
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
@@ -81,10 +81,10 @@ class _Completion(BaseModel):
 
 
 class Endpoint:
-    """A server, by its address; used by one thread at a time.
+    """A server at an address. Use it from one thread at a time.
 
-    The asynchronous client is run to its end in each call: only a task that can be cancelled has an end that
-    counts everything, name resolution and a server that sends a byte a second included.
+    Each call runs the asynchronous client until it finishes. Only an asynchronous task can be cancelled in every
+    phase, including name resolution and a response of one byte per second.
     """
 
     def __init__(self, base_url: str, api_key: SecretStr | None, model: str) -> None:
@@ -92,12 +92,12 @@ class Endpoint:
         self._runner = asyncio.Runner()
         self._client = AsyncOpenAI(
             base_url=base_url,
-            # Servers on this machine ask for none, and the library wants one.
+            # The library requires a key, but servers on this machine need none.
             api_key=api_key.get_secret_value() if api_key else "none",
             max_retries=0,
-            # The ledger repeats. And an issue's text goes to the named address, wherever that sends us.
+            # The ledger retries. Redirects are not followed, so that an issue's text goes only to this address.
             http_client=httpx2.AsyncClient(follow_redirects=False, event_hooks={"response": [_bound]}),
-            # A few compressed bytes can be a gigabyte.
+            # A few compressed bytes can expand to a gigabyte.
             default_headers={"Accept-Encoding": "identity"},
         )
 
@@ -121,12 +121,12 @@ class Endpoint:
             timeout=httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
         )
         try:
-            # The messages of the library's errors quote the server, and that may quote the key: they stay here.
+            # The messages of the library's errors quote the server, which may quote the key. Do not pass them on.
             response = self._runner.run(asyncio.wait_for(request, seconds))
         except (TimeoutError, APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
                 raise ProviderError("cannot be reached in time") from None
-            raise NoResponse(f"no answer within {seconds:.0f} s") from None
+            raise NoResponse(f"no response within {seconds:.0f} s") from None
         except APIConnectionError as error:
             _raise_disconnected(error.__cause__)
         except APIStatusError as error:
@@ -138,7 +138,7 @@ def _read(content: bytes) -> Reply:
     try:
         completion = _Completion.model_validate_json(content)
     except ValidationError:
-        raise InvalidResponse("the server's answer is no chat completion") from None
+        raise InvalidResponse("the server's response is not a chat completion") from None
     choice, usage = completion.choices[0], completion.usage or _Usage()
     return Reply(
         choice.message.content or "",
@@ -160,18 +160,18 @@ def _raise_disconnected(cause: BaseException | None) -> NoReturn:
 def _raise_status(error: APIStatusError) -> NoReturn:
     status = error.status_code
     codes = {str(code) for code in (error.code, error.type) if code and _CODE.fullmatch(str(code))}
-    told = " ".join([f"status {status}", *sorted(codes)])
+    reason = " ".join([f"status {status}", *sorted(codes)])
     if status == 413 or codes & _CONTEXT_CODES or (status == 400 and _CONTEXT_WORDS.search(error.message[:1000])):
         raise PromptTooLong("the prompt is longer than the model's context") from None
     if "insufficient_quota" in codes or not (status in _TRY_AGAIN or status >= 500):
-        raise ProviderRejected(told) from None
-    raise ProviderError(told, retry_after_s(error.response.headers.get("retry-after"))) from None
+        raise ProviderRejected(reason) from None
+    raise ProviderError(reason, retry_after_s(error.response.headers.get("retry-after"))) from None
 
 
 async def _bound(response: httpx2.Response) -> None:
-    """Let no more of a response be read than an answer needs."""
+    """Limit the bytes that are read of a response."""
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise InvalidResponse("the server's answer is compressed, which was not asked for")
+        raise InvalidResponse("the server's response is compressed, which was not requested")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _BoundedStream(response.stream)
 
@@ -185,7 +185,7 @@ class _BoundedStream(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise InvalidResponse("the server's answer is too long")
+                raise InvalidResponse(f"the server's response is longer than {ANSWER_BYTES} bytes")
             yield chunk
 
     async def aclose(self) -> None:

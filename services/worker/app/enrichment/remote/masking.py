@@ -1,11 +1,12 @@
-"""What is masked in a text before it leaves this machine: addresses of people, and what opens doors.
+"""Masks e-mail addresses and secrets in a text before it leaves this machine.
 
-Patterns find what looks like a secret; they cannot find every one. All are bounded: the time is linear.
+The patterns match text that looks like a secret. They cannot find every secret. All are bounded, so the time is
+linear.
 """
 
 import re
 
-SECRET = "[secret]"  # noqa: S105 - what is put in a secret's place
+SECRET = "[secret]"  # noqa: S105 - the replacement for a secret
 E_MAIL = "[e-mail]"
 
 _NAMED = (
@@ -31,13 +32,13 @@ _MASKS = [
     ),
     (re.compile(rf"\b({_NAMED}) (is|was) (?=\S{{0,80}}\d)\S{{4,400}}", re.IGNORECASE), rf"\1 \2 {SECRET}"),
     (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), E_MAIL),
-    # What nobody reads: 32 letters and digits or more in one piece.
+    # Random-looking words: at least 32 letters and digits.
     (re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]{0,100}\d)(?=\d{0,100}[A-Za-z])[A-Za-z0-9]{32,4000}={0,2}"), SECRET),
 ]
 
 
 def mask(text: str) -> str:
-    """Return the text with what looks like a secret or an e-mail address replaced."""
+    """Return the text with probable secrets and e-mail addresses replaced."""
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
     return text

@@ -1,4 +1,4 @@
-"""The conversation with the model: the prompt is a versioned file, the issue goes beside it, as data."""
+"""Builds the conversation with the model. The prompt is a versioned file; the issue is passed as separate data."""
 
 import json
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from app.enrichment.remote.masking import mask
 from app.enrichment.sanitize import strip_invisible, truncate_bytes
 
 VERSION = "enrich-1"
-"""Name of the prompt's file. A changed prompt is a new file."""
+"""The name of the prompt's file. A changed prompt needs a new file."""
 
 ANSWER_SHOWN = 2000
-"""Characters of a wrong answer that the model is shown again."""
+"""Maximum characters of an invalid answer that are included in the repair request."""
 
 Conversation = list[ChatCompletionMessageParam]
 
@@ -29,7 +29,7 @@ def instructions() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """An issue's words as they may leave this machine."""
+    """An issue's text in the form in which it may leave this machine."""
 
     title: str
     body: str
@@ -38,14 +38,14 @@ class Prose:
 def prose(issue: IssueText) -> Prose:
     """Return the issue's text cleaned and masked.
 
-    Only prose: code, logs, tables and what a template asked for stay here, and with them most secrets.
+    Only prose is included. Code, logs, tables and template text are removed, and with them most secrets.
     """
     body = "\n".join(strip_invisible(paragraph.text) for paragraph in paragraphs(issue.description))
     return Prose(mask(strip_invisible(clean_inline(issue.title))), mask(body))
 
 
 def conversation(issue: Prose, max_bytes: int) -> Conversation:
-    """Return the request for one issue, of whose text at most `max_bytes` are taken, the title first."""
+    """Return the request for one issue, with at most `max_bytes` of its text, the title first."""
     title = truncate_bytes(issue.title, max_bytes)
     body = truncate_bytes(issue.body, max_bytes - len(title.encode()))
     data = json.dumps({"title": title, "description": body}, ensure_ascii=False)
@@ -53,7 +53,7 @@ def conversation(issue: Prose, max_bytes: int) -> Conversation:
 
 
 def repair(asked: Conversation, answer: str, fault: str) -> Conversation:
-    """Return the second request, which says what was wrong with the answer to the first."""
+    """Return the second request, which describes the fault in the answer to the first."""
     return [
         *asked,
         {"role": "assistant", "content": answer[:ANSWER_SHOWN]},
@@ -65,5 +65,5 @@ def repair(asked: Conversation, answer: str, fault: str) -> Conversation:
 
 
 def token_bound(asked: Conversation, schema_bytes: int) -> int:
-    """Return how many tokens the request can have at most: a token stands for at least one byte."""
+    """Return the maximum number of tokens in the request: a token has at least one byte."""
     return len(json.dumps(asked, ensure_ascii=False).encode()) + schema_bytes

@@ -1,4 +1,4 @@
-"""The enricher that asks a model; what the model cannot or may not do, the local enricher does and says so."""
+"""The enricher that queries a model. If the model cannot be used, the local enricher replaces it."""
 
 import json
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ logger = structlog.get_logger(__name__)
 
 PROVIDER = "openai"
 SHORTER = 4
-"""What does not fit the model's context is cut to this part, once."""
+"""If the text does not fit the model's context, it is shortened by this factor, once."""
 LAST_SECONDS = 1.0
-"""With less time left than this nothing is asked again."""
+"""With less time left, there is no second request."""
 _OUTCOMES = {
     NoResponse: "no_answer",
     ProviderError: "unavailable",
@@ -38,12 +38,12 @@ _OUTCOMES = {
     ProviderRejected: "rejected",
     InvalidResponse: "invalid_response",
 }
-"""What the metrics call each failure; the first class that fits decides."""
+"""The metric label of each failure. The first matching class counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one enrichment may take: bytes of the issue, tokens of an answer, seconds with its repair."""
+    """The limits of one enrichment: bytes of the issue, tokens of an answer, seconds for both requests."""
 
     input_bytes: int
     output_tokens: int
@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The price of a million tokens."""
+    """The prices per million tokens."""
 
     prompt: float
     completion: float
@@ -60,33 +60,33 @@ class Prices:
 
 @dataclass(slots=True)
 class TokenUsage:
-    """What the requests for one issue used, as far as the server said."""
+    """The token usage of the requests for one issue. None means that the server did not report it."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
     @classmethod
     def of(cls, reply: Reply) -> Self:
-        """Return the bill of one answer."""
+        """Return the usage of one reply."""
         return cls(reply.prompt_tokens, reply.completion_tokens)
 
     def add(self, reply: Reply) -> None:
-        """Count one answer."""
+        """Add the usage of one reply."""
         self.prompt_tokens = _sum(self.prompt_tokens, reply.prompt_tokens)
         self.completion_tokens = _sum(self.completion_tokens, reply.completion_tokens)
 
     def cost(self, prices: Prices | None) -> float | None:
-        """Return what the tokens cost; None without prices, or without tokens."""
+        """Return the cost of the tokens, or None if the prices or the usage are unknown."""
         if prices is None or self.prompt_tokens is None or self.completion_tokens is None:
             return None
         return round((self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion) / 1e6, 9)
 
 
 class OpenAIEnricher:
-    """Asks a server that speaks the OpenAI protocol, twice at most: again when its answer cannot be used.
+    """Queries a server with an OpenAI-compatible API. If the answer cannot be used, it sends a second request.
 
-    What another attempt may mend (a server that is down, slow or busy) is raised, for the ledger's schedule.
-    Everything else ends with the local enricher's result, and the reason in its provenance.
+    If the server is down, slow or busy, an error is raised, and the ledger retries the job. Any other failure
+    ends with the local enricher's result, with the reason in its provenance.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class OpenAIEnricher:
 
     @classmethod
     def configured(cls, chosen: WorkerSettings, local: Enricher) -> Self:
-        """Return the enricher that the settings describe."""
+        """Return an enricher for the settings."""
         assert chosen.openai_base_url is not None
         assert chosen.openai_model is not None
         prices = None
@@ -127,16 +127,16 @@ class OpenAIEnricher:
         self._endpoint.close()
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        """Enrich one issue; raise ProviderError for what another attempt may mend."""
+        """Enrich one issue; raise ProviderError if a retry may succeed."""
         bill = TokenUsage()
         prose = prompt.prose(issue)
         try:
             found, model = self._ask(prose, bill)
         except InvalidResponse as fault:
-            return self._without(issue, f"no answer that can be used: {fault}", bill)
+            return self._without(issue, f"the answer cannot be used: {fault}", bill)
         except ProviderRejected as refusal:
             return self._without(issue, str(refusal), bill)
-        # Found here, so that it means the same whoever answers.
+        # Detected here, so that the result does not depend on the provider.
         language = detect_language(f"{prose.title}\n{prose.body}")
         tags = found.tags
         if language is not None and language.code != "en":
@@ -159,7 +159,7 @@ class OpenAIEnricher:
         )
 
     def _without(self, issue: IssueText, reason: str, bill: TokenUsage) -> Enrichment:
-        """Enrich an issue with no provider; what was paid in vain is told too."""
+        """Enrich an issue locally. The provenance includes the tokens that were used in vain."""
         result = fall_back(self._local, issue, reason)
         provenance = replace(
             result.provenance,
@@ -185,7 +185,7 @@ class OpenAIEnricher:
         return self._once(again, ends, bill)
 
     def _once(self, asked: Conversation, ends: float, bill: TokenUsage) -> tuple[ParsedAnswer, str | None]:
-        """Ask within the day's budget; raise InvalidResponse where the answer is not what was asked for."""
+        """Send one request within the daily budget; raise InvalidResponse if the answer is not valid."""
         reservation = self._reserve(asked)
         with self._metrics.record_request(_OUTCOMES):
             return self._answer(asked, ends, bill, reservation)
@@ -194,7 +194,7 @@ class OpenAIEnricher:
         most = prompt.token_bound(asked, self._schema_bytes) + self._limits.output_tokens
         reservation = self._budget.reserve(most)
         if reservation is None:
-            raise ProviderRejected("the day's budget of tokens is used up")
+            raise ProviderRejected("the daily token budget is used up")
         return reservation
 
     def _answer(
@@ -203,7 +203,7 @@ class OpenAIEnricher:
         try:
             reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
         except (NoResponse, InvalidResponse):
-            # What it used is not known: what was set aside stays.
+            # The usage is unknown, so the reservation remains.
             raise
         except (ProviderRejected, ProviderError):
             self._settle(reservation, 0)
@@ -218,7 +218,7 @@ class OpenAIEnricher:
             raise ProviderRejected("the model declined")
         if reply.is_cut:
             raise InvalidResponse(
-                f"it was cut off after {self._limits.output_tokens} tokens; be shorter", reply.content
+                f"the answer was cut off after {self._limits.output_tokens} tokens; be shorter", reply.content
             )
         return answer.read(reply.content), reply.model
 
@@ -226,7 +226,7 @@ class OpenAIEnricher:
         try:
             self._budget.settle(reservation, tokens)
         except SQLAlchemyError as error:
-            # An answer that was paid for is worth more than its exact count; the reservation is the higher one.
+            # Keep the paid answer although its usage is not recorded. The reservation, which is higher, remains.
             logger.warning("token_usage_update_failed", error=safe_message(error))
 
 
