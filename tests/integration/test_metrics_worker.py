@@ -28,10 +28,10 @@ def port() -> int:
 
 
 def wait_for_count(port: int, attempts: int) -> None:
-    def metrics() -> bool:
+    def is_counted() -> bool:
         return scrape(port).one("job_run_seconds_count", task=TASK) == attempts
 
-    wait_until(metrics, 30, f"{attempts} attempts to be counted")
+    wait_until(is_counted, 30, f"{attempts} attempts to be counted")
 
 
 def test_metrics_after_child_replacement_keep_counts_and_leave_no_file(
