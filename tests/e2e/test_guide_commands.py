@@ -1,7 +1,7 @@
 """Every command of the guide, unchanged, in the directory that it names.
 
-The commands run in a shell with the activated environment of the project, as docs/how-to/run-processes.md describes.
-Only server addresses, and ports that a test must not use, come from environment variables.
+The commands run in a shell with the activated environment of the project (docs/how-to/run-processes.md). Only
+server addresses, and ports that a test must not use, come from environment variables.
 """
 
 import os
