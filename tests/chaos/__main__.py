@@ -39,8 +39,9 @@ def main() -> int:
             report = run_round(fleet, database, arguments.issues, arguments.faults, seed)
             reports.append(report)
             print(
-                f"{seed:5} {report.faults.total():6} {report.accepted:8} {report.failed_requests:7} {report.lost:4} "
-                f"{report.enriched_twice:5} {report.dead:4} {report.republished:5} {report.recovery_s:10.1f}",
+                f"{seed:5} {report.faults.total():6} {report.accepted:8} {report.failed_requests:7} "
+                f"{report.lost:4} {report.enriched_twice:5} {report.dead:4} "
+                f"{report.republished:5} {report.recovery_s:10.1f}",
                 flush=True,
             )
         fleet.stop()
@@ -60,17 +61,19 @@ def summarise(reports: list[Report], expected: int) -> int:
         for attribute in ("lost", "enriched_twice", "unrecorded")
     )
     accepted = sum(report.accepted for report in reports)
-    waits = sorted(wait for report in reports for wait in report.waits_s)
-    recoveries = sorted(report.recovery_s for report in reports)
+    durations = sorted(duration for report in reports for duration in report.waits_s)
+    recovery_times = sorted(report.recovery_s for report in reports)
     print(
         f"accepted {accepted}, lost {lost}, enriched twice {twice}, "
         f"dead {sum(report.dead for report in reports)}, attempts not recorded {unrecorded}"
     )
     print(
-        f"recovery after the last fault of a round: p50 {_percentile(recoveries, 0.5):.1f} s, p99 {_percentile(recoveries, 0.99):.1f} s"
+        f"recovery after the last fault of a round: p50 {_percentile(recovery_times, 0.5):.1f} s, "
+        f"p99 {_percentile(recovery_times, 0.99):.1f} s"
     )
     print(
-        f"POST to end, including faults: p50 {statistics.median(waits):.1f} s, p99 {_percentile(waits, 0.99):.1f} s"
+        f"POST to end, including faults: p50 {statistics.median(durations):.1f} s, "
+        f"p99 {_percentile(durations, 0.99):.1f} s"
     )
     return 1 if lost or twice or unrecorded or accepted != expected else 0
 

@@ -289,7 +289,7 @@ def test_flower_behind_reverse_proxy_is_served_under_prefix(project: Project) ->
 
 def test_runbook_commands_succeed(project: Project) -> None:
     """Run the read-only commands. The tests below run the others."""
-    read_only_commands = {line for page in COMPOSE_PAGES for line in commands(page, only_asking=True)}
+    read_only_commands = {line for page in COMPOSE_PAGES for line in commands(page, read_only=True)}
     assert len(read_only_commands) > 30
     for line in sorted(read_only_commands):
         project.command(line)

@@ -17,7 +17,7 @@ from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from tests.support.database import Database
 from tests.support.processes import API, start_api, tool
-from tests.support.servers import FAST, Log
+from tests.support.servers import FAST_OPTIONS, Log
 
 MIGRATION_LOCK = 0x1550_7AC4
 LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
@@ -53,7 +53,7 @@ class EmptyServer:
 def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyServer]:
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     directory: Path = tmp_path_factory.mktemp("empty")
-    server = Postgres(directory, make_url(url), Log(), FAST)
+    server = Postgres(directory, make_url(url), Log(), FAST_OPTIONS)
     server.start()
     yield EmptyServer(server, url)
     server.stop()

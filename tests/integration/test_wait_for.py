@@ -14,7 +14,7 @@ from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from devstack.process import Process
 from tests.support.processes import API, tool
-from tests.support.servers import FAST, Log
+from tests.support.servers import FAST_OPTIONS, Log
 
 TIMEOUT_S = 60
 
@@ -39,7 +39,7 @@ def url() -> str:
 @pytest.fixture
 def server(url: str, tmp_path: Path) -> Iterator[Postgres]:
     """Yield a server for the URL that is not started."""
-    postgres = Postgres(tmp_path, make_url(url), Log(), FAST)
+    postgres = Postgres(tmp_path, make_url(url), Log(), FAST_OPTIONS)
     yield postgres
     postgres.stop()
 

@@ -273,7 +273,7 @@ def test_webhook_delivery_after_worker_kill_is_repeated(stack: Stack, receiver: 
         request_received.set()
         response.wait(30)
 
-    receiver.before_answer = wait_for_release
+    receiver.before_response = wait_for_release
     hook = stack.create_webhook(receiver)
     delivery_id = stack.send_test(hook)
     assert request_received.wait(30)

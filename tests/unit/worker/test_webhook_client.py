@@ -129,7 +129,7 @@ def test_webhook_redirect_is_not_followed(receiver: Receiver) -> None:
 
 def test_webhook_to_slow_receiver_times_out(receiver: Receiver, change: Change) -> None:
     answer = threading.Event()
-    receiver.before_answer = lambda: answer.wait(30)
+    receiver.before_response = lambda: answer.wait(30)
     change(webhook_timeout_seconds=0.3)
 
     with pytest.raises(ProviderError, match=r"no answer within 0\.3 s"):
