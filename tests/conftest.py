@@ -8,7 +8,7 @@ import redis
 from contracts.names import HEARTBEAT_KEY_PREFIX
 from tests.support import servers as server_module
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
@@ -87,7 +87,7 @@ def api(shared_api: Api, database: Database, broker: redis.Redis) -> Api:
 
 
 ApiFactory = Callable[[Mapping[str, str]], Api]
-WorkerFactory = Callable[..., Running]
+WorkerFactory = Callable[..., RunningProcess]
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def new_api(servers: Servers, database: Database, broker: redis.Redis) -> Iterat
 def new_worker(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[WorkerFactory]:
     """Yield a function that starts workers with additional settings."""
     del database, broker
-    programs: list[Running] = []
+    programs: list[RunningProcess] = []
 
-    def start_one(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> Running:
+    def start_one(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> RunningProcess:
         programs.append(start_worker({**servers.env, **env}, name, app))
         return programs[-1]
 

@@ -10,7 +10,7 @@ import psutil
 import redis
 
 from devstack.network import wait_until
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers
 
 SETTINGS = {
@@ -78,7 +78,7 @@ class Fleet:
         if children:
             self._rng.choice(children).kill()
 
-    def _pause(self, process_group: Running) -> None:
+    def _pause(self, process_group: RunningProcess) -> None:
         process_group.process.send_group(signal.SIGSTOP)
         time.sleep(self._rng.uniform(*PAUSE_S))
         process_group.process.send_group(signal.SIGCONT)

@@ -18,7 +18,7 @@ from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 from devstack.network import free_port, wait_until
 from issuetracker_cli.doctor import Finding, examine, exit_code
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker, tool
+from tests.support.processes import Api, RunningProcess, start_api, start_worker, tool
 from tests.support.servers import Servers, migrate, start_servers
 
 pytestmark = pytest.mark.xdist_group("doctor")
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("doctor")
 class Product:
     servers: Servers
     api: Api
-    worker: Running
+    worker: RunningProcess
     database: Database
 
     def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:

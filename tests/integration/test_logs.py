@@ -16,7 +16,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
-from tests.support.processes import API, Api, Running, tool
+from tests.support.processes import API, Api, RunningProcess, tool
 from tests.support.servers import Servers
 
 LOG_SETTINGS = {
@@ -38,12 +38,12 @@ MARKER = "Zyzzyva"
 """A part of every value that must not appear in a log line."""
 
 
-def log_lines(*processes: Running) -> list[dict[str, Any]]:
+def log_lines(*processes: RunningProcess) -> list[dict[str, Any]]:
     """Return the parsed log lines of the processes. Every line must be a JSON object."""
     return [json.loads(line.partition(" | ")[2]) for process in processes for line in list(process.log.log_lines)]
 
 
-def lines_of_request(request_id: str, *processes: Running) -> list[dict[str, Any]]:
+def lines_of_request(request_id: str, *processes: RunningProcess) -> list[dict[str, Any]]:
     """Return the log lines that contain the request id, sorted by time."""
     found = [
         line.partition(" | ")[2] for process in processes for line in process.log.log_lines if request_id in line

@@ -12,7 +12,7 @@ import redis
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import Api, Running
+from tests.support.processes import Api, RunningProcess
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
 
@@ -26,12 +26,12 @@ def api(new_api: ApiFactory) -> Api:
 
 
 @pytest.fixture
-def worker(new_worker: WorkerFactory) -> Running:
+def worker(new_worker: WorkerFactory) -> RunningProcess:
     return new_worker(SHORT, app=MISBEHAVING)
 
 
 @contextmanager
-def expect_all_jobs_done(database: Database, worker: Running, jobs: int) -> Iterator[None]:
+def expect_all_jobs_done(database: Database, worker: RunningProcess, jobs: int) -> Iterator[None]:
     """Add jobs, run the body while workers run them, and expect each job to be done once."""
     for number in range(jobs):
         database.add_job(TASK, seconds=2 if number % 5 == 0 else 0.05)
@@ -44,7 +44,7 @@ def expect_all_jobs_done(database: Database, worker: Running, jobs: int) -> Iter
 
 
 def test_redis_restart_with_data_loses_no_job(
-    api: Api, worker: Running, database: Database, servers: Servers
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     """Celery 5.7.0's worker exits here: it holds a message and has a free slot."""
     with expect_all_jobs_done(database, worker, 20):
@@ -55,7 +55,7 @@ def test_redis_restart_with_data_loses_no_job(
 
 
 def test_redis_kill_with_busy_and_free_slot_loses_no_job(
-    api: Api, worker: Running, database: Database, servers: Servers
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     del api
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_redis_kill_with_busy_and_free_slot_loses_no_job(
 
 
 def test_redis_restart_without_data_loses_no_job(
-    api: Api, worker: Running, database: Database, servers: Servers, broker: redis.Redis
+    api: Api, worker: RunningProcess, database: Database, servers: Servers, broker: redis.Redis
 ) -> None:
     del api
     with expect_all_jobs_done(database, worker, 20):
@@ -77,14 +77,16 @@ def test_redis_restart_without_data_loses_no_job(
         assert broker.llen("issues") == 0
 
 
-def test_redis_wipe_loses_no_job(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
+def test_redis_wipe_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
+) -> None:
     del api
     with expect_all_jobs_done(database, worker, 20):
         broker.flushall()
 
 
 def test_redis_outage_during_success_failure_and_retry_loses_no_job(
-    api: Api, worker: Running, database: Database, servers: Servers
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     done = database.add_job(TASK, seconds=2)
     retried = database.add_job(TASK, seconds=1, stop_signal="transient", until=2)
@@ -103,7 +105,7 @@ def test_redis_outage_during_success_failure_and_retry_loses_no_job(
     assert worker.process.exit_code is None
 
 
-def test_redis_freeze_loses_no_job(api: Api, worker: Running, database: Database, servers: Servers) -> None:
+def test_redis_freeze_loses_no_job(api: Api, worker: RunningProcess, database: Database, servers: Servers) -> None:
     with expect_all_jobs_done(database, worker, 10):
         servers.valkey_process.send_group(signal.SIGSTOP)
         try:
@@ -118,7 +120,7 @@ def test_redis_freeze_loses_no_job(api: Api, worker: Running, database: Database
 
 
 def test_redis_connections_killed_lose_no_job(
-    api: Api, worker: Running, database: Database, broker: redis.Redis
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
 ) -> None:
     del api
     with expect_all_jobs_done(database, worker, 20):
@@ -127,7 +129,7 @@ def test_redis_connections_killed_lose_no_job(
 
 
 def test_redis_without_memory_loses_no_job(
-    api: Api, worker: Running, database: Database, broker: redis.Redis
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
 ) -> None:
     with expect_all_jobs_done(database, worker, 10):
         broker.config_set("maxmemory", "1")
@@ -144,7 +146,7 @@ def test_redis_without_memory_loses_no_job(
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
 def test_postgresql_restart_loses_no_job(
-    stop_signal: signal.Signals, api: Api, worker: Running, database: Database, servers: Servers
+    stop_signal: signal.Signals, api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     """A fast stop, an immediate stop and a kill of the whole server under load."""
     with expect_all_jobs_done(database, worker, 20):
@@ -159,7 +161,7 @@ def test_postgresql_restart_loses_no_job(
 
 
 def test_postgresql_without_connections_returns_503_and_loses_no_job(
-    api: Api, worker: Running, database: Database, servers: Servers
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     database.add_job(TASK, seconds=3)
     database.wait_for_states({"running": 1})
@@ -183,7 +185,7 @@ def test_postgresql_without_connections_returns_503_and_loses_no_job(
 
 
 def test_api_kill_between_commit_and_publish_loses_no_job(
-    new_api: ApiFactory, worker: Running, database: Database, servers: Servers
+    new_api: ApiFactory, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     api = new_api(SHORT)
     servers.valkey.stop()
@@ -200,7 +202,9 @@ def test_api_kill_between_commit_and_publish_loses_no_job(
     assert worker.process.exit_code is None
 
 
-def test_api_shutdown_completes_started_requests(new_api: ApiFactory, worker: Running, database: Database) -> None:
+def test_api_shutdown_completes_started_requests(
+    new_api: ApiFactory, worker: RunningProcess, database: Database
+) -> None:
     """Post before and after one of two API processes stops. Every 201 has a row."""
     stopping_api, other_api = new_api(SHORT), new_api(SHORT)
     accepted = [stopping_api.post(f"Before {number}").json()["id"] for number in range(20)]
@@ -305,7 +309,9 @@ def test_rolling_restart_of_workers_loses_no_attempt(
     assert broker.hlen("unacked") == 0
 
 
-def test_redis_failover_loses_no_job(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
+def test_redis_failover_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
+) -> None:
     """In a failover, the old primary rejects writes until another server replaces it."""
     with expect_all_jobs_done(database, worker, 20):
         broker.execute_command("REPLICAOF", "127.0.0.1", "1")

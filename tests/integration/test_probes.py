@@ -15,7 +15,7 @@ from devstack.network import wait_until
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import ROOT, WORKER, Running, tool
+from tests.support.processes import ROOT, WORKER, RunningProcess, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 
@@ -54,7 +54,7 @@ def probes(tmp_path: Path) -> Probes:
 
 
 @pytest.fixture
-def worker(new_worker: WorkerFactory, probes: Probes) -> Running:
+def worker(new_worker: WorkerFactory, probes: Probes) -> RunningProcess:
     worker = new_worker({"HEARTBEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
     wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes to pass")
     return worker
@@ -72,7 +72,7 @@ def freeze_redis(servers: Servers) -> Callable[[], object]:
 
 @pytest.mark.parametrize("stop", [stop_redis, freeze_redis])
 def test_worker_without_broker_is_alive_and_not_ready(
-    stop: Callable[[Servers], Callable[[], object]], worker: Running, probes: Probes, servers: Servers
+    stop: Callable[[Servers], Callable[[], object]], worker: RunningProcess, probes: Probes, servers: Servers
 ) -> None:
     start = stop(servers)
     try:
@@ -104,7 +104,7 @@ def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes
 
 
 def test_worker_when_busy_is_ready(
-    worker: Running, probes: Probes, new_api: ApiFactory, database: Database
+    worker: RunningProcess, probes: Probes, new_api: ApiFactory, database: Database
 ) -> None:
     new_api({})
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_worker_when_busy_is_ready(
     worker.process.kill_group()
 
 
-def test_worker_when_hanging_is_not_alive(worker: Running, probes: Probes) -> None:
+def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes) -> None:
     worker.process.send(signal.SIGSTOP)
     try:
         wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
@@ -125,7 +125,7 @@ def test_worker_when_hanging_is_not_alive(worker: Running, probes: Probes) -> No
         worker.process.send(signal.SIGCONT)
 
 
-def test_worker_without_consumers_is_not_ready(worker: Running, probes: Probes, servers: Servers) -> None:
+def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:
     """The test cancels the consumers with a control command."""
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
         for queue in ("issues", "default"):

@@ -20,7 +20,7 @@ from contracts.states import WebhookEvent
 from devstack.network import wait_until
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker, tool
+from tests.support.processes import Api, RunningProcess, start_api, start_worker, tool
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
 
@@ -41,7 +41,7 @@ class Stack:
 
     servers: Servers
     api: Api
-    worker: Running
+    worker: RunningProcess
 
     def restart_worker(self) -> None:
         self.worker = start_worker({**self.servers.env, **SETTINGS}, "webhooks")

@@ -16,7 +16,7 @@ import redis
 from contracts.names import Queue, Task
 from devstack.network import wait_until
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.released import Release
 from tests.support.servers import Servers, migrate
 
@@ -98,7 +98,7 @@ class Installation:
     empty_directory: Path
     """The working directory of released processes. It is empty, so that they import only installed packages."""
     traffic: Traffic = field(default_factory=Traffic)
-    _programs: list[Running] = field(default_factory=list)
+    _programs: list[RunningProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.database = Database(self.servers.database_url)
@@ -123,7 +123,7 @@ class Installation:
         self.traffic.rotation.append(api)
         return api
 
-    def start_worker(self, code: Code) -> Running:
+    def start_worker(self, code: Code) -> RunningProcess:
         """Start a worker whose name in the ledger is `code`."""
         if code == "released":
             worker = start_worker(self._released_env, code, directory=self.empty_directory)
@@ -141,7 +141,7 @@ class Installation:
             assert old.process.stop(WAIT_S), f"it had to be killed:\n{old.log}"
         return new
 
-    def replace_worker(self, old: Running, code: Code) -> Running:
+    def replace_worker(self, old: RunningProcess, code: Code) -> RunningProcess:
         """Start a new worker, then stop the old one while jobs are running and queued."""
         new = self.start_worker(code)
         with self._enrichments_blocked():

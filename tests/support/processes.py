@@ -23,7 +23,7 @@ def tool(name: str) -> str:
 
 
 @dataclass
-class Running:
+class RunningProcess:
     """A started process and its output."""
 
     process: Process
@@ -31,7 +31,7 @@ class Running:
 
 
 @dataclass
-class Api(Running):
+class Api(RunningProcess):
     """An API process and a client of it."""
 
     client: httpx.Client
@@ -62,7 +62,7 @@ def start_api(
 
 def start_worker(
     env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app", directory: Path = WORKER
-) -> Running:
+) -> RunningProcess:
     """Start a worker. `app` is the application argument of Celery, relative to `directory`."""
     log = Log()
     command = [
@@ -77,4 +77,4 @@ def start_worker(
         return log.has("celery@", " ready.") or log.has(f"{name}@", " ready.")
 
     wait_until(is_ready, START_TIMEOUT_S, "the worker to be ready")
-    return Running(process, log)
+    return RunningProcess(process, log)
