@@ -56,7 +56,7 @@ def test_confirmed_tags_outside_vocabulary_are_rejected_with_422(api: Api, tags:
 
 def test_confirmed_tags_of_unknown_issue_return_404(api: Api, database: Database) -> None:
     assert_problem(put_tags(api, str(new_id()), "bug"), 404)
-    assert database.audited() == []
+    assert database.read_audit_log() == []
 
 
 def test_confirmed_tags_store_verdict_per_suggestion(api: Api, database: Database) -> None:
@@ -74,7 +74,7 @@ def test_confirmed_tags_store_verdict_per_suggestion(api: Api, database: Databas
     put_tags(api, issue_id, "frontend")
     assert feedback(database) == {"bug": "rejected", "frontend": "accepted"}
     assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
-    actions = database.audited()
+    actions = database.read_audit_log()
     assert [entry["action"] for entry in actions] == ["issue.tags_confirmed"] * 2
     assert actions[0]["subject"] == issue_id
     assert actions[0]["detail"] == {"tags": ["bug", "api"]}

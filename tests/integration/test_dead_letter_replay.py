@@ -65,7 +65,7 @@ def test_bulk_replay_dry_run_counts_by_error_and_changes_nothing(
         "errors": [{"error": "ConnectionError", "count": 2}, {"error": "ZeroDivisionError", "count": 1}],
     }
     assert database.states() == {"dead": 3}
-    assert database.audited() == []
+    assert database.read_audit_log() == []
 
 
 def test_bulk_replay_with_filter_replays_only_matching_jobs(
@@ -78,7 +78,7 @@ def test_bulk_replay_with_filter_replays_only_matching_jobs(
     assert (repeated.json()["matched"], repeated.json()["replayed"]) == (0, 0)
     remaining = api.client.get(URL).json()["items"]
     assert {letters[letter["id"]] for letter in remaining} == {"broken", "message"}
-    (entry,) = database.audited()
+    (entry,) = database.read_audit_log()
     assert (entry["action"], entry["detail"]) == (
         "dead_letters.replayed",
         {"count": 2, "error": "ConnectionError"},
@@ -117,7 +117,9 @@ def test_dead_letter_decision_sent_twice_is_audited_once(
         api.client.post(f"{URL}/{ids['message']}/discard", json={"reason": "no job"})
         assert_problem(api.client.post(f"{URL}/{new_id()}/replay"), 404)
 
-    entries = [(entry["action"], letters[entry["subject"]], entry["detail"]) for entry in database.audited()]
+    entries = [
+        (entry["action"], letters[entry["subject"]], entry["detail"]) for entry in database.read_audit_log()
+    ]
     assert entries == [
         ("dead_letter.replayed", "away", {}),
         ("dead_letter.discarded", "broken", {"reason": "a test"}),

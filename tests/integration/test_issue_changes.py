@@ -48,7 +48,7 @@ def test_patch_changes_only_given_fields(api: Api, database: Database) -> None:
     assert (changed["priority"], changed["project"]) == (issue["priority"], issue["project"])
     assert changed["updated_at"] > issue["updated_at"]
     assert response.headers["etag"] == api.client.get(f"/api/v1/issues/{issue['id']}").headers["etag"]
-    (entry,) = database.audited()
+    (entry,) = database.read_audit_log()
     assert (entry["action"], entry["subject"]) == ("issue.changed", issue["id"])
     assert entry["detail"] == {"title": None, "status": "in_progress", "description": None}
 
@@ -67,7 +67,7 @@ def test_patch_without_change_leaves_issue_unchanged(api: Api, database: Databas
     for body in ({}, {"title": "Export is empty"}, {"priority": "medium"}):
         response = patch(api, issue_id, body)
         assert response.json()["updated_at"] == before.json()["updated_at"]
-    assert database.audited() == []
+    assert database.read_audit_log() == []
     assert database.one("SELECT count(*) FROM job") == 1
 
 
@@ -184,7 +184,7 @@ def test_deleted_issue_returns_404_everywhere(api: Api, database: Database) -> N
     assert database.one("SELECT count(*) FROM issue") == 2, (
         "the row must remain so that an operator can restore it"
     )
-    assert database.audited()[-1]["action"] == "issue.deleted"
+    assert database.read_audit_log()[-1]["action"] == "issue.deleted"
 
 
 def test_issue_deleted_during_enrichment_is_not_changed(

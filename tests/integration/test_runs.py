@@ -77,7 +77,7 @@ def test_run_while_another_is_open_is_rejected_with_409(
     database.wait_for_states({"succeeded": 2})
     assert api.client.get_issue(started.headers["location"]).json()["state"] == "succeeded"
     assert [run["id"] for run in runs_of(api, issue_id)] == [started.json()["id"], first["id"]]
-    assert [(entry["action"], entry["subject"]) for entry in database.audited()] == [
+    assert [(entry["action"], entry["subject"]) for entry in database.read_audit_log()] == [
         ("enrichment.started", issue_id)
     ]
 
@@ -96,7 +96,7 @@ def test_run_in_open_state_is_cancelled(state: str, api: Api, database: Database
     assert (response.status_code, response.json()["state"]) == (200, "cancelled")
     assert repeated.json() == response.json()
     assert get_issue(api, issue_id)["enrichment"]["status"] == "cancelled"
-    assert len(database.audited()) == 1
+    assert len(database.read_audit_log()) == 1
 
 
 def test_run_cancelled_while_running_writes_nothing(

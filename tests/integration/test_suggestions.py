@@ -61,7 +61,7 @@ def test_suggestions_are_accepted_and_rejected_individually(api: Api, database: 
     # A later decision replaces an earlier one.
     assert decide(api, issue_id, "reject", tags=["bug"]).json()["tags"] == []
     assert decide(api, issue_id, "accept", tags=["frontend"]).json()["tags"] == ["frontend"]
-    actions = [entry["action"] for entry in database.audited()]
+    actions = [entry["action"] for entry in database.read_audit_log()]
     assert actions == [
         f"suggestions.{verdict}ed" for verdict in ("accept", "reject", "accept", "reject", "accept")
     ]

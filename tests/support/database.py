@@ -44,7 +44,7 @@ class Database:
         (row,) = self.query(sql, *values)
         return next(iter(row.values()))
 
-    def audited(self) -> list[dict[str, Any]]:
+    def read_audit_log(self) -> list[dict[str, Any]]:
         """Return `action`, `subject` and `detail` of the audit log in order, without issue creations."""
         return self.query(
             "SELECT action, subject, detail FROM audit_log WHERE action <> 'issue.created' ORDER BY id"
