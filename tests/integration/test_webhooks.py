@@ -117,7 +117,7 @@ def test_webhook_receives_events_of_issue(stack: Stack, receiver: Receiver, data
     assert stack.api.client.delete(url).status_code == 204
     stack.wait_for(hook, *["succeeded"] * 4)
 
-    payload = enriched.verified(hook["secret"])
+    payload = enriched.verify(hook["secret"])
 
     assert payload["type"] == "issue.enriched"
     assert payload["data"]["ai_summary"].startswith("AI Summary")
@@ -175,9 +175,9 @@ def test_webhook_retry_has_same_id_and_valid_signature(stack: Stack, receiver: R
     (delivery,) = stack.wait_for(hook, "succeeded")
     assert (delivery["attempts"], delivery["status_code"], delivery["error"]) == (3, 204, None)
     assert [delivery_item.id for delivery_item in receiver.received] == [delivery_id] * 3
-    assert {
-        delivery_item.verified(hook["secret"])["data"]["webhook_id"] for delivery_item in receiver.received
-    } == {hook["id"]}
+    assert {delivery_item.verify(hook["secret"])["data"]["webhook_id"] for delivery_item in receiver.received} == {
+        hook["id"]
+    }
 
 
 def test_webhook_retry_waits_for_retry_after(stack: Stack, receiver: Receiver, database: Database) -> None:
@@ -319,16 +319,16 @@ def test_rotated_webhook_secret_overlaps_with_previous_secret(
     stack.wait_for(hook, "succeeded")
     assert receiver.received[0].headers["webhook-signature"].count("v1,") == 2
     for webhook in (hook["secret"], secret):
-        receiver.received[0].verified(webhook)
+        receiver.received[0].verify(webhook)
 
     newest_secret = stack.api.client.post(f"{url}/secret", json={"overlap_hours": 0}).json()["secret"]
     stack.send_test(hook)
     stack.wait_for(hook, "succeeded", "succeeded")
 
-    receiver.received[1].verified(newest_secret)
+    receiver.received[1].verify(newest_secret)
     for old_secret in (hook["secret"], secret):
         with pytest.raises(WebhookVerificationError):
-            receiver.received[1].verified(old_secret)
+            receiver.received[1].verify(old_secret)
     payload = [stack.api.client.get(path).text for path in (url, WEBHOOKS_URL, "/api/v1/audit")]
     logged = f"{stack.api.log}{stack.worker.log}"
     assert not any(
@@ -413,7 +413,7 @@ def test_webhook_cli_manages_webhooks(stack: Stack, receiver: Receiver) -> None:
     assert cli("deliveries", hook["id"]).stdout.splitlines()[1].split()[:5] == [
         *(queued["id"], "webhook.test", "succeeded", "1", "204")
     ]
-    assert receiver.received[0].verified(secret)["type"] == "webhook.test"
+    assert receiver.received[0].verify(secret)["type"] == "webhook.test"
     rotated = cli("rotate-secret", hook["id"], "--overlap-hours", "0").stdout.strip()
     assert rotated.startswith("whsec_")
     assert rotated != secret
