@@ -13,7 +13,17 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
 from tests.support.database import Database
-from tests.support.imports import CSV, JSON, NDJSON, counts, imported, ndjson, operation_of, row, send
+from tests.support.imports import (
+    CSV,
+    JSON,
+    NDJSON,
+    import_file,
+    ndjson,
+    post_import,
+    row,
+    row_counts,
+    wait_for_operation,
+)
 from tests.support.processes import Api
 from tests.support.servers import Servers
 
@@ -35,9 +45,9 @@ def get_issue(api: Api, title: str) -> dict[str, Any]:
 def test_import_of_same_file_twice_changes_nothing(api: Api, database: Database) -> None:
     body = ndjson([row(number) for number in range(1, 301)])
 
-    first = imported(api, body)
+    first = import_file(api, body)
 
-    assert counts(first) == {"created": 300}
+    assert row_counts(first) == {"created": 300}
     assert (first["total"], first["done"], first["errors"], first["format"]) == (300, 300, [], "ndjson")
     assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 300
     (entry,) = database.query("SELECT action, actor, subject, detail FROM audit_log")
@@ -48,9 +58,9 @@ def test_import_of_same_file_twice_changes_nothing(api: Api, database: Database)
     )
     before = read_import_tables(database)
 
-    second = imported(api, body)
+    second = import_file(api, body)
 
-    assert counts(second) == {"unchanged": 300}
+    assert row_counts(second) == {"unchanged": 300}
     assert read_import_tables(database) == before
     assert database.one("SELECT count(*) FROM import_row") == 0, "the rows of a completed import must be deleted"
     listed = api.client.get("/api/v1/operations", params={"limit": 1})
@@ -64,9 +74,11 @@ def test_import_row_sets_fields_of_issue(api: Api) -> None:
     nested_row = {"title": "Export", "external": {"source": "jira", "id": "A-1"}, "project": "acme/shop"}
     minimal_row = {"title": "Search", "external_id": "9", "description": None}
 
-    operation = imported(api, ndjson([flat_row, nested_row, minimal_row]), source="by-query", project="acme/other")
+    operation = import_file(
+        api, ndjson([flat_row, nested_row, minimal_row]), source="by-query", project="acme/other"
+    )
 
-    assert counts(operation) == {"created": 3}
+    assert row_counts(operation) == {"created": 3}
     assert get_issue(api, "Login fails")["external"] == {
         "source": "github:acme/shop",
         "id": "7",
@@ -89,7 +101,7 @@ def test_import_with_changed_rows_updates_all_but_edited_fields(
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0"})
     new_worker({})
     rows = [row(number, status="open") for number in range(1, 6)]
-    imported(api, ndjson(rows))
+    import_file(api, ndjson(rows))
     database.wait_for_states({"succeeded": 5})
     before = {item["title"]: item for item in api.client.get("/api/v1/issues").json()["items"]}
     url = f"/api/v1/issues/{before[rows[4]['title']]['id']}"
@@ -100,7 +112,7 @@ def test_import_with_changed_rows_updates_all_but_edited_fields(
     rows[1]["status"] = "closed"
     rows[2]["priority"] = "low"
     del rows[3]["description"], rows[3]["status"], rows[3]["priority"]
-    assert counts(imported(api, ndjson(rows))) == {"updated": 3, "unchanged": 2}
+    assert row_counts(import_file(api, ndjson(rows))) == {"updated": 3, "unchanged": 2}
 
     assert get_issue(api, rows[1]["title"])["status"] == "closed"
     assert get_issue(api, rows[2]["title"])["priority"] == "low"
@@ -114,9 +126,9 @@ def test_import_with_changed_rows_updates_all_but_edited_fields(
 
     for number in range(1, 4):
         changed = {**rows[4], "description": f"Version {number}", "priority": "high", "status": "closed"}
-        assert counts(imported(api, ndjson([changed]))) == {"updated": 1}
+        assert row_counts(import_file(api, ndjson([changed]))) == {"updated": 1}
         database.wait_for_states({"succeeded": 6 + number})
-        assert counts(imported(api, ndjson([changed]))) == {"unchanged": 1}
+        assert row_counts(import_file(api, ndjson([changed]))) == {"unchanged": 1}
     found = api.client.get(url).json()
     assert (found["priority"], found["status"]) == ("critical", "in_progress")
     assert found["description"] == "Version 3"
@@ -124,7 +136,7 @@ def test_import_with_changed_rows_updates_all_but_edited_fields(
 
 
 def test_import_with_changed_priority_keeps_accepted_priority(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1, title="Crash", priority="low")]))
+    import_file(api, ndjson([row(1, title="Crash", priority="low")]))
     found = get_issue(api, "Crash")
     (job,) = database.query("SELECT id FROM job")
     database.query(
@@ -136,33 +148,35 @@ def test_import_with_changed_priority_keeps_accepted_priority(api: Api, database
     response = api.client.post(f"/api/v1/issues/{found['id']}/suggestions/accept", json={"priority": True})
     assert response.json()["priority"] == "high", response.text
 
-    assert counts(imported(api, ndjson([row(1, title="Crash", priority="critical")]))) == {"unchanged": 1}
+    assert row_counts(import_file(api, ndjson([row(1, title="Crash", priority="critical")]))) == {"unchanged": 1}
     assert get_issue(api, "Crash")["priority"] == "high"
 
 
 def test_import_of_deleted_issue_is_skipped(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1), row(2)]))
+    import_file(api, ndjson([row(1), row(2)]))
     api.client.delete(f"/api/v1/issues/{get_issue(api, row(1)['title'])['id']}")
 
-    assert counts(imported(api, ndjson([row(1), row(2)]))) == {"skipped": 1, "unchanged": 1}
+    assert row_counts(import_file(api, ndjson([row(1), row(2)]))) == {"skipped": 1, "unchanged": 1}
 
     posted = api.client.post(
         "/api/v1/issues", json={"title": "Posted", "external": {"source": "tracker:shop", "id": "1"}}
     )
     assert posted.status_code == 201, "the external id must be available again"
-    assert counts(imported(api, ndjson([row(1)]))) == {"updated": 1}
+    assert row_counts(import_file(api, ndjson([row(1)]))) == {"updated": 1}
     assert api.client.get(posted.headers["location"]).json()["title"] == row(1)["title"]
     assert database.one("SELECT count(*) FROM issue") == 3
 
 
 def test_import_dry_run_reports_counts_and_changes_nothing(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1), row(2)]))
+    import_file(api, ndjson([row(1), row(2)]))
     before = read_import_tables(database)
 
-    operation = imported(api, ndjson([row(1), row(2, title="Another"), row(3), row(4, title="")]), dry_run="true")
+    operation = import_file(
+        api, ndjson([row(1), row(2, title="Another"), row(3), row(4, title="")]), dry_run="true"
+    )
 
     assert operation["dry_run"]
-    assert counts(operation) == {"created": 1, "updated": 1, "unchanged": 1, "failed": 1}
+    assert row_counts(operation) == {"created": 1, "updated": 1, "unchanged": 1, "failed": 1}
     assert read_import_tables(database) == before
 
 
@@ -196,20 +210,20 @@ def test_import_with_bad_rows_reports_each_and_imports_the_rest(api: Api, databa
     for number, (bad, _, _) in enumerate(BAD_ROWS):
         rows += [bad, row(1000 + number)]
 
-    operation = imported(api, ndjson(rows))
+    operation = import_file(api, ndjson(rows))
 
     errors = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
     expected = [(2 * n, 2 * n, pointer, rule) for n, (_, pointer, rule) in enumerate(BAD_ROWS, start=1)]
     assert errors == expected
-    assert counts(operation) == {"created": 1 + len(BAD_ROWS), "failed": len(BAD_ROWS)}
+    assert row_counts(operation) == {"created": 1 + len(BAD_ROWS), "failed": len(BAD_ROWS)}
     assert operation["errors"][-1]["detail"] == "Row 1 is about the same issue"
     assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 1 + len(BAD_ROWS)
 
 
 def test_import_with_many_errors_reports_100_and_counts_the_rest(api: Api) -> None:
-    operation = imported(api, ndjson([row(number, title="") for number in range(250)]))
+    operation = import_file(api, ndjson([row(number, title="") for number in range(250)]))
 
-    assert counts(operation) == {"failed": 250}
+    assert row_counts(operation) == {"failed": 250}
     assert [error["row"] for error in operation["errors"]] == list(range(1, 101))
     assert operation["errors_omitted"] == 150
 
@@ -217,9 +231,9 @@ def test_import_with_many_errors_reports_100_and_counts_the_rest(api: Api) -> No
 def test_import_with_distant_repeated_row_reports_it(api: Api) -> None:
     rows = [row(number) for number in range(1, 251)]
 
-    operation = imported(api, ndjson([*rows, rows[9]]))
+    operation = import_file(api, ndjson([*rows, rows[9]]))
 
-    assert counts(operation) == {"created": 250, "failed": 1}
+    assert row_counts(operation) == {"created": 250, "failed": 1}
     assert operation["errors"][0]["detail"] == "Row 10 is about the same issue"
 
 
@@ -258,10 +272,10 @@ GITHUB = [
 def test_import_of_github_export_skips_pull_requests(api: Api) -> None:
     body = json.dumps(GITHUB, indent=1).encode()
 
-    operation = imported(api, body, f"{JSON}; charset=utf-8")
+    operation = import_file(api, body, f"{JSON}; charset=utf-8")
 
     assert operation["format"] == "github"
-    assert counts(operation) == {"created": 2, "skipped": 1, "failed": 3}
+    assert row_counts(operation) == {"created": 2, "skipped": 1, "failed": 3}
     errors = [(error["row"], error["line"], error["pointer"]) for error in operation["errors"]]
     assert errors == [
         *((4, None, pointer) for pointer in ("#/number", "#/title", "#/state")),
@@ -275,8 +289,8 @@ def test_import_of_github_export_skips_pull_requests(api: Api) -> None:
     }
     assert (login["description"], login["status"]) == ("A click\r\ndoes nothing.", "open")
     assert (export["external"]["id"], export["status"]) == ("3", "closed")
-    result = imported(api, body, JSON, source="git.example.org/acme/shop")
-    assert counts(result) == {"created": 1, "unchanged": 2, "skipped": 1, "failed": 2}
+    result = import_file(api, body, JSON, source="git.example.org/acme/shop")
+    assert row_counts(result) == {"created": 1, "unchanged": 2, "skipped": 1, "failed": 2}
 
 
 SPREADSHEET = """\
@@ -293,16 +307,16 @@ Invoice,ends well,open,low,6
 
 
 def test_import_of_csv_with_broken_rows_imports_the_rest(api: Api) -> None:
-    operation = imported(api, SPREADSHEET.encode(), CSV, source="sheet")
+    operation = import_file(api, SPREADSHEET.encode(), CSV, source="sheet")
 
-    assert counts(operation) == {"created": 3, "failed": 3}
+    assert row_counts(operation) == {"created": 3, "failed": 3}
     errors = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
     assert errors == [(row, line, "#", "unreadable") for row, line in ((3, 6), (4, 7), (5, 8))]
     login = get_issue(api, "Login fails")
     assert (login["description"], login["priority"]) == ('A click\ndoes "nothing".', "high")
     assert (get_issue(api, "Export")["priority"], get_issue(api, "Export")["status"]) == ("medium", "closed")
     assert get_issue(api, "Invoice")["external"]["source"] == "sheet"
-    assert counts(imported(api, SPREADSHEET.encode(), CSV, source="sheet")) == {"unchanged": 3, "failed": 3}
+    assert row_counts(import_file(api, SPREADSHEET.encode(), CSV, source="sheet")) == {"unchanged": 3, "failed": 3}
 
 
 @pytest.mark.parametrize(
@@ -331,7 +345,7 @@ def test_import_of_csv_with_broken_rows_imports_the_rest(api: Api) -> None:
 def test_invalid_import_is_rejected_as_a_whole(
     body: bytes, media_type: str, query: dict[str, str], status: int, message: str, api: Api, database: Database
 ) -> None:
-    problem = assert_problem(send(api, body, media_type, **query), status)
+    problem = assert_problem(post_import(api, body, media_type, **query), status)
 
     assert message in str(problem["detail"])
     assert database.one("SELECT count(*) FROM operation") == 0
@@ -339,8 +353,8 @@ def test_invalid_import_is_rejected_as_a_whole(
 
 def test_import_of_empty_file_has_no_rows(api: Api) -> None:
     for body, media_type in ((b"", NDJSON), (b" [ ] ", JSON), (b"title,external_id\n", CSV), (b"\n\n", NDJSON)):
-        operation = imported(api, body, media_type)
-        assert (operation["total"], counts(operation)) == (0, {})
+        operation = import_file(api, body, media_type)
+        assert (operation["total"], row_counts(operation)) == (0, {})
 
 
 def test_import_body_has_its_own_size_limit(new_api: ApiFactory, database: Database) -> None:
@@ -348,7 +362,7 @@ def test_import_body_has_its_own_size_limit(new_api: ApiFactory, database: Datab
     body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
     assert len(body) > MAX_BODY_BYTES
 
-    assert counts(imported(api, body)) == {"created": 20}
+    assert row_counts(import_file(api, body)) == {"created": 20}
     for content in (body * 3, iter([body] * 3)):
         response = api.client.post("/api/v1/imports", content=content, headers={"content-type": NDJSON})
         assert "2000000 bytes" in str(assert_problem(response, 413)["detail"])
@@ -357,16 +371,16 @@ def test_import_body_has_its_own_size_limit(new_api: ApiFactory, database: Datab
 
 
 def test_import_with_too_many_rows_is_rejected_with_413(api: Api, database: Database) -> None:
-    response = send(api, b"1\n" * 100_001)
+    response = post_import(api, b"1\n" * 100_001)
 
     assert "100,000 rows" in str(assert_problem(response, 413)["detail"])
     assert database.one("SELECT (SELECT count(*) FROM operation) + (SELECT count(*) FROM import_row)") == 0
 
 
 def test_import_error_pointer_length_is_bounded(api: Api) -> None:
-    operation = imported(api, ndjson([row(1, **{"x" * 5000: 1}), row(2, **{"a\0b": 1}), row(3)]))
+    operation = import_file(api, ndjson([row(1, **{"x" * 5000: 1}), row(2, **{"a\0b": 1}), row(3)]))
 
-    assert counts(operation) == {"created": 1, "failed": 2}
+    assert row_counts(operation) == {"created": 1, "failed": 2}
     assert max(len(error["pointer"]) for error in operation["errors"]) <= 300
 
 
@@ -374,13 +388,13 @@ def test_import_repeated_with_idempotency_key_runs_once(api: Api, database: Data
     key = {"Idempotency-Key": "file-1"}
     body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
 
-    first, second = (send(api, body, headers=key) for _ in range(2))
+    first, second = (post_import(api, body, headers=key) for _ in range(2))
 
-    assert counts(operation_of(api, first)) == {"created": 20}
+    assert row_counts(wait_for_operation(api, first)) == {"created": 20}
     assert second.headers["idempotency-replayed"] == "true"
     assert second.json() == first.json()
     assert database.one("SELECT count(*) FROM operation") == 1
-    assert_problem(send(api, body + b"\n", headers=key), 422)
+    assert_problem(post_import(api, body + b"\n", headers=key), 422)
 
 
 def test_unknown_operation_returns_404(api: Api) -> None:
@@ -391,10 +405,10 @@ def test_import_audit_entry_contains_token_of_request(new_api: ApiFactory, datab
     api = new_api(CLOSED)
     token = Tokens(api).make("migration", "issues:write", "issues:read")
 
-    accepted = send(api, ndjson([row(1)]), headers=bearer(token["token"]))
+    accepted = post_import(api, ndjson([row(1)]), headers=bearer(token["token"]))
 
     api.client.headers.update(bearer(ADMIN))
-    assert operation_of(api, accepted)["requested_by"] == "migration"
+    assert wait_for_operation(api, accepted)["requested_by"] == "migration"
     (entry,) = database.query("SELECT actor, actor_id::text FROM audit_log WHERE action = 'issues.imported'")
     assert entry == {"actor": "migration", "actor_id": token["id"]}
     request_id = accepted.headers["x-request-id"]
@@ -422,16 +436,16 @@ def test_import_after_process_kill_resumes_without_repeating_rows(
 ) -> None:
     api = new_api(FAST_POLL)
     lock_connection = insert_uncommitted_issue(servers, "450")
-    accepted = send(api, ndjson([row(number) for number in range(1, 601)]))
+    accepted = post_import(api, ndjson([row(number) for number in range(1, 601)]))
     wait_until(lambda: is_waiting(database), 30, "the import to be in its third batch")
     api.process.kill_group()
     killed_at = database.query("SELECT done, created, state FROM operation")
     assert killed_at == [{"done": 400, "created": 400, "state": "running"}]
     lock_connection.rollback()
 
-    operation = operation_of(new_api(FAST_POLL), accepted)
+    operation = wait_for_operation(new_api(FAST_POLL), accepted)
 
-    assert counts(operation) == {"created": 600}
+    assert row_counts(operation) == {"created": 600}
     assert (operation["total"], operation["done"], operation["errors"]) == (600, 600, [])
     assert database.one("SELECT count(DISTINCT external_id) FROM issue") == 600
     assert database.one("SELECT count(*) FROM issue") == 600
@@ -444,12 +458,12 @@ def test_import_after_process_kill_resumes_without_repeating_rows(
 
 def test_import_of_issue_created_concurrently_updates_it(api: Api, database: Database, servers: Servers) -> None:
     lock_connection = insert_uncommitted_issue(servers, "2")
-    accepted = send(api, ndjson([row(1), row(2), row(3)]))
+    accepted = post_import(api, ndjson([row(1), row(2), row(3)]))
     wait_until(lambda: is_waiting(database), 30, "the import to wait")
     lock_connection.commit()
     lock_connection.close()
 
-    assert counts(operation_of(api, accepted)) == {"created": 2, "updated": 1}
+    assert row_counts(wait_for_operation(api, accepted)) == {"created": 2, "updated": 1}
     assert get_issue(api, row(2)["title"])["external"]["id"] == "2"
 
 
@@ -457,9 +471,9 @@ def test_imports_with_two_processes_apply_each_row_once(new_api: ApiFactory, dat
     apis = [new_api(FAST_POLL) for _ in range(2)]
     rows = [row(number) for number in range(1, 401)]
 
-    accepted = [send(apis[number % 2], ndjson(rows)) for number in range(4)]
+    accepted = [post_import(apis[number % 2], ndjson(rows)) for number in range(4)]
 
-    errors = [counts(operation_of(apis[0], response)) for response in accepted]
+    errors = [row_counts(wait_for_operation(apis[0], response)) for response in accepted]
     assert sum(count.get("created", 0) for count in errors) == 400
     assert all(sum(count.values()) == 400 and set(count) <= {"created", "unchanged"} for count in errors)
     assert database.one("SELECT count(*) FROM issue") == 400
@@ -473,11 +487,11 @@ def test_import_with_poison_row_imports_the_rest(api: Api, database: Database) -
     )
     database.query("CREATE TRIGGER refuse BEFORE INSERT ON issue FOR EACH ROW EXECUTE FUNCTION refuse()")
     try:
-        operation = imported(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
+        operation = import_file(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
     finally:
         database.query("DROP TRIGGER refuse ON issue; DROP FUNCTION refuse()")
 
-    assert counts(operation) == {"created": 2, "failed": 1}
+    assert row_counts(operation) == {"created": 2, "failed": 1}
     (error,) = operation["errors"]
     assert (error["row"], error["rule"]) == (2, "unexpected_error")
     wait_until(lambda: api.log.has("import_batch_failed"), 10, "import_batch_failed in the log")
@@ -485,7 +499,7 @@ def test_import_with_poison_row_imports_the_rest(api: Api, database: Database) -
 
 def test_import_after_lost_connection_resumes(api: Api, database: Database, servers: Servers) -> None:
     lock_connection = insert_uncommitted_issue(servers, "2")
-    accepted = send(api, ndjson([row(1), row(2)]))
+    accepted = post_import(api, ndjson([row(1), row(2)]))
     wait_until(lambda: is_waiting(database), 30, "the import to wait")
     database.query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'issuetracker-api'"
@@ -493,4 +507,4 @@ def test_import_after_lost_connection_resumes(api: Api, database: Database, serv
     lock_connection.rollback()
     lock_connection.close()
 
-    assert counts(operation_of(api, accepted)) == {"created": 2}
+    assert row_counts(wait_for_operation(api, accepted)) == {"created": 2}

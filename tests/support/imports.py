@@ -34,14 +34,16 @@ def ndjson(rows: list[Any]) -> bytes:
     return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows).encode()
 
 
-def send(api: Api, body: bytes, media_type: str = NDJSON, headers: Any = None, **query: Any) -> httpx.Response:
+def post_import(
+    api: Api, body: bytes, media_type: str = NDJSON, headers: Any = None, **query: Any
+) -> httpx.Response:
     """Post an import and return the response."""
     return api.client.post(
         IMPORTS, content=body, params=query, headers={"content-type": media_type, **(headers or {})}
     )
 
 
-def operation_of(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> dict[str, Any]:
+def wait_for_operation(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> dict[str, Any]:
     """Wait until an import has finished and return its operation."""
     assert accepted.status_code == 202, accepted.text
     url = accepted.headers["location"]
@@ -54,12 +56,12 @@ def operation_of(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> d
     return operation
 
 
-def imported(api: Api, body: bytes, media_type: str = NDJSON, **query: Any) -> dict[str, Any]:
+def import_file(api: Api, body: bytes, media_type: str = NDJSON, **query: Any) -> dict[str, Any]:
     """Import a file and return its finished operation."""
-    return operation_of(api, send(api, body, media_type, **query))
+    return wait_for_operation(api, post_import(api, body, media_type, **query))
 
 
-def counts(operation: dict[str, Any]) -> dict[str, int]:
+def row_counts(operation: dict[str, Any]) -> dict[str, int]:
     """Return the counts of an operation that are not 0."""
     names = ("created", "updated", "unchanged", "skipped", "failed")
     return {name: operation[name] for name in names if operation[name]}
