@@ -506,7 +506,7 @@ class TestDailyBudget:
 class TestPromptInjection:
     """A model that obeys injected instructions can change only the fields of the schema."""
 
-    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.wants)
+    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)
     def test_prompt_injection_with_obeying_model_has_no_effect(
         self, injection: Injection, enricher: OpenAIEnricher, server: Completions
     ) -> None:
@@ -525,7 +525,7 @@ class TestPromptInjection:
         assert request.messages[0]["content"] == instructions()
         assert KEY.encode() not in request.raw
 
-    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.wants)
+    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)
     def test_prompt_injection_repeated_by_model_falls_back_to_local_enricher(
         self, injection: Injection, enricher: OpenAIEnricher, server: Completions
     ) -> None:

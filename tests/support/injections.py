@@ -14,7 +14,7 @@ _LINE_MAX = 200
 class Injection:
     """An issue whose text contains instructions for a model."""
 
-    wants: str
+    goal: str
     title: str
     description: str
 

@@ -296,6 +296,6 @@ def test_injections_cover_at_least_40_cases() -> None:
     assert len(injections()) >= 40
 
 
-@pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.wants)
+@pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)
 def test_local_enricher_with_prompt_injection_is_unaffected(injection: Injection) -> None:
     assert_without_effect(LocalEnricher().enrich(IssueText(injection.title, injection.description)))
