@@ -72,7 +72,7 @@ def test_redis_restart_without_data_loses_no_job(
     with expect_all_jobs_done(database, worker, 20):
         broker.config_set("appendonly", "no")
         servers.valkey.stop()
-        servers.valkey.forget()
+        servers.valkey.delete_data()
         servers.valkey.start()
         assert broker.llen("issues") == 0
 

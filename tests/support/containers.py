@@ -85,12 +85,12 @@ class ContainerServer:
     def stop(self) -> None:
         self.container.get_wrapped_container().stop(timeout=30)
 
-    def forget(self) -> None:
+    def delete_data(self) -> None:
         """Delete the data of the stopped server. `start` then starts an empty server."""
         self.container.stop()
         self._is_created = False
 
-    remove = forget
+    remove = delete_data
 
 
 class ContainerPostgres(ContainerServer):

@@ -75,7 +75,7 @@ class Log:
 class LocalValkey(Valkey):
     """The server of the wheel, with a method that deletes its data."""
 
-    def forget(self) -> None:
+    def delete_data(self) -> None:
         """Delete the data of the stopped server. `start` then starts an empty server."""
         for file in self.directory.rglob("*.aof*"):
             file.unlink(missing_ok=True)
