@@ -47,6 +47,6 @@ def test_flower_shows_state_and_error_of_task(
         new_api({})
         wait_until(lambda: task().get("state") == state, 60, f"{state} in Flower, not {task()}")
         if state == "FAILURE":
-            assert "the provider refuses this text" in task()["exception"]
+            assert "the provider rejects this text" in task()["exception"]
     finally:
         flower.stop(30)

@@ -10,7 +10,7 @@ from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
 
-AWAY = "ConnectionError: the provider is away"
+AWAY = "ConnectionError: the provider is down"
 BROKEN = "ZeroDivisionError: unexpected input"
 URL = "/api/v1/dead-letters"
 

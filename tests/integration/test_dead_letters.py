@@ -29,7 +29,7 @@ def cli(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def add_dead_job(database: Database, error: str = "ConnectionError: away") -> UUID:
-    job_id = database.add_job("tests.nobody_runs_it")
+    job_id = database.add_job("tests.unconsumed")
     database.query(
         "UPDATE job SET state = 'dead', attempts = 4, tries = 4, finished_at = now(), last_error = %s "
         "WHERE id = %s",
@@ -138,7 +138,7 @@ def test_discard_requires_and_stores_reason(api: Api, database: Database) -> Non
 
 
 def test_dead_letter_decision_on_running_job_changes_nothing(api: Api, database: Database) -> None:
-    job_id = database.add_job("tests.nobody_runs_it")
+    job_id = database.add_job("tests.unconsumed")
     database.query("UPDATE job SET state = 'running', lease_until = now() + interval '1 h'")
 
     for action, body in (("replay", None), ("discard", {"reason": "no"})):

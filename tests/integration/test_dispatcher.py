@@ -20,7 +20,7 @@ from tests.support.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
-TASK = "tests.nobody_runs_it"
+TASK = "tests.unconsumed"
 
 
 class Harness:

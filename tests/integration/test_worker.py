@@ -78,7 +78,7 @@ def test_task_with_transient_error_is_retried_and_succeeds(
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 3}]
     failures = database.failures(job_id)
     assert [failure["kind"] for failure in failures] == ["transient", "transient"]
-    assert "provider is away" in failures[0]["error"]
+    assert "provider is down" in failures[0]["error"]
     assert "Traceback" in failures[0]["traceback"]
     wait_for_result(servers, job_id, "SUCCESS")
 
