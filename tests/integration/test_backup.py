@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from run_devstack.network import wait_until
-from run_devstack.postgres import binary
 
+from devstack.network import wait_until
+from devstack.postgres import binary
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers

@@ -40,14 +40,12 @@ MARKER = "Zyzzyva"
 
 def log_lines(*processes: RunningProcess) -> list[dict[str, Any]]:
     """Return the parsed log lines of the processes. Every line must be a JSON object."""
-    return [json.loads(line.partition(" | ")[2]) for process in processes for line in list(process.log.log_lines)]
+    return [json.loads(line.partition(" | ")[2]) for process in processes for line in list(process.log.lines)]
 
 
 def lines_of_request(request_id: str, *processes: RunningProcess) -> list[dict[str, Any]]:
     """Return the log lines that contain the request id, sorted by time."""
-    found = [
-        line.partition(" | ")[2] for process in processes for line in process.log.log_lines if request_id in line
-    ]
+    found = [line.partition(" | ")[2] for process in processes for line in process.log.lines if request_id in line]
     return sorted((json.loads(line) for line in found), key=lambda line: line["timestamp"])
 
 
@@ -122,9 +120,7 @@ def test_retries_and_replay_keep_request_id_of_post(
     api.client.post(f"/api/v1/dead-letters/{job_id}/replay", headers={"X-Request-ID": "the-replay"})
     wait_until(lambda: database.job(job_id)["attempts"] == 6, 30, "the attempts of the replay")
     database.wait_for_states({"dead": 1})
-    wait_until(
-        lambda: sum("app.ledger.task" in line for line in worker.log.log_lines) == 6, 30, "the last log line"
-    )
+    wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, 30, "the last log line")
 
     entries = [
         line["event"] for line in lines_of_request("the-post", worker) if line["logger"] == "app.ledger.task"
@@ -182,11 +178,11 @@ def test_log_lines_contain_no_user_text_and_no_secret(
 
     all_lines = log_lines(api, worker)
     assert {line["level"] for line in all_lines} >= {"debug", "info", "warning", "error"}
-    leaks = [line for process in (api, worker) for line in process.log.log_lines if MARKER in line]
+    leaks = [line for process in (api, worker) for line in process.log.lines if MARKER in line]
     assert leaks == []
     for url in (servers.database_url, *servers.env.values()):
         if password := make_url(url).password:
-            assert not [line for process in (api, worker) for line in process.log.log_lines if password in line]
+            assert not [line for process in (api, worker) for line in process.log.lines if password in line]
     # The lines still contain the kind and the location of each error.
     (unexpected,) = [line for line in all_lines if line["event"] == "request_failed"]
     assert unexpected["exception"].startswith("CheckViolationError\n")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from app.enrichment.remote.response import SUMMARY_MAX
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 from app.enrichment.interface import Enrichment, IssueText, Tag
 from app.enrichment.local import LocalEnricher
 from app.enrichment.remote import provider
+from app.enrichment.remote.answer import SUMMARY_MAX
 from app.enrichment.remote.budget import DailyBudget
 from app.enrichment.remote.endpoint import Endpoint
 from app.enrichment.remote.prompt import instructions

@@ -89,11 +89,11 @@ def test_redis_outage_during_success_failure_and_retry_loses_no_job(
     api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     done = database.add_job(TASK, seconds=2)
-    retried = database.add_job(TASK, seconds=1, stop_signal="transient", until=2)
+    retried = database.add_job(TASK, seconds=1, how="transient", until=2)
     wait_until(lambda: database.states().get("running", 0) == 2, 30, "both jobs to run")
     servers.valkey.stop()
     try:
-        dead = database.add_job(TASK, stop_signal="permanent")
+        dead = database.add_job(TASK, how="permanent")
         assert api.post("During the Redis outage").status_code == 201
         wait_until(lambda: database.job(done)["state"] == "succeeded", 30, "the running job to succeed")
         wait_until(lambda: database.job(retried)["state"] in {"retrying", "pending"}, 30, "the planned retry")
@@ -246,7 +246,7 @@ def test_time_limits_are_recorded_as_failures(api: Api, new_worker: WorkerFactor
     limits = {**SHORT, "RETRY_DELAYS": "3600", "TASK_SOFT_TIME_LIMIT": "1", "TASK_TIME_LIMIT": "3"}
     worker = new_worker(limits, app=MISBEHAVING)
     soft = database.add_job(TASK, seconds=30)
-    hard = database.add_job(TASK, stop_signal="stubborn")
+    hard = database.add_job(TASK, how="stubborn")
 
     database.wait_for_states({"retrying": 2})
 
@@ -255,13 +255,13 @@ def test_time_limits_are_recorded_as_failures(api: Api, new_worker: WorkerFactor
     assert worker.process.exit_code is None
 
 
-@pytest.mark.parametrize("stop_signal", ["memory", "unpicklable", "sysexit"])
+@pytest.mark.parametrize("how", ["memory", "unpicklable", "sysexit"])
 def test_errors_that_celery_cannot_report_are_recorded_in_ledger(
-    stop_signal: str, api: Api, new_worker: WorkerFactory, database: Database
+    how: str, api: Api, new_worker: WorkerFactory, database: Database
 ) -> None:
     del api
     worker = new_worker(SHORT, app=MISBEHAVING)
-    job_id = database.add_job(TASK, stop_signal=stop_signal)
+    job_id = database.add_job(TASK, how=how)
     for _ in range(5):
         database.add_job(TASK)
 

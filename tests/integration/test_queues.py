@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 import pytest
 import redis
-from api.run_queues_command.monitor import QueueMonitor
 
 from api.database import Database as Pool
 from api.database import open_database
 from api.dispatch.broker import Broker
+from api.queues.monitor import QueueMonitor
 from api.settings import ApiSettings
 from contracts.names import PRIORITY_SUFFIXES, Task
 from devstack.network import wait_until

@@ -24,19 +24,19 @@ def latch(tmp_path: Path) -> FileLatch:
 
 
 def runs_of(api: Api, issue_id: str) -> list[dict[str, Any]]:
-    response = api.client.get_issue(f"/api/v1/issues/{issue_id}/enrichments")
+    response = api.client.get(f"/api/v1/issues/{issue_id}/enrichments")
     assert response.status_code == 200, response.text
     items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
 def get_issue(api: Api, issue_id: str) -> dict[str, Any]:
-    issue: dict[str, Any] = api.client.get_issue(f"/api/v1/issues/{issue_id}").json()
+    issue: dict[str, Any] = api.client.get(f"/api/v1/issues/{issue_id}").json()
     return issue
 
 
 def patch_issue(api: Api, issue_id: str, **changes: str) -> None:
-    assert api.client.patch_issue(f"/api/v1/issues/{issue_id}", json=changes).status_code == 200
+    assert api.client.patch(f"/api/v1/issues/{issue_id}", json=changes).status_code == 200
 
 
 def test_run_has_state_and_provider(new_api: ApiFactory, new_worker: WorkerFactory, database: Database) -> None:
@@ -75,7 +75,7 @@ def test_run_while_another_is_open_is_rejected_with_409(
     assert started.json()["state"] in {"pending", "queued"}
     assert started.headers["location"] == f"{url}/{started.json()['id']}"
     database.wait_for_states({"succeeded": 2})
-    assert api.client.get_issue(started.headers["location"]).json()["state"] == "succeeded"
+    assert api.client.get(started.headers["location"]).json()["state"] == "succeeded"
     assert [run["id"] for run in runs_of(api, issue_id)] == [started.json()["id"], first["id"]]
     assert [(entry["action"], entry["subject"]) for entry in database.read_audit_log()] == [
         ("enrichment.started", issue_id)
@@ -135,11 +135,11 @@ def test_unknown_run_returns_404(api: Api) -> None:
     issue_id, other_id = (api.post().json()["id"] for _ in range(2))
     (run,) = runs_of(api, other_id)
 
-    assert_problem(api.client.get_issue(f"/api/v1/issues/{new_id()}/enrichments"), 404)
+    assert_problem(api.client.get(f"/api/v1/issues/{new_id()}/enrichments"), 404)
     assert_problem(api.client.post(f"/api/v1/issues/{new_id()}/enrichments"), 404)
     for job_id in (new_id(), run["id"]):
         url = f"/api/v1/issues/{issue_id}/enrichments/{job_id}"
-        assert_problem(api.client.get_issue(url), 404)
+        assert_problem(api.client.get(url), 404)
         assert_problem(api.client.post(f"{url}/cancel"), 404)
 
 

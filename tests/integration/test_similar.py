@@ -226,7 +226,7 @@ def test_index_job_of_unknown_issue_is_skipped(
     new_api({"DISPATCH_POLL_SECONDS": "0.1"})
     new_worker({})
 
-    job_id = database.add_job(Task.INDEX_ISSUE, queue="default", new_issue_id=str(new_id()))
+    job_id = database.add_job(Task.INDEX_ISSUE, queue="default", issue_id=str(new_id()))
 
     wait_until(lambda: database.job(job_id)["state"] == "skipped", 60, "the job to be skipped")
 

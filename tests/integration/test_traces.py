@@ -40,9 +40,7 @@ def trace_settings(receiver: Receiver, **more: str) -> dict[str, str]:
 def post_traced_issue(api: Api, trace_id: str, title: str = "The page is empty") -> str:
     """Post an issue with a traceparent header."""
     headers = {"traceparent": PARENT.format(trace=trace_id), "X-Request-ID": f"request-{trace_id[:4]}"}
-    response = api.client.post_traced_issue(
-        "/api/v1/issues?secret=" + MARKER, json={"title": title}, headers=headers
-    )
+    response = api.client.post("/api/v1/issues?secret=" + MARKER, json={"title": title}, headers=headers)
     assert response.status_code == 201, response.text
     return str(response.json()["id"])
 

@@ -50,7 +50,7 @@ def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url:
     wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
     wait_until(lambda: schema_log.has("the database does not answer"), TIMEOUT_S, "the reason")
 
-    server.start_wait()
+    server.start()
     assert database.wait(TIMEOUT_S) == 0
     wait_until(lambda: schema_log.has("the schema is at nothing"), TIMEOUT_S, "the next reason")
     migrate(url, "0001")

@@ -178,7 +178,7 @@ def test_worker_frozen_past_its_lease_writes_nothing(
 ) -> None:
     """A frozen worker resumes after another worker has done its job."""
     new_api(SHORT)
-    frozen_worker = new_worker({**SHORT, "WORKER_CONCURRENCY": "1"}, "zombie", MISBEHAVING)
+    frozen_worker = new_worker({**SHORT, "WORKER_CONCURRENCY": "1"}, "frozen", MISBEHAVING)
     job_id = database.add_job(TASK, seconds=1)
     database.wait_for_states({"running": 1})
     frozen_worker.process.send_group(signal.SIGSTOP)
