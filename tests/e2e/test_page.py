@@ -117,7 +117,7 @@ def test_suggestions_are_accepted_and_rejected_on_page(page: Any, api: Api, new_
     suggested = page.locator(".suggestions .tag.suggested")
     expect(suggested.first).to_contain_text("%", timeout=LONG_MS)
     expect(row(page, "Crash").locator(".state")).to_have_text("needs review")
-    api.post("Nobody has looked at this one")
+    api.post("An issue without suggestions")
     page.get_by_label("Review").select_option("needed")
     expect(page.locator("#list li")).to_have_count(1)
     check_accessibility(page, "issues")

@@ -203,7 +203,7 @@ class TestTokens:
         assert database.one("SELECT last_used_at > now() - interval '1 minute' FROM api_token")
 
     def test_token_while_database_is_down_returns_503(self, servers: Servers, new_api: ApiFactory) -> None:
-        api = new_api({**CLOSED, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+        api = new_api({**CLOSED, "DATABASE_URL": "postgresql://unknown@127.0.0.1:1/none"})
         del servers
 
         problem = assert_problem(list_issues(api, WELL_FORMED), 503)
@@ -420,7 +420,7 @@ class TestAudit:
 
         assert find(action="token.created") == created[::-1]
         assert find(subject=created[0]) == [created[0]] * 2
-        assert find(actor="nobody") == []
+        assert find(actor="unknown") == []
         assert len(find(actor="admin-token", since="2020-01-01T00:00:00Z")) == 6
         assert find(until="2020-01-01T00:00:00Z") == []
 

@@ -80,7 +80,7 @@ BAD_MESSAGES: dict[str, tuple[Callable[[], str | bytes], str]] = {
     ),
     "a time of its own": (lambda: envelope_with_headers(eta="yesterday"), "undecodable"),
     "oversized": (lambda: json.dumps(envelope(padding="x" * MESSAGE_MAX)), "oversized"),
-    "unknown task": (lambda: json.dumps(envelope("app.tasks.nobody.knows")), "unknown_task"),
+    "unknown task": (lambda: json.dumps(envelope("app.tasks.unknown")), "unknown_task"),
     "wrong arguments": (lambda: json.dumps(envelope(issue_id="seven")), "invalid_arguments"),
     "no arguments": (lambda: envelope_with_body([[], {}, {}]), "invalid_arguments"),
     "positional arguments": (lambda: envelope_with_body([[1], {}, {}]), "invalid_arguments"),

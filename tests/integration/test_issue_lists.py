@@ -60,7 +60,7 @@ FILTERED: list[tuple[dict[str, Any], list[int]]] = [
     ({"created_after": "2026-01-03T00:00:00Z"}, [11, 10, 9]),
     ({"created_after": "2026-01-03T01:00:00+02:00"}, [11, 10, 9, 8, 7, 6]),
     ({"updated_after": "2026-05-30T12:00:00Z"}, [3, 2, 1, 0]),
-    ({"project": "nobody"}, []),
+    ({"project": "unknown"}, []),
     ({"enrichment": "dead"}, []),
     ({"limit": 2}, [11, 10]),
     ({"created_after": "0001-01-01T00:00:00+14:00", "limit": 1}, [11]),
