@@ -19,7 +19,7 @@ from benchmarks.stage import stage
 from devstack.network import wait_until
 from devstack.process import Process
 from tests.support.database import Database
-from tests.support.processes import ROOT, Running, start_api, start_worker, tool
+from tests.support.processes import ROOT, RunningProcess, start_api, start_worker, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 
@@ -71,15 +71,15 @@ def plain_celery(servers: Servers, give_up_s: float) -> float | None:
     return time.monotonic() - killed
 
 
-def _start_plain(servers: Servers, name: str) -> Running:
+def _start_plain(servers: Servers, name: str) -> RunningProcess:
     log = Log()
     command = [tool("celery"), "-A", "benchmarks.plain_celery", "worker", "--loglevel=info", "-n", f"{name}@%h"]
     process = Process(name, command, log, cwd=ROOT, env=servers.env)
     wait_until(lambda: log.has(" ready."), 60, "the worker")
-    return Running(process, log)
+    return RunningProcess(process, log)
 
 
-def _kill(victim: Running, holds_work: Callable[[], bool]) -> float | None:
+def _kill(victim: RunningProcess, holds_work: Callable[[], bool]) -> float | None:
     if not holds_work():
         victim.process.kill_group()
         return None

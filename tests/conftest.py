@@ -1,4 +1,4 @@
-"""Fixtures: one set of real servers a test process, an API on them, workers on demand."""
+"""Fixtures: one set of real servers per test process, an API on them, and workers on demand."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,19 +8,18 @@ import redis
 from contracts.names import HEARTBEAT_KEY_PREFIX
 from tests.support import servers as server_module
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
 WORKER_STOP_TIMEOUT_S = 8
-"""A worker that is told to stop as its task ends was seen to wait for the task's soft time limit before it went
-(Celery 5.6.3, billiard 4.3.2); why is not known. What a worker does when it is told to stop, tests of
-their own wait for."""
+"""A worker that is stopped just as its task ends sometimes waits for the soft time limit of the task (Celery
+5.6.3, billiard 4.3.2). The reason is unknown. Separate tests cover the shutdown of a worker."""
 
-# The shared API dispatches what is posted to it and looks for nothing else: tests run dispatchers of their own.
+# The shared API dispatches only the issues posted to it. Tests that need more start their own dispatchers.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 
-# What is emptied before each test; what refers to these goes with them.
+# The tables that are truncated before each test, together with the tables that refer to them.
 TABLES = (
     *("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage"),
     *("idempotent_answer", "tag_description", "api_token", "api_session", "operation", "webhook"),
@@ -38,17 +37,17 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """PostgreSQL, migrated, and Redis or Valkey."""
-    running = start_servers(tmp_path_factory.mktemp("servers"))
-    migrate(running)
-    yield running
-    running.close()
+    """Yield PostgreSQL with the current schema, and Redis or Valkey."""
+    shared_process = start_servers(tmp_path_factory.mktemp("servers"))
+    migrate(shared_process)
+    yield shared_process
+    shared_process.close()
 
 
 @pytest.fixture(scope="session")
 def _database(servers: Servers) -> Iterator[Database]:
     database = Database(servers.database_url)
-    # What the tests' own task writes: a second row for a job would be a second effect.
+    # The task of the tests writes one row per effect, so a second row of a job is a second effect.
     database.query("CREATE TABLE effect (job_id uuid, attempt integer)")
     yield database
     database.close()
@@ -56,65 +55,67 @@ def _database(servers: Servers) -> Iterator[Database]:
 
 @pytest.fixture
 def database(_database: Database) -> Database:
-    """The database, emptied."""
+    """Return the emptied database."""
     _database.query(f"TRUNCATE {', '.join(TABLES)} CASCADE")
     return _database
 
 
 @pytest.fixture
 def broker(servers: Servers) -> Iterator[redis.Redis]:
-    """The broker's database, emptied together with the results."""
+    """Yield the emptied database of the broker."""
     with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
-        # Not FLUSHALL: workers that other tests share are subscribed to what they declared.
-        heartbeat = client.scan_iter(f"{HEARTBEAT_KEY_PREFIX}*")  # they outlive a worker by seconds
+        # Not FLUSHALL, because workers of other tests depend on the queues that they declared.
+        heartbeat = client.scan_iter(
+            f"{HEARTBEAT_KEY_PREFIX}*"
+        )  # heartbeats remain for seconds after the end of a worker
         client.delete("issues", "default", "refused", "unacked", "unacked_index", *heartbeat)
         yield client
 
 
 @pytest.fixture(scope="session")
 def shared_api(servers: Servers) -> Iterator[Api]:
-    running = start_api({**servers.env, **SHARED_SETTINGS})
-    yield running
-    running.process.stop(STOP_TIMEOUT_S)
+    shared_process = start_api({**servers.env, **SHARED_SETTINGS})
+    yield shared_process
+    shared_process.process.stop(STOP_TIMEOUT_S)
 
 
 @pytest.fixture
 def api(shared_api: Api, database: Database, broker: redis.Redis) -> Api:
-    """An API process on an emptied database, with no worker behind it."""
+    """Return an API process on an emptied database, without a worker."""
     del database, broker
     return shared_api
 
 
 ApiFactory = Callable[[Mapping[str, str]], Api]
-WorkerFactory = Callable[..., Running]
+WorkerFactory = Callable[..., RunningProcess]
 
 
 @pytest.fixture
 def new_api(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[ApiFactory]:
-    """Start API processes of the test's own, with further settings."""
+    """Yield a function that starts API processes with additional settings."""
     del database, broker
-    started: list[Api] = []
+    programs: list[Api] = []
 
-    def start(env: Mapping[str, str]) -> Api:
-        started.append(start_api({**servers.env, **env}))
-        return started[-1]
+    def start_one(env: Mapping[str, str]) -> Api:
+        programs.append(start_api({**servers.env, **env}))
+        return programs[-1]
 
-    yield start
-    for api in started:
+    yield start_one
+    for api in programs:
         api.client.close()
         api.process.stop(STOP_TIMEOUT_S)
 
 
 @pytest.fixture
 def new_worker(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[WorkerFactory]:
-    """Start workers of the test's own, with further settings."""
+    """Yield a function that starts workers with additional settings."""
     del database, broker
-    started: list[Running] = []
+    programs: list[RunningProcess] = []
 
-    def start(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> Running:
-        started.append(start_worker({**servers.env, **env}, name, app))
-        return started[-1]
+    def start_one(env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app") -> RunningProcess:
+        programs.append(start_worker({**servers.env, **env}, name, app))
+        return programs[-1]
 
-    yield start
-    for worker in started:
+    yield start_one
+    for worker in programs:
         worker.process.stop(WORKER_STOP_TIMEOUT_S)

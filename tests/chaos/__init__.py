@@ -1,1 +1,1 @@
-"""Breaks everything at random while issues flow, and counts what became of each: `make chaos`."""
+"""`make chaos`: causes random faults under traffic and checks the outcome of each issue."""

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --rounds 20 --issues 500 --seed 1`: exit code 1 when anything was lost or done twice."""
+"""Run `python -m tests.chaos --rounds 20 --issues 500 --seed 1`. Exit with 1 if a job was lost or done twice."""
 
 import argparse
 import statistics
@@ -14,12 +14,12 @@ from tests.support.servers import migrate, start_servers
 
 
 def main() -> int:
-    """Run the rounds and print what they saw."""
+    """Run the rounds and print their reports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--issues", type=int, default=500, help="accepted issues a round")
-    parser.add_argument("--faults", type=int, default=8, help="faults a round at least")
-    parser.add_argument("--seed", type=int, default=1, help="the first round's; each round adds one")
+    parser.add_argument("--issues", type=int, default=500, help="accepted issues per round")
+    parser.add_argument("--faults", type=int, default=8, help="minimum number of faults per round")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first round; each round adds one")
     arguments = parser.parse_args()
     reports: list[Report] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
@@ -30,8 +30,8 @@ def main() -> int:
         watch_summaries(database)
         fleet = Fleet(servers)
         print(
-            f"{'seed':>5} {'faults':>6} {'accepted':>8} {'refused':>7} {'lost':>4} {'twice':>5} {'dead':>4} "
-            f"{'again':>5} {'recovery s':>10}",
+            f"{'seed':>5} {'faults':>6} {'accepted':>8} {'failed':>7} {'lost':>4} {'twice':>5} {'dead':>4} "
+            f"{'retry':>5} {'recovery s':>10}",
             flush=True,
         )
         for number in range(arguments.rounds):
@@ -39,8 +39,9 @@ def main() -> int:
             report = run_round(fleet, database, arguments.issues, arguments.faults, seed)
             reports.append(report)
             print(
-                f"{seed:5} {report.faults.total():6} {report.accepted:8} {report.refused:7} {report.lost:4} "
-                f"{report.enriched_twice:5} {report.dead:4} {report.republished:5} {report.recovery_s:10.1f}",
+                f"{seed:5} {report.faults.total():6} {report.accepted:8} {report.failed_requests:7} "
+                f"{report.lost:4} {report.enriched_twice:5} {report.dead:4} "
+                f"{report.republished:5} {report.recovery_s:10.1f}",
                 flush=True,
             )
         fleet.stop()
@@ -49,30 +50,35 @@ def main() -> int:
     return summarise(reports, arguments.issues // POSTERS * POSTERS * arguments.rounds)
 
 
-def summarise(reports: list[Report], wanted: int) -> int:
-    """Print the totals; return the exit code."""
+def summarise(reports: list[Report], expected: int) -> int:
+    """Print the totals and return the exit code."""
     faults = sum((report.faults for report in reports), Counter[str]())
     print("\nfaults caused:")
     for name, count in sorted(faults.items()):
         print(f"  {count:5}  {name}")
-    lost, twice, untold = (
-        sum(getattr(report, what) for report in reports) for what in ("lost", "enriched_twice", "untold")
+    lost, twice, unrecorded = (
+        sum(getattr(report, attribute) for report in reports)
+        for attribute in ("lost", "enriched_twice", "unrecorded")
     )
     accepted = sum(report.accepted for report in reports)
-    waits = sorted(wait for report in reports for wait in report.waits_s)
-    recoveries = sorted(report.recovery_s for report in reports)
+    durations = sorted(duration for report in reports for duration in report.waits_s)
+    recovery_times = sorted(report.recovery_s for report in reports)
     print(
         f"accepted {accepted}, lost {lost}, enriched twice {twice}, "
-        f"dead {sum(report.dead for report in reports)}, attempts untold {untold}"
+        f"dead {sum(report.dead for report in reports)}, attempts not recorded {unrecorded}"
     )
     print(
-        f"recovery after a round's last fault: p50 {_at(recoveries, 0.5):.1f} s, p99 {_at(recoveries, 0.99):.1f} s"
+        f"recovery after the last fault of a round: p50 {_percentile(recovery_times, 0.5):.1f} s, "
+        f"p99 {_percentile(recovery_times, 0.99):.1f} s"
     )
-    print(f"POST to end, faults and all: p50 {statistics.median(waits):.1f} s, p99 {_at(waits, 0.99):.1f} s")
-    return 1 if lost or twice or untold or accepted != wanted else 0
+    print(
+        f"POST to end, including faults: p50 {statistics.median(durations):.1f} s, "
+        f"p99 {_percentile(durations, 0.99):.1f} s"
+    )
+    return 1 if lost or twice or unrecorded or accepted != expected else 0
 
 
-def _at(values: list[float], share: float) -> float:
+def _percentile(values: list[float], share: float) -> float:
     return values[min(int(len(values) * share), len(values) - 1)]
 
 

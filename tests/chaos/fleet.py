@@ -1,4 +1,4 @@
-"""The processes that a round of chaos runs on, and the faults that it causes."""
+"""The processes of a chaos round and the faults that it causes."""
 
 import random
 import signal
@@ -10,11 +10,11 @@ import psutil
 import redis
 
 from devstack.network import wait_until
-from tests.support.processes import Api, Running, start_api, start_worker
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers
 
 SETTINGS = {
-    # Short enough that a round takes a minute, long enough that a slow machine does not lose leases.
+    # Short enough for a round of one minute, and long enough that a slow machine does not lose leases.
     "LEASE_SECONDS": "5",
     "RETRY_DELAYS": "1,2,4",
     "DISPATCH_POLL_SECONDS": "0.5",
@@ -22,11 +22,11 @@ SETTINGS = {
 }
 APP = "tests.support.slow_app"
 PAUSE_S = (0.5, 7.0)
-"""How long a paused process stands still: some pauses outlast a lease."""
+"""Duration of a pause in seconds. Some pauses are longer than a lease."""
 
 
 class Fleet:
-    """Two API processes and two workers on one pair of servers; every process that dies is started again."""
+    """Two API processes and two workers on one pair of servers. The fleet restarts every killed process."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
@@ -43,30 +43,30 @@ class Fleet:
             "redis killed, data kept": self._kill_redis,
             "redis wiped": self._wipe_redis,
             "redis paused": self._pause_redis,
-            "postgresql stopped at once": self._stop_postgres,
+            "postgresql stopped immediately": self._stop_postgres,
             "postgresql killed": self._kill_postgres,
         }
 
-    def reseed(self, seed: int) -> None:
-        """Make the faults to come depend on the seed alone."""
+    def set_seed(self, seed: int) -> None:
+        """Make the following faults depend only on the seed."""
         self._rng = random.Random(seed)
 
     def stop(self) -> None:
-        for running in (*self.apis, *self.workers):
-            running.process.stop(60)
+        for process_group in (*self.apis, *self.workers):
+            process_group.process.stop(60)
 
     def cause(self, name: str) -> float:
-        """Cause a fault; return when it struck. Nothing else may have ended a process before."""
+        """Cause a fault and return its time. Raise an error if a process ended by itself before."""
         self.ensure_alive()
-        struck = time.monotonic()
+        caused_at = time.monotonic()
         self.faults[name]()
-        return struck
+        return caused_at
 
     def ensure_alive(self) -> None:
-        """Raise AssertionError where a process ended by itself: none may, whatever happens to the servers."""
-        for running in (*self.apis, *self.workers):
-            if running.process.exit_code is not None:
-                raise AssertionError(f"{running.process.name} ended by itself:\n{running.log}")
+        """Raise AssertionError if a process ended by itself."""
+        for process_group in (*self.apis, *self.workers):
+            if process_group.process.exit_code is not None:
+                raise AssertionError(f"{process_group.process.name} ended by itself:\n{process_group.log}")
 
     def _kill_worker(self) -> None:
         number = self._rng.randrange(len(self.workers))
@@ -78,10 +78,10 @@ class Fleet:
         if children:
             self._rng.choice(children).kill()
 
-    def _pause(self, running: Running) -> None:
-        running.process.send_group(signal.SIGSTOP)
+    def _pause(self, process_group: RunningProcess) -> None:
+        process_group.process.send_group(signal.SIGSTOP)
         time.sleep(self._rng.uniform(*PAUSE_S))
-        running.process.send_group(signal.SIGCONT)
+        process_group.process.send_group(signal.SIGCONT)
 
     def _kill_api(self) -> None:
         number = self._rng.randrange(len(self.apis))
@@ -116,7 +116,7 @@ class Fleet:
         self.servers.postgres.start()
 
     def wait_serving(self) -> None:
-        """Wait until every API process can be used again."""
+        """Wait until every API process is ready."""
         for api in self.apis:
             wait_until(partial(_ready, api), 60, "an API process to be ready")
 

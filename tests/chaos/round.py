@@ -1,4 +1,4 @@
-"""One round: post issues through both API processes, cause faults meanwhile, wait, and count."""
+"""One round: post issues through both API processes, cause faults, wait and count the results."""
 
 import random
 import threading
@@ -16,68 +16,68 @@ from tests.support.database import Database
 POSTERS = 4
 RECOVERY_TIMEOUT_S = 180
 FAULT_S = 3
-"""About how long a fault takes; posting is spread over all of them."""
+"""Approximate duration of a fault. The posts are spread over all faults."""
 FINISHED = "('succeeded', 'dead', 'skipped', 'cancelled')"
 
 
 @dataclass
 class Report:
-    """What one round saw."""
+    """The results of one round."""
 
     faults: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
-    refused: int = 0
-    """Requests that were answered otherwise than with 201, or not at all; each was posted again."""
+    failed_requests: int = 0
+    """Requests without a 201 response. Each was posted again."""
     lost: int = 0
-    """Accepted issues that have no row, or whose job is neither succeeded nor dead."""
+    """Accepted issues without a row, or with a job that is neither succeeded nor dead."""
     dead: int = 0
-    untold: int = 0
-    """Jobs that have attempts of which nothing is told."""
+    unrecorded: int = 0
+    """Jobs with attempts that the ledger did not record."""
     enriched_twice: int = 0
-    """Issues whose summary was written more than once, as a trigger saw it."""
+    """Issues whose summary was written more than once, counted by a trigger."""
     republished: int = 0
-    """Attempts beyond the first: work that was done again, invisibly."""
+    """Attempts after the first, which repeat work."""
     recovery_s: float = 0
-    """From when the last fault struck until every issue was finished."""
+    """Seconds from the last fault until every issue was finished."""
     waits_s: list[float] = field(default_factory=list)
-    """From each issue's commit to its end."""
+    """Seconds from the commit of each issue to the end of its job."""
 
 
 class Poster:
-    """Posts until it has been answered 201 often enough, whatever happens to the servers."""
+    """A thread that posts issues until `target` requests returned 201."""
 
-    def __init__(self, fleet: Fleet, wanted: int, pause_s: float, seed: int) -> None:
+    def __init__(self, fleet: Fleet, target: int, pause_s: float, seed: int) -> None:
         self._fleet = fleet
-        self._wanted = wanted
+        self._target = target
         self._pause_s = pause_s
         self._rng = random.Random(seed)
         self.accepted: list[str] = []
-        self.refused = 0
+        self.failed_requests = 0
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self) -> None:
         with httpx.Client(timeout=30) as client:
-            while len(self.accepted) < self._wanted:
+            while len(self.accepted) < self._target:
                 base = self._rng.choice(self._fleet.apis).client.base_url
                 title = f"Issue {self._rng.random()}"
                 try:
-                    answer = client.post(
+                    response = client.post(
                         base.join("/api/v1/issues"),
                         json={"title": title, "description": "The export fails with an error since Monday."},
                     )
                 except httpx.HTTPError:
-                    answer = None
-                if answer is not None and answer.status_code == 201:
-                    self.accepted.append(answer.json()["id"])
+                    response = None
+                if response is not None and response.status_code == 201:
+                    self.accepted.append(response.json()["id"])
                     time.sleep(self._rng.uniform(0, 2 * self._pause_s))
                 else:
-                    self.refused += 1
+                    self.failed_requests += 1
                     time.sleep(0.1)
 
 
 def watch_summaries(database: Database) -> None:
-    """Have the database note each time that an issue's summary is written."""
+    """Create a trigger that records each write of a summary."""
     database.query("""
         CREATE TABLE summary_written (issue_id uuid);
         CREATE FUNCTION note_summary() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -88,14 +88,14 @@ def watch_summaries(database: Database) -> None:
 
 
 def run_round(fleet: Fleet, database: Database, issues: int, faults: int, seed: int) -> Report:
-    """Run one round on a fleet that works, and leave it working."""
+    """Run one round on a healthy fleet and leave it healthy."""
     database.query("TRUNCATE issue, job, dead_message, circuit, summary_written CASCADE")
     rng = random.Random(seed)
-    fleet.reseed(seed)
+    fleet.set_seed(seed)
     report = Report()
-    wanted = issues // POSTERS
-    pause_s = faults * FAULT_S / wanted
-    posters = [Poster(fleet, wanted, pause_s, rng.randrange(2**32)) for _ in range(POSTERS)]
+    target = issues // POSTERS
+    pause_s = faults * FAULT_S / target
+    posters = [Poster(fleet, target, pause_s, rng.randrange(2**32)) for _ in range(POSTERS)]
     last_fault = time.monotonic()
     while report.faults.total() < faults or any(poster.thread.is_alive() for poster in posters):
         name = rng.choice(sorted(fleet.faults))
@@ -105,19 +105,19 @@ def run_round(fleet: Fleet, database: Database, issues: int, faults: int, seed: 
     for poster in posters:
         poster.thread.join()
         report.accepted += len(poster.accepted)
-        report.refused += poster.refused
+        report.failed_requests += poster.failed_requests
     fleet.wait_serving()
     try:
-        wait_until(lambda: _unfinished(database) == 0, RECOVERY_TIMEOUT_S, "all jobs to be finished")
+        wait_until(lambda: _count_unfinished(database) == 0, RECOVERY_TIMEOUT_S, "all jobs to be finished")
     except TimeoutError as error:
-        raise AssertionError(f"{error}; there are {database.states()}") from None
+        raise AssertionError(f"{error}; states of the jobs: {database.states()}") from None
     report.recovery_s = time.monotonic() - last_fault
     fleet.ensure_alive()
     _count(report, database, [issue_id for poster in posters for issue_id in poster.accepted])
     return report
 
 
-def _unfinished(database: Database) -> int:
+def _count_unfinished(database: Database) -> int:
     count: int = database.one(f"SELECT count(*) FROM job WHERE state NOT IN {FINISHED}")
     return count
 
@@ -136,10 +136,10 @@ def _count(report: Report, database: Database, accepted: list[str]) -> None:
     found = {str(row["id"]): row for row in rows}
     for issue_id in accepted:
         row = found.get(issue_id)
-        kept = row is not None and row["jobs"] == 1 and (row["enriched"] or row["state"] == "dead")
-        report.lost += not kept
+        is_kept = row is not None and row["jobs"] == 1 and (row["enriched"] or row["state"] == "dead")
+        report.lost += not is_kept
     report.dead = sum(row["state"] == "dead" for row in rows)
-    report.untold = sum(row["failures"] != row["attempts"] - (row["state"] == "succeeded") for row in rows)
+    report.unrecorded = sum(row["failures"] != row["attempts"] - (row["state"] == "succeeded") for row in rows)
     report.enriched_twice = sum(row["written"] > 1 for row in rows)
     report.republished = sum(max(row["attempts"] - 1, 0) for row in rows)
     report.waits_s = [row["wait"] for row in rows]

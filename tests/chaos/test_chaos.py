@@ -1,4 +1,4 @@
-"""A short round of what `make chaos` does at length."""
+"""A short round of `make chaos`."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.servers import Servers
 
 
 @pytest.mark.timeout(400)
-def test_nothing_is_lost_and_nothing_is_done_twice(servers: Servers, database: Database) -> None:
+def test_chaos_round_loses_no_issue_and_enriches_none_twice(servers: Servers, database: Database) -> None:
     watch_summaries(database)
     fleet = Fleet(servers)
     try:
@@ -19,4 +19,4 @@ def test_nothing_is_lost_and_nothing_is_done_twice(servers: Servers, database: D
         database.query("DROP TABLE summary_written; DROP FUNCTION note_summary CASCADE")
 
     assert report.accepted == 100
-    assert (report.lost, report.enriched_twice, report.untold) == (0, 0, 0), report
+    assert (report.lost, report.enriched_twice, report.unrecorded) == (0, 0, 0), report

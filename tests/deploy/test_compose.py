@@ -1,4 +1,4 @@
-"""The compose files against the compose specification, the contracts, and the rules that they are to keep."""
+"""The compose files conform to the compose specification, the contracts and the rules of the project."""
 
 import json
 import os
@@ -30,7 +30,7 @@ SECRETS = {
     )
 }
 SECRETS["ADMIN_TOKEN"] += "-and-long-enough"
-OURS = {"migrate", "api", "worker-issues", "worker-default", "flower"}
+OWN_SERVICES = {"migrate", "api", "worker-issues", "worker-default", "flower"}
 DEVELOPMENT = {"api-dev", "worker-dev"}
 OBSERVABILITY = {"exporter", "prometheus", "grafana"}
 COMPOSE_FILES = [
@@ -65,26 +65,26 @@ def services(project: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
-def test_the_compose_specification(file: Path) -> None:
+def test_compose_file_conforms_to_specification(file: Path) -> None:
     subprocess.run([tool("check-jsonschema"), "--builtin-schema", "compose-spec", str(file)], check=True)
 
 
 @needs_compose
-class TestRendered:
-    def test_what_there_is(self, services: dict[str, Any]) -> None:
+class TestRenderedProject:
+    def test_compose_project_has_expected_services(self, services: dict[str, Any]) -> None:
         default = {name for name, service in services.items() if not service.get("profiles")}
-        assert default == {"postgres", "redis", *OURS}
+        assert default == {"postgres", "redis", *OWN_SERVICES}
         assert {name for name, service in services.items() if service.get("profiles") == ["dev"]} == DEVELOPMENT
         observability = {name for name in services if services[name].get("profiles") == ["observability"]}
         assert observability == OBSERVABILITY
         assert {services[name]["image"] for name in ("migrate", "exporter")} == {services["api"]["image"]}
 
-    def test_every_queue_has_its_worker(self, services: dict[str, Any]) -> None:
+    def test_every_queue_has_worker(self, services: dict[str, Any]) -> None:
         commands = [" ".join(services[name]["command"]) for name in services if re.match(r"worker-(?!dev)", name)]
         consumed = [queue for command in commands for queue in re.findall(r"--queues=(\S+)", command)]
         assert sorted(consumed) == sorted(Queue)
 
-    def test_ports(self, services: dict[str, Any]) -> None:
+    def test_ports_are_published_on_loopback_only(self, services: dict[str, Any]) -> None:
         published = {
             name: [(port["host_ip"], port["target"]) for port in service["ports"]]
             for name, service in services.items()
@@ -97,16 +97,16 @@ class TestRendered:
         for worker in ("worker-issues", "worker-default"):
             assert services[worker]["environment"]["METRICS_PORT"] == str(network.WORKER_METRICS_PORT)
 
-    def test_addresses_of_the_servers(self, services: dict[str, Any]) -> None:
-        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"flower"}:
+    def test_server_addresses_match_contracts(self, services: dict[str, Any]) -> None:
+        for name in (OWN_SERVICES | DEVELOPMENT | {"exporter"}) - {"flower"}:
             database = urlsplit(services[name]["environment"]["DATABASE_URL"])
             assert (database.hostname, database.port) == ("postgres", network.POSTGRES_PORT)
-        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"migrate"}:
+        for name in (OWN_SERVICES | DEVELOPMENT | {"exporter"}) - {"migrate"}:
             broker = urlsplit(services[name]["environment"]["CELERY_BROKER_URL"])
             assert (broker.hostname, broker.port) == ("redis", network.REDIS_PORT)
             assert broker.path == f"/{network.BROKER_DB}"
 
-    def test_probes(self, services: dict[str, Any]) -> None:
+    def test_healthchecks_match_contracts(self, services: dict[str, Any]) -> None:
         expected = {
             "api": network.API_PROBE,
             "api-dev": network.API_PROBE,
@@ -118,29 +118,29 @@ class TestRendered:
         }
         for name, probe in expected.items():
             assert services[name]["healthcheck"]["test"] == ["CMD", *probe]
-        # Without one, `docker compose up --wait` fails.
+        # `docker compose up --wait` fails for a service without a health check.
         assert all(service["healthcheck"].get("test") for name, service in services.items() if name != "migrate")
 
-    def test_the_prefix_moves_flowers_probe(self) -> None:
+    def test_flower_healthcheck_with_url_prefix_includes_prefix(self) -> None:
         done = compose_config({**SECRETS, "FLOWER_URL_PREFIX": "flower"}, "config", "--format", "json")
         assert json.loads(done.stdout)["services"]["flower"]["healthcheck"]["test"][-1] == "/flower/healthcheck"
 
-    def test_a_worker_may_finish_what_it_runs(self, services: dict[str, Any]) -> None:
+    def test_worker_grace_period_exceeds_task_time_limit(self, services: dict[str, Any]) -> None:
         limit = WorkerSettings.model_fields["task_time_limit"].default
         for name in ("worker-issues", "worker-default", "worker-dev"):
             assert _seconds(services[name]["stop_grace_period"]) > limit + 15
 
-    def test_every_setting_can_be_set(self, services: dict[str, Any]) -> None:
-        made_here = {"celery_result_backend", "heartbeat_directory", "metrics_address"}
+    def test_every_setting_is_configurable(self, services: dict[str, Any]) -> None:
+        computed_settings = {"celery_result_backend", "heartbeat_directory", "metrics_address"}
         for name, settings in (("api", ApiSettings), ("worker-issues", WorkerSettings)):
-            wanted = {field.upper() for field in set(settings.model_fields) - made_here}
-            assert wanted <= set(services[name]["environment"])
+            expected = {field.upper() for field in set(settings.model_fields) - computed_settings}
+            assert expected <= set(services[name]["environment"])
 
-    def test_the_api_asks_for_tokens(self, services: dict[str, Any]) -> None:
+    def test_api_has_authentication_on(self, services: dict[str, Any]) -> None:
         for name in ("api", "api-dev"):
             assert services[name]["environment"]["AUTH"] == "on"
 
-    def test_hardening(self, services: dict[str, Any]) -> None:
+    def test_every_service_is_hardened(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -151,33 +151,35 @@ class TestRendered:
             assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
             assert not {"privileged", "cap_add", "network_mode", "pid", "container_name"} & set(service), name
 
-    def test_only_those_who_must_reach_a_server(self, project: dict[str, Any], services: dict[str, Any]) -> None:
+    def test_networks_contain_only_required_services(
+        self, project: dict[str, Any], services: dict[str, Any]
+    ) -> None:
         members: dict[str, set[str]] = {}
         for name, service in services.items():
-            for joined in service["networks"]:
-                members.setdefault(joined, set()).add(name)
+            for network_name in service["networks"]:
+                members.setdefault(network_name, set()).add(name)
         workers = {"worker-issues", "worker-default", "worker-dev"}
         assert members["database"] == {"postgres", "migrate", "api", "api-dev", "exporter", *workers}
         assert members["broker"] == {"redis", "api", "api-dev", "flower", "exporter", *workers}
         assert members["logs"] == {"loki", "alloy", "grafana"}
         assert members["metrics"] == {"api", "flower", "exporter", "prometheus", "grafana", *workers}
         assert members["edge"] == {"api", "api-dev", "flower", "prometheus", "grafana"}
-        assert {name for name, made in project["networks"].items() if made.get("internal")} == set(members) - {
-            "edge"
-        }
+        assert {name for name, created in project["networks"].items() if created.get("internal")} == set(
+            members
+        ) - {"edge"}
 
-    def test_all_else_waits_for_the_migrations(self, services: dict[str, Any]) -> None:
-        for name in (OURS | DEVELOPMENT | {"exporter"}) - {"migrate"}:
+    def test_services_depend_on_migrations(self, services: dict[str, Any]) -> None:
+        for name in (OWN_SERVICES | DEVELOPMENT | {"exporter"}) - {"migrate"}:
             assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
 
-    def test_secrets_come_from_outside(self, services: dict[str, Any]) -> None:
+    def test_secrets_come_from_environment(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             for variable, value in (service.get("environment") or {}).items():
                 if value is not None and re.search(r"PASSWORD|TOKEN|_AUTH|_URL$", variable):
                     assert any(secret in str(value) for secret in SECRETS.values()), f"{name}: {variable}"
 
     @pytest.mark.parametrize("name", sorted(SECRETS))
-    def test_a_missing_secret_is_one_line_that_says_what_to_do(self, name: str) -> None:
+    def test_missing_secret_prints_one_line_with_fix(self, name: str) -> None:
         done = compose_config({key: value for key, value in SECRETS.items() if key != name}, "up", "--no-start")
 
         assert done.returncode != 0
@@ -186,7 +188,7 @@ class TestRendered:
         assert "run make env first" in line
 
 
-def test_make_env_writes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_make_env_adds_missing_secrets_and_keeps_existing(tmp_path: Path) -> None:
     script = tmp_path / "deploy/compose/make-env"
     script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "deploy/compose/make-env", script)
@@ -200,14 +202,14 @@ def test_make_env_writes_what_is_missing_and_keeps_the_rest(tmp_path: Path) -> N
     values = dict(line.split("=") for line in env.read_text().splitlines())
     assert set(values) == {"LEASE_SECONDS", *SECRETS}
     assert values["REDIS_PASSWORD"] == "kept"
-    made = [values[name].removeprefix("itk_admin_") for name in SECRETS if name != "REDIS_PASSWORD"]
-    assert len(set(made)) == 5
-    assert all(re.fullmatch(r"[0-9a-f]{40}", value) for value in made)
+    created = [values[name].removeprefix("itk_admin_") for name in SECRETS if name != "REDIS_PASSWORD"]
+    assert len(set(created)) == 5
+    assert all(re.fullmatch(r"[0-9a-f]{40}", value) for value in created)
     assert values["ADMIN_TOKEN"].startswith("itk_admin_")
     assert env.stat().st_mode & 0o777 == 0o600
 
 
-def test_no_secret_is_in_the_repository() -> None:
+def test_repository_contains_no_secret() -> None:
     subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT, check=True)
     tracked = subprocess.run(
         ["git", "grep", "-nIE", r"(PASSWORD|SECRET|TOKEN|_KEY) ?[:=] ?[\"']?[A-Za-z0-9+/]{12,}"],

@@ -1,4 +1,4 @@
-"""What is in the images, and what is not."""
+"""Contents and configuration of the images."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from tests.support.docker import docker, log, needs_images
 
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("images")]
 
-CONFINED = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+SANDBOX_OPTIONS = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
 @pytest.fixture(scope="session", params=SERVICES)
@@ -24,15 +24,15 @@ def service(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def python(service: str, code: str) -> str:
-    return docker("run", *CONFINED, tag(service), "python", "-c", code)
+def run_python(service: str, code: str) -> str:
+    return docker("run", *SANDBOX_OPTIONS, tag(service), "python", "-c", code)
 
 
-def test_size(service: str) -> None:
+def test_image_size_is_within_budget(service: str) -> None:
     assert added_mb(service) <= BUDGET_MB[service]
 
 
-def test_how_it_runs(service: str) -> None:
+def test_image_configuration_is_hardened(service: str) -> None:
     config = inspect(tag(service))["Config"]
 
     assert config["User"] == "10001:10001"
@@ -43,17 +43,17 @@ def test_how_it_runs(service: str) -> None:
     assert set(config.get("ExposedPorts") or {}) == port[service]
 
 
-def test_the_workers_signs_of_life_are_where_the_probe_looks() -> None:
+def test_worker_image_heartbeat_directory_matches_probe() -> None:
     build("worker")
     assert f"HEARTBEAT_DIRECTORY={network.HEARTBEAT_DIRECTORY}" in inspect(tag("worker"))["Config"]["Env"]
 
 
-def test_the_api_asks_for_tokens_unless_told_otherwise() -> None:
+def test_api_image_has_authentication_on_by_default() -> None:
     build("api")
     assert "AUTH=on" in inspect(tag("api"))["Config"]["Env"]
 
 
-def test_labels(service: str) -> None:
+def test_image_has_labels(service: str) -> None:
     labels = inspect(tag(service))["Config"]["Labels"]
 
     assert labels["org.opencontainers.image.version"] == version()
@@ -62,14 +62,14 @@ def test_labels(service: str) -> None:
     assert labels["org.opencontainers.image.title"].startswith("IssueTracker")
 
 
-def test_the_version_has_one_place() -> None:
+def test_versions_of_all_packages_are_equal() -> None:
     members = [*ROOT.glob("services/*/pyproject.toml"), ROOT / "cli/pyproject.toml"]
     assert {tomllib.loads(member.read_text())["project"]["version"] for member in members} == {version()}
     assert version() == VERSION
 
 
-def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
-    """Kubernetes brings no init, which compose does; none of the servers is there."""
+def test_image_as_process_1_stops_on_sigterm(service: str) -> None:
+    """Kubernetes has no init process, unlike compose. No server is reachable in this test."""
     settings = ("CELERY_BROKER_URL=redis://127.0.0.1:1/0", "FLOWER_BASIC_AUTH=a:b", "LOG_FORMAT=json")
     environment = [f"--env={setting}" for setting in settings]
     name = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", *environment, tag(service))
@@ -80,13 +80,13 @@ def test_it_stops_when_told_to_also_as_process_1(service: str) -> None:
         docker("stop", "--time=60", name)
         assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
         assert {json.loads(line)["service"] for line in log(name).splitlines()} == {service}, (
-            "each line is an object"
+            "each line must be a JSON object of the service"
         )
     finally:
         docker("rm", "--force", name)
 
 
-def test_nobody_can_write_to_it_and_it_has_no_capabilities(service: str) -> None:
+def test_image_is_read_only_and_has_no_capabilities(service: str) -> None:
     code = """if True:
         import errno, json, os, pathlib
         refused = []
@@ -98,7 +98,7 @@ def test_nobody_can_write_to_it_and_it_has_no_capabilities(service: str) -> None
         status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
         print(json.dumps([os.getuid(), refused, status["CapEff"].strip(), status["NoNewPrivs"].strip()]))
     """
-    uid, refused, capabilities, no_new_privileges = json.loads(python(service, code))
+    uid, refused, capabilities, no_new_privileges = json.loads(run_python(service, code))
 
     assert uid == 10001
     assert set(refused) <= {"EROFS", "EACCES"}
@@ -107,27 +107,27 @@ def test_nobody_can_write_to_it_and_it_has_no_capabilities(service: str) -> None
     assert no_new_privileges == "1"
 
 
-def test_the_user_owns_none_of_its_files(service: str) -> None:
-    owned = docker("run", *CONFINED, tag(service), "find", "/app", "/opt/venv", "-user", "10001")
+def test_image_files_are_not_owned_by_its_user(service: str) -> None:
+    owned = docker("run", *SANDBOX_OPTIONS, tag(service), "find", "/app", "/opt/venv", "-user", "10001")
     assert not owned
 
 
-def test_only_what_it_needs_is_in_it(service: str) -> None:
-    strangers = {
+def test_image_contains_only_required_modules(service: str) -> None:
+    unwanted_modules = {
         "api": ["celery", "kombu", "psycopg2", "numpy", "app"],
         "worker": ["fastapi", "starlette", "uvicorn", "asyncpg", "flower", "api"],
         "flower": ["fastapi", "sqlalchemy", "psycopg2", "asyncpg", "contracts", "app"],
     }
     code = f"""if True:
         import importlib.util, shutil
-        modules = [name for name in {strangers[service]} if importlib.util.find_spec(name)]
+        modules = [name for name in {unwanted_modules[service]} if importlib.util.find_spec(name)]
         tools = [name for name in ("uv", "cc", "gcc", "make", "git") if shutil.which(name)]
         print(modules + tools)
     """
-    assert python(service, code) == "[]"
+    assert run_python(service, code) == "[]"
 
 
-def test_a_change_in_the_code_keeps_the_dependencies_layer(service: str, tmp_path: Path) -> None:
+def test_code_change_keeps_dependency_layer(service: str, tmp_path: Path) -> None:
     for part in (".dockerignore", "contracts", "deploy/probe.py", "requirements", "services"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         (tmp_path / part).parent.mkdir(exist_ok=True)
@@ -136,12 +136,12 @@ def test_a_change_in_the_code_keeps_the_dependencies_layer(service: str, tmp_pat
         with (tmp_path / changed).open("a") as file:
             file.write("# changed\n")
 
-    built = docker("build", "--quiet", "--file", f"{tmp_path}/services/{service}/Dockerfile", str(tmp_path))
+    image_id = docker("build", "--quiet", "--file", f"{tmp_path}/services/{service}/Dockerfile", str(tmp_path))
 
-    before, after = (inspect(image)["RootFS"]["Layers"] for image in (tag(service), built))
-    docker("rmi", built)
+    before, after = (inspect(image)["RootFS"]["Layers"] for image in (tag(service), image_id))
+    docker("rmi", image_id)
     base = inspect(BASE)["RootFS"]["Layers"]
-    kept = [layer for layer, other in zip(before, after, strict=True) if layer == other]
+    shared_layers = [layer for layer, other in zip(before, after, strict=True) if layer == other]
     # The base, the working directory and the dependencies.
-    assert kept[: len(base) + 2] == before[: len(base) + 2]
+    assert shared_layers[: len(base) + 2] == before[: len(base) + 2]
     assert before != after

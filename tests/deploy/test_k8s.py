@@ -1,4 +1,4 @@
-"""The Kubernetes manifests against their schemas, the contracts and the rules that they are to keep."""
+"""The Kubernetes manifests conform to their schemas, the contracts and the rules of the project."""
 
 import json
 import re
@@ -41,7 +41,7 @@ from tests.support.manifests import (
 )
 from tests.support.processes import ROOT
 
-# One process renders them all.
+# One process renders all manifests.
 pytestmark = pytest.mark.xdist_group("k8s")
 
 NAMESPACE = "issuetracker"
@@ -54,7 +54,7 @@ KUBERNETES = ("1.34", "1.37")
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Object, ...]]:
-    """The default, each overlay, and each combination of components."""
+    """Return the objects of the default, each overlay and each combination of components."""
     directory = tmp_path_factory.mktemp("overlays")
     roots = {"default": DEFAULT, **{overlay.name: overlay for overlay in OVERLAYS}}
     for number, components in enumerate(manifests.subsets()):
@@ -64,7 +64,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Object
 
 
 @pytest.fixture(scope="session")
-def everywhere(rendered: dict[str, tuple[Object, ...]]) -> list[tuple[str, tuple[Object, ...]]]:
+def renderings(rendered: dict[str, tuple[Object, ...]]) -> list[tuple[str, tuple[Object, ...]]]:
     return list(rendered.items())
 
 
@@ -78,7 +78,7 @@ def production() -> tuple[Object, ...]:
     return manifests.render(K8S / "overlays/production")
 
 
-def each_container(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, Object]]:
+def iterate_containers(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, Object]]:
     for name, pod in manifests.pods(objects).items():
         for container in containers(pod):
             yield f"{name}/{container['name']}", pod, container
@@ -96,7 +96,7 @@ def config(objects: tuple[Object, ...], prefix: str) -> Object:
 
 
 @cache
-def _valid(kind: str, text: str) -> None:
+def _validate(kind: str, text: str) -> None:
     if kind in SCHEMAS:
         jsonschema.validate(json.loads(text), SCHEMAS[kind])
         return
@@ -104,128 +104,136 @@ def _valid(kind: str, text: str) -> None:
         kubernetes_validate.validate(json.loads(text), release, strict=True)
 
 
-class TestEverywhere:
-    """In the default, in each overlay and in each combination of components."""
+class TestAllRenderings:
+    """Rules for the default, each overlay and each combination of components."""
 
-    def test_schemas(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for _, objects in everywhere:
+    def test_objects_conform_to_schemas(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for _, objects in renderings:
             for item in objects:
-                _valid(item["kind"], json.dumps(item, sort_keys=True))
+                _validate(item["kind"], json.dumps(item, sort_keys=True))
 
-    def test_names_are_unique_and_in_one_namespace(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
-            counted = Counter((item["kind"], item["metadata"]["name"]) for item in objects)
-            assert max(counted.values()) == 1, where
+    def test_object_names_are_unique_and_in_namespace(
+        self, renderings: list[tuple[str, tuple[Object, ...]]]
+    ) -> None:
+        for variant, objects in renderings:
+            counts = Counter((item["kind"], item["metadata"]["name"]) for item in objects)
+            assert max(counts.values()) == 1, variant
             for item in objects:
                 expected = None if item["kind"] == "Namespace" else NAMESPACE
-                assert item["metadata"].get("namespace") == expected, f"{where}: {item['metadata']['name']}"
+                assert item["metadata"].get("namespace") == expected, f"{variant}: {item['metadata']['name']}"
 
-    def test_selectors_match(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
+    def test_selectors_match_expected_pods(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
             pods = manifests.pods(objects)
             for name, workload in manifests.workloads(objects).items():
                 if workload["kind"] in {"Deployment", "StatefulSet"}:
                     selected = [
                         other for other in pods if matches(workload["spec"]["selector"], labels(pods[other]))
                     ]
-                    assert selected == [name], f"{where}: {name}"
+                    assert selected == [name], f"{variant}: {name}"
             for kind in ("Service", "PodDisruptionBudget", "PodMonitor"):
                 for name, item in named(objects, kind).items():
                     selector = item["spec"]["selector"]
                     selector = {"matchLabels": selector} if kind == "Service" else selector
                     selected = [other for other in pods if matches(selector, labels(pods[other]))]
-                    assert selected, f"{where}: {kind} {name}"
-                    assert kind == "PodMonitor" or selected == [name], f"{where}: {kind} {name}"
+                    assert selected, f"{variant}: {kind} {name}"
+                    assert kind == "PodMonitor" or selected == [name], f"{variant}: {kind} {name}"
             for name, item in named(objects, "NetworkPolicy").items():
                 selected = [other for other in pods if matches(item["spec"]["podSelector"], labels(pods[other]))]
-                assert selected, f"{where}: NetworkPolicy {name}"
+                assert selected, f"{variant}: NetworkPolicy {name}"
 
-    def test_ports_are_there(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
-            for name, selector, port in _wanted_ports(objects):
+    def test_referenced_ports_exist(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
+            for name, selector, port in _referenced_ports(objects):
                 for owner, pod in manifests.pods(objects).items():
                     if matches(selector, labels(pod)):
-                        assert port in _ports(pod), f"{where}: {name} wants port {port} of {owner}"
+                        assert port in _ports(pod), f"{variant}: {name} refers to port {port} of {owner}"
 
-    def test_what_is_referred_to_is_there(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
-            there = {kind: set(named(objects, kind)) for kind in ("ConfigMap", "PersistentVolumeClaim")}
+    def test_referenced_objects_exist(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
+            existing = {kind: set(named(objects, kind)) for kind in ("ConfigMap", "PersistentVolumeClaim")}
             for name, pod in manifests.pods(objects).items():
-                assert pod["spec"]["serviceAccountName"] in named(objects, "ServiceAccount"), f"{where}: {name}"
+                assert pod["spec"]["serviceAccountName"] in named(objects, "ServiceAccount"), f"{variant}: {name}"
                 for volume in pod["spec"].get("volumes", []):
                     assert set(volume) - {"name"} <= {"configMap", "emptyDir", "persistentVolumeClaim"}
-                    wanted = volume.get("configMap", {}).get("name")
-                    assert wanted is None or wanted in there["ConfigMap"], f"{where}: {name}"
+                    configmap = volume.get("configMap", {}).get("name")
+                    assert configmap is None or configmap in existing["ConfigMap"], f"{variant}: {name}"
                     claim = volume.get("persistentVolumeClaim", {}).get("claimName")
-                    assert claim is None or claim in there["PersistentVolumeClaim"], f"{where}: {name}"
-            for name, _, container in each_container(objects):
+                    assert claim is None or claim in existing["PersistentVolumeClaim"], f"{variant}: {name}"
+            for name, _, container in iterate_containers(objects):
                 for source in container.get("envFrom", []):
-                    assert source["configMapRef"]["name"] in there["ConfigMap"], f"{where}: {name}"
+                    assert source["configMapRef"]["name"] in existing["ConfigMap"], f"{variant}: {name}"
             for kind in ("HorizontalPodAutoscaler", "ScaledObject"):
                 for name, item in named(objects, kind).items():
                     assert item["spec"]["scaleTargetRef"]["name"] == name
-                    assert name in named(objects, "Deployment"), f"{where}: {kind} {name}"
+                    assert name in named(objects, "Deployment"), f"{variant}: {kind} {name}"
 
-    def test_every_secret_is_made_or_brought(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
-            assert not named(objects, "Secret"), where
+    def test_secret_keys_are_generated_or_external(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
+            assert not named(objects, "Secret"), variant
             templates = named(objects, "ConfigMap").get("secret-templates", {"data": {}})["data"]
-            made = {name: values(text, NAMESPACE) for name, text in templates.items()}
-            brought = {
-                "database": {"DATABASE_URL"} if "external-postgres" in where else set(),
-                "broker": {"CELERY_BROKER_URL"} if "external-redis" in where else set(),
+            generated = {name: values(text, NAMESPACE) for name, text in templates.items()}
+            external = {
+                "database": {"DATABASE_URL"} if "external-postgres" in variant else set(),
+                "broker": {"CELERY_BROKER_URL"} if "external-redis" in variant else set(),
             }
             for name, key, optional in _secret_keys(objects):
                 if optional:
                     continue
-                own = "own-secrets" in where or where == "production"
-                assert own or key in made.get(name, brought.get(name, ())), f"{where}: {name} {key}"
-            assert ("own-secrets" in where or where == "production") == (not named(objects, "Role"))
+                has_own_secrets = "own-secrets" in variant or variant == "production"
+                assert has_own_secrets or key in generated.get(name, external.get(name, ())), (
+                    f"{variant}: {name} {key}"
+                )
+            assert ("own-secrets" in variant or variant == "production") == (not named(objects, "Role"))
 
-    def test_each_queue_has_all_that_it_needs(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
+    def test_queue_has_worker_budget_and_autoscaler(
+        self, renderings: list[tuple[str, tuple[Object, ...]]]
+    ) -> None:
+        for variant, objects in renderings:
             deployments = named(objects, "Deployment")
             assert sorted(name for name in deployments if name.startswith("worker-")) == WORKERS
-            keda = "keda" in where or where == "production"
+            keda = "keda" in variant or variant == "production"
             for queue in QUEUES:
                 name = f"worker-{queue}"
                 (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
                 assert container["args"] == [f"--queues={queue}", f"--hostname={queue}@%h"]
                 assert name in named(objects, "PodDisruptionBudget")
-                assert (name in named(objects, "ScaledObject")) == keda, where
-                assert (name in named(objects, "HorizontalPodAutoscaler")) != keda, where
+                assert (name in named(objects, "ScaledObject")) == keda, variant
+                assert (name in named(objects, "HorizontalPodAutoscaler")) != keda, variant
                 if keda:
                     (trigger,) = named(objects, "ScaledObject")[name]["spec"]["triggers"]
                     assert f"queue = '{queue}' AND" in trigger["metadata"]["query"]
                     concurrency = config(objects, "settings")["data"]["WORKER_CONCURRENCY"]
                     assert trigger["metadata"]["targetQueryValue"] == concurrency
 
-    def test_hardening(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
+    def test_pods_and_containers_are_hardened(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
             (namespace,) = named(objects, "Namespace").values()
             assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
             for name, pod in manifests.pods(objects).items():
                 spec = pod["spec"]
-                assert spec["securityContext"]["runAsNonRoot"] is True, f"{where}: {name}"
-                assert spec["securityContext"]["runAsUser"] >= 999, f"{where}: {name}"
-                assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, f"{where}: {name}"
-                assert spec["enableServiceLinks"] is False, f"{where}: {name}"
-                assert spec["automountServiceAccountToken"] is name.startswith("secrets"), f"{where}: {name}"
+                assert spec["securityContext"]["runAsNonRoot"] is True, f"{variant}: {name}"
+                assert spec["securityContext"]["runAsUser"] >= 999, f"{variant}: {name}"
+                assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, (
+                    f"{variant}: {name}"
+                )
+                assert spec["enableServiceLinks"] is False, f"{variant}: {name}"
+                assert spec["automountServiceAccountToken"] is name.startswith("secrets"), f"{variant}: {name}"
                 assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(spec)
-            for name, _, container in each_container(objects):
+            for name, _, container in iterate_containers(objects):
                 assert container["securityContext"] == {
                     "allowPrivilegeEscalation": False,
                     "capabilities": {"drop": ["ALL"]},
                     "readOnlyRootFilesystem": True,
-                }, f"{where}: {name}"
+                }, f"{variant}: {name}"
 
-    def test_resources(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
-        for where, objects in everywhere:
-            for name, pod, container in each_container(objects):
+    def test_containers_have_requests_and_limits(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
+            for name, pod, container in iterate_containers(objects):
                 requests, limits = (container["resources"][kind] for kind in ("requests", "limits"))
                 for resource in ("cpu", "memory"):
-                    assert 0 < quantity(requests[resource]) <= quantity(limits[resource]), f"{where}: {name}"
-                # What is written to memory counts.
+                    assert 0 < quantity(requests[resource]) <= quantity(limits[resource]), f"{variant}: {name}"
+                # Files in memory count towards the limit.
                 memory = sum(
                     quantity(volume["emptyDir"]["sizeLimit"])
                     for volume in pod["spec"].get("volumes", [])
@@ -233,29 +241,27 @@ class TestEverywhere:
                 )
                 assert memory < quantity(limits["memory"]) / 2
                 for volume in pod["spec"].get("volumes", []):
-                    assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], f"{where}: {name}"
+                    assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], f"{variant}: {name}"
 
-    def test_images(self, everywhere: list[tuple[str, tuple[Object, ...]]]) -> None:
+    def test_containers_use_expected_images(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
         expected = {*(tag(service) for service in SERVICES), "pgvector/pgvector:pg17", "redis:8"}
-        for where, objects in everywhere:
-            for name, _, container in each_container(objects):
+        for variant, objects in renderings:
+            for name, _, container in iterate_containers(objects):
                 image = container["image"].removeprefix("registry.example.com/")
-                assert image in expected, f"{where}: {name}"
-                assert container["imagePullPolicy"] == "IfNotPresent", f"{where}: {name}"
+                assert image in expected, f"{variant}: {name}"
+                assert container["imagePullPolicy"] == "IfNotPresent", f"{variant}: {name}"
 
-    def test_jobs_never_change_but_with_the_release(
-        self, everywhere: list[tuple[str, tuple[Object, ...]]]
-    ) -> None:
-        for where, objects in everywhere:
+    def test_jobs_are_independent_of_settings(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+        for variant, objects in renderings:
             jobs = named(objects, "Job")
-            assert set(jobs) <= {MIGRATE, SECRETS}, where
-            assert MIGRATE in jobs, where
+            assert set(jobs) <= {MIGRATE, SECRETS}, variant
+            assert MIGRATE in jobs, variant
             for name, job in jobs.items():
                 pod = manifests.template(job)
                 referred = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes", [])]
-                assert set(referred) <= {"secret-generator", "secret-templates"}, f"{where}: {name}"
-                assert not any("envFrom" in container for container in containers(pod)), f"{where}: {name}"
-                assert "app.kubernetes.io/version" not in labels(pod), f"{where}: {name}"
+                assert set(referred) <= {"secret-generator", "secret-templates"}, f"{variant}: {name}"
+                assert not any("envFrom" in container for container in containers(pod)), f"{variant}: {name}"
+                assert "app.kubernetes.io/version" not in labels(pod), f"{variant}: {name}"
 
 
 def _ports(pod: Object) -> set[str | int]:
@@ -263,7 +269,7 @@ def _ports(pod: Object) -> set[str | int]:
     return {port["name"] for port in listed} | {port["containerPort"] for port in listed}
 
 
-def _wanted_ports(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, str | int]]:
+def _referenced_ports(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, str | int]]:
     for name, service in named(objects, "Service").items():
         for port in service["spec"]["ports"]:
             yield f"Service {name}", {"matchLabels": service["spec"]["selector"]}, port["targetPort"]
@@ -271,12 +277,12 @@ def _wanted_ports(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, st
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             yield f"PodMonitor {name}", monitor["spec"]["selector"], endpoint["port"]
     for name, policy in named(objects, "NetworkPolicy").items():
-        for selector, ports in _ruled(policy["spec"]):
+        for selector, ports in _rules_by_selector(policy["spec"]):
             yield from ((f"NetworkPolicy {name}", selector, port["port"]) for port in ports)
 
 
-def _ruled(policy: Object) -> Iterator[tuple[Object, list[Object]]]:
-    """Yield which pods a policy's rules are about, with their ports."""
+def _rules_by_selector(policy: Object) -> Iterator[tuple[Object, list[Object]]]:
+    """Yield the pod selector and the ports of each rule of a policy."""
     for rule in policy.get("ingress", []):
         yield policy["podSelector"], rule["ports"]
     for rule in policy.get("egress", []):
@@ -286,14 +292,14 @@ def _ruled(policy: Object) -> Iterator[tuple[Object, list[Object]]]:
 
 
 def _secret_keys(objects: tuple[Object, ...]) -> Iterator[tuple[str, str, bool]]:
-    for _, _, container in each_container(objects):
+    for _, _, container in iterate_containers(objects):
         for variable in container.get("env", []):
             if "valueFrom" in variable:
                 reference = variable["valueFrom"]["secretKeyRef"]
                 yield reference["name"], reference["key"], reference.get("optional", False)
 
 
-def test_what_there_is(default: tuple[Object, ...]) -> None:
+def test_default_has_expected_workloads(default: tuple[Object, ...]) -> None:
     kinds = {name: workload["kind"] for name, workload in manifests.workloads(default).items()}
     assert kinds == {
         **dict.fromkeys(["api", "exporter", "flower", *WORKERS], "Deployment"),
@@ -304,7 +310,7 @@ def test_what_there_is(default: tuple[Object, ...]) -> None:
     assert set(named(default, "HorizontalPodAutoscaler")) == {"api", *WORKERS}
 
 
-def test_the_default_needs_no_custom_resources(default: tuple[Object, ...]) -> None:
+def test_default_needs_no_custom_resources(default: tuple[Object, ...]) -> None:
     groups = {item["apiVersion"].partition("/")[0] for item in default}
     assert groups == {
         "v1",
@@ -323,12 +329,12 @@ def test_long_running_containers_have_three_probes(default: tuple[Object, ...]) 
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["periodSeconds"] >= 2, f"{name}: {probe}"
             assert container[probe]["timeoutSeconds"] >= 5, f"{name}: {probe}"
-        # A node that is slow for half a minute restarts nobody.
+        # A node that is slow for half a minute must not cause a restart.
         liveness = container["livenessProbe"]
         assert liveness["periodSeconds"] * liveness["failureThreshold"] >= 60, name
 
 
-def test_probes_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
+def test_probes_match_contracts(default: tuple[Object, ...]) -> None:
     for name in WORKERS:
         container = main_container(default, name)
         assert tuple(container["startupProbe"]["exec"]["command"]) == network.WORKER_LIVENESS_PROBE
@@ -337,7 +343,7 @@ def test_probes_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
         mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
         assert network.HEARTBEAT_DIRECTORY in mounts
     api = main_container(default, "api")
-    # Only a start looks at the database: no outage of it takes replicas away, or restarts them.
+    # Only the startup probe checks the database, so that an outage does not remove or restart replicas.
     assert api["startupProbe"]["httpGet"] == {"path": network.READINESS_PATH, "port": "http"}
     assert api["livenessProbe"]["httpGet"] == {"path": network.LIVENESS_PATH, "port": "http"}
     assert api["readinessProbe"]["httpGet"] == {"path": network.LIVENESS_PATH, "port": "http"}
@@ -351,7 +357,7 @@ def test_probes_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
     }
 
 
-def test_ports_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
+def test_ports_match_contracts(default: tuple[Object, ...]) -> None:
     expected = {
         "api": network.API_PORT,
         "flower": network.FLOWER_PORT,
@@ -366,24 +372,26 @@ def test_ports_are_those_of_the_contracts(default: tuple[Object, ...]) -> None:
 
 
 def _allowed(objects: tuple[Object, ...], direction: str) -> set[tuple[str, str, int]]:
-    """Return who may reach whom among the pods, by name, as the policies of one direction say."""
+    """Return the (source, target, port) triples that the policies of one direction allow between pods."""
     pods, found = manifests.pods(objects), set()
     for policy in named(objects, "NetworkPolicy").values():
-        own = [name for name, pod in pods.items() if matches(policy["spec"]["podSelector"], labels(pod))]
+        has_own_secrets = [
+            name for name, pod in pods.items() if matches(policy["spec"]["podSelector"], labels(pod))
+        ]
         for rule in policy["spec"].get(direction, []):
             for peer in rule.get("from" if direction == "ingress" else "to", []):
                 if set(peer) != {"podSelector"}:
                     continue
                 others = [name for name, pod in pods.items() if matches(peer["podSelector"], labels(pod))]
                 for port in rule["ports"]:
-                    pairs = ((a, b) for a in own for b in others)
+                    pairs = ((a, b) for a in has_own_secrets for b in others)
                     found |= {
                         (b, a, port["port"]) if direction == "ingress" else (a, b, port["port"]) for a, b in pairs
                     }
     return found
 
 
-def test_only_those_who_must_reach_a_server(default: tuple[Object, ...]) -> None:
+def test_network_policies_allow_only_required_connections(default: tuple[Object, ...]) -> None:
     to_postgres = {"api", "exporter", *WORKERS, MIGRATE, "backup", "restore"}
     to_redis = {"api", "exporter", "flower", *WORKERS}
     expected = {(name, "postgres", network.POSTGRES_PORT) for name in to_postgres}
@@ -392,7 +400,7 @@ def test_only_those_who_must_reach_a_server(default: tuple[Object, ...]) -> None
     assert _allowed(default, "ingress") == expected
 
 
-def test_the_rest_of_the_network_is_closed(default: tuple[Object, ...]) -> None:
+def test_network_policies_deny_everything_else(default: tuple[Object, ...]) -> None:
     policies = named(default, "NetworkPolicy")
     assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     dns = policies["dns"]["spec"]
@@ -410,7 +418,7 @@ def test_the_rest_of_the_network_is_closed(default: tuple[Object, ...]) -> None:
 
 
 def _environment(objects: tuple[Object, ...], container: Object) -> dict[str, str]:
-    """Return the environment that a container gets, with Secrets as they are made."""
+    """Return the environment of a container, with generated Secrets."""
     templates = named(objects, "ConfigMap")["secret-templates"]["data"]
     secrets = {name: values(text, NAMESPACE) for name, text in templates.items()}
     environment: dict[str, str] = {}
@@ -425,7 +433,7 @@ def _environment(objects: tuple[Object, ...], container: Object) -> dict[str, st
     return environment
 
 
-def test_every_variable_is_a_setting(default: tuple[Object, ...]) -> None:
+def test_environment_variables_are_known_settings(default: tuple[Object, ...]) -> None:
     api, worker = ({name.upper() for name in cls.model_fields} for cls in (ApiSettings, WorkerSettings))
     for name in config(default, "settings")["data"]:
         assert name in api | worker, name
@@ -434,7 +442,7 @@ def test_every_variable_is_a_setting(default: tuple[Object, ...]) -> None:
         "postgres": {"PGDATA", "POSTGRES_INITDB_ARGS", "POSTGRES_PASSWORD", "ISSUETRACKER_PASSWORD"},
         "redis": {"REDISCLI_AUTH"},
     }
-    known = {
+    known_variables = {
         "api": api,
         "exporter": {name.upper() for name in ExporterSettings.model_fields},
         "flower": flower | {"CELERY_BROKER_URL"},
@@ -442,9 +450,9 @@ def test_every_variable_is_a_setting(default: tuple[Object, ...]) -> None:
         **servers,
     }
     for name in LONG_RUNNING:
-        given = {variable["name"] for variable in main_container(default, name).get("env", [])}
-        assert given <= known[name], name
-    for name, _, container in each_container(default):
+        variables = {variable["name"] for variable in main_container(default, name).get("env", [])}
+        assert variables <= known_variables[name], name
+    for name, _, container in iterate_containers(default):
         if not name.endswith(tuple(f"/{owner}" for owner in ("api", "exporter", "worker", "flower", *servers))):
             assert {variable["name"] for variable in container.get("env", [])} <= {"DATABASE_URL"}, name
 
@@ -453,7 +461,7 @@ def test_every_variable_is_a_setting(default: tuple[Object, ...]) -> None:
     ("name", "cls"),
     [("api", ApiSettings), ("exporter", ExporterSettings), *((worker, WorkerSettings) for worker in WORKERS)],
 )
-def test_the_settings_are_accepted_and_complete(
+def test_settings_from_manifests_are_valid_and_complete(
     name: str,
     cls: type[ApiSettings | WorkerSettings],
     default: tuple[Object, ...],
@@ -472,9 +480,7 @@ def test_the_settings_are_accepted_and_complete(
     assert re.search(broker, settings.celery_broker_url)
 
 
-def test_a_changed_setting_rolls_what_reads_it_and_changes_no_job(
-    default: tuple[Object, ...], tmp_path: Path
-) -> None:
+def test_changed_setting_changes_only_pods_that_read_it(default: tuple[Object, ...], tmp_path: Path) -> None:
     changed = manifests.render(
         manifests.write_overlay(
             tmp_path / "changed",
@@ -487,34 +493,34 @@ def test_a_changed_setting_rolls_what_reads_it_and_changes_no_job(
     assert {name for name in before if before[name] != after[name]} == {"api", "exporter", *WORKERS}
 
 
-def test_grace_periods(default: tuple[Object, ...]) -> None:
+def test_grace_periods_exceed_shutdown_time(default: tuple[Object, ...]) -> None:
     pods = manifests.pods(default)
     settings = config(default, "settings")["data"]
     for name in WORKERS:
         assert pods[name]["spec"]["terminationGracePeriodSeconds"] > float(settings["TASK_TIME_LIMIT"]) + 15
     dockerfile = (ROOT / "services/api/Dockerfile").read_text()
-    graceful = int(re.findall(r'"--timeout-graceful-shutdown", "(\d+)"', dockerfile)[0])
+    shutdown_timeout = int(re.findall(r'"--timeout-graceful-shutdown", "(\d+)"', dockerfile)[0])
     (api,) = pods["api"]["spec"]["containers"]
     assert "command" not in api
     pause = api["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pods["api"]["spec"]["terminationGracePeriodSeconds"] >= pause + graceful + 10
+    assert pods["api"]["spec"]["terminationGracePeriodSeconds"] >= pause + shutdown_timeout + 10
     readiness = api["readinessProbe"]
     assert pause >= readiness["periodSeconds"]
 
 
-def test_an_update_takes_no_capacity_away(default: tuple[Object, ...]) -> None:
+def test_rolling_update_keeps_capacity(default: tuple[Object, ...]) -> None:
     for name in ["api", *WORKERS]:
         strategy = named(default, "Deployment")[name]["spec"]["strategy"]
         assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
-def test_who_scales_says_how_many(default: tuple[Object, ...]) -> None:
+def test_autoscaled_deployments_have_no_replicas(default: tuple[Object, ...]) -> None:
     for name in named(default, "HorizontalPodAutoscaler"):
         assert "replicas" not in named(default, "Deployment")[name]["spec"]
     assert named(default, "HorizontalPodAutoscaler")["api"]["spec"]["minReplicas"] == 2
 
 
-def test_no_budget_blocks_a_drain_for_ever(default: tuple[Object, ...]) -> None:
+def test_disruption_budgets_allow_drain(default: tuple[Object, ...]) -> None:
     budgets = named(default, "PodDisruptionBudget")
     assert set(budgets) == {"api", *WORKERS}
     for name, budget in budgets.items():
@@ -522,35 +528,39 @@ def test_no_budget_blocks_a_drain_for_ever(default: tuple[Object, ...]) -> None:
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow", name
 
 
-def test_all_replicas_together_fit_into_the_servers_connections(production: tuple[Object, ...]) -> None:
+def test_maximum_replicas_fit_into_connections_of_postgres(production: tuple[Object, ...]) -> None:
     default = manifests.render(DEFAULT)
     settings = config(default, "settings")["data"]
-    most = {name: item["spec"]["maxReplicas"] for name, item in named(default, "HorizontalPodAutoscaler").items()}
-    scaled = {name: item["spec"]["maxReplicaCount"] for name, item in named(production, "ScaledObject").items()}
-    assert {name: most[name] for name in WORKERS} == scaled
-    # Two a child, for its task and its heartbeat, and two of the main process; one pod more while an update runs.
-    a_worker = 2 * (int(settings["WORKER_CONCURRENCY"]) + 1)
-    connections = (most["api"] + 1) * int(settings["DATABASE_POOL_SIZE"])
-    connections += sum((most[name] + 1) * a_worker for name in WORKERS)
+    max_replicas = {
+        name: item["spec"]["maxReplicas"] for name, item in named(default, "HorizontalPodAutoscaler").items()
+    }
+    keda_replicas = {
+        name: item["spec"]["maxReplicaCount"] for name, item in named(production, "ScaledObject").items()
+    }
+    assert {name: max_replicas[name] for name in WORKERS} == keda_replicas
+    # Two per child, for task and heartbeat, and two for the main process. An update adds one pod.
+    worker_connections = 2 * (int(settings["WORKER_CONCURRENCY"]) + 1)
+    connections = (max_replicas["api"] + 1) * int(settings["DATABASE_POOL_SIZE"])
+    connections += sum((max_replicas[name] + 1) * worker_connections for name in WORKERS)
     arguments = main_container(default, "postgres")["args"]
-    (bound,) = [int(word.split("=")[1]) for word in arguments if word.startswith("max_connections=")]
-    # Three are the superuser's; migration, waiting, backup and scalers need a few.
-    assert connections + 10 <= bound - 3
+    (max_connections,) = [int(word.split("=")[1]) for word in arguments if word.startswith("max_connections=")]
+    # Three are reserved for superusers. Migration, init containers, backup and scalers need a few.
+    assert connections + 10 <= max_connections - 3
 
 
-def test_all_else_waits_for_the_schema(default: tuple[Object, ...]) -> None:
-    for name, need in [
+def test_init_containers_wait_for_schema_or_database(default: tuple[Object, ...]) -> None:
+    for name, target in [
         ("api", "schema"),
         ("exporter", "schema"),
         *((worker, "schema") for worker in WORKERS),
         (MIGRATE, "database"),
     ]:
         (first, *_) = manifests.pods(default)[name]["spec"]["initContainers"]
-        assert first["command"] == ["python", "-m", "api.wait_for", need]
+        assert first["command"] == ["python", "-m", "api.wait_for", target]
         assert first["image"] == tag("api")
 
 
-def test_the_secrets_job_may_create_secrets_and_nothing_else(default: tuple[Object, ...]) -> None:
+def test_secrets_job_may_only_create_secrets(default: tuple[Object, ...]) -> None:
     (role,) = named(default, "Role").values()
     assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
     (binding,) = named(default, "RoleBinding").values()
@@ -558,7 +568,7 @@ def test_the_secrets_job_may_create_secrets_and_nothing_else(default: tuple[Obje
     assert not {item["kind"] for item in default} & {"ClusterRole", "ClusterRoleBinding"}
 
 
-def test_servers_of_ones_own(rendered: dict[str, tuple[Object, ...]]) -> None:
+def test_external_servers_replace_statefulsets(rendered: dict[str, tuple[Object, ...]]) -> None:
     objects = rendered["external-postgres+external-redis"]
     assert not named(objects, "StatefulSet")
     assert set(named(objects, "Service")) == {"api", "flower"}
@@ -569,7 +579,7 @@ def test_servers_of_ones_own(rendered: dict[str, tuple[Object, ...]]) -> None:
         assert rule["ports"] == [{"protocol": "TCP", "port": port}]
 
 
-def _routed(ingress: Object, path: str) -> bool:
+def _is_routed(ingress: Object, path: str) -> bool:
     (rule,) = ingress["spec"]["rules"]
     for routed in rule["http"]["paths"]:
         prefix = routed["path"].rstrip("/") + "/"
@@ -578,18 +588,18 @@ def _routed(ingress: Object, path: str) -> bool:
     return False
 
 
-def test_an_ingress_routes_what_is_for_people_and_nothing_else(rendered: dict[str, tuple[Object, ...]]) -> None:
+def test_ingress_routes_only_public_paths(rendered: dict[str, tuple[Object, ...]]) -> None:
     ingresses = named(rendered["ingress"], "Ingress")
     for path in ("/", "/static/page.js", "/api/v1/issues", "/docs", "/openapi.json"):
-        assert _routed(ingresses["api"], path), path
+        assert _is_routed(ingresses["api"], path), path
     for path in (network.METRICS_PATH, network.LIVENESS_PATH, network.READINESS_PATH):
-        assert not _routed(ingresses["api"], path), path
+        assert not _is_routed(ingresses["api"], path), path
     patterns = [str(item[0]) if isinstance(item, tuple) else item.regex.pattern for item in handlers]
     for pattern in set(patterns) - {".*"}:
         path = re.sub(r"\(\.[+*]\)|/\?$|\$$", "", pattern)
         path = path if path == "/" else path.rstrip("/")
-        inside = path in {"/metrics", "/healthcheck"}
-        assert _routed(ingresses["flower"], path) is not inside, pattern
+        is_internal = path in {"/metrics", "/healthcheck"}
+        assert _is_routed(ingresses["flower"], path) is not is_internal, pattern
     for ingress in ingresses.values():
         services = named(rendered["ingress"], "Service")
         hosts = {host for entry in ingress["spec"]["tls"] for host in entry["hosts"]}
@@ -600,23 +610,25 @@ def test_an_ingress_routes_what_is_for_people_and_nothing_else(rendered: dict[st
                 assert backend["port"] == {"name": services[backend["name"]]["spec"]["ports"][0]["name"]}
 
 
-def test_monitors_watch_where_metrics_are(rendered: dict[str, tuple[Object, ...]]) -> None:
+def test_pod_monitors_match_metrics_endpoints(rendered: dict[str, tuple[Object, ...]]) -> None:
     objects = rendered["monitoring"]
     for name, monitor in named(objects, "PodMonitor").items():
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["path"] == network.METRICS_PATH, name
-    watched = set(named(objects, "PodMonitor"))
-    assert watched == {"api", "exporter", "flower", "worker"}
+    monitored = set(named(objects, "PodMonitor"))
+    assert monitored == {"api", "exporter", "flower", "worker"}
     policies = [named(objects, "NetworkPolicy")[name]["spec"] for name in ("metrics", "metrics-ports")]
-    let_in = [name for policy in policies for name in policy["podSelector"]["matchExpressions"][0]["values"]]
-    assert set(let_in) == watched
+    allowed_pods = [name for policy in policies for name in policy["podSelector"]["matchExpressions"][0]["values"]]
+    assert set(allowed_pods) == monitored
 
 
-def test_alerts_are_those_of_compose() -> None:
-    assert prometheus_rule.OBJECT.read_text() == prometheus_rule.prometheus_rule(), "run make rules"
+def test_prometheus_rule_equals_compose_alerts() -> None:
+    assert prometheus_rule.OBJECT.read_text() == prometheus_rule.prometheus_rule(), (
+        "The rules are outdated. Run `make rules`."
+    )
 
 
-def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
+def test_release_version_is_defined_once(production: tuple[Object, ...]) -> None:
     release = yaml.safe_load((K8S / "components/release/kustomization.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     tags = {image["name"]: image["newTag"] for image in release["images"]}
@@ -627,27 +639,27 @@ def test_the_release_has_one_place(production: tuple[Object, ...]) -> None:
         if file.parent.name != "release":
             assert project not in file.read_text(), file
             assert not re.search(r"image: \S+:\S", file.read_text()), file
-    for name, _, container in each_container(production):
+    for name, _, container in iterate_containers(production):
         if container["image"].rpartition("/")[2].startswith("issuetracker-"):
             assert container["image"].startswith("registry.example.com/issuetracker-"), name
 
 
-def test_databases_are_set_up_as_in_compose(default: tuple[Object, ...]) -> None:
+def test_database_settings_equal_compose(default: tuple[Object, ...]) -> None:
     compose: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/servers.yaml").read_text())["services"]
-    given = _environment(default, main_container(default, "postgres"))
-    assert given["POSTGRES_INITDB_ARGS"] == compose["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
+    variables = _environment(default, main_container(default, "postgres"))
+    assert variables["POSTGRES_INITDB_ARGS"] == compose["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
     config_file = compose["redis"]["command"][2].replace("$$", "$")
     assert main_container(default, "redis")["command"][2].strip() == config_file.strip()
 
 
-def test_every_skipped_check_says_why(default: tuple[Object, ...], production: tuple[Object, ...]) -> None:
+def test_skipped_checks_have_reason(default: tuple[Object, ...], production: tuple[Object, ...]) -> None:
     for item in (*default, *production):
         for key, value in item["metadata"].get("annotations", {}).items():
             assert re.fullmatch(r"checkov\.io/skip\d+", key), key
             assert re.fullmatch(r"CKV2?_K8S_\d+=\S.{15,}\.", value), value
 
 
-def test_what_the_page_for_operators_names_is_there(default: tuple[Object, ...]) -> None:
+def test_names_in_kubernetes_page_exist(default: tuple[Object, ...]) -> None:
     page = (ROOT / "docs/how-to/kubernetes.md").read_text()
     kinds = {
         "deployment": "Deployment",

@@ -1,6 +1,6 @@
-"""The images run as the Kubernetes manifests say, from an empty cluster to issues enriched; no cluster needed.
+"""The images run as in the Kubernetes manifests, but without a cluster.
 
-One node for all tests, in their order: each leaves it whole.
+All tests share one node and run in order. Each test leaves all services running.
 """
 
 import re
@@ -20,14 +20,14 @@ from tests.support.manifests import MIGRATE, SECRETS
 from tests.support.pods import exit_code
 
 POSTGRES, REDIS = "pgvector/pgvector:pg17", "redis:8"
-OURS = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
-WAITING = [name for name in OURS if name != "flower"]
-LONG_RUNNING = ["postgres", "redis", *OURS]
+OWN_SERVICES = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
+SERVICES_WITH_INIT = [name for name in OWN_SERVICES if name != "flower"]
+LONG_RUNNING = ["postgres", "redis", *OWN_SERVICES]
 TIMEOUT_S = 180
 
 pytestmark = [
     needs_images(BASE, POSTGRES, REDIS),
-    # The images' tests build the same ones.
+    # tests/deploy/test_images.py builds the same images.
     pytest.mark.xdist_group("images"),
     pytest.mark.timeout(600),
 ]
@@ -40,60 +40,74 @@ def images() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installation(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    known = {**images, "issuetracker-api": images[tag("api")]}
+    image_ids = {**images, "issuetracker-api": images[tag("api")]}
     objects = manifests.render(manifests.DEFAULT)
-    with pods.node(objects, known, tmp_path_factory.mktemp("node")) as node:
+    with pods.node(objects, image_ids, tmp_path_factory.mktemp("node")) as node:
         yield Installation(node)
 
 
-def test_secrets_are_made_once_and_never_changed(installation: Installation) -> None:
+def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
     node = installation.node
-    code, said = installation.job(SECRETS, "-without-server")
+    code, output = installation.job(SECRETS, "-without-server")
     assert code == 1
-    assert re.fullmatch(r"secrets: access: kubernetes:6443 cannot be reached: .*\n", said)
+    assert re.fullmatch(r"secrets: access: kubernetes:6443 cannot be reached: .*\n", output)
 
     node.start_api_server()
     numbers = iter(range(100))
-    # As the Job does.
-    wait_until(lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, TIMEOUT_S, "the Secrets")
-    made = node.secrets()
-    assert set(made) == {"access", "broker", "database", "flower"}
-    passwords = [made["broker"]["password"], made["database"]["password"], made["database"]["superuser-password"]]
+    # Repeat the job, as Kubernetes does.
+    wait_until(
+        lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, TIMEOUT_S, "the Secrets to be created"
+    )
+    created = node.secrets()
+    assert set(created) == {"access", "broker", "database", "flower"}
+    passwords = [
+        created["broker"]["password"],
+        created["database"]["password"],
+        created["database"]["superuser-password"],
+    ]
     assert all(re.fullmatch("[0-9a-f]{40}", password) for password in passwords)
     assert len(set(passwords)) == 3
 
-    code, said = installation.job(SECRETS, "-again")
+    code, output = installation.job(SECRETS, "-again")
     kept = ": is there, kept as it is"
-    assert (code, said) == (0, "".join(f"secrets: {name}{kept}\n" for name in sorted(made)))
-    assert node.secrets() == made
+    assert (code, output) == (0, "".join(f"secrets: {name}{kept}\n" for name in sorted(created)))
+    assert node.secrets() == created
 
 
-def test_all_come_up_in_any_order(installation: Installation) -> None:
+def test_services_started_in_any_order_become_ready(installation: Installation) -> None:
     node = installation.node
-    waiting = [*(node.init(name) for name in WAITING), node.init(MIGRATE)]
-    wait_until(lambda: all("does not answer" in log(name) for name in waiting), TIMEOUT_S, "the reason to wait")
+    init_containers = [*(node.init(name) for name in SERVICES_WITH_INIT), node.init(MIGRATE)]
+    wait_until(
+        lambda: all("does not answer" in log(name) for name in init_containers),
+        TIMEOUT_S,
+        "the init containers to log the missing database",
+    )
 
     for server in ("redis", "postgres"):
         installation.start(server)
     for server in ("redis", "postgres"):
         installation.ready(server)
-    assert exit_code(waiting[-1]) == 0
-    wait_until(lambda: "the schema is at nothing" in log(waiting[0]), TIMEOUT_S, "the next reason")
+    assert exit_code(init_containers[-1]) == 0
+    wait_until(
+        lambda: "the schema is at nothing" in log(init_containers[0]),
+        TIMEOUT_S,
+        "the init container to log the missing schema",
+    )
     assert installation.job(MIGRATE, "-first")[0] == 0
-    assert [exit_code(container) for container in waiting] == [0] * len(waiting)
-    # A second one finds nothing to do.
+    assert [exit_code(container) for container in init_containers] == [0] * len(init_containers)
+    # A second migration has nothing to do.
     assert installation.job(MIGRATE, "-second")[0] == 0
 
-    for name in OURS:
+    for name in OWN_SERVICES:
         installation.start(name)
-    for name in OURS:
+    for name in OWN_SERVICES:
         installation.ready(name)
         assert not node.probe(installation.running[name], name, "liveness")
     assert installation.api.get(network.READINESS_PATH).json()["status"] == "ready"
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
-def test_how_it_runs(name: str, installation: Installation) -> None:
+def test_container_runs_hardened(name: str, installation: Installation) -> None:
     container = installation.running[name]
     status = dict(
         line.split(":\t", 1)
@@ -106,34 +120,34 @@ def test_how_it_runs(name: str, installation: Installation) -> None:
     assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {0}
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
-    written = docker(
+    output = docker(
         "exec", container, "sh", "-c", "touch /new /etc/new 2>&1; ls /new /etc/new 2>/dev/null", check=False
     )
-    assert "Read-only file system" in written
+    assert "Read-only file system" in output
     assert docker("inspect", "--format={{.State.OOMKilled}} {{.RestartCount}}", container) == "false 0"
 
 
-def test_passwords_are_in_no_arguments(installation: Installation) -> None:
+def test_process_arguments_contain_no_password(installation: Installation) -> None:
     secret = {value for entries in installation.node.secrets().values() for value in entries.values()}
     for container in installation.running.values():
         arguments = docker("top", container, "-eo", "pid,args")
         assert not [value for value in secret if value in arguments]
 
 
-def test_an_issue_is_enriched(installation: Installation) -> None:
+def test_posted_issue_is_enriched_in_containers(installation: Installation) -> None:
     installation.enrich("The button Save does nothing")
 
 
-def test_metrics_are_told_where_prometheus_is_to_ask(installation: Installation) -> None:
+def test_metrics_ports_return_metrics(installation: Installation) -> None:
     ports = {"api": network.API_PORT, "exporter": network.EXPORTER_PORT, "flower": network.FLOWER_PORT}
     for name, port in {**ports, f"worker-{Queue.ISSUES}": network.WORKER_METRICS_PORT}.items():
         published = installation.node.port(installation.running[name], port)
-        answer = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
-        assert answer.status_code == 200, name
-        assert "issuetracker_build_info" in answer.text or name == "flower", name
+        response = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
+        assert response.status_code == 200, name
+        assert "issuetracker_build_info" in response.text or name == "flower", name
 
 
-def test_the_api_asks_for_a_token_and_flower_for_its_password(installation: Installation) -> None:
+def test_api_and_flower_require_credentials(installation: Installation) -> None:
     port = installation.node.port(installation.running["api"], network.API_PORT)
     assert httpx.get(f"http://127.0.0.1:{port}/api/v1/issues").status_code == 401
     port = installation.node.port(installation.running["flower"], network.FLOWER_PORT)
@@ -143,39 +157,37 @@ def test_the_api_asks_for_a_token_and_flower_for_its_password(installation: Inst
 
 
 @pytest.mark.parametrize("server", ["redis", "postgres"])
-def test_no_outage_restarts_anything_or_takes_the_api_out_of_its_service(
-    server: str, installation: Installation
-) -> None:
+def test_server_outage_fails_no_liveness_probe(server: str, installation: Installation) -> None:
     node = installation.node
     docker("pause", installation.running[server])
     try:
         if server == "postgres":
-            answer = installation.api.post("/api/v1/issues", json={"title": "During the outage"})
-            assert answer.status_code == 503
-            assert answer.headers["Retry-After"]
-        for name in OURS:
+            response = installation.api.post("/api/v1/issues", json={"title": "During the outage"})
+            assert response.status_code == 503
+            assert response.headers["Retry-After"]
+        for name in OWN_SERVICES:
             assert not node.probe(installation.running[name], name, "liveness"), name
         assert not node.probe(installation.running["api"], "api", "readiness")
     finally:
         docker("unpause", installation.running[server])
-    for name in OURS:
+    for name in OWN_SERVICES:
         installation.ready(name)
     installation.enrich(f"After the outage of {server}")
 
 
-def test_a_backup_is_made_and_old_ones_go(installation: Installation) -> None:
-    code, said = installation.job("backup", "-first")
-    assert code == 0, said
+def test_backup_job_creates_dump_and_deletes_old_dumps(installation: Installation) -> None:
+    code, output = installation.job("backup", "-first")
+    assert code == 0, output
     claim = installation.node.claim("backups")
     (dump,) = claim.glob("*.dump")
-    assert said.startswith(f"backup: {dump.name}, ")
+    assert output.startswith(f"backup: {dump.name}, ")
     for day in range(1, 20):
         (claim / f"issuetracker-202001{day:02}T000000Z.dump").touch()
     (claim / "issuetracker-20200101T000000Z.dump.partial").touch()
 
-    code, said = installation.job("backup", "-second")
+    code, output = installation.job("backup", "-second")
 
-    assert code == 0, said
+    assert code == 0, output
     names = sorted(file.name for file in claim.iterdir())
     assert len(names) == 14
     assert dump.name in names
@@ -184,33 +196,33 @@ def test_a_backup_is_made_and_old_ones_go(installation: Installation) -> None:
         file.unlink()
 
 
-def test_a_restore_brings_back_what_was_there(installation: Installation) -> None:
+def test_restore_job_restores_issues(installation: Installation) -> None:
     issues = installation.sql("SELECT id FROM issue ORDER BY id")
-    refused = installation.job("restore", "-while-others-are-connected")
-    assert refused[0] == 2
-    assert "connections to the database: scale what uses it to 0 first" in refused[1]
-    for name in WAITING:
+    result = installation.job("restore", "-with-connections")
+    assert result[0] == 2
+    assert "connections to the database: scale what uses it to 0 first" in result[1]
+    for name in SERVICES_WITH_INIT:
         assert installation.node.stop(installation.running[name], name) == 0
         installation.node.remove(installation.running[name])
     installation.sql("DELETE FROM issue WHERE id IN (SELECT id FROM issue LIMIT 1)")
-    refused = installation.job("restore", "-without-a-word")
-    assert refused[0] == 2
-    assert "REPLACE=yes deletes them" in refused[1]
+    result = installation.job("restore", "-without-replace")
+    assert result[0] == 2
+    assert "REPLACE=yes deletes them" in result[1]
 
-    code, said = installation.job("restore", "-at-last", REPLACE="yes")
+    code, output = installation.job("restore", "-with-replace", REPLACE="yes")
 
-    assert code == 0, said
+    assert code == 0, output
     assert installation.sql("SELECT id FROM issue ORDER BY id") == issues
     assert installation.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'issue'") == "issuetracker"
-    for name in WAITING:
+    for name in SERVICES_WITH_INIT:
         assert exit_code(installation.node.init(name, suffix="-after-restore")) == 0
         installation.start(name, "-after-restore")
         installation.ready(name)
     installation.enrich("After the restore")
 
 
-def test_passwords_are_rotated(installation: Installation) -> None:
-    """As docs/how-to/kubernetes.md says: servers learn the new password, Secrets get it, pods start anew."""
+def test_rotated_passwords_replace_old_ones(installation: Installation) -> None:
+    """Follow docs/how-to/kubernetes.md: change the servers and the Secrets, then restart the pods."""
     node, new = installation.node, {"database": "a" * 40, "broker": "b" * 40, "flower": "c" * 40}
     before = node.secrets()
     for name, key in (("database", "DATABASE_URL"), ("broker", "CELERY_BROKER_URL")):
@@ -221,26 +233,26 @@ def test_passwords_are_rotated(installation: Installation) -> None:
     redis = ("exec", installation.running["redis"], "redis-cli")
     assert docker(*redis, "ACL", "SETUSER", "default", f">{new['broker']}") == "OK"
 
-    # Both passwords of Redis are good until its own restart.
-    for name in (*OURS, "redis"):
+    # Redis accepts both passwords until its own restart.
+    for name in (*OWN_SERVICES, "redis"):
         installation.restart(name, "-rotated")
 
-    for name in OURS:
+    for name in OWN_SERVICES:
         installation.ready(name)
     installation.enrich("After the rotation")
     old = f"--env=REDISCLI_AUTH={before['broker']['password']}"
-    refused = docker("exec", old, installation.running["redis"], "redis-cli", "PING", check=False)
-    assert refused.startswith("NOAUTH")
+    result = docker("exec", old, installation.running["redis"], "redis-cli", "PING", check=False)
+    assert result.startswith("NOAUTH")
 
 
-def test_what_is_told_to_stop_ends_in_time(installation: Installation) -> None:
-    for name in [*OURS, "redis", "postgres"]:
+def test_containers_stop_within_grace_period(installation: Installation) -> None:
+    for name in [*OWN_SERVICES, "redis", "postgres"]:
         container = installation.running[name]
         assert installation.node.stop(container, name) == 0, f"{name}\n{log(container)}"
 
 
-def test_all_is_there_after_a_restart_of_everything(installation: Installation) -> None:
-    for name in ("postgres", "redis", *OURS):
+def test_data_after_restart_of_all_containers_is_complete(installation: Installation) -> None:
+    for name in ("postgres", "redis", *OWN_SERVICES):
         installation.node.remove(installation.running[name])
         installation.start(name, "-again")
         installation.ready(name)

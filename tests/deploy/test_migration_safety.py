@@ -1,6 +1,6 @@
-"""No migration locks a table for longer than a moment, or breaks the code that still runs: squawk reads each.
+"""No migration holds a lock for long or breaks running code. squawk checks each migration.
 
-`docs/how-to/upgrade.md` has the rules. An exclusion names its reason; one of a migration ends with it.
+`docs/how-to/upgrade.md` lists the rules. Each exclusion has a reason.
 """
 
 import io
@@ -14,16 +14,16 @@ from alembic.script import Script, ScriptDirectory
 from tests.support.processes import API, tool
 
 POSTGRES = "17"
-"""The version that compose and the tests run."""
+"""The PostgreSQL version of compose and the tests."""
 
 EXCLUDED = {
-    "prefer-robust-stmts": "a migration is a transaction; what cannot be in one is written to be run again",
-    "prefer-text-field": "the one varchar is Alembic's own, in alembic_version",
-    "prefer-bigint-over-int": "counts of attempts, examples and requests stay far below 2^31; no id is a number",
+    "prefer-robust-stmts": "a migration runs in a transaction, and statements outside it are repeatable",
+    "prefer-text-field": "the only varchar is in the table alembic_version of Alembic",
+    "prefer-bigint-over-int": "counts of attempts, examples and requests are far below 2^31, and ids are UUIDs",
 }
 EXCLUDED_OF = {
-    "0002": {"require-concurrent-index-creation": "released before there was this test"},
-    "0003": {"ban-drop-constraint": "its own, left by an attempt that was broken off"},
+    "0002": {"require-concurrent-index-creation": "released before this test existed"},
+    "0003": {"ban-drop-constraint": "drops only its own constraint, after an interrupted attempt"},
 }
 
 CONFIG = Config(API / "alembic.ini")
@@ -41,15 +41,15 @@ UNSAFE = {
 
 
 def sql_of(migration: Script) -> str:
-    """Return the SQL of one migration, as `alembic upgrade --sql` writes it."""
-    written = io.StringIO()
-    config = Config(API / "alembic.ini", output_buffer=written)
+    """Return the SQL of one migration from `alembic upgrade --sql`."""
+    output = io.StringIO()
+    config = Config(API / "alembic.ini", output_buffer=output)
     command.upgrade(config, f"{migration.down_revision or 'base'}:{migration.revision}", sql=True)
-    return written.getvalue()
+    return output.getvalue()
 
 
 def squawk(sql: str, *excluded: str) -> str:
-    """Return what squawk finds, one line each."""
+    """Return the findings of squawk, one per line."""
     arguments = ["--reporter=gcc", f"--pg-version={POSTGRES}", f"--exclude={','.join(excluded)}"]
     done = subprocess.run(
         [tool("squawk"), *arguments, "--stdin-filepath=migration.sql"],
@@ -63,10 +63,10 @@ def squawk(sql: str, *excluded: str) -> str:
 
 
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda migration: migration.revision)
-def test_migration_is_safe_while_issues_come_in(migration: Script) -> None:
+def test_migration_is_safe_under_traffic(migration: Script) -> None:
     assert squawk(sql_of(migration), *EXCLUDED, *EXCLUDED_OF.get(migration.revision, {})) == ""
 
 
 @pytest.mark.parametrize(("statement", "rule"), UNSAFE.items(), ids=UNSAFE.values())
-def test_an_unsafe_statement_is_found(statement: str, rule: str) -> None:
+def test_unsafe_statement_is_reported_by_squawk(statement: str, rule: str) -> None:
     assert rule in squawk(f"SET lock_timeout = '4s'; BEGIN; {statement}; COMMIT;", *EXCLUDED)

@@ -1,6 +1,6 @@
-"""What Prometheus scrapes and alerts on, and what Grafana's dashboards show.
+"""Targets and alerts of Prometheus, and dashboards of Grafana.
 
-Whether there are such series is asked of live services, in tests/integration/test_scrapes.py.
+tests/integration/test_scrapes.py checks on live services that the series exist.
 """
 
 import json
@@ -25,11 +25,13 @@ RUNBOOK_URL = "{{ $externalLabels.docs }}docs/runbooks/%s.md"
 def test_dashboards_are_current(tmp_path: Path) -> None:
     write(tmp_path)
     written = {file.name: file.read_text() for file in tmp_path.glob("*.json")}
-    assert written == {file.name: file.read_text() for file in DASHBOARDS}, "run `make dashboards`"
+    assert written == {file.name: file.read_text() for file in DASHBOARDS}, (
+        "The dashboards are outdated. Run `make dashboards`."
+    )
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
-def test_a_dashboard_is_whole(file: Path) -> None:
+def test_dashboard_panels_are_complete_and_do_not_overlap(file: Path) -> None:
     found = panels(file)
     assert len({panel["id"] for panel in found}) == len(found)
     assert all(panel["description"] and panel["fieldConfig"]["defaults"]["unit"] for panel in found)
@@ -39,33 +41,33 @@ def test_a_dashboard_is_whole(file: Path) -> None:
         for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
         for row in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
     ]
-    assert len(taken) == len(set(taken)), "panels overlap"
+    assert len(taken) == len(set(taken)), "panels must not overlap"
     assert max(column for column, _ in taken) < 24
 
 
-def test_pages_that_panels_name_exist() -> None:
-    named = {
+def test_pages_in_panel_descriptions_exist() -> None:
+    page_names = {
         page
         for file in DASHBOARDS
         for panel in panels(file)
         for page in re.findall(r"\w+\.md", panel["description"])
     }
-    assert named
-    assert named <= {page.name for page in RUNBOOKS.glob("*.md")}
+    assert page_names
+    assert page_names <= {page.name for page in RUNBOOKS.glob("*.md")}
 
 
-def test_prometheus_scrapes_where_services_listen() -> None:
+def test_prometheus_targets_match_contracts() -> None:
     config = (COMPOSE / "prometheus/prometheus.yml").read_text()
     assert f"api:{network.API_PORT}" in config
     assert f"flower:{network.FLOWER_PORT}" in config
     assert f"exporter:{network.EXPORTER_PORT}" in config
     for worker in ("worker-issues", "worker-default"):
         assert f"names: [{worker}], type: A, port: {network.WORKER_METRICS_PORT}" in config
-    assert network.METRICS_PATH == "/metrics", "which is Prometheus's own default"
+    assert network.METRICS_PATH == "/metrics", "prometheus.yml relies on the default path of Prometheus"
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> None:
+def test_alert_has_severity_and_runbook(alert: dict[str, Any]) -> None:
     name = alert["alert"]
     assert alert["labels"]["severity"] in {"page", "ticket"}
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
@@ -76,18 +78,18 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> No
         assert f"\n## {heading}\n" in page, f"{name}.md has no section {heading}"
 
 
-def test_every_runbook_has_its_alert() -> None:
+def test_runbooks_match_alerts() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in alerts()}
 
 
-def test_every_alert_is_in_the_list() -> None:
+def test_alert_list_matches_alerts() -> None:
     page = (ROOT / "docs/reference/alerts.md").read_text()
     listed = dict(re.findall(r"^- \[(\w+)\]\(\.\./runbooks/\1\.md\) \((\w+)\): ", page, re.MULTILINE))
     severities = {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
     assert listed == severities
 
 
-def test_every_alert_is_tested_to_fire_and_not_to() -> None:
+def test_alerts_have_firing_and_silent_test_case() -> None:
     tests = [test for file in UNIT_TESTS for test in yaml.safe_load(file.read_text())["tests"]]
     cases = [case for test in tests for case in test["alert_rule_test"]]
     names = {alert["alert"] for alert in alerts()}
@@ -96,13 +98,13 @@ def test_every_alert_is_tested_to_fire_and_not_to() -> None:
 
 
 @needs_promtool
-def test_alerts_fire_when_they_should() -> None:
+def test_alert_rule_tests_pass() -> None:
     out = promtool("test", "rules", *map(str, UNIT_TESTS))
     assert out.count("SUCCESS") == len(UNIT_TESTS)
 
 
 @needs_promtool
-def test_prometheus_understands_its_configuration_and_its_rules() -> None:
+def test_prometheus_configuration_and_rules_are_valid() -> None:
     config = COMPOSE / "prometheus/prometheus.yml"
     assert yaml.safe_load(config.read_text())["rule_files"] == ["/etc/issuetracker/rules/*.yml"]
     promtool("check", "config", "--syntax-only", str(config))
@@ -110,7 +112,7 @@ def test_prometheus_understands_its_configuration_and_its_rules() -> None:
 
 
 @needs_promtool
-def test_prometheus_understands_what_the_dashboards_ask() -> None:
-    asked = [{"record": f"expression:{number}", "expr": one} for number, (_, one) in enumerate(expressions())]
-    file = json.dumps({"groups": [{"name": "expressions", "rules": asked}]})
-    assert f"{len(asked)} rules found" in promtool("check", "rules", stdin=file)
+def test_dashboard_expressions_are_valid() -> None:
+    rules = [{"record": f"expression:{number}", "expr": one} for number, (_, one) in enumerate(expressions())]
+    file = json.dumps({"groups": [{"name": "expressions", "rules": rules}]})
+    assert f"{len(rules)} rules found" in promtool("check", "rules", stdin=file)

@@ -1,6 +1,6 @@
-"""The built images as a compose project of the test's own: what is promised holds in containers too.
+"""The built images in a separate compose project.
 
-One project for all tests, in their order: each leaves it whole.
+All tests share the project and run in order. Each test leaves all services running.
 """
 
 import json
@@ -36,7 +36,7 @@ PORTS = ("API_PORT", "API_DEV_PORT", "FLOWER_PORT", "PROXY_PORT", "PROMETHEUS_PO
 
 
 class Project:
-    """A compose project under its own name, on free ports, on passwords of the test."""
+    """A compose project with its own name, free ports and test passwords."""
 
     def __init__(self) -> None:
         self.ports = {name: free_port() for name in PORTS}
@@ -53,7 +53,7 @@ class Project:
         self.api = httpx.Client(base_url=self.url("API_PORT"), headers=headers, timeout=30)
 
     def command(self, line: str, code: int = 0) -> str:
-        """Run a command as an operator types it, in the project's directory."""
+        """Run a command of an operator in the directory of the project."""
         env = {
             **self.env,
             "COMPOSE_FILE": "compose.yaml:tests/support/compose.yaml",
@@ -112,44 +112,44 @@ class Project:
         psql = ("psql", "--username=postgres", "--no-psqlrc", "-At", "IssueTracker", "-c", query)
         return self.compose("exec", "-T", "postgres", *psql)
 
-    def jobs(self, what: str, column: str) -> list[str]:
-        """Return one column of the jobs that enrich issues whose titles begin so."""
+    def jobs(self, title_prefix: str, column: str) -> list[str]:
+        """Return one column of the enrichment jobs of issues with this title prefix."""
         return self.sql(
             f"SELECT job.{column} FROM job JOIN issue ON issue.id = job.issue_id "
-            f"WHERE job.task LIKE '%.enrich_issue' AND issue.title LIKE '{what} %'"
+            f"WHERE job.task LIKE '%.enrich_issue' AND issue.title LIKE '{title_prefix} %'"
         ).splitlines()
 
-    def post(self, what: str, number: int) -> None:
-        """Post so many issues, again where the answer is not 201: a test may have taken a server away."""
+    def post(self, title_prefix: str, number: int) -> None:
+        """Post `number` issues. Repeat each until the API returns 201, because a server may be down."""
 
-        def one(index: int) -> None:
+        def item(index: int) -> None:
             body = {
-                "title": f"{what} {index}: the button Save does nothing",
+                "title": f"{title_prefix} {index}: the button Save does nothing",
                 "description": f"Since 2.{index} a click on Save leaves the form as it was. No error is shown.",
             }
-            wait_until(lambda: self._accepted(body), 120, f"a 201 for {body['title']}")
+            wait_until(lambda: self._is_accepted(body), 120, f"a 201 for {body['title']}")
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, range(number)))
+            list(pool.map(item, range(number)))
 
-    def _accepted(self, body: dict[str, str]) -> bool:
+    def _is_accepted(self, body: dict[str, str]) -> bool:
         try:
             return self.api.post("/api/v1/issues", json=body).status_code == 201
         except httpx.TransportError:
             return False
 
-    def wait_enriched(self, what: str, number: int) -> None:
-        """Wait until as many issues as were posted have a summary."""
-        enriched = f"title LIKE '{what} %' AND ai_summary LIKE 'AI Summary: %'"
+    def wait_enriched(self, title_prefix: str, number: int) -> None:
+        """Wait until `number` issues with this title prefix have a summary."""
+        enriched = f"title LIKE '{title_prefix} %' AND ai_summary LIKE 'AI Summary: %'"
         query = f"SELECT count(DISTINCT title) FROM issue WHERE {enriched}"
-        wait_until(lambda: self._sql_or_none(query) == str(number), 240, f"{number} enriched of {what}")
+        wait_until(lambda: self._sql_or_none(query) == str(number), 240, f"{number} enriched of {title_prefix}")
 
     def _sql_or_none(self, query: str) -> str | None:
-        time.sleep(0.5)  # each look starts a process in the container
+        time.sleep(0.5)  # each query starts a process in the container
         try:
             return self.sql(query)
         except AssertionError:
-            return None  # the server is away
+            return None  # the server is down
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def project() -> Iterator[Project]:
         project.compose("--profile", "*", "down", "--volumes", "--timeout=5")
 
 
-def test_all_come_up_healthy(project: Project) -> None:
+def test_services_after_up_are_healthy(project: Project) -> None:
     states = [json.loads(line) for line in project.compose("ps", "--all", "--format", "json").splitlines()]
 
     health = {state["Service"]: state["Health"] or state["ExitCode"] for state in states}
@@ -174,20 +174,20 @@ def test_all_come_up_healthy(project: Project) -> None:
     assert project.api.get("/readyz").json()["status"] == "ready"
 
 
-def test_the_api_asks_for_a_token(project: Project) -> None:
+def test_api_without_token_returns_401(project: Project) -> None:
     url = f"{project.url('API_PORT')}/api/v1/issues"
     assert httpx.post(url, json={"title": "t"}).status_code == 401
     assert project.api.get("/api/v1/session").json()["name"] == "admin-token"
 
 
-def test_500_issues_are_enriched(project: Project) -> None:
+def test_500_issues_are_enriched_on_first_attempt(project: Project) -> None:
     project.post("Batch", 500)
 
     project.wait_enriched("Batch", 500)
     assert set(project.jobs("Batch", "attempts")) == {"1"}
 
 
-def test_more_workers_share_the_work(project: Project) -> None:
+def test_scaled_workers_share_jobs(project: Project) -> None:
     project.up(workers=3)
     project.post("Shared", 150)
     project.wait_enriched("Shared", 150)
@@ -195,7 +195,7 @@ def test_more_workers_share_the_work(project: Project) -> None:
     assert len({worker.split("/")[0] for worker in project.jobs("Shared", "worker")}) == 3
 
 
-def test_a_killed_worker_takes_nothing_with_it(project: Project) -> None:
+def test_killed_worker_loses_no_job(project: Project) -> None:
     project.post("Killed", 150)
     docker("kill", project.containers("worker-issues")[0])
     project.wait_enriched("Killed", 150)
@@ -204,7 +204,7 @@ def test_a_killed_worker_takes_nothing_with_it(project: Project) -> None:
 
 
 @pytest.mark.parametrize("server", ["redis", "postgres"])
-def test_a_restarted_server_takes_nothing_with_it(server: str, project: Project) -> None:
+def test_restarted_server_loses_no_job(server: str, project: Project) -> None:
     before = [
         project.inspect(container)["State"]["StartedAt"] for container in project.containers("worker-issues")
     ]
@@ -216,10 +216,10 @@ def test_a_restarted_server_takes_nothing_with_it(server: str, project: Project)
     project.wait_enriched(f"During a restart of {server}", 150)
 
     after = [project.inspect(container)["State"]["StartedAt"] for container in project.containers("worker-issues")]
-    assert after == before, "a worker was restarted"
+    assert after == before, "no worker may restart"
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(project: Project) -> None:
+def test_stopped_worker_finishes_running_job(project: Project) -> None:
     title = {"title": "Takes 20 s"}
     assert project.api.post("/api/v1/issues", json=title).status_code == 201
     wait_until(lambda: project.jobs("Takes", "state") == ["running"], 60, "the long task to run")
@@ -238,7 +238,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(project: Project) -
     assert set(project.jobs("Takes", "attempts") + project.jobs("Behind it", "attempts")) == {"1"}
 
 
-def test_all_is_there_after_down_and_up(project: Project) -> None:
+def test_data_after_down_and_up_is_complete(project: Project) -> None:
     project.post("Before down", 100)
     issues = project.sql("SELECT count(*) FROM issue")
 
@@ -251,7 +251,7 @@ def test_all_is_there_after_down_and_up(project: Project) -> None:
     assert project.sql("SELECT DISTINCT state FROM job WHERE queue = 'issues'") == "succeeded"
 
 
-def test_flower_asks_for_its_password_and_shows_workers_and_tasks(project: Project) -> None:
+def test_flower_requires_password_and_shows_workers_and_tasks(project: Project) -> None:
     url = project.url("FLOWER_PORT")
     project.post("Seen in Flower", 1)
     assert httpx.get(f"{url}/").status_code == 401
@@ -261,21 +261,21 @@ def test_flower_asks_for_its_password_and_shows_workers_and_tasks(project: Proje
         table = {"draw": "1", "start": "0", "length": "20", "order[0][column]": "0", "order[0][dir]": "desc"}
         query = {**table, "columns[0][data]": "received"}
         rows: list[dict[str, Any]] = httpx.get(f"{url}/tasks/datatable", params=query, auth=AUTH).json()["data"]
-        # The job that indexes the issue comes after the one that enriches it.
+        # The list also contains the index job of the issue.
         return next((row for row in rows if row["name"] == "app.tasks.issues.enrich_issue"), {})
 
-    wait_until(lambda: task().get("state") == "SUCCESS", 60, "the task on the page")
+    wait_until(lambda: task().get("state") == "SUCCESS", 60, "the task to succeed in Flower")
     assert task()["kwargs"].startswith("issue_id=")
     assert "Save" not in json.dumps(task())
     assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH).status_code == 403
 
 
 @needs_images(PROXY)
-def test_flower_behind_a_reverse_proxy(project: Project) -> None:
+def test_flower_behind_reverse_proxy_is_served_under_prefix(project: Project) -> None:
     up = ("--profile", "proxy", "up", "--detach", "--wait", "flower", "proxy")
     project.compose(*up, FLOWER_URL_PREFIX="flower")
     with httpx.Client(base_url=project.url("PROXY_PORT")) as client:
-        wait_until(lambda: client.get("/flower/").status_code == 401, 60, "Flower behind the proxy")
+        wait_until(lambda: client.get("/flower/").status_code == 401, 60, "Flower to respond behind the proxy")
         assert client.get("/flower").headers["location"].endswith("/flower/")
         page = client.get("/flower/workers", auth=AUTH)
         assert page.status_code == 200
@@ -287,15 +287,15 @@ def test_flower_behind_a_reverse_proxy(project: Project) -> None:
     project.up()
 
 
-def test_every_command_of_the_runbooks(project: Project) -> None:
-    """Those that ask; what they change is tried below."""
-    asked = {line for page in COMPOSE_PAGES for line in commands(page, only_asking=True)}
-    assert len(asked) > 30
-    for line in sorted(asked):
+def test_runbook_commands_succeed(project: Project) -> None:
+    """Run the read-only commands. The tests below run the others."""
+    read_only_commands = {line for page in COMPOSE_PAGES for line in commands(page, read_only=True)}
+    assert len(read_only_commands) > 30
+    for line in sorted(read_only_commands):
         project.command(line)
 
 
-def test_a_backup_is_restored_and_what_was_pending_is_enriched(project: Project, tmp_path: Path) -> None:
+def test_restored_backup_enriches_pending_issues(project: Project, tmp_path: Path) -> None:
     services = "api worker-issues worker-default exporter"
     project.command("docker compose stop worker-issues")
     project.post("Pending in the backup", 20)
@@ -315,7 +315,7 @@ def test_a_backup_is_restored_and_what_was_pending_is_enriched(project: Project,
     project.command("issuetracker doctor")
 
 
-def test_redis_whose_file_is_thrown_away(project: Project) -> None:
+def test_redis_with_deleted_data_loses_no_job(project: Project) -> None:
     project.command("docker compose stop redis")
     assert "RedisDown.md" in project.command("issuetracker doctor", code=12)
     project.post("While Redis is away", 5)
@@ -326,12 +326,12 @@ def test_redis_whose_file_is_thrown_away(project: Project) -> None:
 
 
 @needs_images(PROMETHEUS)
-def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
+def test_prometheus_targets_are_up(project: Project) -> None:
     project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
 
     def up() -> list[tuple[str, str]]:
-        answer = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
-        return sorted((found["metric"]["job"], found["value"][1]) for found in answer.json()["data"]["result"])
+        response = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
+        return sorted((found["metric"]["job"], found["value"][1]) for found in response.json()["data"]["result"])
 
     project.up(workers=2)
     jobs = ("api", "exporter", "flower", "prometheus", "worker-default", "worker-issues", "worker-issues")
@@ -340,29 +340,29 @@ def test_prometheus_reaches_all_that_it_scrapes(project: Project) -> None:
 
 
 @needs_images(PROMETHEUS)
-def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
+def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
     project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
     prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1")
 
     def query(expression: str) -> dict[str, str]:
-        """Return the values by their `job`, or whichever label there is."""
+        """Return the values by their first label, such as `job`."""
         found = prometheus.get("/query", params={"query": expression}).json()["data"]["result"]
-        return {next(iter(one["metric"].values()), ""): one["value"][1] for one in found}
+        return {next(iter(item["metric"].values()), ""): item["value"][1] for item in found}
 
     jobs = ("api", "worker-issues", "worker-default", "exporter", "flower", "prometheus")
     expected = dict.fromkeys(jobs, "1")
     wait_until(lambda: query("sum by (job) (up)") == expected, 60, f"all targets, not {query('up')}")
     rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
-    wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, 60, "what the exporter tells")
+    wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, 60, "the metrics of the exporter")
     assert query("sum by (queue) (issuetracker_worker_consuming)") == {"issues": "1", "default": "1"}
     assert float(query("sum(issuetracker_issue_enriched_seconds_count)")[""]) > 0
-    assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {one["alert"] for one in alerts()}
+    assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {item["alert"] for item in alerts()}
     assert not [rule["lastError"] for rule in rules if rule.get("lastError")]
 
     project.command("docker compose stop redis")
 
     def is_seen() -> bool:
-        """Prometheus holds the alert back for a minute, as the tests of the rules show."""
+        """Return whether the alert is pending. It fires after one minute, which the rule tests cover."""
         return "RedisDown" in {
             alert["labels"]["alertname"] for alert in prometheus.get("/alerts").json()["data"]["alerts"]
         }
@@ -371,10 +371,12 @@ def test_prometheus_scrapes_records_and_alerts(project: Project) -> None:
         wait_until(is_seen, 120, "RedisDown to be pending")
     finally:
         project.command("docker compose up --wait redis")
-    wait_until(lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, 120, "workers that consume")
+    wait_until(
+        lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, 120, "the workers to consume again"
+    )
 
 
-def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(project: Project) -> None:
+def test_development_services_reload_after_source_change(project: Project) -> None:
     project.compose("up", "--detach", "--wait", "api-dev", "worker-dev")
 
     (ROOT / "services/api/api/app.py").touch()
@@ -383,6 +385,6 @@ def test_in_development_a_change_of_the_source_starts_api_and_worker_anew(projec
     def log(service: str) -> str:
         return project.compose("logs", "--no-log-prefix", service)
 
-    wait_until(lambda: "Reloading" in log("api-dev"), 60, "the API to begin anew")
-    wait_until(lambda: log("worker-dev").count(" ready.") == 2, 60, "the worker to begin anew")
+    wait_until(lambda: "Reloading" in log("api-dev"), 60, "the API to reload")
+    wait_until(lambda: log("worker-dev").count(" ready.") == 2, 60, "the worker to reload")
     assert "reload: a file has changed" in log("worker-dev")

@@ -1,4 +1,4 @@
-"""What Flower shows of jobs that fail."""
+"""Failing jobs in Flower."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support.tasks import TASK
 
 
 @pytest.mark.parametrize(("how", "state"), [("transient", "RETRY"), ("permanent", "FAILURE"), ("work", "SUCCESS")])
-def test_flower_shows_the_state_and_the_error(
+def test_flower_shows_state_and_error_of_task(
     how: str, state: str, servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     port, log = free_port(), Log()
@@ -28,7 +28,7 @@ def test_flower_shows_the_state_and_the_error(
     )
     url = f"http://127.0.0.1:{port}"
 
-    def knows_the_worker() -> bool:
+    def lists_worker() -> bool:
         assert flower.exit_code is None, str(log)
         try:
             return "worker@" in httpx.get(f"{url}/api/workers", params={"status": "1"}, timeout=10).text
@@ -36,17 +36,17 @@ def test_flower_shows_the_state_and_the_error(
             return False
 
     def task() -> dict[str, Any]:
-        answer = httpx.get(f"{url}/api/task/info/{job_id}", timeout=10)
-        found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        response = httpx.get(f"{url}/api/task/info/{job_id}", timeout=10)
+        found: dict[str, Any] = response.json() if response.status_code == 200 else {}
         return found
 
     try:
         new_worker({"RETRY_DELAYS": "3600"}, app="tests.support.misbehaving_app")
-        wait_until(knows_the_worker, 60, f"Flower to see the worker\n{log}")
+        wait_until(lists_worker, 60, f"Flower to list the worker\n{log}")
         job_id = database.add_job(TASK, how=how)
         new_api({})
         wait_until(lambda: task().get("state") == state, 60, f"{state} in Flower, not {task()}")
         if state == "FAILURE":
-            assert "the provider refuses this text" in task()["exception"]
+            assert "the provider rejects this text" in task()["exception"]
     finally:
         flower.stop(30)

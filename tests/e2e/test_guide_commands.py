@@ -1,7 +1,7 @@
-"""Every command of the guide, word for word, in the directory that it names.
+"""Every command of the guide, unchanged, in the directory that it names.
 
-They run in a shell with the project's environment activated, as docs/how-to/run-processes.md describes.
-Only the servers' addresses, and the ports that the test may not take, come from the environment.
+The commands run in a shell with the activated environment of the project (docs/how-to/run-processes.md). Only
+server addresses, and ports that a test must not use, come from environment variables.
 """
 
 import os
@@ -59,7 +59,9 @@ def shell(servers: Servers, database: Database, broker: redis.Redis) -> Iterator
         ("celery -A app.celery_app worker --loglevel=info --concurrency=4 -n worker1@%h", "worker1@"),
     ],
 )
-def test_worker(command: str, node: str, shell: Shell, api: Api, database: Database) -> None:
+def test_guide_worker_command_starts_worker(
+    command: str, node: str, shell: Shell, api: Api, database: Database
+) -> None:
     process, log = shell(command, WORKER)
     wait_until(lambda: log.has(node, " ready."), START_TIMEOUT_S, f"the worker\n{log}")
 
@@ -81,51 +83,51 @@ def test_worker(command: str, node: str, shell: Shell, api: Api, database: Datab
     assert log.has("Warm shutdown")
 
 
-def test_api_with_reload(shell: Shell, database: Database) -> None:
+def test_guide_api_command_starts_api(shell: Shell, database: Database) -> None:
     if is_taken(8000):
         pytest.skip("port 8000, which the guide's command listens on, is in use on this machine")
     process, log = shell("python -m uvicorn main:app --reload", API)
     with httpx.Client(base_url="http://127.0.0.1:8000") as client:
 
-        def answers() -> bool:
+        def is_live() -> bool:
             assert process.exit_code is None, str(log)
             try:
                 return client.get("/livez").status_code == 200
             except httpx.TransportError:
                 return False
 
-        wait_until(answers, START_TIMEOUT_S, f"the API\n{log}")
-        answer = client.post(
+        wait_until(is_live, START_TIMEOUT_S, f"the API\n{log}")
+        response = client.post(
             "/api/v1/issues",
             json={"title": "Login button not working", "description": "No reaction.", "priority": "high"},
         )
 
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert database.one("SELECT count(*) FROM issue") == 1
 
 
-def test_flower(shell: Shell) -> None:
+def test_guide_flower_command_starts_flower_on_loopback(shell: Shell) -> None:
     if is_taken(5555):
         pytest.skip("port 5555, which the guide's command listens on, is in use on this machine")
     process, log = shell("celery -A app.celery_app flower --port=5555", WORKER)
     with httpx.Client(base_url="http://127.0.0.1:5555") as client:
 
-        def answers() -> bool:
+        def is_live() -> bool:
             assert process.exit_code is None, str(log)
             try:
                 return client.get("/healthcheck").text == "OK"
             except httpx.TransportError:
                 return False
 
-        wait_until(answers, START_TIMEOUT_S, f"Flower\n{log}")
+        wait_until(is_live, START_TIMEOUT_S, f"Flower\n{log}")
         assert "Flower" in client.get("/").text
-    # Its page has no password yet: it may listen on this machine's loopback address only.
+    # The page has no password here, so Flower may listen only on the loopback address.
     connections = psutil.Process(process.pid).net_connections("inet")
     listening = {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
 
 
-def test_the_guides_select_and_the_tasks_result(
+def test_guide_queries_return_issue_and_task_result(
     shell: Shell, api: Api, servers: Servers, database: Database
 ) -> None:
     shell("celery -A app.celery_app worker --loglevel=info", WORKER)
@@ -143,13 +145,13 @@ def test_the_guides_select_and_the_tasks_result(
     assert tags == "bug,frontend"
     task_id = database.one("SELECT id FROM job WHERE queue = 'issues'")
     with redis.Redis(port=servers.redis_port, db=1, decode_responses=True) as results:
-        wait_until(lambda: results.get(f"celery-task-meta-{task_id}") is not None, 30, "the result")
+        wait_until(lambda: results.get(f"celery-task-meta-{task_id}") is not None, 30, "the result of the task")
         assert '"status": "SUCCESS"' in str(results.get(f"celery-task-meta-{task_id}"))
 
 
-def test_the_guides_troubleshooting_keys(api: Api, broker: redis.Redis) -> None:
-    """`LLEN issues` and `LLEN default` are where messages wait."""
-    api.post("Nobody works")
+def test_guide_troubleshooting_commands_return_queue_length(api: Api, broker: redis.Redis) -> None:
+    """`LLEN issues` and `LLEN default` return the number of queued messages."""
+    api.post("No worker runs")
 
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message")
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
     assert broker.llen("default") == 0

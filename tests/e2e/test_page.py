@@ -1,6 +1,6 @@
-"""The page in a browser, against the running product: what a person sees, by keyboard and by mouse.
+"""The page in a browser, with the running product, by keyboard and by mouse.
 
-`PAGE_IMAGES=docs/images` keeps screenshots of what the tests saw.
+`PAGE_IMAGES=docs/images` stores screenshots.
 """
 
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian
 
 expect = sync_api.expect
 SHORT_MS = 20_000
-"""On a busy machine; playwright's own five seconds for what is expected are not enough there."""
+"""The default of playwright is five seconds, which is too short on a busy machine."""
 expect.set_options(timeout=SHORT_MS)
 LONG_MS = 60_000
 IMAGES = os.environ.get("PAGE_IMAGES")
@@ -35,14 +35,14 @@ IMAGES = os.environ.get("PAGE_IMAGES")
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page that fails its test where the browser reports an error, such as a script that the policy refuses."""
+    """Yield a page. Fail the test if the browser reports an error, such as a blocked script."""
     context = browser.new_context(viewport={"width": 1200, "height": 760})
     opened = context.new_page()
     opened.set_default_timeout(SHORT_MS)
@@ -65,8 +65,8 @@ def row(page: Any, title: str) -> Any:
     return page.locator("#list li", has_text=title)
 
 
-def look(page: Any, name: str) -> None:
-    """Check the page as it is now, light and dark, for what axe finds, and keep what it looks like."""
+def check_accessibility(page: Any, name: str) -> None:
+    """Run axe on the light and the dark page. Store screenshots if PAGE_IMAGES is set."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         found = axe.Axe().run(page)
@@ -76,8 +76,8 @@ def look(page: Any, name: str) -> None:
     page.emulate_media(color_scheme="light")
 
 
-def kill(database: Database, issue_id: str, error: str = "ProviderError: status 503") -> None:
-    """Let an issue's enrichment end as it does after its last attempt."""
+def mark_dead(database: Database, issue_id: str, error: str = "ProviderError: status 503") -> None:
+    """Set the enrichment job of an issue to dead, as after its last attempt."""
     database.query(
         "UPDATE job SET state = 'dead', attempts = 4, tries = 4, last_error = %s, finished_at = now(), "
         "lease_until = NULL WHERE issue_id = %s",
@@ -86,7 +86,7 @@ def kill(database: Database, issue_id: str, error: str = "ProviderError: status 
     )
 
 
-def test_an_issue_is_written_and_seen_to_become_enriched(
+def test_new_issue_is_created_and_shown_as_enriched(
     page: Any, new_api: ApiFactory, new_worker: WorkerFactory
 ) -> None:
     new_worker({})
@@ -95,7 +95,7 @@ def test_an_issue_is_written_and_seen_to_become_enriched(
     page.get_by_role("button", name="New issue").click()
     page.get_by_label("Title").fill("Login button does nothing on Safari")
     page.get_by_label("Description").fill("<img src=x onerror=alert(1)> A click has no effect since the release.")
-    look(page, "new")
+    check_accessibility(page, "new")
     page.get_by_role("button", name="Create").click()
 
     expect(page.locator("#issue .original")).to_contain_text("<img src=x onerror=alert(1)> A click has no effect")
@@ -107,7 +107,7 @@ def test_an_issue_is_written_and_seen_to_become_enriched(
     expect(page.locator("#counts")).to_contain_text(re.compile(r"p95[\d.]+ s.*Providerlocal"))
 
 
-def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: WorkerFactory) -> None:
+def test_suggestions_are_accepted_and_rejected_on_page(page: Any, api: Api, new_worker: WorkerFactory) -> None:
     new_worker({"AI": "suggest"})
     text = "TypeError: undefined is not a function when the button is clicked in the frontend."
     issue_id = api.post(
@@ -117,10 +117,10 @@ def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: 
     suggested = page.locator(".suggestions .tag.suggested")
     expect(suggested.first).to_contain_text("%", timeout=LONG_MS)
     expect(row(page, "Crash").locator(".state")).to_have_text("needs review")
-    api.post("Nobody has looked at this one")
+    api.post("An issue without suggestions")
     page.get_by_label("Review").select_option("needed")
     expect(page.locator("#list li")).to_have_count(1)
-    look(page, "issues")
+    check_accessibility(page, "issues")
     count = suggested.count()
     name = suggested.first.inner_text().split()[0]
     page.locator(".suggestions button", has_text="Accept").first.click()
@@ -132,13 +132,13 @@ def test_suggestions_are_accepted_and_rejected(page: Any, api: Api, new_worker: 
         page.locator(".suggestions button", has_text="Reject").first.click()
         expect(suggested).to_have_count(count - 2)
     while suggested.count():
-        left = suggested.count()
+        remaining = suggested.count()
         page.locator(".suggestions button", has_text="Reject").first.click()
-        expect(suggested).to_have_count(left - 1)
+        expect(suggested).to_have_count(remaining - 1)
     expect(row(page, "Crash").locator(".state")).to_have_text("enriched")
 
 
-def test_a_text_too_short_to_suggest_anything_is_told(page: Any, api: Api, new_worker: WorkerFactory) -> None:
+def test_issue_with_short_text_shows_hint(page: Any, api: Api, new_worker: WorkerFactory) -> None:
     new_worker({})
     visit(page, api, f"/?issue={api.post('Hmm').json()['id']}")
     too_short = "None: the text is too short. A description would help."
@@ -146,7 +146,7 @@ def test_a_text_too_short_to_suggest_anything_is_told(page: Any, api: Api, new_w
     expect(row(page, "Hmm").locator(".state")).to_have_text("enriched")
 
 
-def test_search_and_filters_are_in_the_url(page: Any, api: Api) -> None:
+def test_search_and_filters_are_stored_in_url(page: Any, api: Api) -> None:
     api.post("Invoices are rounded", priority="high")
     api.post("The page is empty", priority="low")
     visit(page, api)
@@ -162,7 +162,7 @@ def test_search_and_filters_are_in_the_url(page: Any, api: Api) -> None:
     expect(page.locator("#list li")).to_have_text([re.compile("The page is empty")])
 
 
-def test_what_is_new_does_not_shift_the_list(page: Any, api: Api) -> None:
+def test_new_issues_are_counted_without_shifting_list(page: Any, api: Api) -> None:
     api.post("The first")
     visit(page, api)
     expect(page.locator("#list li")).to_have_count(1)
@@ -174,16 +174,16 @@ def test_what_is_new_does_not_shift_the_list(page: Any, api: Api) -> None:
     expect(page.locator("#list li")).to_have_count(4)
 
 
-def test_a_dead_letter_is_seen_replayed_and_another_discarded(page: Any, api: Api, database: Database) -> None:
+def test_dead_letters_are_replayed_and_discarded_on_page(page: Any, api: Api, database: Database) -> None:
     first, second = (api.post(f"Issue {number}").json()["id"] for number in range(2))
-    kill(database, first)
-    kill(database, second, "ValueError: too long")
+    mark_dead(database, first)
+    mark_dead(database, second, "ValueError: too long")
     visit(page, api)
     expect(row(page, "Issue 0").locator(".state")).to_have_text("dead")
     expect(page.locator("#counts .bad")).to_contain_text("2")
     page.get_by_role("link", name="Dead letters").click()
     expect(page.locator("#dead-groups")).to_contain_text("ProviderError")
-    look(page, "dead")
+    check_accessibility(page, "dead")
     page.get_by_role("button", name="Replay all with ProviderError").click()
     expect(page.get_by_role("dialog")).to_contain_text("Run 1 job again?")
     page.get_by_role("button", name="Replay 1", exact=True).click()
@@ -195,7 +195,7 @@ def test_a_dead_letter_is_seen_replayed_and_another_discarded(page: Any, api: Ap
     expect(page.locator("#dead-state")).to_contain_text("None")
 
 
-def test_a_cut_stream_is_told_and_resumed_without_a_missed_event(
+def test_interrupted_stream_is_shown_and_resumed_without_gap(
     page: Any, servers: Servers, api: Api, database: Database
 ) -> None:
     cut = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600"})
@@ -205,20 +205,20 @@ def test_a_cut_stream_is_told_and_resumed_without_a_missed_event(
     page.evaluate("window.same = true")
     cut.process.stop(20)
     expect(page.locator("#stream")).to_contain_text("interrupted")
-    kill(database, first)
+    mark_dead(database, first)
     api.post("While it was away")
     port = cut.client.base_url.port
-    again = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600"}, port=port)
+    restarted = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600"}, port=port)
     try:
         expect(page.locator("#stream")).to_be_hidden()
         expect(row(page, "Before the cut").locator(".state")).to_have_text("dead")
         expect(page.locator("#fresh")).to_have_text("1 new")
-        assert page.evaluate("window.same"), "it was not loaded anew"
+        assert page.evaluate("window.same"), "the page must not reload"
     finally:
-        again.process.stop(20)
+        restarted.process.stop(20)
 
 
-def test_all_by_keyboard(page: Any, api: Api) -> None:
+def test_page_is_usable_by_keyboard(page: Any, api: Api) -> None:
     for number in range(3):
         api.post(f"Issue {number}")
     visit(page, api)
@@ -238,13 +238,13 @@ def test_all_by_keyboard(page: Any, api: Api) -> None:
     expect(page.locator("#issue h2")).to_have_text("Written without a mouse")
 
 
-def test_a_closed_api_asks_for_a_token(page: Any, new_api: ApiFactory, database: Database) -> None:
+def test_page_of_closed_api_requires_token(page: Any, new_api: ApiFactory, database: Database) -> None:
     del database
     api = new_api(CLOSED)
     token = Tokens(api).make("triage", "issues:read", "issues:write")["token"]
     page.goto(str(api.client.base_url))
     page.get_by_label("Token").fill("itk_wrong")
-    look(page, "login")
+    check_accessibility(page, "login")
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("not one of this IssueTracker")
     page.get_by_label("Token").fill(token)
@@ -254,32 +254,36 @@ def test_a_closed_api_asks_for_a_token(page: Any, new_api: ApiFactory, database:
     expect(page.get_by_label("Token")).to_be_visible()
 
 
-def test_a_closed_api_asks_for_a_token_although_the_first_request_was_lost(
+def test_page_of_closed_api_after_lost_request_requires_token(
     page: Any, new_api: ApiFactory, database: Database
 ) -> None:
-    """As when the network changes; the same goes for a session that ends while the page is open."""
+    """A lost request, as after a network change. An expired session has the same effect."""
     del database
     api = new_api(CLOSED)
     token = Tokens(api).make("triage", "issues:read", "issues:write")["token"]
     page.route("**/api/v1/issues?*", lambda route: route.abort("internetdisconnected"), times=1)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.partition("?")[0].rpartition("/")[2]))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url.partition("?")[0].rpartition("/")[2]))
 
     page.goto(str(api.client.base_url))
     expect(page.get_by_label("Token")).to_be_visible()
     for _ in range(2):
-        page.wait_for_event("request", lambda request: request.url.endswith("/events"))  # refused, and asked again
-    asked.clear()
+        page.wait_for_event(
+            "request", lambda request: request.url.endswith("/events")
+        )  # rejected and requested again
+    requests.clear()
     page.get_by_label("Token").fill(token)
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
 
     expect(page.locator("#counts")).to_contain_text("Enqueued")
-    assert asked.count("issues") <= 2, "on entering and as the stream begins, however often it was refused"
+    assert requests.count("issues") <= 2, (
+        "the page must load the issues at most once after login and once after the stream starts"
+    )
 
 
-def test_what_runs_and_what_is_retried_tells_the_seconds(page: Any, api: Api, database: Database) -> None:
+def test_running_and_retrying_jobs_show_seconds(page: Any, api: Api, database: Database) -> None:
     running, retrying = (api.post(title).json()["id"] for title in ("It runs", "It failed"))
-    wait_until(lambda: database.states() == {"queued": 2}, 30, "both to be published")
+    wait_until(lambda: database.states() == {"queued": 2}, 30, "both jobs to be published")
     database.query(
         "UPDATE job SET state = 'running', started_at = now(), attempts = 1 WHERE issue_id = %s",
         running,
@@ -296,12 +300,12 @@ def test_what_runs_and_what_is_retried_tells_the_seconds(page: Any, api: Api, da
     expect(page.locator("#counts")).to_contain_text(re.compile(r"Busy1.*Retries1 \(next in 3\d\d\d s\)"))
 
 
-def test_the_queues_with_workers_without_and_without_redis(
+def test_queues_show_workers_and_outages(
     page: Any, api: Api, servers: Servers, database: Database, new_worker: WorkerFactory
 ) -> None:
     issue_id = api.post("It is dead").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "it to be published")
-    kill(database, issue_id)
+    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be published")
+    mark_dead(database, issue_id)
     visit(page, api)
     page.get_by_role("link", name="Queues").click()
     issues = page.locator("#queues-rows tr", has_text="issues")
@@ -318,7 +322,7 @@ def test_the_queues_with_workers_without_and_without_redis(
     expect(line).to_have_attribute("aria-label", re.compile(r"Waiting in the last \d.*: between 0 and 40"))
     database.query("DELETE FROM job WHERE run_at > now() + interval '15.5 h'")
     expect(issues.locator("td").first).to_have_text("15")
-    look(page, "queues")
+    check_accessibility(page, "queues")
     servers.valkey.stop()
     try:
         unreachable = "Redis is unreachable: issues are accepted; enrichment waits."
@@ -331,7 +335,7 @@ def test_the_queues_with_workers_without_and_without_redis(
     expect(page.locator("#health")).to_be_hidden(timeout=LONG_MS)
 
 
-def test_redis_away_is_spelled_out(page: Any, new_api: ApiFactory) -> None:
+def test_redis_outage_is_shown_on_page(page: Any, new_api: ApiFactory) -> None:
     api = new_api({"CELERY_BROKER_URL": "redis://127.0.0.1:9/0"})
     api.post("It waits")
     visit(page, api)

@@ -1,4 +1,4 @@
-"""For the integration tests alone: servers of the world outside, and a database engine as a worker has it."""
+"""Fixtures of the integration tests: a fake model server and a database engine like that of a worker."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.support.servers import Servers
 
 @pytest.fixture
 def server() -> Iterator[Completions]:
-    """Yield a server that answers like a model, or as badly as it is told to."""
+    """Yield a fake model server that returns the configured responses."""
     server = Completions()
     yield server
     server.close()
@@ -20,7 +20,7 @@ def server() -> Iterator[Completions]:
 
 @pytest.fixture
 def engine(servers: Servers, database: Database) -> Iterator[Engine]:
-    """Yield an engine of psycopg2, on the emptied database."""
+    """Yield a psycopg2 engine on the emptied database."""
     del database
     engine = create_engine(make_url(servers.database_url).set(drivername="postgresql+psycopg2"))
     yield engine

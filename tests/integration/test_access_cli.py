@@ -1,4 +1,4 @@
-"""Tokens on the command line, and programs that are started with the wrong settings."""
+"""Token commands of the CLI, and programs with wrong settings."""
 
 import json
 import os
@@ -19,10 +19,10 @@ from tests.support.servers import Servers
 
 @pytest.fixture(scope="module")
 def closed_api(servers: Servers) -> Iterator[Api]:
-    running = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600", **CLOSED})
-    yield running
-    running.client.close()
-    running.process.stop(STOP_TIMEOUT_S)
+    api = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600", **CLOSED})
+    yield api
+    api.client.close()
+    api.process.stop(STOP_TIMEOUT_S)
 
 
 def cli(api: Api, *arguments: str, token: str | None = ADMIN) -> subprocess.CompletedProcess[str]:
@@ -32,13 +32,13 @@ def cli(api: Api, *arguments: str, token: str | None = ADMIN) -> subprocess.Comp
     return subprocess.run([tool("issuetracker"), *arguments], env=env, capture_output=True, text=True, check=False)
 
 
-def test_a_token_is_made_used_listed_and_revoked(closed_api: Api, database: Database) -> None:
+def test_tokens_cli_creates_lists_and_revokes_token(closed_api: Api, database: Database) -> None:
     scopes = ("--scope", "issues:read", "--scope", "issues:write")
-    made = cli(closed_api, "tokens", "create", "ci", *scopes, "--expires-in-days", "30")
-    assert made.returncode == 0, made.stderr
-    token = made.stdout.strip()
+    created = cli(closed_api, "tokens", "create", "ci", *scopes, "--expires-in-days", "30")
+    assert created.returncode == 0, created.stderr
+    token = created.stdout.strip()
     assert token.startswith("itk_")
-    assert "ci may issues:read, issues:write until" in made.stderr
+    assert "ci may issues:read, issues:write until" in created.stderr
 
     assert cli(closed_api, "dead-letters", "list", token=token).stdout == "0 dead letters\n"
     listed = cli(closed_api, "tokens", "list")
@@ -48,12 +48,12 @@ def test_a_token_is_made_used_listed_and_revoked(closed_api: Api, database: Data
     assert token not in listed.stdout
 
     assert cli(closed_api, "tokens", "revoke", "ci").stdout == "ci is revoked\n"
-    denied = cli(closed_api, "dead-letters", "list", token=token)
-    assert denied.returncode == 4
-    assert "The token ci was revoked at" in denied.stderr
+    rejected = cli(closed_api, "dead-letters", "list", token=token)
+    assert rejected.returncode == 4
+    assert "The token ci was revoked at" in rejected.stderr
     assert cli(closed_api, "tokens", "list").stdout.splitlines()[1:] == []
-    (known,) = json.loads(cli(closed_api, "tokens", "list", "--all", "--json").stdout)
-    assert (known["name"], known["state"]) == ("ci", "revoked")
+    (entry,) = json.loads(cli(closed_api, "tokens", "list", "--all", "--json").stdout)
+    assert (entry["name"], entry["state"]) == ("ci", "revoked")
     actions = [entry["action"] for entry in json.loads(cli(closed_api, "audit", "--json").stdout)]
     assert actions == ["token.revoked", "token.created"]
     assert cli(closed_api, "audit", "--action", "token.revoked").stdout.count("admin-token") == 1
@@ -61,7 +61,7 @@ def test_a_token_is_made_used_listed_and_revoked(closed_api: Api, database: Data
 
 
 @pytest.mark.parametrize(
-    ("arguments", "token", "code", "words"),
+    ("arguments", "token", "code", "message"),
     [
         (("dead-letters", "list"), None, 4, "ISSUETRACKER_TOKEN"),
         (("dead-letters", "list"), "itk_no", 4, "copied whole"),
@@ -72,23 +72,25 @@ def test_a_token_is_made_used_listed_and_revoked(closed_api: Api, database: Data
         (("tokens", "revoke", "nobody"), ADMIN, 2, "there is no token nobody"),
         (("tokens", "revoke", "01a20614-800e-771f-862f-526a86f415ac"), ADMIN, 2, "There is no token"),
     ],
-    # The token is another one in each process, and pytest-xdist wants the same names in all.
-    ids=["none", "short", "option", "no scope", "unknown scope", "name", "unknown name", "unknown id"],
+    # Each process has a different token, and pytest-xdist requires the same ids in all processes.
+    ids=["no_token", "short", "option", "no_scope", "unknown_scope", "name", "unknown_name", "unknown_id"],
 )
-def test_what_is_wrong_is_one_line_with_its_exit_code(
-    arguments: tuple[str, ...], token: str | None, code: int, words: str, closed_api: Api, database: Database
+def test_cli_with_invalid_arguments_prints_one_line_and_exit_code(
+    arguments: tuple[str, ...], token: str | None, code: int, message: str, closed_api: Api, database: Database
 ) -> None:
     del database
     run = cli(closed_api, *arguments, token=token)
 
     assert run.returncode == code, run.stderr
     (line,) = run.stderr.splitlines()
-    assert words in line
+    assert message in line
 
 
 @pytest.mark.parametrize("arguments", [("--host", "0.0.0.0"), ("--host=::",), ()])
-def test_an_open_api_does_not_start(arguments: tuple[str, ...], servers: Servers) -> None:
-    """Without an option it is uvicorn's own variable that has it listen to everybody."""
+def test_api_without_authentication_on_open_address_does_not_start(
+    arguments: tuple[str, ...], servers: Servers
+) -> None:
+    """Without arguments, the environment variable of uvicorn sets the address."""
     run = subprocess.run(
         [sys.executable, "-m", "uvicorn", "main:app", "--port", "0", *arguments],
         cwd=API,
@@ -114,7 +116,7 @@ ADDRESSES = [
 SERVED_BY_ANOTHER_PROGRAM = """if True:
     import asyncio, httpx, main, socket, sys, uvicorn
 
-    async def ask():
+    async def send_request():
         listening = socket.create_server((sys.argv[1], 0))
         server = uvicorn.Server(uvicorn.Config(main.app, log_config=None))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -125,12 +127,12 @@ SERVED_BY_ANOTHER_PROGRAM = """if True:
         server.should_exit = True
         await serving
 
-    asyncio.run(ask())
+    asyncio.run(send_request())
 """
 
 
-@pytest.mark.skipif(not ADDRESSES, reason="this machine has no address but 127.0.0.1")
-def test_an_api_that_another_program_has_listen_refuses_each_request(servers: Servers) -> None:
+@pytest.mark.skipif(not ADDRESSES, reason="this machine has only the address 127.0.0.1")
+def test_api_served_by_other_program_on_open_address_returns_403(servers: Servers) -> None:
     run = subprocess.run(
         [sys.executable, "-c", SERVED_BY_ANOTHER_PROGRAM, ADDRESSES[0]],
         cwd=API,

@@ -1,4 +1,4 @@
-"""The commands of docs/reference/api.md run one after the other, as they stand."""
+"""The commands of docs/reference/api.md run in order and unchanged."""
 
 import re
 import subprocess
@@ -8,7 +8,9 @@ from tests.support.database import Database
 from tests.support.processes import ROOT
 
 
-def test_its_commands_run(new_api: ApiFactory, new_worker: WorkerFactory, database: Database) -> None:
+def test_api_guide_commands_succeed_in_order(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
     new_worker({})
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/reference/api.md").read_text(), re.DOTALL)

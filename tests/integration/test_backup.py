@@ -1,4 +1,4 @@
-"""`make backup` and `make restore`, onto empty servers, with work that was pending."""
+"""`make backup` and `make restore` onto empty servers, with pending jobs."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("backup")
 SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.2"}
 
 
-def devstack(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_devstack(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "devstack", *arguments],
         cwd=ROOT,
@@ -40,8 +40,8 @@ def new_servers(directory: Path) -> Iterator[tuple[Servers, Database]]:
     servers.close()
 
 
-def script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run what `make backup` and `make restore` become."""
+def run_backup_script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script behind `make backup` and `make restore`."""
     programs = Path(binary("pg_dump")).parent
     return subprocess.run(
         [ROOT / "deploy/backup", *arguments],
@@ -52,19 +52,19 @@ def script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-def unfinished(database: Database) -> int:
+def count_unfinished_jobs(database: Database) -> int:
     number: int = database.one("SELECT count(*) FROM job WHERE state NOT IN ('succeeded', 'skipped')")
     return number
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return why, in one line."""
+def rejection_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the only error line of a run that exited with 2."""
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     return line
 
 
-def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
+def test_restore_with_pending_jobs_enriches_all_issues(tmp_path: Path) -> None:
     dump = tmp_path / "all.dump"
     with new_servers(tmp_path / "first") as (servers, database):
         migrate(servers)
@@ -72,65 +72,65 @@ def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
         for number in range(6):
             assert api.post(f"Issue {number}").status_code == 201
         database.wait_for_states({"queued": 6})
-        # As workers leave it: three are done.
+        # The state after workers completed three jobs.
         database.query(
             "WITH done AS (UPDATE job SET state = 'succeeded', lease_until = NULL WHERE id IN "
             "(SELECT id FROM job ORDER BY id LIMIT 3) RETURNING issue_id) "
             "UPDATE issue SET ai_summary = 'AI Summary: done', tags = 'bug' FROM done WHERE id = issue_id"
         )
-        # As if a worker were at it.
+        # The state while a worker runs one job.
         database.query(
             "UPDATE job SET state = 'running', attempts = 1, worker = 'w' WHERE id = "
             "(SELECT id FROM job WHERE state = 'queued' LIMIT 1)"
         )
 
-        done = devstack(servers, "backup", str(dump))
+        done = run_devstack(servers, "backup", str(dump))
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("6 issues now\n")
         assert dump.stat().st_mode & 0o777 == 0o600
         before = database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")
-        assert "exists" in refused(script(servers, "save", str(dump)))
+        assert "exists" in rejection_line(run_backup_script(servers, "save", str(dump)))
         database.close()
-        assert "connections to the database" in refused(script(servers, "restore", str(dump)))
+        assert "connections to the database" in rejection_line(run_backup_script(servers, "restore", str(dump)))
         api.process.stop(60)
 
     with new_servers(tmp_path / "second") as (servers, database):
-        done = devstack(servers, "restore", str(dump))
+        done = run_devstack(servers, "restore", str(dump))
         assert done.returncode == 0, done.stderr
         assert done.stdout == "restore: 6 issues, 3 unfinished jobs\n"
         migrate(servers)
         api, worker = start_api({**servers.env, **SHORT}), start_worker({**servers.env, **SHORT})
         try:
-            wait_until(lambda: unfinished(database) == 0, 60, "what was pending")
+            wait_until(lambda: count_unfinished_jobs(database) == 0, 60, "all pending jobs to finish")
         finally:
-            for running in (worker, api):
-                running.process.stop(60)
+            for program in (worker, api):
+                program.process.stop(60)
         assert database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")[:3] == before[:3]
         assert database.one("SELECT count(*) FROM issue WHERE ai_summary IS NOT NULL") == 6
 
 
-def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
+def test_restore_rejects_bad_dumps_and_replaces_only_on_request(tmp_path: Path) -> None:
     with new_servers(tmp_path) as (servers, database):
         migrate(servers)
-        # Incompressible, so that what is cut off below is data.
-        many = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 2000)"
-        database.query(f"INSERT INTO issue (id, title, description) {many}")
+        # Incompressible, so that the truncation below removes data.
+        issues = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 2000)"
+        database.query(f"INSERT INTO issue (id, title, description) {issues}")
         dump = tmp_path / "one.dump"
-        assert script(servers, "save", str(dump)).returncode == 0
-        cut = tmp_path / "cut.dump"
-        whole = dump.read_bytes()
-        cut.write_bytes(whole[: len(whole) // 2])
+        assert run_backup_script(servers, "save", str(dump)).returncode == 0
+        truncated = tmp_path / "cut.dump"
+        content = dump.read_bytes()
+        truncated.write_bytes(content[: len(content) // 2])
         database.query("UPDATE issue SET title = 'Of later'")
         database.query("CREATE TABLE of_a_later_version ()")
         database.close()
 
-        assert "there is no file" in refused(script(servers, "restore", str(tmp_path / "none")))
-        assert "no whole dump" in refused(script(servers, "restore", str(cut)))
-        assert "no whole dump" in refused(script(servers, "restore", str(ROOT / "README.md")))
-        assert "not empty" in refused(script(servers, "restore", str(dump)))
+        assert "there is no file" in rejection_line(run_backup_script(servers, "restore", str(tmp_path / "none")))
+        assert "no whole dump" in rejection_line(run_backup_script(servers, "restore", str(truncated)))
+        assert "no whole dump" in rejection_line(run_backup_script(servers, "restore", str(ROOT / "README.md")))
+        assert "not empty" in rejection_line(run_backup_script(servers, "restore", str(dump)))
         assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
 
-        done = script(servers, "restore", str(dump), "--replace")
+        done = run_backup_script(servers, "restore", str(dump), "--replace")
         assert done.returncode == 0, done.stderr
         after = Database(servers.database_url)
         assert after.one("SELECT DISTINCT title FROM issue") == "Of the backup"
@@ -139,10 +139,10 @@ def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
         migrate(servers)
 
 
-def test_a_database_that_is_away_leaves_no_file(tmp_path: Path) -> None:
+def test_backup_while_database_is_down_leaves_no_file(tmp_path: Path) -> None:
     with new_servers(tmp_path) as (servers, _):
         servers.postgres.stop()
-        done = script(servers, "save", str(tmp_path / "none.dump"))
+        done = run_backup_script(servers, "save", str(tmp_path / "none.dump"))
 
     assert done.returncode != 0
     assert "connection" in done.stderr

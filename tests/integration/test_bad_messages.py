@@ -1,4 +1,4 @@
-"""Messages that are no job, as they may lie in a queue: the worker lives, and each is kept as it was."""
+"""Messages that no worker can run: the worker survives, and the ledger stores each one unchanged."""
 
 import json
 from base64 import b64encode
@@ -32,71 +32,71 @@ def envelope(task: str = Task.ENRICH_ISSUE, **fields: Any) -> Envelope:
         "issue_id": str(new_id()),
         **fields,
     }
-    made: Envelope = json.loads(celery_message(job_id, task, "issues", message, 0))
-    return made
+    result: Envelope = json.loads(celery_message(job_id, task, "issues", message, 0))
+    return result
 
 
-def with_body(body: object) -> str:
+def envelope_with_body(body: object) -> str:
     return json.dumps({**envelope(), "body": b64encode(json.dumps(body).encode()).decode()})
 
 
-def with_properties(**changed: object) -> str:
-    made = envelope()
-    return json.dumps({**made, "properties": {**made["properties"], **changed}})
+def envelope_with_properties(**changed: object) -> str:
+    result = envelope()
+    return json.dumps({**result, "properties": {**result["properties"], **changed}})
 
 
-def with_headers(**changed: object) -> str:
-    made = envelope()
-    return json.dumps({**made, "headers": {**made["headers"], **changed}})
+def envelope_with_headers(**changed: object) -> str:
+    result = envelope()
+    return json.dumps({**result, "headers": {**result["headers"], **changed}})
 
 
-def without(*path: str) -> str:
-    made = envelope()
-    part = made
+def envelope_without(*path: str) -> str:
+    result = envelope()
+    part = result
     for key in path[:-1]:
         part = part[key]
     del part[path[-1]]
-    return json.dumps(made)
+    return json.dumps(result)
 
 
-BAD: dict[str, tuple[Callable[[], str | bytes], str]] = {
+BAD_MESSAGES: dict[str, tuple[Callable[[], str | bytes], str]] = {
     "not JSON": (lambda: "garbage", "undecodable"),
     "not UTF-8": (lambda: b"\xff\xfe\x00", "undecodable"),
     "empty": (lambda: "", "undecodable"),
     "a list": (lambda: "[1, 2]", "undecodable"),
     "a number": (lambda: "7", "undecodable"),
     "nested without end": (lambda: "[" * 50_000, "undecodable"),
-    "no properties": (lambda: without("properties"), "undecodable"),
-    "no delivery tag": (lambda: without("properties", "delivery_tag"), "undecodable"),
-    "no headers": (lambda: without("headers"), "undecodable"),
+    "no properties": (lambda: envelope_without("properties"), "undecodable"),
+    "no delivery tag": (lambda: envelope_without("properties", "delivery_tag"), "undecodable"),
+    "no headers": (lambda: envelope_without("headers"), "undecodable"),
     "headers null": (lambda: json.dumps({**envelope(), "headers": None}), "undecodable"),
-    "no task": (lambda: without("headers", "task"), "undecodable"),
+    "no task": (lambda: envelope_without("headers", "task"), "undecodable"),
     "body not base64": (lambda: json.dumps({**envelope(), "body": "@@@"}), "undecodable"),
     "body not JSON": (lambda: json.dumps({**envelope(), "body": b64encode(b"x").decode()}), "undecodable"),
-    "body of another shape": (lambda: with_body({"a": 1}), "undecodable"),
+    "body of another shape": (lambda: envelope_with_body({"a": 1}), "undecodable"),
     "pickle": (
         lambda: json.dumps({**envelope(), "content-type": "application/x-python-serialize"}),
         "undecodable",
     ),
-    "a time of its own": (lambda: with_headers(eta="yesterday"), "undecodable"),
+    "a time of its own": (lambda: envelope_with_headers(eta="yesterday"), "undecodable"),
     "oversized": (lambda: json.dumps(envelope(padding="x" * MESSAGE_MAX)), "oversized"),
-    "unknown task": (lambda: json.dumps(envelope("app.tasks.nobody.knows")), "unknown_task"),
+    "unknown task": (lambda: json.dumps(envelope("app.tasks.unknown")), "unknown_task"),
     "wrong arguments": (lambda: json.dumps(envelope(issue_id="seven")), "invalid_arguments"),
-    "no arguments": (lambda: with_body([[], {}, {}]), "invalid_arguments"),
-    "positional arguments": (lambda: with_body([[1], {}, {}]), "invalid_arguments"),
+    "no arguments": (lambda: envelope_with_body([[], {}, {}]), "invalid_arguments"),
+    "positional arguments": (lambda: envelope_with_body([[1], {}, {}]), "invalid_arguments"),
     "a byte order mark": (lambda: b"\xef\xbb\xbf" + json.dumps(envelope()).encode(), "undecodable"),
     "UTF-16": (lambda: json.dumps(envelope()).encode("utf-16"), "undecodable"),
     "a type of kombu's": (
         lambda: json.dumps({**envelope(), "x": {"__type__": "no", "__value__": 1}}),
         "undecodable",
     ),
-    "delivery info null": (lambda: with_properties(delivery_info=None), "undecodable"),
-    "delivery info text": (lambda: with_properties(delivery_info="x"), "undecodable"),
-    "delivery tag a list": (lambda: with_properties(delivery_tag=[1]), "undecodable"),
-    "a time limit": (lambda: with_headers(timelimit=5), "undecodable"),
-    "a chord": (lambda: with_headers(chord={"a": 1}), "undecodable"),
+    "delivery info null": (lambda: envelope_with_properties(delivery_info=None), "undecodable"),
+    "delivery info text": (lambda: envelope_with_properties(delivery_info="x"), "undecodable"),
+    "delivery tag a list": (lambda: envelope_with_properties(delivery_tag=[1]), "undecodable"),
+    "a time limit": (lambda: envelope_with_headers(timelimit=5), "undecodable"),
+    "a chord": (lambda: envelope_with_headers(chord={"a": 1}), "undecodable"),
     "headers a list": (lambda: json.dumps({**envelope(), "headers": ["task"]}), "undecodable"),
-    "options no object": (lambda: with_body([[], {}, 5]), "undecodable"),
+    "options no object": (lambda: envelope_with_body([[], {}, 5]), "undecodable"),
     "version no version": (lambda: json.dumps(envelope(contract_version="one")), "invalid_arguments"),
     "version with NUL": (lambda: json.dumps(envelope(contract_version="2.\0")), "invalid_arguments"),
     "newer contract": (lambda: json.dumps(envelope(contract_version="99.0.0")), "newer_contract"),
@@ -108,28 +108,28 @@ def dead_letters(api: Api) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_bad_message_is_kept_as_it_was_and_the_worker_lives(
+def test_bad_messages_are_stored_unchanged_and_worker_survives(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     api = new_api(SHORT)
     worker = new_worker(SHORT)
-    messages = {name: make() for name, (make, _) in BAD.items()}
+    messages = {name: make() for name, (make, _) in BAD_MESSAGES.items()}
     for raw in messages.values():
         broker.lpush("issues", raw)
     api.post("A healthy issue behind them")
 
-    wait_until(lambda: len(dead_letters(api)) == len(BAD), 60, "all dead letters")
+    wait_until(lambda: len(dead_letters(api)) == len(BAD_MESSAGES), 60, "all dead letters")
     database.wait_for_states({"succeeded": 1})
 
     assert worker.process.exit_code is None
-    kept = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
+    stored = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
     for name, raw in messages.items():
-        assert kept[raw if isinstance(raw, bytes) else raw.encode()] == BAD[name][1], name
+        assert stored[raw if isinstance(raw, bytes) else raw.encode()] == BAD_MESSAGES[name][1], name
     wait_until(lambda: broker.hlen("unacked") == 0, 30, "the last message to be acknowledged")
     assert broker.llen("refused") == 0
 
 
-def test_the_same_bad_message_is_kept_once_and_can_only_be_discarded(
+def test_bad_message_sent_twice_is_stored_once_and_cannot_be_replayed(
     new_api: ApiFactory, new_worker: WorkerFactory, broker: redis.Redis
 ) -> None:
     api = new_api(SHORT)
@@ -147,7 +147,7 @@ def test_the_same_bad_message_is_kept_once_and_can_only_be_discarded(
     assert dead_letters(api) == []
 
 
-def test_a_foreign_message_becomes_a_job_and_runs_once_a_worker_knows_its_task(
+def test_foreign_message_when_replayed_runs_once_on_newer_worker(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     api = new_api(SHORT)
@@ -167,10 +167,10 @@ def test_a_foreign_message_becomes_a_job_and_runs_once_a_worker_knows_its_task(
     assert dead_letters(api) == []
 
 
-def test_a_message_whose_job_is_not_in_the_ledger_is_kept(
+def test_message_without_job_is_stored_and_can_be_replayed(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
-    """Another producer's, or one that outlived a restore of the database."""
+    """The message of another producer, or one that is older than a restore of the database."""
     api = new_api(SHORT)
     new_worker(SHORT)
     issue_id = api.post("Restored").json()["id"]
@@ -186,7 +186,7 @@ def test_a_message_whose_job_is_not_in_the_ledger_is_kept(
     database.wait_for_states({"succeeded": 2})
 
 
-def test_a_message_without_a_job_is_kept_while_its_providers_circuit_is_open(
+def test_message_without_job_while_circuit_is_open_is_stored(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     database.query(
@@ -203,24 +203,24 @@ def test_a_message_without_a_job_is_kept_while_its_providers_circuit_is_open(
     assert dead_letters(api)[0]["error"].startswith("unknown_job")
 
 
-def test_what_is_refused_while_redis_is_full_is_kept_too(
+def test_message_rejected_while_redis_is_full_is_stored(
     new_api: ApiFactory, new_worker: WorkerFactory, broker: redis.Redis
 ) -> None:
     api = new_api(SHORT)
     new_worker(SHORT)
     broker.lpush("default", "first")
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the worker to consume")
-    with broker.pipeline() as at_once:
-        at_once.lpush("issues", "second")
-        at_once.config_set("maxmemory", "1")
-        at_once.execute()
+    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the first dead letter")
+    with broker.pipeline() as transaction:
+        transaction.lpush("issues", "second")
+        transaction.config_set("maxmemory", "1")
+        transaction.execute()
     try:
         wait_until(lambda: len(dead_letters(api)) == 2, 30, "the second dead letter")
     finally:
         broker.config_set("maxmemory", "0")
 
 
-def test_what_a_newer_worker_refuses_in_its_own_words_is_kept(
+def test_rejection_in_unknown_format_is_stored(
     new_api: ApiFactory, broker: redis.Redis, database: Database
 ) -> None:
     api = new_api(SHORT)
@@ -231,18 +231,20 @@ def test_what_a_newer_worker_refuses_in_its_own_words_is_kept(
 
 
 @pytest.mark.parametrize("version", ["99.0.0", None])
-def test_a_job_for_a_newer_worker_waits_for_it(
+def test_job_for_newer_worker_waits_for_it(
     version: str | None, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    """A task that the old worker does not know, or a contract that it cannot read: given back, then done."""
+    """An unknown task or a newer contract: the old worker requeues the job, and a newer one completes it."""
     new_api(SHORT)
     old = new_worker(SHORT, "old")
     task = "tests.misbehave" if version is None else Task.ENRICH_ISSUE
     job_id = database.add_job(task, **({} if version is None else {"contract_version": version}))
-    wait_until(lambda: database.job(job_id)["refused_since"] is not None, 30, "the refusal")
+    wait_until(lambda: database.job(job_id)["refused_since"] is not None, 30, "the rejection")
     first = database.job(job_id)["refused_since"]
     wait_until(
-        lambda: sum("message_rejected" in line for line in old.log.lines) >= 3, 30, "it to be offered again"
+        lambda: sum("message_rejected" in line for line in old.log.lines) >= 3,
+        30,
+        "the message to be delivered again",
     )
     job = database.job(job_id)
     assert (job["state"] in {"pending", "queued"}, job["attempts"]) == (True, 0)
@@ -259,10 +261,10 @@ def test_a_job_for_a_newer_worker_waits_for_it(
     assert database.one("SELECT count(*) FROM dead_message") == 0
 
 
-def test_a_backlog_for_newer_workers_is_refused_once_and_waits(
+def test_backlog_for_newer_workers_is_rejected_once_and_waits(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
-    """As after a rollback. Refusals that wait longer than a lease would be published and refused again."""
+    """As after a rollback. A rejection older than its lease would be published and rejected again."""
     backlog = 3000
     database.query(
         "INSERT INTO job (id, task, queue, message) "
@@ -273,15 +275,17 @@ def test_a_backlog_for_newer_workers_is_refused_once_and_waits(
     new_api({"REJECTED_RETRY_SECONDS": "3600"})
     worker = new_worker({})
 
-    waiting = "SELECT count(*) FROM job WHERE refused_since IS NOT NULL AND state = 'pending' AND attempts = 0"
-    wait_until(lambda: database.one(waiting) == backlog, 90, "the backlog to wait")
+    waiting_jobs = (
+        "SELECT count(*) FROM job WHERE refused_since IS NOT NULL AND state = 'pending' AND attempts = 0"
+    )
+    wait_until(lambda: database.one(waiting_jobs) == backlog, 90, "the backlog to be rejected and pending")
 
-    # Settled in the ledger first, forgotten by Redis after it.
-    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of refusals to be empty")
+    # The dispatcher commits to the ledger before it removes the rejections from Redis.
+    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of rejected messages to be empty")
     assert sum("message_rejected" in line for line in worker.log.lines) == backlog
 
 
-def test_a_job_with_a_message_that_no_worker_can_read_is_dead_at_once(
+def test_job_with_invalid_message_is_dead_after_first_delivery(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     new_api(SHORT)
@@ -295,7 +299,7 @@ def test_a_job_with_a_message_that_no_worker_can_read_is_dead_at_once(
     assert "issue_id" in failure["error"]
 
 
-def test_a_refusal_is_settled_once_by_two_dispatchers(
+def test_rejection_with_two_dispatchers_is_stored_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     apis = [new_api(SHORT), new_api(SHORT)]
@@ -304,6 +308,6 @@ def test_a_refusal_is_settled_once_by_two_dispatchers(
         broker.lpush("issues", f"garbage {number}")
 
     wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 50, 60, "all dead messages")
-    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of refused messages to be empty")
-    answers: list[httpx.Response] = [api.client.get("/api/v1/dead-letters?limit=100") for api in apis]
-    assert [len(answer.json()["items"]) for answer in answers] == [50, 50]
+    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of rejected messages to be empty")
+    responses: list[httpx.Response] = [api.client.get("/api/v1/dead-letters?limit=100") for api in apis]
+    assert [len(response.json()["items"]) for response in responses] == [50, 50]

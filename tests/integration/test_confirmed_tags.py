@@ -1,4 +1,4 @@
-"""Tags that people set: kept as they are, told apart from suggestions, and learned from."""
+"""Confirmed tags: stored unchanged, separate from suggestions, and used for training."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ def feedback(database: Database) -> dict[str, str]:
     return {row["tag"]: row["verdict"] for row in database.query("SELECT tag, verdict FROM tag_feedback")}
 
 
-def test_confirmed_tags_replace_those_that_were_there(api: Api) -> None:
+def test_confirmed_tags_replace_previous_tags(api: Api) -> None:
     issue = api.post("Export is empty").json()
     assert (issue["tags"], issue["tags_confirmed_at"]) == ([], None)
 
-    answer = put_tags(api, issue["id"], "bug", "backend", "lang:fr")
+    response = put_tags(api, issue["id"], "bug", "backend", "lang:fr")
 
-    assert answer.status_code == 200
-    assert answer.json()["tags"] == ["bug", "backend", "lang:fr"]
-    assert answer.json()["tags_confirmed_at"] is not None
+    assert response.status_code == 200
+    assert response.json()["tags"] == ["bug", "backend", "lang:fr"]
+    assert response.json()["tags_confirmed_at"] is not None
     assert put_tags(api, issue["id"]).json()["tags"] == []
 
 
@@ -43,23 +43,23 @@ def test_confirmed_tags_replace_those_that_were_there(api: Api) -> None:
         ("bug", "list_type"),
     ],
 )
-def test_tags_outside_the_vocabulary_are_refused(api: Api, tags: object, rule: str) -> None:
+def test_confirmed_tags_outside_vocabulary_are_rejected_with_422(api: Api, tags: object, rule: str) -> None:
     issue_id = api.post("Export is empty").json()["id"]
 
     problem = assert_problem(api.client.put(f"/api/v1/issues/{issue_id}/tags", json={"tags": tags}), 422)
 
     assert isinstance(problem["errors"], list)
     assert [(error["pointer"], error["rule"]) for error in problem["errors"]] == [("#/tags", rule)]
-    assert "{" not in str(problem["detail"]), "what the rule is about is filled in"
+    assert "{" not in str(problem["detail"]), "the message must contain the values of the rule"
     assert api.client.get(f"/api/v1/issues/{issue_id}").json()["tags_confirmed_at"] is None
 
 
-def test_an_unknown_issue_has_no_tags_to_set(api: Api, database: Database) -> None:
+def test_confirmed_tags_of_unknown_issue_return_404(api: Api, database: Database) -> None:
     assert_problem(put_tags(api, str(new_id()), "bug"), 404)
-    assert database.audited() == []
+    assert database.read_audit_log() == []
 
 
-def test_what_a_person_made_of_each_suggestion_is_kept(api: Api, database: Database) -> None:
+def test_confirmed_tags_store_verdict_per_suggestion(api: Api, database: Database) -> None:
     issue_id = api.post("Export is empty").json()["id"]
     suggested = [{"name": "bug", "confidence": 0.9}, {"name": "frontend", "confidence": 0.7}]
     database.query(
@@ -74,13 +74,13 @@ def test_what_a_person_made_of_each_suggestion_is_kept(api: Api, database: Datab
     put_tags(api, issue_id, "frontend")
     assert feedback(database) == {"bug": "rejected", "frontend": "accepted"}
     assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
-    actions = database.audited()
+    actions = database.read_audit_log()
     assert [entry["action"] for entry in actions] == ["issue.tags_confirmed"] * 2
     assert actions[0]["subject"] == issue_id
     assert actions[0]["detail"] == {"tags": ["bug", "api"]}
 
 
-def test_no_run_overwrites_what_a_person_set(
+def test_confirmed_tags_after_enrichment_are_unchanged(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -93,11 +93,11 @@ def test_no_run_overwrites_what_a_person_set(
     issue = api.client.get(f"/api/v1/issues/{issue_id}").json()
     assert issue["tags"] == ["question"]
     assert issue["ai_summary"].startswith("AI Summary: The export crashes")
-    made = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
-    assert "bug" in [tag["name"] for tag in made["tags"]], "the suggestion stands beside it"
+    enrichment = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
+    assert "bug" in [tag["name"] for tag in enrichment["tags"]], "the suggestion must be stored separately"
 
 
-def test_enrichment_tells_how_sure_it_is_and_where_it_comes_from(
+def test_enrichment_has_confidence_and_provenance(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -106,19 +106,19 @@ def test_enrichment_tells_how_sure_it_is_and_where_it_comes_from(
     new_worker({})
     database.wait_for_states({"succeeded": 1})
 
-    made = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
+    enrichment = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
 
-    assert made["summary"] == "AI Summary: All records are lost after the upgrade to 2.0"
-    assert all(0 < tag["confidence"] < 1 for tag in made["tags"])
-    assert made["priority"]["value"] == "critical"
-    assert "lost" in made["priority"]["reason"]
+    assert enrichment["summary"] == "AI Summary: All records are lost after the upgrade to 2.0"
+    assert all(0 < tag["confidence"] < 1 for tag in enrichment["tags"])
+    assert enrichment["priority"]["value"] == "critical"
+    assert "lost" in enrichment["priority"]["reason"]
     assert api.client.get(f"/api/v1/issues/{issue_id}").json()["priority"] == "low"
-    provenance = made["provenance"]
+    provenance = enrichment["provenance"]
     assert (provenance["provider"], len(provenance["input_sha256"])) == ("local", 64)
     assert {"model", "version", "contract_version", "duration_ms"} <= provenance.keys()
 
 
-def test_enough_confirmed_issues_start_one_training(new_api: ApiFactory, database: Database) -> None:
+def test_confirmed_tags_of_enough_issues_start_one_training(new_api: ApiFactory, database: Database) -> None:
     api = new_api({"RETRAIN_AFTER": "3"})
     ids = [api.post(f"Issue {number}", project="acme/shop").json()["id"] for number in range(5)]
     trainings = "SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'"
@@ -133,7 +133,7 @@ def test_enough_confirmed_issues_start_one_training(new_api: ApiFactory, databas
     assert database.one("SELECT message->>'project' FROM job WHERE queue = 'default'") == "acme/shop"
 
 
-def test_confirmed_issues_that_teach_nothing_start_no_training(new_api: ApiFactory, database: Database) -> None:
+def test_confirmed_tags_without_examples_start_no_training(new_api: ApiFactory, database: Database) -> None:
     api = new_api({"RETRAIN_AFTER": "2"})
     ids = [api.post(f"Issue {number}", project="acme/shop").json()["id"] for number in range(4)]
     trainings = "SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'"
@@ -147,7 +147,7 @@ def test_confirmed_issues_that_teach_nothing_start_no_training(new_api: ApiFacto
     assert database.one(trainings) == 1
 
 
-def test_suggestions_stay_beside_the_issue_where_people_want_that(
+def test_enrichment_with_ai_suggest_sets_no_tags(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -161,7 +161,7 @@ def test_suggestions_stay_beside_the_issue_where_people_want_that(
     assert api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()["tags"][0]["name"] == "bug"
 
 
-def test_nothing_is_made_of_an_issue_where_ai_is_off(
+def test_enrichment_with_ai_off_is_skipped(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})

@@ -29,8 +29,8 @@ TERMINATE_ME = "SELECT pg_terminate_backend(pg_backend_pid())"
 async def pool(database: Database, servers: Servers) -> AsyncIterator[Pool]:
     del database
     set_principal(ANONYMOUS)
-    async with open_database(ApiSettings(database_url=servers.database_url)) as opened:
-        yield opened
+    async with open_database(ApiSettings(database_url=servers.database_url)) as pool:
+        yield pool
 
 
 def created_jobs() -> float:
@@ -49,7 +49,7 @@ async def create_issue(pool: Pool) -> None:
     await create_issues(pool, [row_of(IssueCreate(title="Printing fails"))])
 
 
-async def test_file_error_in_transaction_is_raised_as_it_is(pool: Pool, database: Database) -> None:
+async def test_file_error_in_transaction_is_raised_unchanged(pool: Pool, database: Database) -> None:
     async def open_missing_file() -> None:
         await asyncio.to_thread(Path("missing.csv").read_bytes)
 
@@ -84,9 +84,9 @@ async def test_server_killed_at_commit_is_an_outage_with_unknown_outcome(
         CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT ON issue
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit()
     """)
-    holder = psycopg2.connect(servers.database_url)
+    lock_connection = psycopg2.connect(servers.database_url)
     try:
-        holder.cursor().execute("SELECT pg_advisory_lock(4711)")
+        lock_connection.cursor().execute("SELECT pg_advisory_lock(4711)")
 
         async def commit() -> None:
             async with pool.transaction():
@@ -99,13 +99,13 @@ async def test_server_killed_at_commit_is_an_outage_with_unknown_outcome(
         with pytest.raises(DatabaseUnavailable) as caught:
             await committing
     finally:
-        holder.close()
+        lock_connection.close()
         database.query("DROP TRIGGER wait_at_commit ON issue; DROP FUNCTION wait_at_commit()")
 
     assert caught.value.may_be_committed
 
 
-async def test_constraint_violation_in_transaction_is_raised_as_it_is(pool: Pool) -> None:
+async def test_constraint_violation_in_transaction_is_raised_unchanged(pool: Pool) -> None:
     with pytest.raises(asyncpg.NotNullViolationError):
         await create_issue_then(pool, lambda: pool.execute("INSERT INTO issue (id) VALUES (NULL)"))
 
@@ -129,7 +129,7 @@ async def test_created_jobs_are_counted_at_commit(pool: Pool) -> None:
     assert created_jobs() == before + 1
 
 
-async def test_created_job_without_transaction_is_counted_at_once(pool: Pool) -> None:
+async def test_created_job_without_transaction_is_counted_immediately(pool: Pool) -> None:
     before = created_jobs()
 
     await create_issue(pool)

@@ -1,4 +1,4 @@
-"""Dead letters by the hundred: found by what they have in common, and replayed together."""
+"""Dead letters in bulk: filters and bulk replay."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
 
-AWAY = "ConnectionError: the provider is away"
-BROKEN = "ZeroDivisionError: nobody foresaw this"
+AWAY = "ConnectionError: the provider is down"
+BROKEN = "ZeroDivisionError: unexpected input"
 URL = "/api/v1/dead-letters"
 
 
 @pytest.fixture
 def letters(api: Api, database: Database) -> dict[str, str]:
-    """Three dead jobs and a dead message, by name."""
+    """Return the names of three dead jobs and a dead message by id."""
     away, old, broken, message = add_dead_job(database, AWAY), add_dead_job(database, AWAY), None, new_id()
     broken = add_dead_job(database, BROKEN)
     database.query("UPDATE job SET finished_at = '2026-01-01T00:00:00Z' WHERE id = %s", old)
@@ -32,7 +32,7 @@ def letters(api: Api, database: Database) -> dict[str, str]:
     return {str(letter_id): name for name, letter_id in names.items()}
 
 
-def test_what_is_dead_is_found_by_what_is_known_of_it(api: Api, letters: dict[str, str]) -> None:
+def test_dead_letters_with_filters_match_expected_letters(api: Api, letters: dict[str, str]) -> None:
     for query, names in (
         ({}, {"away", "old", "broken", "message"}),
         ({"kind": "message"}, {"message"}),
@@ -43,7 +43,7 @@ def test_what_is_dead_is_found_by_what_is_known_of_it(api: Api, letters: dict[st
         ({"error": "undecodable"}, {"message"}),
         ({"died_after": "2026-06-01T00:00:00Z"}, {"away", "broken", "message"}),
         ({"died_before": "2026-06-01T00:00:00Z"}, {"old"}),
-        ({"q": "NOBODY foresaw"}, {"broken"}),
+        ({"q": "UNEXPECTED input"}, {"broken"}),
         ({"q": "100%_"}, set()),
         ({"error": "ConnectionError", "died_before": "2026-06-01T00:00:00Z", "limit": "1"}, {"old"}),
     ):
@@ -51,32 +51,34 @@ def test_what_is_dead_is_found_by_what_is_known_of_it(api: Api, letters: dict[st
         assert {letters[letter["id"]] for letter in found} == names, query
 
 
-def test_a_dry_run_counts_by_error_and_touches_nothing(
+def test_bulk_replay_dry_run_counts_by_error_and_changes_nothing(
     api: Api, database: Database, letters: dict[str, str]
 ) -> None:
     del letters
-    answer = api.client.post(f"{URL}/replay", json={"dry_run": True})
+    response = api.client.post(f"{URL}/replay", json={"dry_run": True})
 
-    assert answer.status_code == 202
-    assert answer.json() == {
+    assert response.status_code == 202
+    assert response.json() == {
         "dry_run": True,
         "matched": 3,
         "replayed": 0,
         "errors": [{"error": "ConnectionError", "count": 2}, {"error": "ZeroDivisionError", "count": 1}],
     }
     assert database.states() == {"dead": 3}
-    assert database.audited() == []
+    assert database.read_audit_log() == []
 
 
-def test_all_that_match_run_again_and_no_others(api: Api, database: Database, letters: dict[str, str]) -> None:
-    answer = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
-    again = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
+def test_bulk_replay_with_filter_replays_only_matching_jobs(
+    api: Api, database: Database, letters: dict[str, str]
+) -> None:
+    response = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
+    repeated = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
 
-    assert (answer.json()["matched"], answer.json()["replayed"]) == (2, 2)
-    assert (again.json()["matched"], again.json()["replayed"]) == (0, 0)
-    left = api.client.get(URL).json()["items"]
-    assert {letters[letter["id"]] for letter in left} == {"broken", "message"}
-    (entry,) = database.audited()
+    assert (response.json()["matched"], response.json()["replayed"]) == (2, 2)
+    assert (repeated.json()["matched"], repeated.json()["replayed"]) == (0, 0)
+    remaining = api.client.get(URL).json()["items"]
+    assert {letters[letter["id"]] for letter in remaining} == {"broken", "message"}
+    (entry,) = database.read_audit_log()
     assert (entry["action"], entry["detail"]) == (
         "dead_letters.replayed",
         {"count": 2, "error": "ConnectionError"},
@@ -94,7 +96,7 @@ def test_all_that_match_run_again_and_no_others(api: Api, database: Database, le
         ({"died_after": "yesterday"}, "#/died_after"),
     ],
 )
-def test_a_bad_filter_is_named_and_nothing_runs(
+def test_bulk_replay_with_invalid_filter_is_rejected_with_422(
     body: dict[str, Any], pointer: str, api: Api, database: Database, letters: dict[str, str]
 ) -> None:
     del letters
@@ -105,7 +107,9 @@ def test_a_bad_filter_is_named_and_nothing_runs(
     assert database.states() == {"dead": 3}
 
 
-def test_each_decision_is_in_the_audit_log_once(api: Api, database: Database, letters: dict[str, str]) -> None:
+def test_dead_letter_decision_sent_twice_is_audited_once(
+    api: Api, database: Database, letters: dict[str, str]
+) -> None:
     ids = {name: letter_id for letter_id, name in letters.items()}
     for _ in range(2):
         api.client.post(f"{URL}/{ids['away']}/replay")
@@ -113,7 +117,9 @@ def test_each_decision_is_in_the_audit_log_once(api: Api, database: Database, le
         api.client.post(f"{URL}/{ids['message']}/discard", json={"reason": "no job"})
         assert_problem(api.client.post(f"{URL}/{new_id()}/replay"), 404)
 
-    entries = [(entry["action"], letters[entry["subject"]], entry["detail"]) for entry in database.audited()]
+    entries = [
+        (entry["action"], letters[entry["subject"]], entry["detail"]) for entry in database.read_audit_log()
+    ]
     assert entries == [
         ("dead_letter.replayed", "away", {}),
         ("dead_letter.discarded", "broken", {"reason": "a test"}),

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP and on the command line, as an operator works with them."""
+"""Dead letters over HTTP and in the CLI."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def cli(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def add_dead_job(database: Database, error: str = "ConnectionError: away") -> UUID:
-    job_id = database.add_job("tests.nobody_runs_it")
+    job_id = database.add_job("tests.unconsumed")
     database.query(
         "UPDATE job SET state = 'dead', attempts = 4, tries = 4, finished_at = now(), last_error = %s "
         "WHERE id = %s",
@@ -45,7 +45,7 @@ def add_dead_job(database: Database, error: str = "ConnectionError: away") -> UU
     return job_id
 
 
-def test_list_and_detail_tell_every_attempt(api: Api, database: Database) -> None:
+def test_dead_letter_detail_contains_every_attempt(api: Api, database: Database) -> None:
     job_id = add_dead_job(database)
 
     (listed,) = api.client.get("/api/v1/dead-letters").json()["items"]
@@ -59,7 +59,7 @@ def test_list_and_detail_tell_every_attempt(api: Api, database: Database) -> Non
     assert attempt["traceback"] == "Traceback ..."
 
 
-def test_pages(api: Api, database: Database) -> None:
+def test_dead_letter_list_is_paginated(api: Api, database: Database) -> None:
     jobs = [str(add_dead_job(database)) for _ in range(5)]
 
     seen, url = [], "/api/v1/dead-letters?limit=2"
@@ -71,7 +71,7 @@ def test_pages(api: Api, database: Database) -> None:
     assert seen == jobs[::-1]
 
 
-def test_replay_runs_the_job_again_and_twice_is_once(
+def test_replay_sent_twice_runs_job_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api(SHORT)
@@ -85,7 +85,7 @@ def test_replay_runs_the_job_again_and_twice_is_once(
     database.wait_for_states({"succeeded": 1})
     third = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
 
-    assert [answer.status_code for answer in (first, second, third)] == [202, 202, 202]
+    assert [response.status_code for response in (first, second, third)] == [202, 202, 202]
     assert third.json()["state"] == "succeeded"
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 4}]
     assert api.client.get("/api/v1/dead-letters").json()["items"] == []
@@ -105,7 +105,7 @@ def add_dead_message(database: Database, task: str, queue: str) -> UUID:
     return letter_id
 
 
-def test_a_message_that_lay_in_a_foreign_queue_is_replayed_in_its_tasks_own(api: Api, database: Database) -> None:
+def test_replay_of_message_from_foreign_queue_uses_queue_of_task(api: Api, database: Database) -> None:
     letter_id = add_dead_message(database, Task.RETRAIN, "someone-elses")
 
     assert api.client.post(f"/api/v1/dead-letters/{letter_id}/replay").status_code == 202
@@ -113,51 +113,51 @@ def test_a_message_that_lay_in_a_foreign_queue_is_replayed_in_its_tasks_own(api:
     assert database.one("SELECT queue FROM job WHERE task = %s", Task.RETRAIN) == "default"
 
 
-def test_a_message_for_a_queue_that_nobody_consumes_is_not_replayed(api: Api, database: Database) -> None:
+def test_replay_of_message_for_unconsumed_queue_returns_409(api: Api, database: Database) -> None:
     letter_id = add_dead_message(database, "app.tasks.unknown", "someone-elses")
 
-    refused = api.client.post(f"/api/v1/dead-letters/{letter_id}/replay")
+    response = api.client.post(f"/api/v1/dead-letters/{letter_id}/replay")
 
-    assert refused.status_code == 409
-    assert "no queue that is consumed" in refused.json()["detail"]
+    assert response.status_code == 409
+    assert "no queue that is consumed" in response.json()["detail"]
     assert api.client.get(f"/api/v1/dead-letters/{letter_id}").json()["state"] == "dead"
 
 
-def test_discard_needs_a_reason_and_keeps_it(api: Api, database: Database) -> None:
+def test_discard_requires_and_stores_reason(api: Api, database: Database) -> None:
     job_id = add_dead_job(database)
 
     assert api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={}).status_code == 422
     assert api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={"reason": " "}).status_code == 422
-    answer = api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={"reason": "a test"})
+    response = api.client.post(f"/api/v1/dead-letters/{job_id}/discard", json={"reason": "a test"})
 
-    assert answer.json()["state"] == "cancelled"
+    assert response.json()["state"] == "cancelled"
     assert database.job(job_id)["note"] == "a test"
     assert api.client.get("/api/v1/dead-letters").json()["items"] == []
     replay = api.client.post(f"/api/v1/dead-letters/{job_id}/replay")
-    assert replay.json()["state"] == "cancelled", "what was discarded is not run by a late click"
+    assert replay.json()["state"] == "cancelled", "a discarded job must not run again"
 
 
-def test_a_living_job_is_left_alone(api: Api, database: Database) -> None:
-    job_id = database.add_job("tests.nobody_runs_it")
+def test_dead_letter_decision_on_running_job_changes_nothing(api: Api, database: Database) -> None:
+    job_id = database.add_job("tests.unconsumed")
     database.query("UPDATE job SET state = 'running', lease_until = now() + interval '1 h'")
 
     for action, body in (("replay", None), ("discard", {"reason": "no"})):
-        answer = api.client.post(f"/api/v1/dead-letters/{job_id}/{action}", json=body)
-        assert answer.json()["state"] == "running"
+        response = api.client.post(f"/api/v1/dead-letters/{job_id}/{action}", json=body)
+        assert response.json()["state"] == "running"
 
 
-def test_unknown_letters_are_problems(api: Api) -> None:
+def test_unknown_dead_letter_returns_problem_404(api: Api) -> None:
     for method, path, body in (
         ("GET", "", None),
         ("POST", "/replay", None),
         ("POST", "/discard", {"reason": "none"}),
     ):
-        answer = api.client.request(method, f"/api/v1/dead-letters/{new_id()}{path}", json=body)
-        assert answer.status_code == 404
-        assert answer.headers["content-type"] == "application/problem+json"
+        response = api.client.request(method, f"/api/v1/dead-letters/{new_id()}{path}", json=body)
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_the_command_line_lists_shows_replays_and_discards(api: Api, database: Database) -> None:
+def test_cli_lists_shows_replays_and_discards_dead_letters(api: Api, database: Database) -> None:
     one, other = add_dead_job(database, "one"), add_dead_job(database, "other")
 
     listed = cli(api, "dead-letters", "list")
@@ -178,29 +178,31 @@ def test_the_command_line_lists_shows_replays_and_discards(api: Api, database: D
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "message"),
     [
         (("dead-letters", "replay", "seven"), 2, "'ID...'"),
         (("dead-letters", "replay", "01a20614-800e-771f-862f-526a86f415ac"), 2, "There is no dead letter"),
         (("dead-letters", "discard", "01a20614-800e-771f-862f-526a86f415ac"), 2, "--reason"),
     ],
 )
-def test_the_command_line_names_what_is_wrong(api: Api, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_cli_with_invalid_arguments_prints_error_and_exits_with_code(
+    api: Api, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     run = cli(api, *arguments)
 
     assert run.returncode == code
-    assert words in run.stderr
+    assert message in run.stderr
     assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "words"),
+    ("url", "code", "message"),
     [
         ("http://127.0.0.1:1", 3, "no answer from http://127.0.0.1:1"),
         ("http://localhost:abc", 2, "ISSUETRACKER_URL"),
     ],
 )
-def test_the_command_line_says_when_nobody_answers(url: str, code: int, words: str) -> None:
+def test_cli_without_reachable_api_prints_one_line_and_exits_with_code(url: str, code: int, message: str) -> None:
     run = subprocess.run(
         [tool("issuetracker"), "dead-letters", "list"],
         env={**os.environ, "ISSUETRACKER_URL": url},
@@ -210,5 +212,5 @@ def test_the_command_line_says_when_nobody_answers(url: str, code: int, words: s
     )
 
     assert run.returncode == code
-    assert run.stderr.startswith(f"issuetracker: {words}")
+    assert run.stderr.startswith(f"issuetracker: {message}")
     assert run.stderr.count("\n") == 1

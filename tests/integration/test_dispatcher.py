@@ -1,4 +1,4 @@
-"""From the ledger to the broker: what is due is published, what is lost is found, what waits is left alone."""
+"""The dispatcher publishes due jobs, republishes lost messages and leaves queued messages unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,11 +20,11 @@ from tests.support.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
-TASK = "tests.nobody_runs_it"
+TASK = "tests.unconsumed"
 
 
 class Harness:
-    """Dispatchers on the real servers, run by hand, round by round."""
+    """Dispatchers on real servers. The tests run each round explicitly."""
 
     def __init__(self, servers: Servers, pool: ApiDatabase, broker: Broker) -> None:
         self._env = {"database_url": servers.database_url, "celery_broker_url": servers.env["CELERY_BROKER_URL"]}
@@ -44,7 +44,7 @@ async def harness(servers: Servers, database: Database, broker: redis.Redis) -> 
 
 
 def queued_ids(broker: redis.Redis, queue: str = "issues") -> list[str | None]:
-    """The jobs in a queue in the order in which a worker takes them."""
+    """Return the job ids of a queue in the order in which a worker receives them."""
     messages = broker.lrange(queue, 0, -1)
     assert isinstance(messages, list)
     return [job_id_of(message) for message in reversed(messages)]
@@ -75,7 +75,7 @@ async def test_due_jobs_are_published_oldest_first_to_their_queues(
     assert database.states() == {"queued": 6, "pending": 1}
 
 
-async def test_a_retry_is_published_when_its_time_has_come(
+async def test_retrying_job_when_due_is_published(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     job_id = database.add_job(TASK)
@@ -86,7 +86,7 @@ async def test_a_retry_is_published_when_its_time_has_come(
     assert queued_ids(broker) == [str(job_id)]
 
 
-async def test_two_dispatchers_publish_each_job_once(
+async def test_due_jobs_with_two_dispatchers_are_published_once(
     harness: Harness, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.dispatch.dispatcher.BATCH", 20)
@@ -100,7 +100,7 @@ async def test_two_dispatchers_publish_each_job_once(
     assert set(published) == jobs
 
 
-async def test_no_more_is_published_than_the_queue_may_hold(
+async def test_due_jobs_beyond_queue_bound_stay_pending(
     harness: Harness, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.dispatch.dispatcher.BATCH", 4)
@@ -118,7 +118,7 @@ async def test_no_more_is_published_than_the_queue_may_hold(
     assert database.states() == {"queued": 14, "pending": 16}
 
 
-async def test_a_waiting_message_is_not_published_again_however_often_its_lease_ends(
+async def test_queued_message_with_expired_lease_is_not_published_again(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     jobs = [str(database.add_job(TASK)) for _ in range(50)]
@@ -134,7 +134,7 @@ async def test_a_waiting_message_is_not_published_again_however_often_its_lease_
     assert database.one("SELECT count(*) FROM job WHERE lease_until > now()") == 50
 
 
-async def test_lost_messages_are_published_again_and_waiting_ones_are_not(
+async def test_lost_messages_with_expired_lease_are_published_again(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     jobs = [str(database.add_job(TASK)) for _ in range(10)]
@@ -143,7 +143,7 @@ async def test_lost_messages_are_published_again_and_waiting_ones_are_not(
     broker.rpop("issues", 4)
 
     await sweep(dispatcher)
-    assert broker.llen("issues") == 6, "a lease that still runs is left alone"
+    assert broker.llen("issues") == 6, "the dispatcher must not touch an unexpired lease"
 
     expire_leases(database)
     await sweep(dispatcher)
@@ -152,7 +152,7 @@ async def test_lost_messages_are_published_again_and_waiting_ones_are_not(
     assert sorted(queued_ids(broker), key=str) == sorted(jobs)
 
 
-async def test_wiped_broker_gets_everything_again(
+async def test_queued_jobs_after_broker_wipe_are_published_again(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     jobs = {str(database.add_job(TASK)) for _ in range(100)}
@@ -167,7 +167,7 @@ async def test_wiped_broker_gets_everything_again(
     assert set(queued_ids(broker)) == jobs
 
 
-async def test_a_dead_workers_job_comes_back_and_the_attempt_is_told(
+async def test_job_of_lost_worker_is_requeued_and_attempt_recorded(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     job_id = database.add_job(TASK)
@@ -185,7 +185,7 @@ async def test_a_dead_workers_job_comes_back_and_the_attempt_is_told(
     assert (failure["attempt"], failure["kind"], failure["worker"]) == (1, "lost", "w@host")
 
 
-async def test_a_job_that_kills_its_workers_ends_dead(
+async def test_job_that_kills_its_workers_is_dead(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     job_id = database.add_job(TASK)
@@ -203,7 +203,7 @@ async def test_a_job_that_kills_its_workers_ends_dead(
     assert broker.llen("issues") == 0
 
 
-async def test_without_the_broker_nothing_is_marked_and_nothing_is_lost(
+async def test_due_jobs_while_broker_is_down_stay_pending(
     servers: Servers, harness: Harness, database: Database, broker: redis.Redis
 ) -> None:
     job_id = database.add_job(TASK)
@@ -219,7 +219,9 @@ async def test_without_the_broker_nothing_is_marked_and_nothing_is_lost(
     assert queued_ids(broker) == [str(job_id)]
 
 
-async def test_a_full_broker_puts_the_jobs_back(harness: Harness, database: Database, broker: redis.Redis) -> None:
+async def test_due_jobs_while_broker_is_full_stay_pending(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
     for _ in range(5):
         database.add_job(TASK)
     broker.config_set("maxmemory", "1")
@@ -234,7 +236,7 @@ async def test_a_full_broker_puts_the_jobs_back(harness: Harness, database: Data
     assert broker.llen("issues") == 5
 
 
-def test_post_answers_while_the_broker_is_down_and_the_job_follows(
+def test_post_while_broker_is_down_returns_201_and_job_is_published_later(
     servers: Servers, new_api: ApiFactory, database: Database, broker: redis.Redis
 ) -> None:
     api = new_api({})
@@ -251,16 +253,16 @@ def test_post_answers_while_the_broker_is_down_and_the_job_follows(
     assert database.states() == {"queued": 1}
 
 
-def test_post_answers_503_while_the_database_is_down(
+def test_post_while_database_is_down_returns_503(
     servers: Servers, new_api: ApiFactory, database: Database
 ) -> None:
     api = new_api({})
     servers.postgres.stop()
     try:
-        answer = api.post("While PostgreSQL is down")
-        assert answer.status_code == 503
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert int(answer.headers["retry-after"]) > 0
+        response = api.post("While PostgreSQL is down")
+        assert response.status_code == 503
+        assert response.headers["content-type"] == "application/problem+json"
+        assert int(response.headers["retry-after"]) > 0
         ready = api.client.get("/readyz")
         assert (ready.status_code, ready.headers["content-type"]) == (503, "application/problem+json")
         assert (ready.json()["database"], ready.json()["broker"]) == ("unavailable", "ok")

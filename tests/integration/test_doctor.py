@@ -1,4 +1,4 @@
-"""`issuetracker doctor` names each thing that is wrong, on servers of its own that really have it."""
+"""`issuetracker doctor` reports each fault. The module uses its own servers and causes real faults."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 from devstack.network import free_port, wait_until
 from issuetracker_cli.doctor import Finding, examine, exit_code
 from tests.support.database import Database
-from tests.support.processes import Api, Running, start_api, start_worker, tool
+from tests.support.processes import Api, RunningProcess, start_api, start_worker, tool
 from tests.support.servers import Servers, migrate, start_servers
 
 pytestmark = pytest.mark.xdist_group("doctor")
@@ -28,28 +28,30 @@ pytestmark = pytest.mark.xdist_group("doctor")
 class Product:
     servers: Servers
     api: Api
-    worker: Running
+    worker: RunningProcess
     database: Database
 
     def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return doctor(str(self.api.client.base_url), *arguments)
 
     def findings(self) -> list[Finding]:
-        """Return what the command would print, without starting it each time."""
+        """Return the findings of the command without starting it."""
         return examine(self.api.client.get("/api/v1/diagnosis").json())
 
-    def expect(self, code: int, *wrong: str) -> dict[str, Finding]:
-        """Wait until exactly this is wrong, and return all that is not well."""
+    def expect(self, code: int, *wrong_checks: str) -> dict[str, Finding]:
+        """Wait until exactly these checks fail, and return all findings that are not ok."""
         seen: list[Finding] = []
 
-        def as_expected() -> bool:
+        def is_expected() -> bool:
             seen[:] = self.findings()
-            return exit_code(seen) == code and {item.name for item in seen if item.status == "wrong"} == set(wrong)
+            return exit_code(seen) == code and {item.name for item in seen if item.status == "wrong"} == set(
+                wrong_checks
+            )
 
         try:
-            wait_until(as_expected, 60, f"{code}: {wrong}")
+            wait_until(is_expected, 60, f"{code}: {wrong_checks}")
         except TimeoutError:
-            raise AssertionError(f"expected {code} {wrong}, seen {seen}") from None
+            raise AssertionError(f"expected {code} {wrong_checks}, seen {seen}") from None
         return {item.name: item for item in seen if item.status != "ok"}
 
     @contextmanager
@@ -76,12 +78,12 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     api, worker, database = start_api(settings), start_worker(settings), Database(servers.database_url)
     yield Product(servers, api, worker, database)
     database.close()
-    for running in (worker, api):
-        running.process.stop(60)
+    for program in (worker, api):
+        program.process.stop(60)
     servers.close()
 
 
-def test_nothing_is_wrong(product: Product) -> None:
+def test_doctor_with_healthy_system_reports_no_fault(product: Product) -> None:
     product.expect(0)
     done = product.doctor()
 
@@ -91,7 +93,7 @@ def test_nothing_is_wrong(product: Product) -> None:
     assert f"API {CONTRACT_VERSION}, workers {CONTRACT_VERSION}, waiting jobs none" in done.stdout
 
 
-def test_redis_stopped(product: Product) -> None:
+def test_doctor_with_stopped_redis_reports_redis(product: Product) -> None:
     product.servers.valkey.stop()
     try:
         found = product.expect(12, "redis")
@@ -100,7 +102,7 @@ def test_redis_stopped(product: Product) -> None:
         assert [item["name"] for item in json.loads(during.stdout) if item["status"] == "wrong"] == ["redis"]
         assert "refused" in found["redis"].says or "Connection" in found["redis"].says
         assert found["redis"].next_step == "`docker compose up --wait redis`; docs/runbooks/RedisDown.md"
-        # Told once: what only Redis knows is unknown, and the rest is still looked at.
+        # One fault: checks that need Redis are unknown, and the other checks still run.
         assert {name for name in found if found[name].status == "unknown"} == {
             *("redis settings", "consumers", "contracts")
         }
@@ -109,7 +111,7 @@ def test_redis_stopped(product: Product) -> None:
     product.expect(0)
 
 
-def test_postgres_stopped(product: Product) -> None:
+def test_doctor_with_stopped_postgres_reports_database(product: Product) -> None:
     product.servers.postgres.stop()
     try:
         found = product.expect(10, "database")
@@ -119,7 +121,7 @@ def test_postgres_stopped(product: Product) -> None:
     product.expect(0)
 
 
-def test_redis_settings(product: Product) -> None:
+def test_doctor_with_unsafe_redis_settings_reports_them(product: Product) -> None:
     with product.redis() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         client.config_set("appendonly", "no")
@@ -138,7 +140,7 @@ def test_redis_settings(product: Product) -> None:
     product.expect(0)
 
 
-def test_redis_is_a_replica(product: Product) -> None:
+def test_doctor_with_redis_replica_reports_redis(product: Product) -> None:
     with product.redis() as client:
         client.replicaof("127.0.0.1", free_port())
         try:
@@ -148,7 +150,7 @@ def test_redis_is_a_replica(product: Product) -> None:
     product.expect(0)
 
 
-def test_a_schema_of_another_version(product: Product) -> None:
+def test_doctor_with_other_schema_version_reports_schema(product: Product) -> None:
     head = product.database.one("SELECT version_num FROM alembic_version")
     product.database.query("UPDATE alembic_version SET version_num = '0002'")
     try:
@@ -163,9 +165,9 @@ def test_a_schema_of_another_version(product: Product) -> None:
         product.database.query("UPDATE alembic_version SET version_num = %s", head)
 
 
-def test_dead_letters_and_old_jobs(product: Product) -> None:
+def test_doctor_with_dead_letters_and_old_jobs_reports_both(product: Product) -> None:
     dead = product.database.add_job("app.tasks.issues.enrich_issue", issue_id=str(new_id()))
-    # No dispatcher publishes it: its provider's circuit is open.
+    # The dispatcher does not publish this job because the circuit breaker of its provider is open.
     old = product.database.add_job("a.task.of.another.provider")
     product.database.query(
         "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
@@ -179,17 +181,19 @@ def test_dead_letters_and_old_jobs(product: Product) -> None:
     assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].says
     assert "the oldest has waited for 36" in found["oldest job"].says
     assert found["dead letters"].says == "1 job and 0 messages to decide on"
-    # A message that came to the worker after its job is gone would be a dead letter too.
+    # A message that a worker receives after the deletion of its job would also become a dead letter.
     with product.redis() as client:
-        wait_until(lambda: not client.exists("issues", "default", "unacked"), 30, "no message under way")
+        wait_until(
+            lambda: not client.exists("issues", "default", "unacked"), 30, "all messages to be acknowledged"
+        )
     product.database.query("DELETE FROM job WHERE id = %s", old)
     product.database.query("TRUNCATE circuit")
     product.expect(16, "dead letters")
     product.database.query("TRUNCATE job CASCADE")
 
 
-def test_clocks_and_contracts_that_differ(product: Product) -> None:
-    """Workers elsewhere: one of an older contract, whose clock is an hour behind."""
+def test_doctor_with_different_clocks_and_contracts_reports_both(product: Product) -> None:
+    """A worker with an older contract and a clock that is one hour behind."""
     with product.redis() as client:
         seconds, _ = client.time()
         heartbeat = WorkerHeartbeat.model_validate(
@@ -214,7 +218,7 @@ def test_clocks_and_contracts_that_differ(product: Product) -> None:
     assert found["contracts"].exit_code == 18
 
 
-def test_a_queue_that_no_worker_consumes(product: Product) -> None:
+def test_doctor_with_unconsumed_queue_reports_consumers(product: Product) -> None:
     product.worker.process.stop(60)
     product.database.query(
         "INSERT INTO job (id, task, queue, message) VALUES (%s, 'any', 'default', %s)",
@@ -229,7 +233,7 @@ def test_a_queue_that_no_worker_consumes(product: Product) -> None:
     assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
 
 
-def test_the_api_stopped() -> None:
+def test_doctor_with_stopped_api_exits_with_3() -> None:
     done = doctor(f"http://127.0.0.1:{free_port()}")
 
     assert done.returncode == 3

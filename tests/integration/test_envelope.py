@@ -1,4 +1,4 @@
-"""The messages that the dispatcher writes are those that Celery would have sent."""
+"""The messages of the dispatcher equal those of Celery."""
 
 import json
 from typing import Any
@@ -13,19 +13,19 @@ from contracts.messages import EnrichIssue
 from contracts.names import Queue, Task
 from tests.support.servers import Servers
 
-# What differs between any two messages, or between any two publishers.
-OF_THE_PUBLISHER = {"origin", "reply_to", "delivery_tag"}
+# Fields that differ between messages or publishers.
+PUBLISHER_FIELDS = {"origin", "reply_to", "delivery_tag"}
 
 
 def without_publisher(raw: str) -> dict[str, Any]:
     def drop(found: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in found.items() if key not in OF_THE_PUBLISHER}
+        return {key: value for key, value in found.items() if key not in PUBLISHER_FIELDS}
 
-    kept: dict[str, Any] = json.loads(raw, object_hook=drop)
-    return kept
+    fields: dict[str, Any] = json.loads(raw, object_hook=drop)
+    return fields
 
 
-def test_message_is_what_celery_publishes(servers: Servers, broker: redis.Redis) -> None:
+def test_celery_message_equals_message_published_by_celery(servers: Servers, broker: redis.Redis) -> None:
     job_id = new_id()
     message = EnrichIssue(contract_version=CONTRACT_VERSION, job_id=job_id, issue_id=new_id())
     fields = message.model_dump(mode="json")
@@ -36,12 +36,12 @@ def test_message_is_what_celery_publishes(servers: Servers, broker: redis.Redis)
 
     ours = celery_message(job_id, Task.ENRICH_ISSUE, Queue.ISSUES, fields, retries=0).decode()
 
-    # The same keys in the same order with the same values: only the publisher's own marks differ.
+    # Same keys, order and values. Only the fields of the publisher differ.
     assert json.dumps(without_publisher(ours)) == json.dumps(without_publisher(by_celery))
     assert json.loads(ours).keys() == json.loads(by_celery).keys()
     assert job_id_of(by_celery) == str(job_id)
 
 
-def test_what_is_no_message_has_no_job() -> None:
+def test_job_id_of_invalid_message_is_none() -> None:
     for raw in (b"", b"x", b"[]", b"{}", b'{"headers": null}', b'{"headers": {"id": 7}}'):
         assert job_id_of(raw) is None

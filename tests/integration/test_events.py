@@ -1,4 +1,4 @@
-"""The event stream: every change arrives, in order, across cuts, restarts and slow listeners."""
+"""The event stream delivers every change in order, despite disconnects, restarts and slow listeners."""
 
 import asyncio
 import re
@@ -21,11 +21,11 @@ from tests.support.servers import Servers
 from tests.support.stream import Listener
 
 MANY = 1500
-"""More events than a batch of the table, and with their padding more than a socket's buffers hold."""
+"""More events than one batch, and with their padding more bytes than the socket buffers."""
 
 
 def add_events(database: Database, count: int, kind: str = "issue.changed") -> None:
-    """Insert events as the triggers do, many at a time; the state says which is which."""
+    """Insert events as the triggers do, many at a time. The state contains the event number."""
     database.query(
         "INSERT INTO event (kind, issue_id, state) "
         "SELECT %s, gen_random_uuid(), lpad(number::text, 400, '0') FROM generate_series(1, %s) number",
@@ -34,7 +34,7 @@ def add_events(database: Database, count: int, kind: str = "issue.changed") -> N
     )
 
 
-def test_an_issue_is_heard_of_from_its_creation_to_its_deletion(api: Api, new_worker: WorkerFactory) -> None:
+def test_stream_reports_issue_from_creation_to_deletion(api: Api, new_worker: WorkerFactory) -> None:
     new_worker({})
     with Listener(api) as listener:
         assert [event.kind for event in listener.received] == ["sync"]
@@ -53,26 +53,26 @@ def test_an_issue_is_heard_of_from_its_creation_to_its_deletion(api: Api, new_wo
     assert issue_id in listener.ids("issue.changed")
 
 
-def test_a_cut_stream_resumes_without_a_gap(api: Api) -> None:
+def test_stream_after_disconnect_resumes_without_gap(api: Api) -> None:
     with Listener(api) as first:
         before = [api.post(f"Issue {number}").json()["id"] for number in range(5)]
         first.wait_for(lambda: len(first.ids("issue.created")) == 5, "five issues")
     missed = [api.post(f"Issue {number} in between").json()["id"] for number in range(5)]
     with Listener(api, first.last_id) as second:
         after = [api.post(f"Issue {number} afterwards").json()["id"] for number in range(5)]
-        second.wait_for(lambda: len(second.ids("issue.created")) >= 10, "what was missed, and what follows")
+        second.wait_for(lambda: len(second.ids("issue.created")) >= 10, "the missed and the following issues")
 
     assert first.ids("issue.created") == before
     assert second.ids("issue.created") == [*missed, *after]
     assert all(event.kind != "sync" for event in second.received)
 
 
-def _was_read_since(database: Database, moment: datetime) -> bool:
+def _was_polled_since(database: Database, moment: datetime) -> bool:
     since = "application_name = 'issuetracker-events' AND state = 'idle' AND query_start > %s"
     return bool(database.query(f"SELECT pid FROM pg_stat_activity WHERE {since}", moment))
 
 
-def test_a_transaction_that_commits_late_is_not_passed_over(
+def test_stream_with_late_commit_includes_its_events_in_order(
     api: Api, servers: Servers, database: Database
 ) -> None:
     late = psycopg2.connect(servers.database_url)
@@ -86,35 +86,37 @@ def test_a_transaction_that_commits_late_is_not_passed_over(
                 ((late_id,),) = cursor.fetchall()
             early_id = api.post("Early, with a higher transaction id").json()["id"]
             posted_at = database.one("SELECT clock_timestamp()")
-            listener.wait_for(lambda: _was_read_since(database, posted_at), "a look while the late one runs")
+            listener.wait_for(
+                lambda: _was_polled_since(database, posted_at), "the stream to poll during the late transaction"
+            )
             assert listener.ids("issue.created") == []
             late.commit()
-            listener.wait_for(lambda: len(listener.ids("issue.created")) == 2, "both")
+            listener.wait_for(lambda: len(listener.ids("issue.created")) == 2, "both issues")
         assert listener.ids("issue.created") == [late_id, early_id]
     finally:
         late.close()
 
 
-def test_another_process_resumes_where_one_was_told_to_stop(new_api: ApiFactory) -> None:
+def test_stream_after_shutdown_resumes_on_other_process(new_api: ApiFactory) -> None:
     one, other = new_api({}), new_api({})
     with Listener(one) as first:
         one.post("Before")
         first.wait_for(lambda: len(first.ids("issue.created")) == 1, "an issue")
         one.process.stop(20)
-        assert first.ended.wait(5), "a stream outlived its process"
+        assert first.ended.wait(5), "the stream was still open after its process had stopped"
     missed = other.post("In between").json()["id"]
     with Listener(other, first.last_id) as second:
-        second.wait_for(lambda: missed in second.ids("issue.created"), "what was missed")
+        second.wait_for(lambda: missed in second.ids("issue.created"), "the missed issue")
 
 
 @pytest.mark.parametrize("last_id", ["nonsense", "1-1", "9223372036854775807-1", "-", "1-99999999999999999999"])
-def test_what_cannot_be_resumed_begins_with_sync(last_id: str, api: Api, database: Database) -> None:
+def test_stream_with_invalid_last_event_id_begins_with_sync(last_id: str, api: Api, database: Database) -> None:
     database.query("TRUNCATE event")
     with Listener(api, last_id) as listener:
         listener.wait_for(lambda: [event.kind for event in listener.received] == ["sync"], "sync")
 
 
-def test_fifty_listeners_hear_the_same_over_one_connection(api: Api, database: Database) -> None:
+def test_stream_with_fifty_listeners_uses_one_connection(api: Api, database: Database) -> None:
     with ExitStack() as stack:
         listeners = [stack.enter_context(Listener(api)) for _ in range(50)]
         created = [api.post(f"Issue {number}").json()["id"] for number in range(10)]
@@ -123,52 +125,54 @@ def test_fifty_listeners_hear_the_same_over_one_connection(api: Api, database: D
         connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'issuetracker-events'"
         assert database.one(connections) == 1
     assert all(listener.ids("issue.created") == created for listener in listeners)
-    wait_until(lambda: database.one(connections) == 0, 30, "the connection's end when nobody listens")
+    wait_until(lambda: database.one(connections) == 0, 30, "the connection to close without listeners")
 
 
-def test_a_slow_listener_holds_nobody_up_and_misses_nothing(api: Api, database: Database) -> None:
+def test_slow_listener_receives_all_events_and_delays_no_other(api: Api, database: Database) -> None:
     with socket.create_connection((api.client.base_url.host, api.client.base_url.port)) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         slow.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         slow.settimeout(60)
         received = slow.recv(100)
-        with Listener(api) as quick:
+        with Listener(api) as fast_listener:
             for _ in range(4):
                 add_events(database, MANY)
-            quick.wait_for(lambda: len(quick.ids("issue.changed")) == 4 * MANY, "all, beside a slow one")
-        expected = [event.id for event in quick.received if event.kind == "issue.changed"]
+            fast_listener.wait_for(lambda: len(fast_listener.ids("issue.changed")) == 4 * MANY, "all events")
+        expected = [event.id for event in fast_listener.received if event.kind == "issue.changed"]
         while f"id: {expected[-1]}\n".encode() not in received[-65536:]:
             received += slow.recv(65536)
-    # The response is chunked; a frame is never cut by a chunk's end.
+    # The response is chunked. A chunk never splits a frame.
     ids = re.findall(rb"event: issue\.changed\ndata: [^\n]*\nid: ([0-9-]+)\n", received)
     assert [one.decode() for one in ids] == expected
 
 
-def test_the_stream_goes_on_after_an_outage_of_the_database(new_api: ApiFactory, servers: Servers) -> None:
+def test_stream_after_database_outage_continues(new_api: ApiFactory, servers: Servers) -> None:
     api = new_api({})
     with Listener(api) as listener:
         servers.postgres.stop()
         servers.postgres.start()
-        wait_until(lambda: api.post("After the outage").status_code == 201, 60, "the database")
-        listener.wait_for(lambda: len(listener.ids("issue.created")) == 1, "what came after it")
+        wait_until(
+            lambda: api.post("After the outage").status_code == 201, 60, "the API to use the database again"
+        )
+        listener.wait_for(lambda: len(listener.ids("issue.created")) == 1, "the issue posted after the outage")
 
 
 def _queues(listener: Listener) -> list[dict[str, Any]]:
     return listener.statuses[-1]["queues"] if listener.statuses else []
 
 
-def test_status_tells_what_the_queues_hold(api: Api, database: Database) -> None:
-    api.post("It waits")
+def test_stream_status_contains_queue_counts(api: Api, database: Database) -> None:
+    api.post("A queued issue")
     database.add_job("app.tasks.issues.enrich_issue")
     database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE issue_id IS NULL")
     with Listener(api) as listener:
-        answer = api.client.get("/api/v1/queues").json()
+        response = api.client.get("/api/v1/queues").json()
         listener.wait_for(lambda: [state["dead"] for state in _queues(listener)] == [1, 0], "a status")
     assert [state["waiting"] for state in _queues(listener)] == [1, 0]
-    assert listener.statuses[-1].keys() == answer.keys()
+    assert listener.statuses[-1].keys() == response.keys()
 
 
-def test_old_events_are_forgotten_but_for_where_one_may_resume(new_api: ApiFactory, database: Database) -> None:
+def test_old_events_are_pruned_except_the_last(new_api: ApiFactory, database: Database) -> None:
     database.query("TRUNCATE event")
     add_events(database, 20)
     add_events(database, 20)
@@ -178,7 +182,7 @@ def test_old_events_are_forgotten_but_for_where_one_may_resume(new_api: ApiFacto
     assert database.one("SELECT count(*) FROM event WHERE issue_id = %s AND kind = 'issue.created'", new) == 1
 
 
-def test_the_stream_asks_for_the_scope_to_read(new_api: ApiFactory, database: Database) -> None:
+def test_stream_requires_read_scope(new_api: ApiFactory, database: Database) -> None:
     api = new_api(CLOSED)
     del database
     tokens = Tokens(api)
@@ -191,35 +195,35 @@ def test_the_stream_asks_for_the_scope_to_read(new_api: ApiFactory, database: Da
         assert listener.received[0].kind == "sync"
 
 
-def test_a_stream_does_not_count_as_a_slow_request(api: Api) -> None:
+def test_stream_is_not_in_request_duration_metric(api: Api) -> None:
     with Listener(api):
         pass
 
-    def counted() -> bool:
+    def stream_is_counted() -> bool:
         return (
             'issuetracker_http_requests_total{method="GET",route="/api/v1/events"'
             in api.client.get("/metrics").text
         )
 
-    wait_until(counted, 30, "the stream's end")
+    wait_until(stream_is_counted, 30, "the request to be counted")
     assert (
         'issuetracker_http_request_seconds_count{method="GET",route="/api/v1/events"}'
         not in api.client.get("/metrics").text
     )
 
 
-def test_what_one_transaction_announced_is_forgotten_in_parts(database: Database, servers: Servers) -> None:
+def test_old_events_of_one_transaction_are_pruned_in_batches(database: Database, servers: Servers) -> None:
     database.query("TRUNCATE event")
     database.query(
         "INSERT INTO event (kind, created_at) SELECT 'issue.changed', now() - interval '2 hours' "
         "FROM generate_series(1, 30)"
     )
 
-    async def forget() -> list[int]:
+    async def delete_old_events() -> list[int]:
         connection = await asyncpg.connect(servers.database_url)
         try:
             return [await repository.forget(connection, 3600.0, 10) for _ in range(5)]
         finally:
             await connection.close()
 
-    assert sum(asyncio.run(forget())) == 29, "all but the last old one"
+    assert sum(asyncio.run(delete_old_events())) == 29, "all old events except the last must be deleted"

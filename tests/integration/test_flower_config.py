@@ -1,4 +1,4 @@
-"""Where Flower listens, and for whom."""
+"""Addresses, credentials and logs of Flower."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str
     process = Process("flower", command, log, cwd=WORKER, env={**servers.env, **env})
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
+    def is_healthy() -> bool:
         assert process.exit_code is None, str(log)
         try:
             return httpx.get(f"{url}/healthcheck").text == "OK"
@@ -31,7 +31,7 @@ def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str
             return False
 
     try:
-        wait_until(answers, 60, f"Flower\n{log}")
+        wait_until(is_healthy, 60, f"Flower\n{log}")
         yield url
     finally:
         process.stop(30)
@@ -41,7 +41,7 @@ def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str
     ("env", "options"),
     [({"FLOWER_ADDRESS": "0.0.0.0"}, []), ({}, ["--address=0.0.0.0"]), ({}, ["--address=192.0.2.1"])],
 )
-def test_it_does_not_start_where_others_reach_it_without_a_password(
+def test_flower_on_public_address_without_credentials_does_not_start(
     env: dict[str, str], options: list[str], servers: Servers
 ) -> None:
     log = Log()
@@ -53,7 +53,7 @@ def test_it_does_not_start_where_others_reach_it_without_a_password(
     assert "without credentials: set FLOWER_BASIC_AUTH" in line
 
 
-def test_where_others_reach_it_it_asks_who_they_are_and_changes_nothing(servers: Servers) -> None:
+def test_flower_on_public_address_requires_login_and_is_read_only(servers: Servers) -> None:
     with flower(servers, {**CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0"}) as url:
         assert [httpx.get(f"{url}{path}").status_code for path in ("/", "/tasks", "/api/tasks")] == [401] * 3
         assert httpx.get(f"{url}/", auth=("admin", "wrong")).status_code == 401
@@ -61,12 +61,12 @@ def test_where_others_reach_it_it_asks_who_they_are_and_changes_nothing(servers:
         assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 403
 
 
-def test_a_person_may_allow_changes(servers: Servers) -> None:
+def test_flower_with_read_only_off_allows_changes(servers: Servers) -> None:
     with flower(servers, {**CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
         assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 404
 
 
-def test_its_lines_are_objects_where_the_others_are(servers: Servers) -> None:
+def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:
     log = Log()
     command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={free_port()}"]
     process = Process("flower", command, log, cwd=WORKER, env={**servers.env, "LOG_FORMAT": "json"})

@@ -1,4 +1,4 @@
-"""Files of issues: imported, imported again, cut off in the middle; each row for itself."""
+"""Issue imports: repeated, interrupted and with bad rows."""
 
 import json
 from typing import Any
@@ -13,78 +13,95 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
 from tests.support.database import Database
-from tests.support.imports import CSV, JSON, NDJSON, counts, imported, ndjson, operation_of, row, send
+from tests.support.imports import (
+    CSV,
+    JSON,
+    NDJSON,
+    import_file,
+    ndjson,
+    post_import,
+    row,
+    row_counts,
+    wait_for_operation,
+)
 from tests.support.processes import Api
 from tests.support.servers import Servers
 
-FAST = {"DISPATCH_POLL_SECONDS": "0.1"}
+FAST_POLL = {"DISPATCH_POLL_SECONDS": "0.1"}
 
 
-def everything(database: Database) -> dict[str, Any]:
-    """Return all that an import could change, but for the operations."""
+def read_import_tables(database: Database) -> dict[str, Any]:
+    """Return all rows that an import can change, without the operations."""
     return {table: database.query(f"SELECT * FROM {table} ORDER BY id") for table in ("issue", "audit_log")} | {
         "job": database.query("SELECT id, message, run_at, created_at FROM job ORDER BY id")
     }
 
 
-def issue(api: Api, title: str) -> dict[str, Any]:
+def get_issue(api: Api, title: str) -> dict[str, Any]:
     (found,) = [item for item in api.client.get("/api/v1/issues").json()["items"] if item["title"] == title]
     return dict(found)
 
 
-def test_a_file_imported_twice_changes_nothing_the_second_time(api: Api, database: Database) -> None:
+def test_import_of_same_file_twice_changes_nothing(api: Api, database: Database) -> None:
     body = ndjson([row(number) for number in range(1, 301)])
 
-    first = imported(api, body)
+    first = import_file(api, body)
 
-    assert counts(first) == {"created": 300}
+    assert row_counts(first) == {"created": 300}
     assert (first["total"], first["done"], first["errors"], first["format"]) == (300, 300, [], "ndjson")
     assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 300
     (entry,) = database.query("SELECT action, actor, subject, detail FROM audit_log")
     assert (entry["action"], entry["actor"], entry["subject"]) == ("issues.imported", "anonymous", first["id"])
     assert entry["detail"] == {"format": "ndjson", "rows": 300}
-    wait_until(lambda: database.states() == {"queued": 300}, 30, "the dispatcher, woken by the import")
-    before = everything(database)
+    wait_until(
+        lambda: database.states() == {"queued": 300}, 30, "the dispatcher to publish the jobs of the import"
+    )
+    before = read_import_tables(database)
 
-    second = imported(api, body)
+    second = import_file(api, body)
 
-    assert counts(second) == {"unchanged": 300}
-    assert everything(database) == before
-    assert database.one("SELECT count(*) FROM import_row") == 0, "no text is left of what is over"
+    assert row_counts(second) == {"unchanged": 300}
+    assert read_import_tables(database) == before
+    assert database.one("SELECT count(*) FROM import_row") == 0, "the rows of a completed import must be deleted"
     listed = api.client.get("/api/v1/operations", params={"limit": 1})
     assert [operation["id"] for operation in listed.json()["items"]] == [second["id"]]
     older = api.client.get(f"{listed.links['next']['url']}").json()
     assert [operation["id"] for operation in older["items"]] == [first["id"]]
 
 
-def test_an_issue_has_what_its_row_says(api: Api) -> None:
-    flat = {"title": " Login fails ", "source": "GitHub:Acme/Shop", "external_id": 7, "url": "https://e.org/7"}
-    nested = {"title": "Export", "external": {"source": "jira", "id": "A-1"}, "project": "acme/shop"}
-    bare = {"title": "Search", "external_id": "9", "description": None}
+def test_import_row_sets_fields_of_issue(api: Api) -> None:
+    flat_row = {"title": " Login fails ", "source": "GitHub:Acme/Shop", "external_id": 7, "url": "https://e.org/7"}
+    nested_row = {"title": "Export", "external": {"source": "jira", "id": "A-1"}, "project": "acme/shop"}
+    minimal_row = {"title": "Search", "external_id": "9", "description": None}
 
-    operation = imported(api, ndjson([flat, nested, bare]), source="by-query", project="acme/other")
+    operation = import_file(
+        api, ndjson([flat_row, nested_row, minimal_row]), source="by-query", project="acme/other"
+    )
 
-    assert counts(operation) == {"created": 3}
-    assert issue(api, "Login fails")["external"] == {
+    assert row_counts(operation) == {"created": 3}
+    assert get_issue(api, "Login fails")["external"] == {
         "source": "github:acme/shop",
         "id": "7",
         "url": "https://e.org/7",
     }
-    assert issue(api, "Login fails")["project"] == "acme/other"
-    assert (issue(api, "Export")["project"], issue(api, "Export")["external"]["source"]) == ("acme/shop", "jira")
-    found = issue(api, "Search")
+    assert get_issue(api, "Login fails")["project"] == "acme/other"
+    assert (get_issue(api, "Export")["project"], get_issue(api, "Export")["external"]["source"]) == (
+        "acme/shop",
+        "jira",
+    )
+    found = get_issue(api, "Search")
     assert found["external"]["source"] == "by-query"
     assert (found["description"], found["status"], found["priority"]) == ("", "open", "medium")
     assert found["enrichment"]["status"] in {"pending", "queued"}
 
 
-def test_what_has_changed_is_changed_but_for_what_a_person_has_set(
+def test_import_with_changed_rows_updates_all_but_edited_fields(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0"})
     new_worker({})
     rows = [row(number, status="open") for number in range(1, 6)]
-    imported(api, ndjson(rows))
+    import_file(api, ndjson(rows))
     database.wait_for_states({"succeeded": 5})
     before = {item["title"]: item for item in api.client.get("/api/v1/issues").json()["items"]}
     url = f"/api/v1/issues/{before[rows[4]['title']]['id']}"
@@ -95,30 +112,32 @@ def test_what_has_changed_is_changed_but_for_what_a_person_has_set(
     rows[1]["status"] = "closed"
     rows[2]["priority"] = "low"
     del rows[3]["description"], rows[3]["status"], rows[3]["priority"]
-    assert counts(imported(api, ndjson(rows))) == {"updated": 3, "unchanged": 2}
+    assert row_counts(import_file(api, ndjson(rows))) == {"updated": 3, "unchanged": 2}
 
-    assert issue(api, rows[1]["title"])["status"] == "closed"
-    assert issue(api, rows[2]["title"])["priority"] == "low"
-    assert issue(api, rows[3]["title"]) == before[rows[3]["title"]], "what a row does not say stays"
+    assert get_issue(api, rows[1]["title"])["status"] == "closed"
+    assert get_issue(api, rows[2]["title"])["priority"] == "low"
+    assert get_issue(api, rows[3]["title"]) == before[rows[3]["title"]], (
+        "fields that the row omits must be unchanged"
+    )
     database.wait_for_states({"succeeded": 6})
-    again = issue(api, "Another title altogether")
-    assert again["ai_summary"].startswith("AI Summary: Another title altogether")
-    assert not again["stale"]
+    result = get_issue(api, "Another title altogether")
+    assert result["ai_summary"].startswith("AI Summary: Another title altogether")
+    assert not result["stale"]
 
     for number in range(1, 4):
         changed = {**rows[4], "description": f"Version {number}", "priority": "high", "status": "closed"}
-        assert counts(imported(api, ndjson([changed]))) == {"updated": 1}
+        assert row_counts(import_file(api, ndjson([changed]))) == {"updated": 1}
         database.wait_for_states({"succeeded": 6 + number})
-        assert counts(imported(api, ndjson([changed]))) == {"unchanged": 1}
+        assert row_counts(import_file(api, ndjson([changed]))) == {"unchanged": 1}
     found = api.client.get(url).json()
     assert (found["priority"], found["status"]) == ("critical", "in_progress")
     assert found["description"] == "Version 3"
     assert found["tags"] == found["confirmed_tags"] == ["question", "backend"]
 
 
-def test_an_accepted_priority_survives_too(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1, title="Crash", priority="low")]))
-    found = issue(api, "Crash")
+def test_import_with_changed_priority_keeps_accepted_priority(api: Api, database: Database) -> None:
+    import_file(api, ndjson([row(1, title="Crash", priority="low")]))
+    found = get_issue(api, "Crash")
     (job,) = database.query("SELECT id FROM job")
     database.query(
         "INSERT INTO enrichment (job_id, issue_id, summary, tags, priority, provenance) "
@@ -126,40 +145,42 @@ def test_an_accepted_priority_survives_too(api: Api, database: Database) -> None
         job["id"],
         found["id"],
     )
-    answer = api.client.post(f"/api/v1/issues/{found['id']}/suggestions/accept", json={"priority": True})
-    assert answer.json()["priority"] == "high", answer.text
+    response = api.client.post(f"/api/v1/issues/{found['id']}/suggestions/accept", json={"priority": True})
+    assert response.json()["priority"] == "high", response.text
 
-    assert counts(imported(api, ndjson([row(1, title="Crash", priority="critical")]))) == {"unchanged": 1}
-    assert issue(api, "Crash")["priority"] == "high"
+    assert row_counts(import_file(api, ndjson([row(1, title="Crash", priority="critical")]))) == {"unchanged": 1}
+    assert get_issue(api, "Crash")["priority"] == "high"
 
 
-def test_what_somebody_has_deleted_stays_deleted(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1), row(2)]))
-    api.client.delete(f"/api/v1/issues/{issue(api, row(1)['title'])['id']}")
+def test_import_of_deleted_issue_is_skipped(api: Api, database: Database) -> None:
+    import_file(api, ndjson([row(1), row(2)]))
+    api.client.delete(f"/api/v1/issues/{get_issue(api, row(1)['title'])['id']}")
 
-    assert counts(imported(api, ndjson([row(1), row(2)]))) == {"skipped": 1, "unchanged": 1}
+    assert row_counts(import_file(api, ndjson([row(1), row(2)]))) == {"skipped": 1, "unchanged": 1}
 
     posted = api.client.post(
-        "/api/v1/issues", json={"title": "By hand", "external": {"source": "tracker:shop", "id": "1"}}
+        "/api/v1/issues", json={"title": "Posted", "external": {"source": "tracker:shop", "id": "1"}}
     )
-    assert posted.status_code == 201, "an external id is free again"
-    assert counts(imported(api, ndjson([row(1)]))) == {"updated": 1}
+    assert posted.status_code == 201, "the external id must be available again"
+    assert row_counts(import_file(api, ndjson([row(1)]))) == {"updated": 1}
     assert api.client.get(posted.headers["location"]).json()["title"] == row(1)["title"]
     assert database.one("SELECT count(*) FROM issue") == 3
 
 
-def test_a_dry_run_changes_nothing_and_says_what_would_change(api: Api, database: Database) -> None:
-    imported(api, ndjson([row(1), row(2)]))
-    before = everything(database)
+def test_import_dry_run_reports_counts_and_changes_nothing(api: Api, database: Database) -> None:
+    import_file(api, ndjson([row(1), row(2)]))
+    before = read_import_tables(database)
 
-    operation = imported(api, ndjson([row(1), row(2, title="Another"), row(3), row(4, title="")]), dry_run="true")
+    operation = import_file(
+        api, ndjson([row(1), row(2, title="Another"), row(3), row(4, title="")]), dry_run="true"
+    )
 
     assert operation["dry_run"]
-    assert counts(operation) == {"created": 1, "updated": 1, "unchanged": 1, "failed": 1}
-    assert everything(database) == before
+    assert row_counts(operation) == {"created": 1, "updated": 1, "unchanged": 1, "failed": 1}
+    assert read_import_tables(database) == before
 
 
-BAD = [
+BAD_ROWS = [
     ('{"title": "x", ', "#", "json_invalid"),
     ("[1]", "#", "model_type"),
     (row(1, title="  "), "#/title", "string_too_short"),
@@ -184,35 +205,35 @@ BAD = [
 ]
 
 
-def test_each_row_stands_for_itself_and_says_what_is_wrong_with_it(api: Api, database: Database) -> None:
+def test_import_with_bad_rows_reports_each_and_imports_the_rest(api: Api, database: Database) -> None:
     rows: list[Any] = [row(500)]
-    for number, (bad, _, _) in enumerate(BAD):
+    for number, (bad, _, _) in enumerate(BAD_ROWS):
         rows += [bad, row(1000 + number)]
 
-    operation = imported(api, ndjson(rows))
+    operation = import_file(api, ndjson(rows))
 
-    told = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
-    expected = [(2 * n, 2 * n, pointer, rule) for n, (_, pointer, rule) in enumerate(BAD, start=1)]
-    assert told == expected
-    assert counts(operation) == {"created": 1 + len(BAD), "failed": len(BAD)}
+    errors = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
+    expected = [(2 * n, 2 * n, pointer, rule) for n, (_, pointer, rule) in enumerate(BAD_ROWS, start=1)]
+    assert errors == expected
+    assert row_counts(operation) == {"created": 1 + len(BAD_ROWS), "failed": len(BAD_ROWS)}
     assert operation["errors"][-1]["detail"] == "Row 1 is about the same issue"
-    assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 1 + len(BAD)
+    assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 1 + len(BAD_ROWS)
 
 
-def test_errors_are_bounded_and_the_rest_is_counted(api: Api) -> None:
-    operation = imported(api, ndjson([row(number, title="") for number in range(250)]))
+def test_import_with_many_errors_reports_100_and_counts_the_rest(api: Api) -> None:
+    operation = import_file(api, ndjson([row(number, title="") for number in range(250)]))
 
-    assert counts(operation) == {"failed": 250}
+    assert row_counts(operation) == {"failed": 250}
     assert [error["row"] for error in operation["errors"]] == list(range(1, 101))
     assert operation["errors_omitted"] == 150
 
 
-def test_a_row_is_repeated_however_far_apart(api: Api) -> None:
+def test_import_with_distant_repeated_row_reports_it(api: Api) -> None:
     rows = [row(number) for number in range(1, 251)]
 
-    operation = imported(api, ndjson([*rows, rows[9]]))
+    operation = import_file(api, ndjson([*rows, rows[9]]))
 
-    assert counts(operation) == {"created": 250, "failed": 1}
+    assert row_counts(operation) == {"created": 250, "failed": 1}
     assert operation["errors"][0]["detail"] == "Row 10 is about the same issue"
 
 
@@ -234,7 +255,7 @@ GITHUB = [
         "html_url": "https://github.com/Acme/Shop/pull/2",
         "pull_request": {"url": "https://api.github.com/repos/Acme/Shop/pulls/2"},
     },
-    # As `gh issue list --json number,title,body,state,url` writes it.
+    # The format of `gh issue list --json number,title,body,state,url`.
     {
         "number": 3,
         "title": "Export",
@@ -248,19 +269,19 @@ GITHUB = [
 ]
 
 
-def test_githubs_export_is_imported_without_its_pull_requests(api: Api) -> None:
+def test_import_of_github_export_skips_pull_requests(api: Api) -> None:
     body = json.dumps(GITHUB, indent=1).encode()
 
-    operation = imported(api, body, f"{JSON}; charset=utf-8")
+    operation = import_file(api, body, f"{JSON}; charset=utf-8")
 
     assert operation["format"] == "github"
-    assert counts(operation) == {"created": 2, "skipped": 1, "failed": 3}
-    told = [(error["row"], error["line"], error["pointer"]) for error in operation["errors"]]
-    assert told == [
+    assert row_counts(operation) == {"created": 2, "skipped": 1, "failed": 3}
+    errors = [(error["row"], error["line"], error["pointer"]) for error in operation["errors"]]
+    assert errors == [
         *((4, None, pointer) for pointer in ("#/number", "#/title", "#/state")),
         *((5, None, "#/html_url"), (6, None, "#")),
     ]
-    login, export = issue(api, "Login fails"), issue(api, "Export")
+    login, export = get_issue(api, "Login fails"), get_issue(api, "Export")
     assert login["external"] == {
         "source": "github:acme/shop",
         "id": "1",
@@ -268,11 +289,11 @@ def test_githubs_export_is_imported_without_its_pull_requests(api: Api) -> None:
     }
     assert (login["description"], login["status"]) == ("A click\r\ndoes nothing.", "open")
     assert (export["external"]["id"], export["status"]) == ("3", "closed")
-    again = imported(api, body, JSON, source="git.example.org/acme/shop")
-    assert counts(again) == {"created": 1, "unchanged": 2, "skipped": 1, "failed": 2}
+    result = import_file(api, body, JSON, source="git.example.org/acme/shop")
+    assert row_counts(result) == {"created": 1, "unchanged": 2, "skipped": 1, "failed": 2}
 
 
-SHEET = """\
+SPREADSHEET = """\
 \ufeffTitle,description,Status,priority,external_id
 Login fails,"A click
 does ""nothing"".",open,high,1
@@ -285,21 +306,21 @@ Invoice,ends well,open,low,6
 """
 
 
-def test_a_sheet_is_imported_and_a_broken_row_takes_no_other_with_it(api: Api) -> None:
-    operation = imported(api, SHEET.encode(), CSV, source="sheet")
+def test_import_of_csv_with_broken_rows_imports_the_rest(api: Api) -> None:
+    operation = import_file(api, SPREADSHEET.encode(), CSV, source="sheet")
 
-    assert counts(operation) == {"created": 3, "failed": 3}
-    told = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
-    assert told == [(row, line, "#", "unreadable") for row, line in ((3, 6), (4, 7), (5, 8))]
-    login = issue(api, "Login fails")
+    assert row_counts(operation) == {"created": 3, "failed": 3}
+    errors = [(error["row"], error["line"], error["pointer"], error["rule"]) for error in operation["errors"]]
+    assert errors == [(row, line, "#", "unreadable") for row, line in ((3, 6), (4, 7), (5, 8))]
+    login = get_issue(api, "Login fails")
     assert (login["description"], login["priority"]) == ('A click\ndoes "nothing".', "high")
-    assert (issue(api, "Export")["priority"], issue(api, "Export")["status"]) == ("medium", "closed")
-    assert issue(api, "Invoice")["external"]["source"] == "sheet"
-    assert counts(imported(api, SHEET.encode(), CSV, source="sheet")) == {"unchanged": 3, "failed": 3}
+    assert (get_issue(api, "Export")["priority"], get_issue(api, "Export")["status"]) == ("medium", "closed")
+    assert get_issue(api, "Invoice")["external"]["source"] == "sheet"
+    assert row_counts(import_file(api, SPREADSHEET.encode(), CSV, source="sheet")) == {"unchanged": 3, "failed": 3}
 
 
 @pytest.mark.parametrize(
-    ("body", "media_type", "query", "status", "words"),
+    ("body", "media_type", "query", "status", "message"),
     [
         (b"<rows/>", "application/xml", {}, 415, "application/x-ndjson, text/csv, application/json"),
         (b"{}", "text/csv; charset=latin-1", {}, 415, "UTF-8"),
@@ -321,85 +342,85 @@ def test_a_sheet_is_imported_and_a_broken_row_takes_no_other_with_it(api: Api) -
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_import_is_refused_whole(
-    body: bytes, media_type: str, query: dict[str, str], status: int, words: str, api: Api, database: Database
+def test_invalid_import_is_rejected_as_a_whole(
+    body: bytes, media_type: str, query: dict[str, str], status: int, message: str, api: Api, database: Database
 ) -> None:
-    problem = assert_problem(send(api, body, media_type, **query), status)
+    problem = assert_problem(post_import(api, body, media_type, **query), status)
 
-    assert words in str(problem["detail"])
+    assert message in str(problem["detail"])
     assert database.one("SELECT count(*) FROM operation") == 0
 
 
-def test_an_empty_file_is_an_import_of_nothing(api: Api) -> None:
+def test_import_of_empty_file_has_no_rows(api: Api) -> None:
     for body, media_type in ((b"", NDJSON), (b" [ ] ", JSON), (b"title,external_id\n", CSV), (b"\n\n", NDJSON)):
-        operation = imported(api, body, media_type)
-        assert (operation["total"], counts(operation)) == (0, {})
+        operation = import_file(api, body, media_type)
+        assert (operation["total"], row_counts(operation)) == (0, {})
 
 
-def test_a_file_may_be_longer_than_another_body_but_not_too_long(new_api: ApiFactory, database: Database) -> None:
+def test_import_body_has_its_own_size_limit(new_api: ApiFactory, database: Database) -> None:
     api = new_api({"IMPORT_MAX_BYTES": "2000000"})
     body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
     assert len(body) > MAX_BODY_BYTES
 
-    assert counts(imported(api, body)) == {"created": 20}
+    assert row_counts(import_file(api, body)) == {"created": 20}
     for content in (body * 3, iter([body] * 3)):
-        answer = api.client.post("/api/v1/imports", content=content, headers={"content-type": NDJSON})
-        assert "2000000 bytes" in str(assert_problem(answer, 413)["detail"])
+        response = api.client.post("/api/v1/imports", content=content, headers={"content-type": NDJSON})
+        assert "2000000 bytes" in str(assert_problem(response, 413)["detail"])
     assert_problem(api.post("x" * MAX_BODY_BYTES), 413)
     assert database.one("SELECT count(*) FROM operation") == 1
 
 
-def test_a_file_of_too_many_rows_is_refused_whole(api: Api, database: Database) -> None:
-    answer = send(api, b"1\n" * 100_001)
+def test_import_with_too_many_rows_is_rejected_with_413(api: Api, database: Database) -> None:
+    response = post_import(api, b"1\n" * 100_001)
 
-    assert "100,000 rows" in str(assert_problem(answer, 413)["detail"])
+    assert "100,000 rows" in str(assert_problem(response, 413)["detail"])
     assert database.one("SELECT (SELECT count(*) FROM operation) + (SELECT count(*) FROM import_row)") == 0
 
 
-def test_what_is_told_of_a_row_is_bounded(api: Api) -> None:
-    operation = imported(api, ndjson([row(1, **{"x" * 5000: 1}), row(2, **{"a\0b": 1}), row(3)]))
+def test_import_error_pointer_length_is_bounded(api: Api) -> None:
+    operation = import_file(api, ndjson([row(1, **{"x" * 5000: 1}), row(2, **{"a\0b": 1}), row(3)]))
 
-    assert counts(operation) == {"created": 1, "failed": 2}
+    assert row_counts(operation) == {"created": 1, "failed": 2}
     assert max(len(error["pointer"]) for error in operation["errors"]) <= 300
 
 
-def test_an_import_that_is_repeated_with_its_key_is_one(api: Api, database: Database) -> None:
+def test_import_repeated_with_idempotency_key_runs_once(api: Api, database: Database) -> None:
     key = {"Idempotency-Key": "file-1"}
     body = ndjson([row(number, description="x" * 60_000) for number in range(20)])
 
-    first, second = (send(api, body, headers=key) for _ in range(2))
+    first, second = (post_import(api, body, headers=key) for _ in range(2))
 
-    assert counts(operation_of(api, first)) == {"created": 20}
+    assert row_counts(wait_for_operation(api, first)) == {"created": 20}
     assert second.headers["idempotency-replayed"] == "true"
     assert second.json() == first.json()
     assert database.one("SELECT count(*) FROM operation") == 1
-    assert_problem(send(api, body + b"\n", headers=key), 422)
+    assert_problem(post_import(api, body + b"\n", headers=key), 422)
 
 
-def test_an_operation_is_known_by_its_id(api: Api) -> None:
+def test_unknown_operation_returns_404(api: Api) -> None:
     assert_problem(api.client.get(f"/api/v1/operations/{new_id()}"), 404)
 
 
-def test_the_audit_log_says_who_asked_for_it(new_api: ApiFactory, database: Database) -> None:
+def test_import_audit_entry_contains_token_of_request(new_api: ApiFactory, database: Database) -> None:
     api = new_api(CLOSED)
     token = Tokens(api).make("migration", "issues:write", "issues:read")
 
-    accepted = send(api, ndjson([row(1)]), headers=bearer(token["token"]))
+    accepted = post_import(api, ndjson([row(1)]), headers=bearer(token["token"]))
 
     api.client.headers.update(bearer(ADMIN))
-    assert operation_of(api, accepted)["requested_by"] == "migration"
+    assert wait_for_operation(api, accepted)["requested_by"] == "migration"
     (entry,) = database.query("SELECT actor, actor_id::text FROM audit_log WHERE action = 'issues.imported'")
     assert entry == {"actor": "migration", "actor_id": token["id"]}
     request_id = accepted.headers["x-request-id"]
     assert database.one("SELECT message->>'request_id' FROM job") == request_id
 
 
-def holding(servers: Servers, external_id: str) -> Any:
-    """Return a connection that has created an issue with this id and not committed: whoever creates it waits."""
+def insert_uncommitted_issue(servers: Servers, external_id: str) -> Any:
+    """Return a connection with an uncommitted issue with this id, which blocks other inserts of the id."""
     connection = psycopg2.connect(servers.database_url)
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO issue (id, title, external_source, external_id) VALUES (%s, 'By hand', %s, %s)",
+            "INSERT INTO issue (id, title, external_source, external_id) VALUES (%s, 'Uncommitted', %s, %s)",
             [str(new_id()), "tracker:shop", external_id],
         )
     return connection
@@ -410,21 +431,21 @@ def is_waiting(database: Database) -> bool:
     return bool(database.one(waiting, "%new_issue%"))
 
 
-def test_an_import_goes_on_after_its_process_was_killed_and_does_no_row_twice(
+def test_import_after_process_kill_resumes_without_repeating_rows(
     new_api: ApiFactory, database: Database, servers: Servers
 ) -> None:
-    api = new_api(FAST)
-    holder = holding(servers, "450")
-    accepted = send(api, ndjson([row(number) for number in range(1, 601)]))
+    api = new_api(FAST_POLL)
+    lock_connection = insert_uncommitted_issue(servers, "450")
+    accepted = post_import(api, ndjson([row(number) for number in range(1, 601)]))
     wait_until(lambda: is_waiting(database), 30, "the import to be in its third batch")
     api.process.kill_group()
     killed_at = database.query("SELECT done, created, state FROM operation")
     assert killed_at == [{"done": 400, "created": 400, "state": "running"}]
-    holder.rollback()
+    lock_connection.rollback()
 
-    operation = operation_of(new_api(FAST), accepted)
+    operation = wait_for_operation(new_api(FAST_POLL), accepted)
 
-    assert counts(operation) == {"created": 600}
+    assert row_counts(operation) == {"created": 600}
     assert (operation["total"], operation["done"], operation["errors"]) == (600, 600, [])
     assert database.one("SELECT count(DISTINCT external_id) FROM issue") == 600
     assert database.one("SELECT count(*) FROM issue") == 600
@@ -432,60 +453,58 @@ def test_an_import_goes_on_after_its_process_was_killed_and_does_no_row_twice(
     assert database.one("SELECT count(*) FROM job") == 600
     assert database.one("SELECT count(*) FROM audit_log") == 1
     assert database.one("SELECT count(*) FROM import_row") == 0
-    holder.close()
+    lock_connection.close()
 
 
-def test_an_issue_that_somebody_creates_meanwhile_is_changed_instead(
-    api: Api, database: Database, servers: Servers
-) -> None:
-    holder = holding(servers, "2")
-    accepted = send(api, ndjson([row(1), row(2), row(3)]))
+def test_import_of_issue_created_concurrently_updates_it(api: Api, database: Database, servers: Servers) -> None:
+    lock_connection = insert_uncommitted_issue(servers, "2")
+    accepted = post_import(api, ndjson([row(1), row(2), row(3)]))
     wait_until(lambda: is_waiting(database), 30, "the import to wait")
-    holder.commit()
-    holder.close()
+    lock_connection.commit()
+    lock_connection.close()
 
-    assert counts(operation_of(api, accepted)) == {"created": 2, "updated": 1}
-    assert issue(api, row(2)["title"])["external"]["id"] == "2"
+    assert row_counts(wait_for_operation(api, accepted)) == {"created": 2, "updated": 1}
+    assert get_issue(api, row(2)["title"])["external"]["id"] == "2"
 
 
-def test_two_processes_share_imports_and_do_each_row_once(new_api: ApiFactory, database: Database) -> None:
-    apis = [new_api(FAST) for _ in range(2)]
+def test_imports_with_two_processes_apply_each_row_once(new_api: ApiFactory, database: Database) -> None:
+    apis = [new_api(FAST_POLL) for _ in range(2)]
     rows = [row(number) for number in range(1, 401)]
 
-    accepted = [send(apis[number % 2], ndjson(rows)) for number in range(4)]
+    accepted = [post_import(apis[number % 2], ndjson(rows)) for number in range(4)]
 
-    told = [counts(operation_of(apis[0], answer)) for answer in accepted]
-    assert sum(count.get("created", 0) for count in told) == 400
-    assert all(sum(count.values()) == 400 and set(count) <= {"created", "unchanged"} for count in told)
+    errors = [row_counts(wait_for_operation(apis[0], response)) for response in accepted]
+    assert sum(count.get("created", 0) for count in errors) == 400
+    assert all(sum(count.values()) == 400 and set(count) <= {"created", "unchanged"} for count in errors)
     assert database.one("SELECT count(*) FROM issue") == 400
     assert database.one("SELECT count(*) FROM job") == 400
 
 
-def test_a_row_that_nothing_can_be_made_of_holds_up_no_other(api: Api, database: Database) -> None:
+def test_import_with_poison_row_imports_the_rest(api: Api, database: Database) -> None:
     database.query(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN IF NEW.title = 'Poison' THEN RAISE EXCEPTION 'poison'; END IF; RETURN NEW; END $$"
     )
     database.query("CREATE TRIGGER refuse BEFORE INSERT ON issue FOR EACH ROW EXECUTE FUNCTION refuse()")
     try:
-        operation = imported(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
+        operation = import_file(api, ndjson([row(1), row(2, title="Poison"), row(3)]))
     finally:
         database.query("DROP TRIGGER refuse ON issue; DROP FUNCTION refuse()")
 
-    assert counts(operation) == {"created": 2, "failed": 1}
+    assert row_counts(operation) == {"created": 2, "failed": 1}
     (error,) = operation["errors"]
     assert (error["row"], error["rule"]) == (2, "unexpected_error")
-    wait_until(lambda: api.log.has("import_batch_failed"), 10, "the log to say so")
+    wait_until(lambda: api.log.has("import_batch_failed"), 10, "import_batch_failed in the log")
 
 
-def test_an_import_waits_while_the_database_is_away(api: Api, database: Database, servers: Servers) -> None:
-    holder = holding(servers, "2")
-    accepted = send(api, ndjson([row(1), row(2)]))
+def test_import_after_lost_connection_resumes(api: Api, database: Database, servers: Servers) -> None:
+    lock_connection = insert_uncommitted_issue(servers, "2")
+    accepted = post_import(api, ndjson([row(1), row(2)]))
     wait_until(lambda: is_waiting(database), 30, "the import to wait")
     database.query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'issuetracker-api'"
     )
-    holder.rollback()
-    holder.close()
+    lock_connection.rollback()
+    lock_connection.close()
 
-    assert counts(operation_of(api, accepted)) == {"created": 2}
+    assert row_counts(wait_for_operation(api, accepted)) == {"created": 2}

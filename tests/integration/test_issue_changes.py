@@ -29,43 +29,45 @@ def post_external(api: Api, **external: Any) -> httpx.Response:
     return api.client.post("/api/v1/issues", json={"title": "Imported", "external": EXTERNAL | external})
 
 
-def errors(answer: httpx.Response) -> list[tuple[str, str]]:
-    problem = assert_problem(answer, 422)
+def errors(response: httpx.Response) -> list[tuple[str, str]]:
+    problem = assert_problem(response, 422)
     assert isinstance(problem["errors"], list)
     return [(error["pointer"], error["rule"]) for error in problem["errors"]]
 
 
-def test_a_patch_changes_what_it_names_and_nothing_else(api: Api, database: Database) -> None:
+def test_patch_changes_only_given_fields(api: Api, database: Database) -> None:
     issue = api.post("Export is empty", description="Since Monday.").json()
 
-    answer = patch(api, issue["id"], {"title": " Export is blank ", "status": "in_progress", "description": None})
+    response = patch(
+        api, issue["id"], {"title": " Export is blank ", "status": "in_progress", "description": None}
+    )
 
-    assert answer.status_code == 200
-    changed = answer.json()
+    assert response.status_code == 200
+    changed = response.json()
     assert (changed["title"], changed["status"], changed["description"]) == ("Export is blank", "in_progress", "")
     assert (changed["priority"], changed["project"]) == (issue["priority"], issue["project"])
     assert changed["updated_at"] > issue["updated_at"]
-    assert answer.headers["etag"] == api.client.get(f"/api/v1/issues/{issue['id']}").headers["etag"]
-    (entry,) = database.audited()
+    assert response.headers["etag"] == api.client.get(f"/api/v1/issues/{issue['id']}").headers["etag"]
+    (entry,) = database.read_audit_log()
     assert (entry["action"], entry["subject"]) == ("issue.changed", issue["id"])
     assert entry["detail"] == {"title": None, "status": "in_progress", "description": None}
 
 
-def test_plain_json_is_taken_for_a_merge_patch_too(api: Api) -> None:
+def test_patch_with_plain_json_is_accepted(api: Api) -> None:
     issue_id = api.post().json()["id"]
 
     assert patch(api, issue_id, {"priority": "low"}, **{"content-type": "application/json"}).status_code == 200
     assert_problem(patch(api, issue_id, {"priority": "low"}, **{"content-type": "text/plain"}), 415)
 
 
-def test_a_patch_that_changes_nothing_leaves_the_issue_as_it_is(api: Api, database: Database) -> None:
+def test_patch_without_change_leaves_issue_unchanged(api: Api, database: Database) -> None:
     before = api.client.get(api.post("Export is empty").headers["location"])
     issue_id = before.json()["id"]
 
     for body in ({}, {"title": "Export is empty"}, {"priority": "medium"}):
-        answer = patch(api, issue_id, body)
-        assert answer.json()["updated_at"] == before.json()["updated_at"]
-    assert database.audited() == []
+        response = patch(api, issue_id, body)
+        assert response.json()["updated_at"] == before.json()["updated_at"]
+    assert database.read_audit_log() == []
     assert database.one("SELECT count(*) FROM job") == 1
 
 
@@ -83,19 +85,19 @@ def test_a_patch_that_changes_nothing_leaves_the_issue_as_it_is(api: Api, databa
         (["title"], "#", "model_attributes_type"),
     ],
 )
-def test_a_bad_patch_names_the_field_and_the_rule(api: Api, body: Any, pointer: str, rule: str) -> None:
+def test_invalid_patch_returns_field_and_rule(api: Api, body: Any, pointer: str, rule: str) -> None:
     issue = api.post().json()
 
     assert errors(patch(api, issue["id"], body)) == [(pointer, rule)]
     assert api.client.get(f"/api/v1/issues/{issue['id']}").json()["updated_at"] == issue["updated_at"]
 
 
-def test_a_change_based_on_an_old_state_is_refused(api: Api, database: Database) -> None:
+def test_patch_with_old_etag_is_rejected_with_412(api: Api, database: Database) -> None:
     location = api.post("Export is empty").headers["location"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     issue_id = location.rpartition("/")[2]
     old = api.client.get(location).headers["etag"]
-    assert old.startswith('"'), "a strong tag"
+    assert old.startswith('"'), "the entity tag must be strong"
 
     first = patch(api, issue_id, {"priority": "high"}, **{"if-match": old})
     second = patch(api, issue_id, {"priority": "low"}, **{"if-match": old})
@@ -103,47 +105,47 @@ def test_a_change_based_on_an_old_state_is_refused(api: Api, database: Database)
 
     assert first.status_code == 200
     assert_problem(second, 412)
-    assert second.headers["etag"] == first.headers["etag"], "what it is now"
+    assert second.headers["etag"] == first.headers["etag"], "the response must contain the current entity tag"
     assert_problem(weak, 412)
     assert_problem(api.client.delete(location, headers={"if-match": old}), 412)
     for tags in ("*", first.headers["etag"], f'"other", {first.headers["etag"]}'):
         assert patch(api, issue_id, {"priority": "high"}, **{"if-match": tags}).status_code == 200
 
 
-def test_what_the_client_has_already_is_not_sent_again(api: Api, database: Database) -> None:
-    # Its job is dead: nothing moves on by itself.
+def test_get_with_current_etag_returns_304(api: Api, database: Database) -> None:
+    # The job stays queued, so nothing changes the issue during the test.
     location = api.post("Export is empty").headers["location"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     tag = api.client.get(location).headers["etag"]
 
-    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        answer = api.client.get(location, headers={"if-none-match": known})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    for etags in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        response = api.client.get(location, headers={"if-none-match": etags})
+        assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
     assert api.client.get(location, headers={"if-none-match": '"other"'}).status_code == 200
 
-    # What a worker does is a change as well, though it touches no column of the issue.
+    # A transition of the job also changes the entity tag, although no column of the issue changes.
     database.query("UPDATE job SET state = 'retrying', attempts = 1, lease_until = NULL, last_error = 'away'")
     assert api.client.get(location, headers={"if-none-match": tag}).status_code == 200
 
 
-def test_two_changes_at_once_are_both_made(api: Api) -> None:
+def test_concurrent_patches_are_all_applied(api: Api) -> None:
     issue_id = api.post().json()["id"]
     texts = [{"title": f"Title {number}"} for number in range(4)]
 
     with ThreadPoolExecutor(8) as clients:
-        answers = list(
+        responses = list(
             clients.map(
                 lambda body: patch(api, issue_id, body), [{"priority": "high"}, {"status": "closed"}, *texts]
             )
         )
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     issue = api.client.get(f"/api/v1/issues/{issue_id}").json()
     assert (issue["priority"], issue["status"]) == ("high", "closed")
     assert len(api.client.get(f"/api/v1/issues/{issue_id}/enrichments").json()["items"]) == 1
 
 
-def test_a_duplicate_names_an_original_and_no_chain_is_made(api: Api) -> None:
+def test_duplicate_of_duplicate_is_rejected(api: Api) -> None:
     original, duplicate, third = (api.post(f"Issue {number}").json()["id"] for number in range(3))
 
     assert patch(api, duplicate, {"duplicate_of": original}).json()["duplicate_of"] == original
@@ -154,15 +156,15 @@ def test_a_duplicate_names_an_original_and_no_chain_is_made(api: Api) -> None:
     assert patch(api, duplicate, {"duplicate_of": None}).json()["duplicate_of"] is None
 
 
-def test_a_deleted_issue_is_gone_for_everybody(api: Api, database: Database) -> None:
+def test_deleted_issue_returns_404_everywhere(api: Api, database: Database) -> None:
     original = api.post("Deleted").json()["id"]
     duplicate = api.post("Its duplicate").json()["id"]
     patch(api, duplicate, {"duplicate_of": original})
     url = f"/api/v1/issues/{original}"
 
-    answer = api.client.delete(url)
+    response = api.client.delete(url)
 
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert (response.status_code, response.content) == (204, b"")
     for method, path in (
         ("GET", ""),
         ("DELETE", ""),
@@ -179,11 +181,13 @@ def test_a_deleted_issue_is_gone_for_everybody(api: Api, database: Database) -> 
     assert api.client.get("/api/v1/issues?q=deleted").json()["items"] == []
     assert api.client.get(f"/api/v1/issues/{duplicate}").json()["duplicate_of"] is None
     assert database.one("SELECT state FROM job WHERE issue_id = %s", original) == "skipped"
-    assert database.one("SELECT count(*) FROM issue") == 2, "an operator can bring it back"
-    assert database.audited()[-1]["action"] == "issue.deleted"
+    assert database.one("SELECT count(*) FROM issue") == 2, (
+        "the row must remain so that an operator can restore it"
+    )
+    assert database.read_audit_log()[-1]["action"] == "issue.deleted"
 
 
-def test_an_issue_deleted_while_it_is_enriched_stays_as_it_was(
+def test_issue_deleted_during_enrichment_is_not_changed(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, tmp_path: Path
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -195,13 +199,13 @@ def test_an_issue_deleted_while_it_is_enriched_stays_as_it_was(
     assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
     latch.release()
 
-    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
+    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to log lease_lost")
     assert database.states() == {"skipped": 1}
     assert database.one("SELECT ai_summary FROM issue") is None
     assert database.one("SELECT count(*) FROM enrichment") == 0
 
 
-def test_an_external_id_is_taken_once(api: Api, database: Database) -> None:
+def test_external_id_in_use_is_rejected_with_409(api: Api, database: Database) -> None:
     first = post_external(api)
     assert first.status_code == 201
     assert first.json()["external"] == EXTERNAL
@@ -210,11 +214,11 @@ def test_an_external_id_is_taken_once(api: Api, database: Database) -> None:
     problem = assert_problem(post_external(api), 409)
 
     assert problem["existing_id"] == first.json()["id"]
-    assert database.one("SELECT count(*) FROM job") == 1, "and no job is left behind"
+    assert database.one("SELECT count(*) FROM job") == 1, "a rejected request must not create a job"
     assert post_external(api, id="8").status_code == 201
     assert post_external(api, source="jira:shop").status_code == 201
     api.client.delete(first.headers["location"])
-    assert post_external(api).status_code == 201, "what is deleted holds no name"
+    assert post_external(api).status_code == 201, "the external id of a deleted issue must be available"
 
 
 @pytest.mark.parametrize(
@@ -227,5 +231,5 @@ def test_an_external_id_is_taken_once(api: Api, database: Database) -> None:
         ({"more": 1}, "#/external/more"),
     ],
 )
-def test_a_bad_external_id_is_named(api: Api, external: dict[str, Any], pointer: str) -> None:
+def test_invalid_external_id_returns_pointer(api: Api, external: dict[str, Any], pointer: str) -> None:
     assert [found for found, _ in errors(post_external(api, **external))] == [pointer]

@@ -1,4 +1,4 @@
-"""Lists of issues: filtered, searched, sorted, in pages that stay right."""
+"""Issue lists: filters, search, sort orders and stable pages."""
 
 from itertools import chain
 from typing import Any
@@ -15,9 +15,9 @@ PRIORITIES = ("low", "medium", "high", "critical")
 
 
 def titles(api: Api, **query: Any) -> list[str]:
-    answer = api.client.get("/api/v1/issues", params=query)
-    assert answer.status_code == 200, answer.text
-    return [issue["title"] for issue in answer.json()["items"]]
+    response = api.client.get("/api/v1/issues", params=query)
+    assert response.status_code == 200, response.text
+    return [issue["title"] for issue in response.json()["items"]]
 
 
 def pages(api: Api, **query: Any) -> list[list[str]]:
@@ -32,8 +32,8 @@ def pages(api: Api, **query: Any) -> list[list[str]]:
 
 
 @pytest.fixture
-def many(api: Api, database: Database) -> Api:
-    """An API with twelve issues of which many share their times and priorities."""
+def api_with_issues(api: Api, database: Database) -> Api:
+    """Return an API with twelve issues, several of which share times and priorities."""
     for number in range(12):
         database.query(
             "INSERT INTO issue (id, title, description, priority, status, tags, created_at, updated_at) "
@@ -60,7 +60,7 @@ FILTERED: list[tuple[dict[str, Any], list[int]]] = [
     ({"created_after": "2026-01-03T00:00:00Z"}, [11, 10, 9]),
     ({"created_after": "2026-01-03T01:00:00+02:00"}, [11, 10, 9, 8, 7, 6]),
     ({"updated_after": "2026-05-30T12:00:00Z"}, [3, 2, 1, 0]),
-    ({"project": "nobody"}, []),
+    ({"project": "unknown"}, []),
     ({"enrichment": "dead"}, []),
     ({"limit": 2}, [11, 10]),
     ({"created_after": "0001-01-01T00:00:00+14:00", "limit": 1}, [11]),
@@ -68,12 +68,12 @@ FILTERED: list[tuple[dict[str, Any], list[int]]] = [
 ]
 
 
-def test_filters(many: Api) -> None:
+def test_list_with_filters_returns_matching_issues(api_with_issues: Api) -> None:
     for query, numbers in FILTERED:
-        assert titles(many, **query) == [f"Issue {number:02}" for number in numbers], query
+        assert titles(api_with_issues, **query) == [f"Issue {number:02}" for number in numbers], query
 
 
-def test_the_newest_enrichment_is_filtered_by(api: Api, database: Database) -> None:
+def test_list_filtered_by_enrichment_uses_newest_run(api: Api, database: Database) -> None:
     issue_id = api.post("Found").json()["id"]
     api.post("Other")
     wait_until(lambda: database.states() == {"queued": 2}, 30, "the jobs to be queued")
@@ -93,46 +93,48 @@ def test_the_newest_enrichment_is_filtered_by(api: Api, database: Database) -> N
 
 
 @pytest.mark.parametrize("sort", ["created", "-created", "updated", "-updated", "priority", "-priority"])
-def test_pages_of_every_sort_hold_each_issue_once_and_in_order(sort: str, many: Api) -> None:
-    items = many.client.get("/api/v1/issues", params={"sort": sort}).json()["items"]
-    by = sort.removeprefix("-")
+def test_pages_of_sorted_list_contain_each_issue_once_in_order(sort: str, api_with_issues: Api) -> None:
+    items = api_with_issues.client.get("/api/v1/issues", params={"sort": sort}).json()["items"]
+    key_name = sort.removeprefix("-")
     keys = [
-        (PRIORITIES.index(issue["priority"]), issue["created_at"]) if by == "priority" else issue[f"{by}_at"]
+        (PRIORITIES.index(issue["priority"]), issue["created_at"])
+        if key_name == "priority"
+        else issue[f"{key_name}_at"]
         for issue in items
     ]
     assert keys == sorted(keys, reverse=sort.startswith("-"))
     assert len({issue["id"] for issue in items}) == 12
 
     for limit in (1, 5, 11, 12):
-        found = pages(many, sort=sort, limit=limit)
+        found = pages(api_with_issues, sort=sort, limit=limit)
         assert list(chain.from_iterable(found)) == [issue["title"] for issue in items]
-        assert len(found) == -(-12 // limit), "the last page, full or not, names no other"
+        assert len(found) == -(-12 // limit), "the last page must have no next link"
 
 
-def test_pages_of_a_search_hold_each_match_once_with_the_best_first(many: Api) -> None:
-    ranked = titles(many, q="login fails")
+def test_pages_of_search_contain_each_match_once_best_first(api_with_issues: Api) -> None:
+    ranked = titles(api_with_issues, q="login fails")
 
     assert sorted(ranked) == [f"Issue {number:02}" for number in range(12) if number % 4]
-    assert list(chain.from_iterable(pages(many, q="login fails", limit=2))) == ranked
-    assert list(chain.from_iterable(pages(many, q="login", sort="created", limit=4))) == sorted(ranked)
-    assert list(chain.from_iterable(pages(many, q="login fails", status="open", limit=2))) == [
+    assert list(chain.from_iterable(pages(api_with_issues, q="login fails", limit=2))) == ranked
+    assert list(chain.from_iterable(pages(api_with_issues, q="login", sort="created", limit=4))) == sorted(ranked)
+    assert list(chain.from_iterable(pages(api_with_issues, q="login fails", status="open", limit=2))) == [
         title for title in ranked if int(title[-2:]) % 5
     ]
 
 
-def test_what_comes_between_two_pages_of_a_search_does_not_shift_them(many: Api) -> None:
-    whole = titles(many, q="login")
-    first = many.client.get("/api/v1/issues", params={"q": "login", "limit": 4}).json()
+def test_pages_of_search_with_new_match_do_not_shift(api_with_issues: Api) -> None:
+    before = titles(api_with_issues, q="login")
+    first = api_with_issues.client.get("/api/v1/issues", params={"q": "login", "limit": 4}).json()
 
-    many.post("login login login")
-    rest = many.client.get(
+    api_with_issues.post("login login login")
+    rest = api_with_issues.client.get(
         "/api/v1/issues", params={"q": "login", "limit": 100, "cursor": first["next_cursor"]}
     ).json()
 
-    assert [issue["title"] for issue in first["items"] + rest["items"]] == whole
+    assert [issue["title"] for issue in first["items"] + rest["items"]] == before
 
 
-def test_an_issue_is_found_as_soon_as_it_is_there_and_by_what_it_says_now(api: Api) -> None:
+def test_search_finds_new_and_changed_issue_immediately(api: Api) -> None:
     issue = api.post("Exporting reports fails", description="See `java.lang.NullPointerException`").json()
     assert titles(api, q="export") == ["Exporting reports fails"]
     assert titles(api, q="java.lang.NullPointerException") == ["Exporting reports fails"]
@@ -143,7 +145,7 @@ def test_an_issue_is_found_as_soon_as_it_is_there_and_by_what_it_says_now(api: A
     assert titles(api, q="print") == ["Printing fails"]
 
 
-def test_a_title_counts_more_than_a_description(api: Api) -> None:
+def test_search_ranks_title_above_description(api: Api) -> None:
     api.post("Something else", description="The printer, and much else that is said beside it")
     api.post("The printer")
     api.post("Something else again", description="The printer, and much else that is said beside it")
@@ -162,7 +164,7 @@ SEARCHES: list[tuple[str, set[str]]] = [
 ]
 
 
-def test_what_people_type_into_a_search_box(api: Api) -> None:
+def test_search_with_web_syntax_finds_expected_issues(api: Api) -> None:
     for title in ("Printing fails", "Saving fails", "Fails when printing"):
         api.post(title)
 
@@ -170,27 +172,30 @@ def test_what_people_type_into_a_search_box(api: Api) -> None:
         assert set(titles(api, q=q)) == found, q
 
 
-def test_texts_of_any_kind_can_be_stored_and_searched(api: Api) -> None:
+def test_issue_with_long_text_is_stored_and_found(api: Api) -> None:
     for description in ("x" * 65_536, " ".join(str(number) for number in range(11_000)), "\U0001f41e " * 30_000):
         assert api.post("Long", description=description).status_code == 201
     assert len(titles(api, q="long")) == 3
 
 
-def test_a_cursor_belongs_to_its_query(many: Api) -> None:
+def test_cursor_with_other_query_is_rejected_with_422(api_with_issues: Api) -> None:
     query: dict[str, Any] = {"status": "open", "sort": "-updated", "limit": 2}
-    cursor = many.client.get("/api/v1/issues", params=query).json()["next_cursor"]
-    assert many.client.get("/api/v1/issues", params={**query, "limit": 7, "cursor": cursor}).status_code == 200
+    cursor = api_with_issues.client.get("/api/v1/issues", params=query).json()["next_cursor"]
+    assert (
+        api_with_issues.client.get("/api/v1/issues", params={**query, "limit": 7, "cursor": cursor}).status_code
+        == 200
+    )
 
     for other in ({"status": "closed"}, {"sort": "updated"}, {"q": "login"}, {"tag": "bug"}):
-        answer = many.client.get("/api/v1/issues", params={**query, **other, "cursor": cursor})
-        problem = assert_problem(answer, 422)
+        response = api_with_issues.client.get("/api/v1/issues", params={**query, **other, "cursor": cursor})
+        problem = assert_problem(response, 422)
         assert isinstance(problem["errors"], list)
         assert problem["errors"][0]["pointer"] == "query.cursor"
         assert problem["errors"][0]["rule"] == "cursor_of_another_query"
-    assert_problem(many.client.get("/api/v1/dead-letters", params={"cursor": cursor}), 422)
+    assert_problem(api_with_issues.client.get("/api/v1/dead-letters", params={"cursor": cursor}), 422)
 
 
-REFUSED = {
+INVALID_QUERIES = {
     "status=lost": "query.status",
     "priority=urgent": "query.priority",
     "tag=nonsense": "query.tag.0",
@@ -208,8 +213,8 @@ REFUSED = {
 }
 
 
-def test_what_a_list_cannot_be_asked_is_named(api: Api) -> None:
-    for query, pointer in REFUSED.items():
+def test_list_with_invalid_query_returns_pointer(api: Api) -> None:
+    for query, pointer in INVALID_QUERIES.items():
         problem = assert_problem(api.client.get(f"/api/v1/issues?{query}"), 422)
         assert isinstance(problem["errors"], list)
         assert [error["pointer"] for error in problem["errors"]] == [pointer]

@@ -13,37 +13,37 @@ from tests.support.processes import Api
 PROBLEM = "application/problem+json"
 
 
-def assert_problem(answer: httpx.Response, status: int) -> dict[str, object]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == PROBLEM
-    body: dict[str, object] = answer.json()
+def assert_problem(response: httpx.Response, status: int) -> dict[str, object]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM
+    body: dict[str, object] = response.json()
     assert body["status"] == status
     assert body["detail"]
     return body
 
 
-def test_post_answers_the_issue_and_where_it_is(api: Api) -> None:
-    answer = api.post("Login fails", description="Since yesterday.", priority="high")
+def test_post_returns_issue_and_location(api: Api) -> None:
+    response = api.post("Login fails", description="Since yesterday.", priority="high")
 
-    assert answer.status_code == 201
-    issue = answer.json()
-    assert answer.headers["location"] == f"/api/v1/issues/{issue['id']}"
+    assert response.status_code == 201
+    issue = response.json()
+    assert response.headers["location"] == f"/api/v1/issues/{issue['id']}"
     assert issue["title"] == "Login fails"
     assert issue["description"] == "Since yesterday."
     assert (issue["priority"], issue["status"]) == ("high", "open")
     assert (issue["ai_summary"], issue["tags"]) == (None, [])
     assert issue["enrichment"]["status"] == "pending"
-    stored = api.client.get(answer.headers["location"]).json()
+    stored = api.client.get(response.headers["location"]).json()
     assert {**stored, "enrichment": None} == {**issue, "enrichment": None}
 
 
-def test_title_is_enough_and_is_stripped(api: Api) -> None:
+def test_post_with_title_only_strips_title_and_uses_defaults(api: Api) -> None:
     issue = api.post("  Login fails \n").json()
 
     assert (issue["title"], issue["description"], issue["priority"]) == ("Login fails", "", "medium")
 
 
-def test_longest_title_and_description_are_stored_whole(api: Api) -> None:
+def test_post_with_longest_title_and_description_stores_them_unchanged(api: Api) -> None:
     title, description = "é" * 255, "\U0001f41e" * 65_536
 
     issue = api.post(title, description=description).json()
@@ -68,7 +68,7 @@ def test_longest_title_and_description_are_stored_whole(api: Api) -> None:
         ([], "#", "model_attributes_type"),
     ],
 )
-def test_bad_field_is_named_with_its_rule(
+def test_post_with_invalid_field_returns_pointer_and_rule(
     api: Api, database: Database, body: object, pointer: str, rule: str
 ) -> None:
     problem = assert_problem(api.client.post("/api/v1/issues", json=body), 422)
@@ -79,54 +79,54 @@ def test_bad_field_is_named_with_its_rule(
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_other_content_types_are_refused(api: Api, content_type: str) -> None:
-    answer = api.client.post("/api/v1/issues", content=b'{"title": "t"}', headers={"content-type": content_type})
+def test_post_with_other_content_type_is_rejected_with_415(api: Api, content_type: str) -> None:
+    response = api.client.post("/api/v1/issues", content=b'{"title": "t"}', headers={"content-type": content_type})
 
-    assert_problem(answer, 415)
+    assert_problem(response, 415)
 
 
 @pytest.mark.parametrize("body", [b'{"title": ', b"\xff\xfe", b"{'title': 't'}", b'{"title": "\xff"}'])
-def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
-    answer = api.client.post("/api/v1/issues", content=body, headers={"content-type": "application/json"})
+def test_post_with_invalid_json_is_rejected_with_400(api: Api, body: bytes) -> None:
+    response = api.client.post("/api/v1/issues", content=body, headers={"content-type": "application/json"})
 
-    assert_problem(answer, 400)
+    assert_problem(response, 400)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_body_of_10_mb_is_refused(api: Api, chunked: bool) -> None:
+def test_post_with_10_mb_body_is_rejected_with_413(api: Api, chunked: bool) -> None:
     body = json.dumps({"title": "t", "description": "d" * 10_000_000}).encode()
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
-    sent = f"{len(body):x}\r\n".encode() + body if chunked else body
+    payload = f"{len(body):x}\r\n".encode() + body if chunked else body
 
-    # By hand: the answer comes before the body has been read, which an HTTP client takes for an error.
+    # Use a socket: HTTP clients report a response before the end of the body as an error.
     with socket.create_connection((api.client.base_url.host, api.client.base_url.port or 0)) as connection:
         headers = ["Host: localhost", "Connection: close", "Content-Type: application/json", length]
         connection.sendall("\r\n".join(["POST /api/v1/issues HTTP/1.1", *headers, "", ""]).encode())
         with contextlib.suppress(ConnectionError):
-            connection.sendall(sent)
-        head, _, answer = connection.makefile("rb").read(2000).partition(b"\r\n\r\n")
+            connection.sendall(payload)
+        head, _, response = connection.makefile("rb").read(2000).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"content-type: application/problem+json" in head
-    assert json.loads(answer)["detail"] == "The body is over 1048576 bytes."
+    assert json.loads(response)["detail"] == "The body is over 1048576 bytes."
 
 
-def test_a_body_of_nothing_but_unknown_fields_gets_a_short_answer(api: Api) -> None:
-    answer = api.client.post("/api/v1/issues", json={f"field{number}": 0 for number in range(50_000)})
+def test_post_with_many_unknown_fields_returns_short_response(api: Api) -> None:
+    response = api.client.post("/api/v1/issues", json={f"field{number}": 0 for number in range(50_000)})
 
-    problem = assert_problem(answer, 422)
-    assert len(answer.content) < 10_000
+    problem = assert_problem(response, 422)
+    assert len(response.content) < 10_000
     assert str(problem["detail"]).endswith("; and 49981 more")
 
 
-def test_unknown_issue_path_and_method_are_problems(api: Api) -> None:
+def test_unknown_issue_path_or_method_returns_problem(api: Api) -> None:
     assert_problem(api.client.get("/api/v1/issues/01a20614-800e-771f-862f-526a86f415ac"), 404)
     assert_problem(api.client.get("/api/v1/issues/7"), 422)
     assert_problem(api.client.get("/nowhere"), 404)
     assert_problem(api.client.put("/api/v1/issues"), 405)
 
 
-def test_pages_run_from_the_newest_to_the_oldest(api: Api) -> None:
+def test_list_pages_are_sorted_newest_first(api: Api) -> None:
     titles = [f"Issue {number}" for number in range(5)]
     for title in titles:
         api.post(title)
@@ -141,7 +141,7 @@ def test_pages_run_from_the_newest_to_the_oldest(api: Api) -> None:
     assert seen == titles[::-1]
 
 
-def test_an_issue_posted_between_two_pages_does_not_shift_them(api: Api) -> None:
+def test_list_pages_with_new_issue_do_not_shift(api: Api) -> None:
     for number in range(4):
         api.post(f"Issue {number}")
     first = api.client.get("/api/v1/issues", params={"limit": 2}).json()
@@ -153,15 +153,15 @@ def test_an_issue_posted_between_two_pages_does_not_shift_them(api: Api) -> None
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=x", "cursor=%FF", "cursor="])
-def test_bad_page_parameters_are_named(api: Api, query: str) -> None:
+def test_list_with_invalid_page_parameter_returns_pointer(api: Api, query: str) -> None:
     problem = assert_problem(api.client.get(f"/api/v1/issues?{query}"), 422)
 
     assert isinstance(problem["errors"], list)
     assert problem["errors"][0]["pointer"] == f"query.{query.partition('=')[0]}"
 
 
-def test_answer_comes_after_the_commit(api: Api, database: Database) -> None:
-    """A commit that fails must be an error: an API that answered before it would have said 201."""
+def test_post_with_failing_commit_returns_500(api: Api, database: Database) -> None:
+    """A response before the commit would be 201 even though the commit fails."""
     database.query("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RAISE EXCEPTION 'the disk is full'; END $$;
@@ -178,20 +178,20 @@ def test_answer_comes_after_the_commit(api: Api, database: Database) -> None:
     assert database.one("SELECT count(*) FROM job") == 0
 
 
-def test_a_201_is_durable_at_once(api: Api, database: Database) -> None:
+def test_post_with_201_is_stored_immediately(api: Api, database: Database) -> None:
     issue_id = api.post("Stored").json()["id"]
 
     assert database.one("SELECT title FROM issue WHERE id = %s", issue_id) == "Stored"
     assert database.one("SELECT task FROM job WHERE issue_id = %s", issue_id) == "app.tasks.issues.enrich_issue"
 
 
-def test_probes_and_docs_answer(api: Api) -> None:
+def test_probes_and_docs_return_200(api: Api) -> None:
     assert api.client.get("/livez").json() == {"status": "live"}
     assert api.client.get("/readyz").json() == {"status": "ready", "database": "ok", "broker": "ok"}
     assert "swagger" in api.client.get("/docs").text
 
 
-def test_metrics_count_by_route_and_not_by_issue(api: Api) -> None:
+def test_metrics_are_labelled_by_route_template(api: Api) -> None:
     issue = api.post().json()
     api.client.get(f"/api/v1/issues/{issue['id']}")
 

@@ -1,4 +1,4 @@
-"""Models that a project's people teach, from the confirmed tag to the suggestion, and back."""
+"""Project models: training from confirmed labels, use in suggestions, and rollback."""
 
 import json
 
@@ -14,47 +14,49 @@ from tests.support.database import Database
 from tests.support.processes import Api
 
 PROJECT = "acme/garden"
-FAST = {"DISPATCH_POLL_SECONDS": "0.1", "RETRAIN_AFTER": "0"}
-# In this project "sprout" is how people call a wish, and "wilt" how they call a defect.
+FAST_SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "RETRAIN_AFTER": "0"}
+# In this project, "sprout" marks a feature request and "wilt" marks a bug.
 PLANTS = ("rose", "tulip", "fern", "oak", "birch", "lily", "daisy", "moss", "maple", "ivy")
-HABITS = [(f"Sprout the {plant} panel", "feature") for plant in PLANTS] + [
+CONFIRMED_ISSUES = [(f"Sprout the {plant} panel", "feature") for plant in PLANTS] + [
     (f"The {plant} panel wilts", "bug") for plant in PLANTS
 ]
 
 
-def enriched(api: Api, database: Database, title: str, done: int) -> tuple[list[str], dict[str, str]]:
-    """Post an issue of the project; return the suggested tags and the provenance."""
+def enrich_new_issue(api: Api, database: Database, title: str, done: int) -> tuple[list[str], dict[str, str]]:
+    """Post an issue of the project. Return the suggested tags and the provenance."""
     issue_id = api.post(title, project=PROJECT).json()["id"]
     database.wait_for_states({"succeeded": done})
-    made = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
-    return [tag["name"] for tag in made["tags"]], made["provenance"]
+    enrichment = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
+    return [tag["name"] for tag in enrichment["tags"]], enrichment["provenance"]
 
 
 def train(api: Api, database: Database) -> None:
-    ended = "SELECT count(*) FROM job WHERE queue = 'default' AND task = %s AND state = 'succeeded'"
-    before = database.one(ended, Task.RETRAIN)
+    completed_trainings = "SELECT count(*) FROM job WHERE queue = 'default' AND task = %s AND state = 'succeeded'"
+    before = database.one(completed_trainings, Task.RETRAIN)
     assert cli(api, "model", "train", "--project", PROJECT).returncode == 0
-    wait_until(lambda: database.one(ended, Task.RETRAIN) > before, 60, "the training to end")
+    wait_until(lambda: database.one(completed_trainings, Task.RETRAIN) > before, 60, "the training to end")
 
 
-def test_a_project_teaches_its_habits_and_takes_them_back(
+def test_project_model_is_trained_used_and_rolled_back(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api(FAST)
-    for title, tag in HABITS:
+    api = new_api(FAST_SETTINGS)
+    for title, tag in CONFIRMED_ISSUES:
         put_tags(api, api.post(title, project=PROJECT).json()["id"], tag)
     new_worker({})
-    database.wait_for_states({"succeeded": len(HABITS)})
-    assert "feature" not in enriched(api, database, "Sprout the cactus panel", len(HABITS) + 1)[0]
+    database.wait_for_states({"succeeded": len(CONFIRMED_ISSUES)})
+    assert (
+        "feature" not in enrich_new_issue(api, database, "Sprout the cactus panel", len(CONFIRMED_ISSUES) + 1)[0]
+    )
 
     train(api, database)
 
     status = json.loads(cli(api, "model", "status", "--project", PROJECT, "--json").stdout)
-    assert status["confirmed_issues"] == len(HABITS)
+    assert status["confirmed_issues"] == len(CONFIRMED_ISSUES)
     (model,) = [model for model in status["models"] if model["kind"] == "type"]
     assert model["is_active"]
     assert model["metrics"]["candidate"]["accuracy"] > model["metrics"]["active"]["accuracy"]
-    tags, provenance = enriched(api, database, "Sprout the nettle panel", len(HABITS) + 3)
+    tags, provenance = enrich_new_issue(api, database, "Sprout the nettle panel", len(CONFIRMED_ISSUES) + 3)
     assert "feature" in tags
     assert model["id"] in provenance["learned"]
     printed = cli(api, "model", "status", "--project", PROJECT).stdout
@@ -66,19 +68,21 @@ def test_a_project_teaches_its_habits_and_takes_them_back(
     assert [(m["id"], m["is_active"]) for m in status["models"] if m["kind"] == "type"][1] == (model["id"], True)
     assert "project_model.kept_inactive" in [
         entry["action"] for entry in database.query("SELECT action FROM audit_log")
-    ], "nothing new was learned, so nothing changes"
+    ], "a model that is not better must stay inactive"
 
     assert cli(api, "model", "rollback", "--project", PROJECT).returncode == 0
-    assert "feature" not in enriched(api, database, "Sprout the thistle panel", len(HABITS) + 5)[0]
-    refused = cli(api, "model", "rollback", "--project", PROJECT)
-    assert refused.returncode == 2
-    assert refused.stderr == f"issuetracker: No type model of project {PROJECT} is active.\n"
+    assert (
+        "feature" not in enrich_new_issue(api, database, "Sprout the thistle panel", len(CONFIRMED_ISSUES) + 5)[0]
+    )
+    result = cli(api, "model", "rollback", "--project", PROJECT)
+    assert result.returncode == 2
+    assert result.stderr == f"issuetracker: No type model of project {PROJECT} is active.\n"
 
 
-def test_too_few_confirmed_issues_teach_nothing(
+def test_training_with_too_few_confirmed_issues_is_skipped(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api(FAST)
+    api = new_api(FAST_SETTINGS)
     put_tags(api, api.post("One issue", project=PROJECT).json()["id"], "bug")
     new_worker({})
 
@@ -88,7 +92,7 @@ def test_too_few_confirmed_issues_teach_nothing(
     assert api.client.get("/api/v1/models", params={"project": PROJECT}).json()["models"] == []
 
 
-def test_a_second_call_while_a_training_waits_changes_nothing(api: Api, database: Database) -> None:
+def test_second_training_request_returns_pending_job(api: Api, database: Database) -> None:
     first = api.client.post("/api/v1/models/train", json={"project": PROJECT}).json()
     second = api.client.post("/api/v1/models/train", json={"project": PROJECT}).json()
 
@@ -97,7 +101,7 @@ def test_a_second_call_while_a_training_waits_changes_nothing(api: Api, database
 
 
 @pytest.mark.parametrize("project", ["", "Acme", "-a", "a" * 101, "a b"])
-def test_a_bad_project_is_named(api: Api, project: str) -> None:
+def test_invalid_project_is_rejected_with_422(api: Api, project: str) -> None:
     assert_problem(api.client.post("/api/v1/models/train", json={"project": project}), 422)
     assert_problem(api.client.get("/api/v1/models", params={"project": project}), 422)
     assert_problem(api.post("Title", project=project), 422)
@@ -116,15 +120,15 @@ def test_a_bad_project_is_named(api: Api, project: str) -> None:
 def test_model_that_cannot_be_read_is_not_used(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, change: str
 ) -> None:
-    api = new_api(FAST)
-    for title, tag in HABITS:
+    api = new_api(FAST_SETTINGS)
+    for title, tag in CONFIRMED_ISSUES:
         put_tags(api, api.post(title, project=PROJECT).json()["id"], tag)
     new_worker({})
-    database.wait_for_states({"succeeded": len(HABITS)})
+    database.wait_for_states({"succeeded": len(CONFIRMED_ISSUES)})
     train(api, database)
     database.query(f"UPDATE project_model SET {change}")
 
-    tags, provenance = enriched(api, database, "Sprout the nettle panel", len(HABITS) + 2)
+    tags, provenance = enrich_new_issue(api, database, "Sprout the nettle panel", len(CONFIRMED_ISSUES) + 2)
 
     assert "feature" not in tags
     assert "learned" not in provenance

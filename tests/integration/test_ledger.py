@@ -1,4 +1,4 @@
-"""The worker's moves in the ledger: claimed once, fenced by attempt, failed by the schedule."""
+"""Ledger transitions by the worker: claims, fencing by attempt, and the retry schedule."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -26,7 +26,7 @@ def ledger(engine: Engine) -> Ledger:
 
 @pytest.fixture
 def job_id(database: Database) -> UUID:
-    """A job whose message has been published."""
+    """Return a job whose message has been published."""
     job_id = database.add_job("tests.task")
     publish(database, job_id)
     return job_id
@@ -36,58 +36,58 @@ def publish(database: Database, job_id: UUID) -> None:
     database.query("UPDATE job SET state = 'queued', lease_until = now() + interval '30 s' WHERE id = %s", job_id)
 
 
-def claimed(ledger: Ledger, job_id: UUID) -> Claim:
+def claim_job(ledger: Ledger, job_id: UUID) -> Claim:
     claim = ledger.claim(job_id)
     assert claim is not None
     return claim
 
 
 def take_over(database: Database, ledger: Ledger, job_id: UUID) -> Claim:
-    """What happens to a job whose worker is thought dead: the dispatcher publishes it, another claims it."""
+    """Publish the job again and claim it, as if its first worker were lost."""
     publish(database, job_id)
-    return claimed(ledger, job_id)
+    return claim_job(ledger, job_id)
 
 
-def mark(job_id: UUID, attempt: int):
+def insert_effect(job_id: UUID, attempt: int):
     def effect(connection: Connection) -> None:
         connection.execute(text("INSERT INTO effect VALUES (:job, :attempt)"), {"job": job_id, "attempt": attempt})
 
     return effect
 
 
-def assert_refused(ledger: Ledger, claim: Claim) -> None:
+def assert_lease_lost(ledger: Ledger, claim: Claim) -> None:
     assert not ledger.renew(claim)
     with pytest.raises(LeaseLost):
-        ledger.finish(claim, JobState.SUCCEEDED, mark(claim.job_id, claim.attempt_number))
+        ledger.finish(claim, JobState.SUCCEEDED, insert_effect(claim.job_id, claim.attempt_number))
     with pytest.raises(LeaseLost):
         ledger.fail(claim, Failure(FailureKind.BUG, "late"))
 
 
-def test_only_a_claim_does_not_wait_for_the_disk(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    """A trigger that fires as each transaction commits tells what that waits for."""
+def test_only_claim_commits_asynchronously(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    """A trigger records the setting of `synchronous_commit` at each commit."""
     database.query("""
-        CREATE TABLE told (at serial, state text, waits text);
-        CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE TABLE commit_log (at serial, state text, mode text);
+        CREATE FUNCTION log_commit() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            INSERT INTO told (state, waits) VALUES (NEW.state, current_setting('synchronous_commit'));
+            INSERT INTO commit_log (state, mode) VALUES (NEW.state, current_setting('synchronous_commit'));
             RETURN NULL;
         END $$;
-        CREATE CONSTRAINT TRIGGER tell AFTER UPDATE ON job DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW EXECUTE FUNCTION tell()
+        CREATE CONSTRAINT TRIGGER log_commit AFTER UPDATE ON job DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION log_commit()
     """)
     try:
-        claim = claimed(ledger, job_id)
+        claim = claim_job(ledger, job_id)
         assert ledger.renew(claim)
         ledger.finish(claim, JobState.SUCCEEDED)
-        told = database.query("SELECT state, waits FROM told ORDER BY at")
+        rows = database.query("SELECT state, mode FROM commit_log ORDER BY at")
     finally:
-        database.query("DROP TRIGGER tell ON job; DROP FUNCTION tell(); DROP TABLE told")
+        database.query("DROP TRIGGER log_commit ON job; DROP FUNCTION log_commit(); DROP TABLE commit_log")
 
-    assert [tuple(row.values()) for row in told] == [("running", "off"), ("running", "on"), ("succeeded", "on")]
+    assert [tuple(row.values()) for row in rows] == [("running", "off"), ("running", "on"), ("succeeded", "on")]
 
 
-def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    claim = claimed(ledger, job_id)
+def test_queued_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    claim = claim_job(ledger, job_id)
 
     assert (claim.attempt_number, claim.attempts_since_replay) == (1, 1)
     assert ledger.claim(job_id) is None
@@ -96,14 +96,14 @@ def test_a_job_is_claimed_once(ledger: Ledger, database: Database, job_id: UUID)
     assert job["lease_until"] > job["started_at"]
 
 
-def test_a_job_that_waits_for_its_retry_is_not_claimed_by_an_old_message(ledger: Ledger, job_id: UUID) -> None:
-    ledger.fail(claimed(ledger, job_id), Failure(FailureKind.TRANSIENT, "ConnectionError: away"))
+def test_retrying_job_is_not_claimed_by_old_message(ledger: Ledger, job_id: UUID) -> None:
+    ledger.fail(claim_job(ledger, job_id), Failure(FailureKind.TRANSIENT, "ConnectionError: away"))
 
     assert ledger.claim(job_id) is None
 
 
-def test_effect_and_end_are_one(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    ledger.finish(claimed(ledger, job_id), JobState.SUCCEEDED, mark(job_id, 1))
+def test_finish_commits_effect_and_state_together(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    ledger.finish(claim_job(ledger, job_id), JobState.SUCCEEDED, insert_effect(job_id, 1))
 
     job = database.job(job_id)
     assert (job["state"], job["lease_until"]) == ("succeeded", None)
@@ -111,55 +111,53 @@ def test_effect_and_end_are_one(ledger: Ledger, database: Database, job_id: UUID
     assert database.one("SELECT count(*) FROM effect") == 1
 
 
-def test_an_effect_that_fails_leaves_the_job_running(ledger: Ledger, database: Database, job_id: UUID) -> None:
+def test_finish_with_failing_effect_leaves_job_running(ledger: Ledger, database: Database, job_id: UUID) -> None:
     def effect(connection: Connection) -> None:
-        mark(job_id, 1)(connection)
+        insert_effect(job_id, 1)(connection)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        ledger.finish(claimed(ledger, job_id), JobState.SUCCEEDED, effect)
+        ledger.finish(claim_job(ledger, job_id), JobState.SUCCEEDED, effect)
 
     assert database.job(job_id)["state"] == "running"
     assert database.one("SELECT count(*) FROM effect") == 0
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    zombie = claimed(ledger, job_id)
-    heir = take_over(database, ledger, job_id)
+def test_worker_with_lost_lease_writes_nothing(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    old_claim = claim_job(ledger, job_id)
+    new_claim = take_over(database, ledger, job_id)
 
-    assert_refused(ledger, zombie)
-    ledger.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
+    assert_lease_lost(ledger, old_claim)
+    ledger.finish(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
     with pytest.raises(LeaseLost):
-        ledger.finish(zombie, JobState.SUCCEEDED, mark(job_id, 1))
+        ledger.finish(old_claim, JobState.SUCCEEDED, insert_effect(job_id, 1))
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
     assert database.failures(job_id) == []
 
 
-def test_a_worker_whose_claim_the_database_forgot_writes_nothing(
-    engine: Engine, database: Database, job_id: UUID
-) -> None:
-    """A claim waits for no disk: after a crash the job is queued again, and the next attempt has its number."""
+def test_worker_with_claim_lost_in_crash_writes_nothing(engine: Engine, database: Database, job_id: UUID) -> None:
+    """A claim commits asynchronously. After a crash the job is queued and the next attempt has the same number."""
     ledger, other = get_ledger(engine, "w@host/1"), get_ledger(engine, "w@host/2")
     before = database.job(job_id)
-    forgotten = claimed(ledger, job_id)
+    lost_claim = claim_job(ledger, job_id)
     columns = ("state", "attempts", "tries", "worker", "started_at", "lease_until")
     database.query(
         f"UPDATE job SET {', '.join(f'{name} = %s' for name in columns)} WHERE id = %s",
         *(before[name] for name in columns),
         job_id,
     )
-    heir = claimed(other, job_id)
-    assert heir.attempt_number == forgotten.attempt_number
+    new_claim = claim_job(other, job_id)
+    assert new_claim.attempt_number == lost_claim.attempt_number
 
-    assert_refused(ledger, forgotten)
-    other.finish(heir, JobState.SUCCEEDED, mark(job_id, 2))
+    assert_lease_lost(ledger, lost_claim)
+    other.finish(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
 
 
-def test_renewal_extends_the_lease(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    claim = claimed(ledger, job_id)
+def test_renew_extends_lease(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    claim = claim_job(ledger, job_id)
     database.query("UPDATE job SET lease_until = now() + interval '1 s' WHERE id = %s", job_id)
     before = database.job(job_id)["lease_until"]
 
@@ -168,10 +166,12 @@ def test_renewal_extends_the_lease(ledger: Ledger, database: Database, job_id: U
     assert database.job(job_id)["lease_until"] > before + timedelta(seconds=20)
 
 
-def test_failures_follow_the_schedule_and_end_dead(ledger: Ledger, database: Database, job_id: UUID) -> None:
+def test_failures_follow_retry_schedule_until_job_is_dead(
+    ledger: Ledger, database: Database, job_id: UUID
+) -> None:
     delays = []
     for attempt in range(1, 5):
-        claim = claimed(ledger, job_id)
+        claim = claim_job(ledger, job_id)
         assert claim.attempt_number == attempt
         delays.append(ledger.fail(claim, Failure(FailureKind.TRANSIENT, f"error {attempt}", "Traceback ...")))
         job = database.job(job_id)
@@ -181,26 +181,26 @@ def test_failures_follow_the_schedule_and_end_dead(ledger: Ledger, database: Dat
 
     assert delays == [timedelta(seconds=60), timedelta(seconds=120), timedelta(seconds=240), None]
     assert (job["state"], job["last_error"]) == ("dead", "error 4")
-    told = [(row["attempt"], row["error"], row["worker"]) for row in database.failures(job_id)]
-    assert told == [(attempt, f"error {attempt}", "w@host") for attempt in range(1, 5)]
+    rows = [(row["attempt"], row["error"], row["worker"]) for row in database.failures(job_id)]
+    assert rows == [(attempt, f"error {attempt}", "w@host") for attempt in range(1, 5)]
 
 
-def test_a_permanent_failure_is_not_tried_again(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    assert ledger.fail(claimed(ledger, job_id), Failure(FailureKind.PERMANENT, "refused\x00")) is None
+def test_permanent_failure_is_not_retried(ledger: Ledger, database: Database, job_id: UUID) -> None:
+    assert ledger.fail(claim_job(ledger, job_id), Failure(FailureKind.PERMANENT, "refused\x00")) is None
 
     job = database.job(job_id)
     assert (job["state"], job["last_error"]) == ("dead", "refused")
 
 
-def test_a_probe_that_has_asked_nothing_leaves_its_turn_to_the_next(
+def test_released_probe_of_circuit_breaker_is_available_again(
     engine: Engine, job_id: UUID, database: Database
 ) -> None:
     circuits = Circuits(sessionmaker(engine), 1, timedelta(hours=1))
     circuits.record_failure("a-provider", "a-provider", "away")
     database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
-    assert circuits.open_until("a-provider", job_id) is None, "the probe"
+    assert circuits.open_until("a-provider", job_id) is None, "the first probe must be allowed"
     assert circuits.open_until("a-provider", job_id) is not None
 
     circuits.release_probe("a-provider")
 
-    assert circuits.open_until("a-provider", job_id) is None, "another one"
+    assert circuits.open_until("a-provider", job_id) is None, "another probe must be allowed"

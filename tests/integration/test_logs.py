@@ -1,4 +1,4 @@
-"""What real processes log: one object a line, one request id from POST to done, and nothing that people wrote."""
+"""Logs of real processes: one JSON object per line, one request id, no user text and no secrets."""
 
 import json
 import re
@@ -16,30 +16,35 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
-from tests.support.processes import API, Api, Running, tool
+from tests.support.processes import API, Api, RunningProcess, tool
 from tests.support.servers import Servers
 
-SHORT = {
+LOG_SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1",
     "DISPATCH_POLL_SECONDS": "0.1",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "DEBUG",
-    # Celery says, before it lets anybody set up logging, that root should not run it.
+    # Celery warns about running as root before it configures logging.
     "PYTHONWARNINGS": "ignore:You",
 }
 TITLE, TEXT = "Zyzzyva-title-4711", "Zyzzyva-text-4711"
-KEY, BEARER, COOKIE, IN_URL = "sk-Zyzzyva-key", "Zyzzyva-bearer", "Zyzzyva-cookie", "Zyzzyva-password"
-WORD = "Zyzzyva"
-"""In everything that no line may hold."""
+KEY, BEARER_TOKEN, SESSION_COOKIE, IN_URL = (
+    "sk-Zyzzyva-key",
+    "Zyzzyva-bearer",
+    "Zyzzyva-cookie",
+    "Zyzzyva-password",
+)
+MARKER = "Zyzzyva"
+"""A part of every value that must not appear in a log line."""
 
 
-def lines(*processes: Running) -> list[dict[str, Any]]:
-    """Return every line of the processes; each has to be an object."""
+def log_lines(*processes: RunningProcess) -> list[dict[str, Any]]:
+    """Return the parsed log lines of the processes. Every line must be a JSON object."""
     return [json.loads(line.partition(" | ")[2]) for process in processes for line in list(process.log.lines)]
 
 
-def of_request(request_id: str, *processes: Running) -> list[dict[str, Any]]:
-    """Find them as `grep` does."""
+def lines_of_request(request_id: str, *processes: RunningProcess) -> list[dict[str, Any]]:
+    """Return the log lines that contain the request id, sorted by time."""
     found = [line.partition(" | ")[2] for process in processes for line in process.log.lines if request_id in line]
     return sorted((json.loads(line) for line in found), key=lambda line: line["timestamp"])
 
@@ -48,19 +53,19 @@ def events(found: list[dict[str, Any]]) -> list[str]:
     return [f"{line['service']}: {line['event'].partition('[')[0]}" for line in found]
 
 
-def test_one_grep_follows_an_issue_from_post_to_done(
+def test_log_lines_from_post_to_completion_share_request_id(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api({**SHORT, "LOG_LEVEL": "INFO"})
-    worker = new_worker({**SHORT, "LOG_LEVEL": "INFO"})
-    answer = api.client.post(
+    api = new_api({**LOG_SETTINGS, "LOG_LEVEL": "INFO"})
+    worker = new_worker({**LOG_SETTINGS, "LOG_LEVEL": "INFO"})
+    response = api.client.post(
         "/api/v1/issues", json={"title": "The page is empty"}, headers={"X-Request-ID": "from-the-client-1"}
     )
-    assert answer.headers["X-Request-ID"] == "from-the-client-1"
-    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the index")
-    wait_until(lambda: worker.log.has("index_issue", "succeeded in"), 30, "Celery to tell")
+    assert response.headers["X-Request-ID"] == "from-the-client-1"
+    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the issue to be indexed")
+    wait_until(lambda: worker.log.has("index_issue", "succeeded in"), 30, "Celery to log the completion")
 
-    found = of_request("from-the-client-1", api, worker)
+    found = lines_of_request("from-the-client-1", api, worker)
     print("\n".join(events(found)))
     assert [line for line in events(found) if "Task" not in line] == [
         "api: request_completed",
@@ -70,7 +75,7 @@ def test_one_grep_follows_an_issue_from_post_to_done(
         "worker: job_completed",
     ]
     assert {line["request_id"] for line in found} == {"from-the-client-1"}
-    issue_id, jobs = answer.json()["id"], {str(row["id"]) for row in database.query("SELECT id FROM job")}
+    issue_id, jobs = response.json()["id"], {str(row["id"]) for row in database.query("SELECT id FROM job")}
     for line in found[1:]:
         assert line["job_id"] in jobs
         assert line["issue_id"] == issue_id
@@ -81,53 +86,55 @@ def test_one_grep_follows_an_issue_from_post_to_done(
     (access, *_) = found
     assert (access["method"], access["route"], access["status"]) == ("POST", "/api/v1/issues", 201)
     assert access["duration_ms"] > 0
-    # Celery's own lines belong to it too.
+    # The lines of Celery have the request id too.
     assert [line["logger"] for line in found].count("celery.worker.strategy") == 2
 
-    lines(api, worker)  # every line is an object
-    assert not api.log.has("/livez"), "probes are logged at DEBUG"
-    assert not api.log.has("HTTP/1.1"), "uvicorn's own access lines have the query"
+    log_lines(api, worker)  # raises an error for a line that is not an object
+    assert not api.log.has("/livez"), "probes must be logged only at DEBUG"
+    assert not api.log.has("HTTP/1.1"), "the access log of uvicorn must be off because it contains the query"
 
 
-@pytest.mark.parametrize("asked", [None, "", "x" * 129, "two words", 'a"b', "ä", "a\tb"])
-def test_a_request_without_a_usable_id_gets_one(api: Api, asked: str | None) -> None:
-    headers = [] if asked is None else [(b"X-Request-ID", asked.encode("latin-1"))]
-    given = {api.client.get("/api/v1/issues/none", headers=headers).headers["x-request-id"] for _ in range(2)}
-    assert len(given) == 2
-    assert all(re.fullmatch(REQUEST_ID_PATTERN, found) and found != asked for found in given)
+@pytest.mark.parametrize("requested_id", [None, "", "x" * 129, "two words", 'a"b', "ä", "a\tb"])
+def test_request_without_valid_id_gets_generated_id(api: Api, requested_id: str | None) -> None:
+    headers = [] if requested_id is None else [(b"X-Request-ID", requested_id.encode("latin-1"))]
+    ids = {api.client.get("/api/v1/issues/none", headers=headers).headers["x-request-id"] for _ in range(2)}
+    assert len(ids) == 2
+    assert all(re.fullmatch(REQUEST_ID_PATTERN, found) and found != requested_id for found in ids)
 
 
-def test_a_problem_tells_the_request_by_its_id(api: Api) -> None:
-    answer = api.client.get("/api/v1/issues/none", headers={"X-Request-ID": "abc.1"})
-    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "abc.1"
+def test_problem_contains_request_id(api: Api) -> None:
+    response = api.client.get("/api/v1/issues/none", headers={"X-Request-ID": "abc.1"})
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "abc.1"
 
 
-def test_retries_and_a_replay_keep_the_first_requests_id(
+def test_retries_and_replay_keep_request_id_of_post(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api(SHORT)
-    worker = new_worker(SHORT, app="tests.support.sensitive_errors_app")
+    api = new_api(LOG_SETTINGS)
+    worker = new_worker(LOG_SETTINGS, app="tests.support.sensitive_errors_app")
     api.client.post(
         "/api/v1/issues", json={"title": "t", "description": "bug"}, headers={"X-Request-ID": "the-post"}
     )
     database.wait_for_states({"dead": 1})
     job_id = database.one("SELECT id FROM job")
     api.client.post(f"/api/v1/dead-letters/{job_id}/replay", headers={"X-Request-ID": "the-replay"})
-    wait_until(lambda: database.job(job_id)["attempts"] == 6, 30, "the replay's attempts")
+    wait_until(lambda: database.job(job_id)["attempts"] == 6, 30, "the attempts of the replay")
     database.wait_for_states({"dead": 1})
-    wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, 30, "the last line")
+    wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, 30, "the last log line")
 
-    told = [line["event"] for line in of_request("the-post", worker) if line["logger"] == "app.ledger.task"]
-    assert told == ["job_retry_scheduled", "job_retry_scheduled", "job_died"] * 2
-    (decided,) = [line for line in lines(api) if line["event"] == "dead_letter_decided"]
-    assert (decided["request_id"], decided["original_request_id"]) == ("the-replay", "the-post")
-    assert decided["job_id"] == str(job_id)
+    entries = [
+        line["event"] for line in lines_of_request("the-post", worker) if line["logger"] == "app.ledger.task"
+    ]
+    assert entries == ["job_retry_scheduled", "job_retry_scheduled", "job_died"] * 2
+    (decision,) = [line for line in log_lines(api) if line["event"] == "dead_letter_decided"]
+    assert (decision["request_id"], decision["original_request_id"]) == ("the-replay", "the-post")
+    assert decision["job_id"] == str(job_id)
 
 
-def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
+def test_log_lines_contain_no_user_text_and_no_secret(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers, server: Completions
 ) -> None:
-    api = new_api({**SHORT, "OPENAI_LOG": "debug"})
+    api = new_api({**LOG_SETTINGS, "OPENAI_LOG": "debug"})
     openai = {
         "AI_PROVIDER": "openai",
         "OPENAI_BASE_URL": server.base_url,
@@ -137,14 +144,18 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
         "CIRCUIT_THRESHOLD": "100",
     }
     server.then(error_response(503, message=f"{TITLE} {KEY}"), completion({**GOOD, "summary": TEXT}))
-    worker = new_worker({**SHORT, **openai}, app="tests.support.sensitive_errors_app")
-    secrets = {"authorization": f"Bearer {BEARER}", "cookie": f"session={COOKIE}", "traceparent": TEXT}
+    worker = new_worker({**LOG_SETTINGS, **openai}, app="tests.support.sensitive_errors_app")
+    secrets = {
+        "authorization": f"Bearer {BEARER_TOKEN}",
+        "cookie": f"session={SESSION_COOKIE}",
+        "traceparent": TEXT,
+    }
 
     def post(body: object, expected: int) -> None:
-        answer = api.client.post(f"/api/v1/issues?q={TEXT}", json=body, headers=secrets)
-        assert answer.status_code == expected, answer.text
+        response = api.client.post(f"/api/v1/issues?q={TEXT}", json=body, headers=secrets)
+        assert response.status_code == expected, response.text
 
-    # The last try of what a provider could not do is the local enricher's: that is the "transient" one.
+    # The local enricher runs the last attempt after provider errors, so the "transient" job succeeds.
     failing = ("transient", "bug", "chain", "permanent", "validation", "unique", "data")
     for how in ("fine", "fine", "library", *failing):
         post({"title": f"{TITLE} {how}", "description": f"{how} {IN_URL} {TEXT}"}, 201)
@@ -154,7 +165,7 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
     api.client.get(f"/{TEXT}", params={"q": TITLE})
     database.wait_for_states({"succeeded": 4, "dead": len(failing) - 1})
 
-    # What the database refuses, and quotes.
+    # An error message of the database that quotes the row.
     with servers.superuser() as cursor:
         cursor.execute(f"ALTER TABLE issue ADD CONSTRAINT no_more CHECK (title !~ '^{TITLE} refused')")
     try:
@@ -165,33 +176,33 @@ def test_nothing_that_people_wrote_and_no_secret_is_in_any_line(
     worker.process.stop(60)
     api.process.stop(60)
 
-    everything = lines(api, worker)
-    assert {line["level"] for line in everything} >= {"debug", "info", "warning", "error"}
-    leaks = [line for process in (api, worker) for line in process.log.lines if WORD in line]
+    all_lines = log_lines(api, worker)
+    assert {line["level"] for line in all_lines} >= {"debug", "info", "warning", "error"}
+    leaks = [line for process in (api, worker) for line in process.log.lines if MARKER in line]
     assert leaks == []
     for url in (servers.database_url, *servers.env.values()):
         if password := make_url(url).password:
             assert not [line for process in (api, worker) for line in process.log.lines if password in line]
-    # And yet they tell what happened where.
-    (unexpected,) = [line for line in everything if line["event"] == "request_failed"]
+    # The lines still contain the kind and the location of each error.
+    (unexpected,) = [line for line in all_lines if line["event"] == "request_failed"]
     assert unexpected["exception"].startswith("CheckViolationError\n")
     assert "create_issue" in unexpected["exception"]
-    retrying = {line["error"] for line in everything if line["event"] == "job_retry_scheduled"}
+    retrying = {line["error"] for line in all_lines if line["event"] == "job_retry_scheduled"}
     assert retrying >= {"ValueError", "RuntimeError", "TransientError", "IntegrityError", "DataError"}
     assert "ProviderError: status 503 error" in retrying
-    library = [line for line in everything if line["logger"] == "some.library"]
+    library = [line for line in all_lines if line["logger"] == "some.library"]
     assert [line["event"] for line in library[:3]] == [
         "it failed: ValueError",
         "again: 'ValueError'",
         "ValueError",
     ]
     assert library[3]["event"].startswith("cannot connect to redis://user:***@127.0.0.1")
-    assert any(line["logger"] == "py.warnings" for line in everything)
-    # The ledger keeps what the logs leave out.
+    assert any(line["logger"] == "py.warnings" for line in all_lines)
+    # The ledger stores the full messages.
     assert TITLE in " ".join(failure["error"] for failure in database.query("SELECT error FROM job_failure"))
 
 
-def test_the_migration_logs_the_same_way(servers: Servers) -> None:
+def test_migration_logs_json_lines(servers: Servers) -> None:
     done = subprocess.run(
         [tool("alembic"), "upgrade", "head"],
         cwd=API,
@@ -200,12 +211,12 @@ def test_the_migration_logs_the_same_way(servers: Servers) -> None:
         text=True,
         check=True,
     )
-    told = [json.loads(line) for line in done.stderr.splitlines()]
-    assert {line["service"] for line in told} == {"migrate"}
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["service"] for line in entries} == {"migrate"}
     assert done.stdout == ""
 
 
-def test_what_ends_a_program_is_a_line_too(servers: Servers) -> None:
+def test_unhandled_exception_is_logged_as_json_line(servers: Servers) -> None:
     url = "postgresql://issuetracker:Zyzzyva-password@127.0.0.1:1/IssueTracker"
     done = subprocess.run(
         [tool("alembic"), "upgrade", "head"],
@@ -219,13 +230,13 @@ def test_what_ends_a_program_is_a_line_too(servers: Servers) -> None:
     (line,) = [json.loads(line) for line in done.stderr.splitlines() if '"critical"' in line]
     assert line["event"] == "exception_unhandled"
     assert "ConnectionRefusedError" in line["exception"]
-    assert WORD not in done.stderr
+    assert MARKER not in done.stderr
 
 
-def test_text_for_a_person_at_a_terminal(new_api: ApiFactory, broker: redis.Redis) -> None:
+def test_log_with_console_format_is_text(new_api: ApiFactory, broker: redis.Redis) -> None:
     del broker
     api = new_api({"LOG_FORMAT": "console"})
     api.client.get("/api/v1/issues")
     wait_until(
-        lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), 10, "the line"
+        lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), 10, "the log line"
     )

@@ -1,4 +1,4 @@
-"""An API process's own metrics: whatever clients send, no label is of their making."""
+"""Metrics of an API process. Clients cannot create label values."""
 
 import httpx
 import pytest
@@ -20,14 +20,14 @@ def api(new_api: ApiFactory) -> Api:
     return new_api({"DISPATCH_POLL_SECONDS": "0.1"})
 
 
-def told_by(api: Api) -> Scrape:
+def scrape_api(api: Api) -> Scrape:
     return scrape(int(api.client.base_url.port or 0))
 
 
-def test_requests_are_counted_by_route_and_nothing_that_clients_make_up(api: Api) -> None:
-    told = told_by(api)
-    assert told.one("http_requests_total", route=ISSUES) == 0
-    assert told.has("http_request_seconds_bucket")
+def test_request_metrics_have_no_labels_chosen_by_clients(api: Api) -> None:
+    metrics = scrape_api(api)
+    assert metrics.one("http_requests_total", route=ISSUES) == 0
+    assert metrics.has("http_request_seconds_bucket")
 
     issue = api.post("The page is empty").json()
     for request in (
@@ -41,8 +41,8 @@ def test_requests_are_counted_by_route_and_nothing_that_clients_make_up(api: Api
     ):
         api.client.request(*request)
 
-    told = told_by(api)
-    counts = told.by("http_requests_total", "method", "route", "status_class")
+    metrics = scrape_api(api)
+    counts = metrics.by("http_requests_total", "method", "route", "status_class")
     assert counts[("GET", "/livez", "2xx")] > 0
     assert {labels: number for labels, number in counts.items() if labels[1] not in {"/livez", "/metrics"}} == {
         ("POST", ISSUES, "2xx"): 1,
@@ -54,41 +54,51 @@ def test_requests_are_counted_by_route_and_nothing_that_clients_make_up(api: Api
         ("GET", "unmatched", "4xx"): 1,
         ("other", "unmatched", "4xx"): 1,
     }
-    assert counts == told.by("http_request_seconds_count", "method", "route", "status_class")
-    assert told.one("http_requests_in_flight") == 1, "the scrape itself"
+    assert counts == metrics.by("http_request_seconds_count", "method", "route", "status_class")
+    assert metrics.one("http_requests_in_flight") == 1, "only the scrape itself must be in flight"
 
 
-def test_jobs_the_pool_and_the_dispatcher(api: Api, database: Database, broker: redis.Redis) -> None:
+def test_job_pool_and_dispatcher_metrics_are_counted(api: Api, database: Database, broker: redis.Redis) -> None:
     api.post("The page is empty")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message")
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
     database.query("UPDATE job SET lease_until = now() - interval '1 s'")
     broker.delete("issues")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message again")
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published again")
 
-    told = told_by(api)
-    assert told.by("jobs_created_total", "task", "queue") == {(Task.ENRICH_ISSUE, Queue.ISSUES): 1}
-    assert told.by("dispatcher_published_total", "queue") == {(Queue.ISSUES,): 2}
-    assert told.by("dispatcher_requeued_total", "queue") == {(Queue.ISSUES,): 1}
-    assert told.one("db_pool_connections") >= 1
-    assert told.one("db_pool_size_max") == 10
-    assert told.one("dispatcher_failures_total") == 0
+    metrics = scrape_api(api)
+    assert metrics.by("jobs_created_total", "task", "queue") == {(Task.ENRICH_ISSUE, Queue.ISSUES): 1}
+    assert metrics.by("dispatcher_published_total", "queue") == {(Queue.ISSUES,): 2}
+    assert metrics.by("dispatcher_requeued_total", "queue") == {(Queue.ISSUES,): 1}
+    assert metrics.one("db_pool_connections") >= 1
+    assert metrics.one("db_pool_size_max") == 10
+    assert metrics.one("dispatcher_failures_total") == 0
 
 
-def test_outages_are_counted_by_server(api: Api, servers: Servers) -> None:
-    passed = told_by(api).one("dispatcher_last_pass_timestamp_seconds")
+def test_dispatcher_failures_are_counted_by_server(api: Api, servers: Servers) -> None:
+    last_pass = scrape_api(api).one("dispatcher_last_pass_timestamp_seconds")
     servers.valkey.stop()
     try:
         wait_until(
-            lambda: told_by(api).by("dispatcher_failures_total", "server").keys() == {("redis",)}, 30, "one"
+            lambda: scrape_api(api).by("dispatcher_failures_total", "server").keys() == {("redis",)},
+            30,
+            "a failure of redis",
         )
-        wait_until(lambda: told_by(api).one("dispatcher_last_pass_timestamp_seconds") > passed, 30, "a pass")
+        wait_until(
+            lambda: scrape_api(api).one("dispatcher_last_pass_timestamp_seconds") > last_pass,
+            30,
+            "the next pass of the dispatcher",
+        )
     finally:
         servers.valkey.start()
     servers.postgres.stop()
     try:
         assert api.post().status_code == 503
-        wait_until(lambda: told_by(api).one("dispatcher_failures_total", server="postgres") > 0, 30, "the other")
-        assert told_by(api).one("http_requests_total", method="POST", route=ISSUES, status_class="5xx") == 1
+        wait_until(
+            lambda: scrape_api(api).one("dispatcher_failures_total", server="postgres") > 0,
+            30,
+            "a failure of postgres",
+        )
+        assert scrape_api(api).one("http_requests_total", method="POST", route=ISSUES, status_class="5xx") == 1
     finally:
         servers.postgres.start()
     wait_until(lambda: api.client.get("/readyz").status_code == httpx.codes.OK, 60, "the API to be ready")

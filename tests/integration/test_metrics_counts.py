@@ -1,4 +1,4 @@
-"""After real work with every kind of end, what all services count is what the ledger's rows say."""
+"""After jobs with every outcome, the metrics of all services equal the rows of the ledger."""
 
 import os
 import signal
@@ -28,61 +28,67 @@ FROM job_failure JOIN job ON job.id = job_id GROUP BY 1, 2, 3, 4
 """
 
 
-def texts() -> list[dict[str, str]]:
+def read_issue_texts() -> list[dict[str, str]]:
     rows = cycle(read_rows(ROOT / "evaluation/fixtures/short_issues.jsonl", "title", "description"))
     return [{"title": row["title"], "description": row["description"]} for row in islice(rows, ISSUES)]
 
 
-def test_counts_add_up_to_what_was_done(
+def test_metrics_after_mixed_jobs_equal_ledger(
     servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     api, worker_port = new_api(SHORT), free_port()
     worker = new_worker({**SHORT, "METRICS_PORT": str(worker_port), "TASKS_PER_CHILD": "100"}, app=RECYCLING)
     with ThreadPoolExecutor(2) as pool:
-        assert all(answer.status_code == 201 for answer in pool.map(lambda text: api.post(**text), texts()))
+        assert all(
+            answer.status_code == 201 for answer in pool.map(lambda text: api.post(**text), read_issue_texts())
+        )
     database.add_job(TASK, how="permanent")
     database.add_job(TASK, how="bug")
     database.add_job(TASK, how="transient", until=3)
     database.add_job(TASK, how="skip")
     database.add_job(TASK, how="exit", until=2)
-    kill_the_child_of(database, database.add_job(TASK, seconds=30), worker_port)
+    kill_process_of_job(database, database.add_job(TASK, seconds=30), worker_port)
     broker.lpush("issues", "no message")
-    ended = {"succeeded": ISSUES + 3, "dead": 2, "skipped": 1}
-    database.wait_for_states(ended, timeout_s=120)
-    wait_until(lambda: unfinished(database) == 0, 120, "the index")
+    expected_states = {"succeeded": ISSUES + 3, "dead": 2, "skipped": 1}
+    database.wait_for_states(expected_states, timeout_s=120)
+    wait_until(lambda: count_unindexed_issues(database) == 0, 120, "all issues to be indexed")
 
     with exporter(servers) as exporter_port:
         ports = (int(api.client.base_url.port or 0), worker_port, exporter_port)
-        wait_until(lambda: counted(scrape(*ports)) == written(database), 30, "the last count")
-        told = scrape(*ports)
+        wait_until(
+            lambda: counts_in_metrics(scrape(*ports)) == counts_in_ledger(database),
+            30,
+            "the metrics to equal the ledger",
+        )
+        metrics = scrape(*ports)
 
     assert worker.process.exit_code is None
-    assert told.by("jobs_created_total", "task") == jobs(database, "task", f"task <> '{TASK}'")
-    assert told.one("http_requests_total", method="POST", route="/api/v1/issues", status_class="2xx") == ISSUES
-    assert told.one("http_request_seconds_count", method="POST", route="/api/v1/issues") == ISSUES
-    assert told.one("issue_enriched_seconds_count") == ISSUES
-    assert told.one("provider_requests_total", outcome="ok") == ISSUES
-    assert told.one("job_run_seconds_count") == told.one("job_attempts_total")
-    assert told.one("job_wait_seconds_count") == told.one("job_attempts_total")
-    assert told.one("worker_processes_lost_total") == 2
-    assert told.one("messages_received_total", contract="same") == told.one("dispatcher_published_total")
-    assert told.by("messages_rejected_total", "reason") == Counter({("undecodable",): 1})
-    assert told.by("dead_letters", "kind") == Counter({("job",): 2, ("message",): 1})
-    assert told.by("jobs", "task", "state") == Counter({("other", "dead"): 2})
-    assert 0 < told.one("issue_enriched_seconds_sum") < ISSUES * 120
+    assert metrics.by("jobs_created_total", "task") == jobs(database, "task", f"task <> '{TASK}'")
+    assert metrics.one("http_requests_total", method="POST", route="/api/v1/issues", status_class="2xx") == ISSUES
+    assert metrics.one("http_request_seconds_count", method="POST", route="/api/v1/issues") == ISSUES
+    assert metrics.one("issue_enriched_seconds_count") == ISSUES
+    assert metrics.one("provider_requests_total", outcome="ok") == ISSUES
+    assert metrics.one("job_run_seconds_count") == metrics.one("job_attempts_total")
+    assert metrics.one("job_wait_seconds_count") == metrics.one("job_attempts_total")
+    assert metrics.one("worker_processes_lost_total") == 2
+    assert metrics.one("messages_received_total", contract="same") == metrics.one("dispatcher_published_total")
+    assert metrics.by("messages_rejected_total", "reason") == Counter({("undecodable",): 1})
+    assert metrics.by("dead_letters", "kind") == Counter({("job",): 2, ("message",): 1})
+    assert metrics.by("jobs", "task", "state") == Counter({("other", "dead"): 2})
+    assert 0 < metrics.one("issue_enriched_seconds_sum") < ISSUES * 120
 
 
-def counted(told: Scrape) -> dict[str, Counter[tuple[str, ...]]]:
+def counts_in_metrics(metrics: Scrape) -> dict[str, Counter[tuple[str, ...]]]:
     labels = ("task", "queue")
     return {
-        "attempts": told.by("job_attempts_total", *labels, "outcome"),
-        "ends": told.by("jobs_finished_total", *labels, "outcome"),
-        "retries": told.by("job_retries_total", *labels, "kind"),
+        "attempts": metrics.by("job_attempts_total", *labels, "outcome"),
+        "ends": metrics.by("jobs_finished_total", *labels, "outcome"),
+        "retries": metrics.by("job_retries_total", *labels, "kind"),
     }
 
 
-def written(database: Database) -> dict[str, Counter[tuple[str, ...]]]:
-    """Return what the ledger's rows say of the same."""
+def counts_in_ledger(database: Database) -> dict[str, Counter[tuple[str, ...]]]:
+    """Return the same counts from the rows of the ledger."""
     ends = jobs(database, "task, queue, state", "state IN ('succeeded', 'skipped', 'dead')")
     attempts = Counter({key: number for key, number in ends.items() if key[2] != "dead"})
     retries: Counter[tuple[str, ...]] = Counter()
@@ -100,23 +106,23 @@ def jobs(database: Database, columns: str, where: str) -> Counter[tuple[str, ...
     return Counter({tuple(str(value) for value in list(row.values())[:-1]): row["number"] for row in rows})
 
 
-def unfinished(database: Database) -> int:
+def count_unindexed_issues(database: Database) -> int:
     found: int = database.one(
         "SELECT count(*) FROM job WHERE task = %s AND state <> 'succeeded'", Task.INDEX_ISSUE
     )
     return found
 
 
-def kill_the_child_of(database: Database, job_id: object, worker_port: int) -> None:
-    """Kill the process that runs a job, as the system does without memory; the next attempt takes no time."""
+def kill_process_of_job(database: Database, job_id: object, worker_port: int) -> None:
+    """Kill the process that runs a job, as the out-of-memory killer does. The next attempt ends immediately."""
 
-    def running() -> bool:
-        begun = database.one("SELECT sum(attempts) FROM job WHERE task = %s", TASK)
+    def is_running_and_counted() -> bool:
+        started = database.one("SELECT sum(attempts) FROM job WHERE task = %s", TASK)
         is_running = database.one("SELECT state = 'running' FROM job WHERE id = %s", job_id)
-        # And its beginning has been counted.
-        return bool(is_running and scrape(worker_port).one("job_wait_seconds_count", task=TASK) == begun)
+        # The metrics already contain the start of the attempt.
+        return bool(is_running and scrape(worker_port).one("job_wait_seconds_count", task=TASK) == started)
 
-    wait_until(running, 120, "the job to run")
+    wait_until(is_running_and_counted, 120, "the job to run")
     database.query("UPDATE job SET message = message - 'seconds' WHERE id = %s", job_id)
     worker: str = database.one("SELECT worker FROM job WHERE id = %s", job_id)
     os.kill(int(worker.rpartition("/")[2]), signal.SIGKILL)

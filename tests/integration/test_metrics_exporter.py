@@ -1,4 +1,4 @@
-"""The exporter: what ledger and broker hold, and nothing of a server that is away."""
+"""The exporter reports the ledger and the broker, and omits the gauges of a server that is down."""
 
 import signal
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ def port(servers: Servers) -> Iterator[int]:
         yield found
 
 
-def test_what_the_ledger_holds(port: int, database: Database, broker: redis.Redis) -> None:
-    told = scrape(port)
-    assert told.by("jobs", "task") == {}
-    assert told.has("jobs"), "each at 0"
-    assert told.one("schema_at_head") == told.one("database_up") == 1
-    assert told.one("database_size_bytes") > 0
+def test_exporter_reports_jobs_of_ledger(port: int, database: Database, broker: redis.Redis) -> None:
+    metrics = scrape(port)
+    assert metrics.by("jobs", "task") == {}
+    assert metrics.has("jobs"), "each series must exist with the value 0"
+    assert metrics.one("schema_at_head") == metrics.one("database_up") == 1
+    assert metrics.one("database_size_bytes") > 0
 
     jobs = [database.add_job(Task.ENRICH_ISSUE) for _ in range(5)]
-    database.add_job("somebody's own", "made up")
+    database.add_job("foreign.task", "foreign")
     database.query("UPDATE job SET run_at = now() - interval '100 s' WHERE id = %s", jobs[0])
     database.query("UPDATE job SET state = 'retrying', run_at = now() + interval '1 h' WHERE id = %s", jobs[1])
     database.query(
@@ -40,29 +40,31 @@ def test_what_the_ledger_holds(port: int, database: Database, broker: redis.Redi
     database.query("UPDATE job SET state = 'dead' WHERE id = %s", jobs[3])
     database.query("""UPDATE job SET message = '{"contract_version": "999.0.0"}' WHERE id = %s""", jobs[4])
 
-    told = scrape(port)
-    assert told.by("jobs", "task", "queue", "state") == {
+    metrics = scrape(port)
+    assert metrics.by("jobs", "task", "queue", "state") == {
         (*ENRICH.values(), "pending"): 2,
         (*ENRICH.values(), "retrying"): 1,
         (*ENRICH.values(), "queued"): 1,
         (*ENRICH.values(), "dead"): 1,
         ("other", "other", "pending"): 1,
     }
-    assert told.by("dead_letters", "kind") == {("job",): 1}
-    assert told.by("waiting_jobs_contract", "contract") == {("same",): 4, ("newer",): 1}
-    # Due and not begun: published or not. What is published is no lag.
-    assert 300 <= told.one("oldest_due_job_age_seconds", queue="issues") < 100_000
-    assert 100 <= told.one("dispatcher_lag_seconds", queue="issues") < 300
-    assert told.one("oldest_due_job_age_seconds", queue="default") == 0
+    assert metrics.by("dead_letters", "kind") == {("job",): 1}
+    assert metrics.by("waiting_jobs_contract", "contract") == {("same",): 4, ("newer",): 1}
+    # The age covers published and unpublished due jobs. The lag covers only unpublished ones.
+    assert 300 <= metrics.one("oldest_due_job_age_seconds", queue="issues") < 100_000
+    assert 100 <= metrics.one("dispatcher_lag_seconds", queue="issues") < 300
+    assert metrics.one("oldest_due_job_age_seconds", queue="default") == 0
 
 
-def test_no_lag_where_jobs_wait_rightly(port: int, database: Database, broker: redis.Redis) -> None:
+def test_exporter_reports_no_lag_for_full_queue_or_open_circuit(
+    port: int, database: Database, broker: redis.Redis
+) -> None:
     job_id = database.add_job(Task.ENRICH_ISSUE)
     database.query("UPDATE job SET run_at = now() - interval '100 s' WHERE id = %s", job_id)
     assert scrape(port).one("dispatcher_lag_seconds") >= 100
 
     broker.lpush("issues", *("a message",) * 5)
-    assert scrape(port).one("dispatcher_lag_seconds") == 0, "half of the bound is used"
+    assert scrape(port).one("dispatcher_lag_seconds") == 0, "a queue at half of its bound must not count as lag"
     broker.delete("issues")
 
     database.query(
@@ -70,12 +72,12 @@ def test_no_lag_where_jobs_wait_rightly(port: int, database: Database, broker: r
         "VALUES (%s, 'a provider', 5, 'an error', now() + interval '1 h')",
         Task.ENRICH_ISSUE,
     )
-    told = scrape(port)
-    assert told.one("dispatcher_lag_seconds") == 0
-    assert told.by("circuit_open", "task") == {(Task.ENRICH_ISSUE,): 1}
+    metrics = scrape(port)
+    assert metrics.one("dispatcher_lag_seconds") == 0
+    assert metrics.by("circuit_open", "task") == {(Task.ENRICH_ISSUE,): 1}
 
 
-def test_what_the_broker_holds(port: int, database: Database, broker: redis.Redis) -> None:
+def test_exporter_reports_queues_of_broker(port: int, database: Database, broker: redis.Redis) -> None:
     del database
     priorities = ("issues", "issues\x06\x163", "issues\x06\x166", "issues\x06\x169")
     for number, name in enumerate(priorities, 1):
@@ -83,53 +85,53 @@ def test_what_the_broker_holds(port: int, database: Database, broker: redis.Redi
     broker.hset("unacked", "tag", "a message")
     broker.config_set("maxmemory", 2**30)
     try:
-        told = scrape(port)
+        metrics = scrape(port)
     finally:
         broker.config_set("maxmemory", 0)
         broker.delete(*priorities)
 
-    assert told.by("queue_messages", "queue") == {("issues",): 10}
-    assert told.one("queue_unacknowledged") == 1
-    assert told.one("redis_memory_max_bytes") == 2**30
-    assert told.one("redis_memory_used_bytes") > 0
+    assert metrics.by("queue_messages", "queue") == {("issues",): 10}
+    assert metrics.one("queue_unacknowledged") == 1
+    assert metrics.one("redis_memory_max_bytes") == 2**30
+    assert metrics.one("redis_memory_used_bytes") > 0
 
 
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
-def test_without_redis_its_gauges_vanish(fault: signal.Signals, port: int, servers: Servers) -> None:
+def test_exporter_without_redis_omits_its_gauges(fault: signal.Signals, port: int, servers: Servers) -> None:
     servers.valkey_process.send_group(fault)
     try:
-        # A process that is killed may answer once more.
-        wait_until(lambda: scrape(port).one("redis_up") == 0, 30, "Redis to be missed")
-        told = scrape(port)
-        assert told.one("database_up") == 1
-        assert told.has("jobs")
+        # A process may still respond shortly after the signal.
+        wait_until(lambda: scrape(port).one("redis_up") == 0, 30, "the exporter to report Redis as down")
+        metrics = scrape(port)
+        assert metrics.one("database_up") == 1
+        assert metrics.has("jobs")
         assert not any(
-            told.has(name) for name in ("queue_messages", "queue_unacknowledged", "redis_memory_used_bytes")
+            metrics.has(name) for name in ("queue_messages", "queue_unacknowledged", "redis_memory_used_bytes")
         )
     finally:
         if fault is signal.SIGKILL:
             servers.valkey.stop()
             servers.valkey.start()
         servers.valkey_process.send_group(signal.SIGCONT)
-    wait_until(lambda: scrape(port).one("redis_up") == 1, 30, "Redis")
+    wait_until(lambda: scrape(port).one("redis_up") == 1, 30, "the exporter to report Redis as up")
 
 
-def test_without_postgresql_its_gauges_vanish(port: int, servers: Servers) -> None:
+def test_exporter_without_postgresql_omits_its_gauges(port: int, servers: Servers) -> None:
     servers.postgres.stop()
     try:
-        told = scrape(port)
-        assert told.one("database_up") == 0
-        assert told.one("redis_up") == 1
-        assert told.has("queue_messages")
+        metrics = scrape(port)
+        assert metrics.one("database_up") == 0
+        assert metrics.one("redis_up") == 1
+        assert metrics.has("queue_messages")
         assert not any(
-            told.has(name) for name in ("jobs", "database_size_bytes", "schema_at_head", "dead_letters")
+            metrics.has(name) for name in ("jobs", "database_size_bytes", "schema_at_head", "dead_letters")
         )
     finally:
         servers.postgres.start()
-    wait_until(lambda: scrape(port).one("database_up") == 1, 30, "PostgreSQL")
+    wait_until(lambda: scrape(port).one("database_up") == 1, 30, "the exporter to report PostgreSQL as up")
 
 
-def test_a_question_that_takes_too_long_costs_only_its_own_gauges(
+def test_exporter_with_blocked_query_omits_only_its_gauges(
     port: int, servers: Servers, database: Database
 ) -> None:
     del database
@@ -137,17 +139,17 @@ def test_a_question_that_takes_too_long_costs_only_its_own_gauges(
     try:
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE dead_message IN ACCESS EXCLUSIVE MODE")
-        told = scrape(port)
+        metrics = scrape(port)
     finally:
         connection.close()
 
-    assert told.one("database_up") == 1
-    assert told.by("dead_letters", "kind") == {}
-    assert told.has("jobs")
-    assert told.has("oldest_due_job_age_seconds")
+    assert metrics.one("database_up") == 1
+    assert metrics.by("dead_letters", "kind") == {}
+    assert metrics.has("jobs")
+    assert metrics.has("oldest_due_job_age_seconds")
 
 
-def test_a_schema_of_another_version(port: int, database: Database) -> None:
+def test_exporter_with_other_schema_version_reports_schema_not_at_head(port: int, database: Database) -> None:
     head = database.one("SELECT version_num FROM alembic_version")
     database.query("UPDATE alembic_version SET version_num = '0001'")
     try:

@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md against what running services tell."""
+"""docs/reference/metrics.md matches the metrics of running services."""
 
 import re
 
@@ -14,14 +14,14 @@ ENTRY = re.compile(r"^- `issuetracker_(\w+)` \((\w+)([^)]*)\)", re.MULTILINE)
 SUFFIX = {"histogram": "_count", "counter": "", "gauge": ""}
 
 
-def described(section: str) -> dict[str, tuple[str, set[str]]]:
-    """Return a section's metrics: their types and labels."""
+def documented_metrics(section: str) -> dict[str, tuple[str, set[str]]]:
+    """Return the types and labels of the metrics of a section."""
     page = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in ENTRY.findall(page)}
 
 
-def told(scrape: Scrape) -> dict[str, tuple[str, set[str]]]:
-    """Return the same of a scrape."""
+def scraped_metrics(scrape: Scrape) -> dict[str, tuple[str, set[str]]]:
+    """Return the types and labels of the metrics of a scrape."""
     found = {}
     labels = scrape.labels()
     for family, kind in scrape.types.items():
@@ -31,7 +31,7 @@ def told(scrape: Scrape) -> dict[str, tuple[str, set[str]]]:
     return found
 
 
-def test_every_metric_is_described_as_it_is(servers: Servers, api: Api, new_worker: WorkerFactory) -> None:
+def test_metrics_page_matches_metrics_of_services(servers: Servers, api: Api, new_worker: WorkerFactory) -> None:
     worker_port = free_port()
     new_worker({"METRICS_PORT": str(worker_port)})
     with exporter(servers) as exporter_port:
@@ -42,8 +42,8 @@ def test_every_metric_is_described_as_it_is(servers: Servers, api: Api, new_work
         }
 
     for section, scrape in scrapes.items():
-        assert told(scrape) == described(section), section
-    # Before anything has happened every series is there.
+        assert scraped_metrics(scrape) == documented_metrics(section), section
+    # Every series exists before the first event.
     assert scrapes["Worker"].one("job_attempts_total") == 0
     for section, name in (("API", "job_attempts_total"), ("Worker", "job_attempts_total"), ("Exporter", "jobs")):
         assert scrapes[section].series(name, "task", "queue") == set(QUEUE_OF.items())

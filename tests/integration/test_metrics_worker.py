@@ -1,4 +1,4 @@
-"""A worker's own metrics: over all processes that it ever had, and on every pool."""
+"""Metrics of a worker: across all of its processes and for every pool."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def port() -> int:
 
 
 def wait_for_count(port: int, attempts: int) -> None:
-    def told() -> bool:
+    def is_counted() -> bool:
         return scrape(port).one("job_run_seconds_count", task=TASK) == attempts
 
-    wait_until(told, 30, f"{attempts} attempts to be counted")
+    wait_until(is_counted, 30, f"{attempts} attempts to be counted")
 
 
-def test_children_that_are_replaced_or_killed_take_no_count_and_leave_no_file(
+def test_metrics_after_child_replacement_keep_counts_and_leave_no_file(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, port: int, tmp_path: Path
 ) -> None:
     new_api(SHORT)
@@ -44,7 +44,7 @@ def test_children_that_are_replaced_or_killed_take_no_count_and_leave_no_file(
         for _ in range(8):
             database.add_job(TASK)
         database.wait_for_states({"succeeded": done})
-        # What a process has not counted yet goes with it; the last count of an attempt is that of its time.
+        # A killed process loses counts that it has not yet written. The duration is the last count of an attempt.
         wait_for_count(port, done)
         for child in psutil.Process(worker.process.pid).children():
             child.kill()
@@ -58,7 +58,7 @@ def test_children_that_are_replaced_or_killed_take_no_count_and_leave_no_file(
     assert not directory.exists()
 
 
-def test_what_a_killed_worker_leaves_is_counted_and_removed(
+def test_metrics_of_killed_worker_are_counted_and_files_removed(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, port: int, tmp_path: Path
 ) -> None:
     api = new_api(SHORT)
@@ -71,11 +71,11 @@ def test_what_a_killed_worker_leaves_is_counted_and_removed(
     os.utime(left_behind, (0, 0))
 
     api_port = int(api.client.base_url.port or 0)
-    # Whoever writes the ledger counts: here the dispatcher, which finds the lease ended.
-    wait_until(lambda: scrape(api_port).one("dispatcher_leases_expired_total") == 1, 30, "the lease to end")
-    told = scrape(api_port)
-    assert told.by("job_attempts_total", "task", "outcome") == {("other", "lost"): 1}
-    assert told.by("job_retries_total", "task", "kind") == {("other", "lost"): 1}
+    # The process that writes the transition counts it: here the dispatcher, which expires the lease.
+    wait_until(lambda: scrape(api_port).one("dispatcher_leases_expired_total") == 1, 30, "the lease to expire")
+    metrics = scrape(api_port)
+    assert metrics.by("job_attempts_total", "task", "outcome") == {("other", "lost"): 1}
+    assert metrics.by("job_retries_total", "task", "kind") == {("other", "lost"): 1}
     database.query("DELETE FROM job")
 
     new_worker(env, "next", RECYCLING)
@@ -86,7 +86,7 @@ def test_what_a_killed_worker_leaves_is_counted_and_removed(
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
-def test_other_pools_count_too(
+def test_metrics_with_other_pools_are_counted(
     pool: str, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, port: int
 ) -> None:
     new_api(SHORT)
@@ -99,27 +99,27 @@ def test_other_pools_count_too(
     wait_for_count(port, 5)
 
 
-def test_it_says_of_which_queues_it_takes_messages(
+def test_worker_consuming_metric_lists_consumed_queues(
     servers: Servers, new_worker: WorkerFactory, broker: redis.Redis, database: Database, port: int
 ) -> None:
     new_worker({"METRICS_PORT": str(port)})
 
-    def consuming() -> dict[tuple[str, ...], int]:
+    def consumed_queues() -> dict[tuple[str, ...], int]:
         return scrape(port).by("worker_consuming", "queue")
 
-    wait_until(lambda: consuming() == {("issues",): 1, ("default",): 1}, 60, "both queues")
+    wait_until(lambda: consumed_queues() == {("issues",): 1, ("default",): 1}, 60, "both queues to be consumed")
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
         app.control.cancel_consumer("default")
-    wait_until(lambda: consuming() == {("issues",): 1}, 60, "one queue")
+    wait_until(lambda: consumed_queues() == {("issues",): 1}, 60, "only the issues queue to be consumed")
 
     servers.valkey_process.send_group(signal.SIGSTOP)
     try:
-        wait_until(lambda: consuming() == {}, 60, "none, while Redis hangs")
+        wait_until(lambda: consumed_queues() == {}, 60, "no consumed queue while Redis hangs")
     finally:
         servers.valkey_process.send_group(signal.SIGCONT)
 
 
-def test_a_port_that_is_taken_is_one_line(servers: Servers) -> None:
+def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) -> None:
     log = Log()
     env = {**servers.env, "METRICS_PORT": str(servers.redis_port)}
     worker = Process("worker", [tool("celery"), "-A", "app.celery_app", "worker"], log, cwd=WORKER, env=env)

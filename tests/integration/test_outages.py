@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL going away under a busy worker: it stays, and all work is done, with no hand on it."""
+"""Outages of Redis and PostgreSQL under a busy worker. The worker survives and completes all jobs."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import redis
 from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import Api, Running
+from tests.support.processes import Api, RunningProcess
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
 
@@ -26,13 +26,13 @@ def api(new_api: ApiFactory) -> Api:
 
 
 @pytest.fixture
-def worker(new_worker: WorkerFactory) -> Running:
+def worker(new_worker: WorkerFactory) -> RunningProcess:
     return new_worker(SHORT, app=MISBEHAVING)
 
 
 @contextmanager
-def all_done(database: Database, worker: Running, jobs: int) -> Iterator[None]:
-    """Add jobs, some of them long, run the body while they are worked on, and expect each done once."""
+def expect_all_jobs_done(database: Database, worker: RunningProcess, jobs: int) -> Iterator[None]:
+    """Add jobs, run the body while workers run them, and expect each job to be done once."""
     for number in range(jobs):
         database.add_job(TASK, seconds=2 if number % 5 == 0 else 0.05)
     wait_until(lambda: database.states().get("running", 0) > 0, 30, "the first job to run")
@@ -43,55 +43,59 @@ def all_done(database: Database, worker: Running, jobs: int) -> Iterator[None]:
     assert worker.process.exit_code is None, str(worker.log)
 
 
-def test_redis_restarted_with_its_file(api: Api, worker: Running, database: Database, servers: Servers) -> None:
+def test_redis_restart_with_data_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
+) -> None:
     """Celery 5.7.0's worker exits here: it holds a message and has a free slot."""
-    with all_done(database, worker, 20):
+    with expect_all_jobs_done(database, worker, 20):
         servers.valkey.stop()
         servers.valkey.start()
         assert api.post("After the restart").status_code == 201
         database.query("DELETE FROM job WHERE task <> %s", TASK)
 
 
-def test_redis_killed_with_a_busy_and_a_free_slot(
-    api: Api, worker: Running, database: Database, servers: Servers
+def test_redis_kill_with_busy_and_free_slot_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     del api
     for _ in range(3):
-        with all_done(database, worker, 1):
+        with expect_all_jobs_done(database, worker, 1):
             servers.valkey_process.kill_group()
             servers.valkey.start()
         database.query("DELETE FROM job; DELETE FROM effect")
 
 
-def test_redis_restarted_empty(
-    api: Api, worker: Running, database: Database, servers: Servers, broker: redis.Redis
+def test_redis_restart_without_data_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, servers: Servers, broker: redis.Redis
 ) -> None:
     del api
-    with all_done(database, worker, 20):
+    with expect_all_jobs_done(database, worker, 20):
         broker.config_set("appendonly", "no")
         servers.valkey.stop()
-        servers.valkey.forget()
+        servers.valkey.delete_data()
         servers.valkey.start()
         assert broker.llen("issues") == 0
 
 
-def test_redis_wiped(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
+def test_redis_wipe_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
+) -> None:
     del api
-    with all_done(database, worker, 20):
+    with expect_all_jobs_done(database, worker, 20):
         broker.flushall()
 
 
-def test_redis_down_while_tasks_succeed_fail_and_retry(
-    api: Api, worker: Running, database: Database, servers: Servers
+def test_redis_outage_during_success_failure_and_retry_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     done = database.add_job(TASK, seconds=2)
     retried = database.add_job(TASK, seconds=1, how="transient", until=2)
-    wait_until(lambda: database.states().get("running", 0) == 2, 30, "both to run")
+    wait_until(lambda: database.states().get("running", 0) == 2, 30, "both jobs to run")
     servers.valkey.stop()
     try:
         dead = database.add_job(TASK, how="permanent")
-        assert api.post("While it is down").status_code == 201
-        wait_until(lambda: database.job(done)["state"] == "succeeded", 30, "the end of what was held")
+        assert api.post("During the Redis outage").status_code == 201
+        wait_until(lambda: database.job(done)["state"] == "succeeded", 30, "the running job to succeed")
         wait_until(lambda: database.job(retried)["state"] in {"retrying", "pending"}, 30, "the planned retry")
     finally:
         servers.valkey.start()
@@ -101,54 +105,64 @@ def test_redis_down_while_tasks_succeed_fail_and_retry(
     assert worker.process.exit_code is None
 
 
-def test_redis_frozen(api: Api, worker: Running, database: Database, servers: Servers) -> None:
-    with all_done(database, worker, 10):
+def test_redis_freeze_loses_no_job(api: Api, worker: RunningProcess, database: Database, servers: Servers) -> None:
+    with expect_all_jobs_done(database, worker, 10):
         servers.valkey_process.send_group(signal.SIGSTOP)
         try:
             for number in range(5):
-                assert api.post(f"While it is frozen {number}").status_code == 201
+                assert api.post(f"During the freeze {number}").status_code == 201
         finally:
             servers.valkey_process.send_group(signal.SIGCONT)
-        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 5, 60, "their enrichment")
+        wait_until(
+            lambda: database.one("SELECT count(ai_summary) FROM issue") == 5, 60, "the enrichment of the issues"
+        )
         database.query("DELETE FROM job WHERE task <> %s", TASK)
 
 
-def test_every_connection_to_redis_cut(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
+def test_redis_connections_killed_lose_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
+) -> None:
     del api
-    with all_done(database, worker, 20):
+    with expect_all_jobs_done(database, worker, 20):
         for _ in range(3):
             broker.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-def test_redis_full(api: Api, worker: Running, database: Database, broker: redis.Redis) -> None:
-    with all_done(database, worker, 10):
+def test_redis_without_memory_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
+) -> None:
+    with expect_all_jobs_done(database, worker, 10):
         broker.config_set("maxmemory", "1")
         try:
-            assert api.post("While it is full").status_code == 201
-            wait_until(lambda: worker.log.has("OOM") or worker.log.has("OutOfMemory"), 30, "the worker to notice")
+            assert api.post("Without memory").status_code == 201
+            wait_until(
+                lambda: worker.log.has("OOM") or worker.log.has("OutOfMemory"), 30, "the worker to log the error"
+            )
         finally:
             broker.config_set("maxmemory", "0")
         wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")
         database.query("DELETE FROM job WHERE task <> %s", TASK)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
-def test_postgresql_restarted(
-    how: signal.Signals, api: Api, worker: Running, database: Database, servers: Servers
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
+def test_postgresql_restart_loses_no_job(
+    stop_signal: signal.Signals, api: Api, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
-    """A fast stop, an immediate stop, and a kill of the whole server, under load."""
-    with all_done(database, worker, 20):
-        if how is signal.SIGKILL:
+    """A fast stop, an immediate stop and a kill of the whole server under load."""
+    with expect_all_jobs_done(database, worker, 20):
+        if stop_signal is signal.SIGKILL:
             servers.postgres_process.kill_group()
         else:
-            servers.postgres_process.send(how)
+            servers.postgres_process.send(stop_signal)
             servers.postgres_process.wait(60)
-        assert api.post("While it is down").status_code == 503
+        assert api.post("During the outage").status_code == 503
         servers.postgres.start()
     wait_until(lambda: api.post("After it").status_code == 201, 30, "the API")
 
 
-def test_postgresql_out_of_connections(api: Api, worker: Running, database: Database, servers: Servers) -> None:
+def test_postgresql_without_connections_returns_503_and_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, servers: Servers
+) -> None:
     database.add_job(TASK, seconds=3)
     database.wait_for_states({"running": 1})
     database.close()
@@ -156,9 +170,9 @@ def test_postgresql_out_of_connections(api: Api, worker: Running, database: Data
         cursor.execute("ALTER ROLE issuetracker CONNECTION LIMIT 0")
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'issuetracker'")
         try:
-            answer = api.post("No connection left")
-            assert answer.status_code == 503
-            assert "retry-after" in answer.headers
+            response = api.post("No connection left")
+            assert response.status_code == 503
+            assert "retry-after" in response.headers
             ready = api.client.get("/readyz")
             assert ready.status_code == 503
         finally:
@@ -170,8 +184,8 @@ def test_postgresql_out_of_connections(api: Api, worker: Running, database: Data
     assert worker.process.exit_code is None
 
 
-def test_api_killed_between_commit_and_publish(
-    new_api: ApiFactory, worker: Running, database: Database, servers: Servers
+def test_api_kill_between_commit_and_publish_loses_no_job(
+    new_api: ApiFactory, worker: RunningProcess, database: Database, servers: Servers
 ) -> None:
     api = new_api(SHORT)
     servers.valkey.stop()
@@ -188,16 +202,16 @@ def test_api_killed_between_commit_and_publish(
     assert worker.process.exit_code is None
 
 
-def test_api_told_to_stop_answers_what_it_has_begun(
-    new_api: ApiFactory, worker: Running, database: Database
+def test_api_shutdown_completes_started_requests(
+    new_api: ApiFactory, worker: RunningProcess, database: Database
 ) -> None:
-    """The requests of many clients while one of two API processes stops: every 201 has its row."""
-    stopping, staying = new_api(SHORT), new_api(SHORT)
-    accepted = [stopping.post(f"Before {number}").json()["id"] for number in range(20)]
+    """Post before and after one of two API processes stops. Every 201 has a row."""
+    stopping_api, other_api = new_api(SHORT), new_api(SHORT)
+    accepted = [stopping_api.post(f"Before {number}").json()["id"] for number in range(20)]
 
-    stopping.process.send(signal.SIGTERM)
-    assert stopping.process.wait(30) in {0, -signal.SIGTERM}
-    accepted += [staying.post(f"After {number}").json()["id"] for number in range(20)]
+    stopping_api.process.send(signal.SIGTERM)
+    assert stopping_api.process.wait(30) in {0, -signal.SIGTERM}
+    accepted += [other_api.post(f"After {number}").json()["id"] for number in range(20)]
 
     database.wait_for_states({"succeeded": 40}, 120)
     stored = {str(row["id"]) for row in database.query("SELECT id FROM issue")}
@@ -205,7 +219,7 @@ def test_api_told_to_stop_answers_what_it_has_begun(
     assert worker.process.exit_code is None
 
 
-def test_worker_told_to_stop_finishes_what_it_runs_and_hands_the_rest_back(
+def test_worker_shutdown_finishes_running_jobs_and_requeues_rest(
     api: Api, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     del api
@@ -217,15 +231,17 @@ def test_worker_told_to_stop_finishes_what_it_runs_and_hands_the_rest_back(
     assert first.process.stop(timeout_s=30)
 
     assert database.states() == {"succeeded": 2, "queued": 4}
-    wait_until(lambda: (broker.llen("issues"), broker.hlen("unacked")) == (4, 0), 10, "the rest in the queue")
+    wait_until(
+        lambda: (broker.llen("issues"), broker.hlen("unacked")) == (4, 0),
+        10,
+        "the remaining messages to be in the queue",
+    )
     new_worker(SHORT, "second", MISBEHAVING)
     database.wait_for_states({"succeeded": 6})
     assert database.one("SELECT max(attempts) FROM job") == 1
 
 
-def test_soft_limit_is_a_transient_failure_and_hard_limit_is_told(
-    api: Api, new_worker: WorkerFactory, database: Database
-) -> None:
+def test_time_limits_are_recorded_as_failures(api: Api, new_worker: WorkerFactory, database: Database) -> None:
     del api
     limits = {**SHORT, "RETRY_DELAYS": "3600", "TASK_SOFT_TIME_LIMIT": "1", "TASK_TIME_LIMIT": "3"}
     worker = new_worker(limits, app=MISBEHAVING)
@@ -240,7 +256,7 @@ def test_soft_limit_is_a_transient_failure_and_hard_limit_is_told(
 
 
 @pytest.mark.parametrize("how", ["memory", "unpicklable", "sysexit"])
-def test_errors_that_celery_stumbles_over_end_in_the_ledger(
+def test_errors_that_celery_cannot_report_are_recorded_in_ledger(
     how: str, api: Api, new_worker: WorkerFactory, database: Database
 ) -> None:
     del api
@@ -255,10 +271,10 @@ def test_errors_that_celery_stumbles_over_end_in_the_ledger(
     assert worker.process.exit_code is None
 
 
-def test_a_killed_child_is_replaced_and_its_attempt_told_at_once(
+def test_killed_child_is_replaced_and_attempt_recorded_immediately(
     api: Api, new_worker: WorkerFactory, database: Database
 ) -> None:
-    """At once: long before the lease of a minute would have told."""
+    """The ledger records the lost attempt long before the lease of one minute expires."""
     del api
     worker = new_worker({**SHORT, "LEASE_SECONDS": "60"}, app=MISBEHAVING)
     job_id = database.add_job(TASK, seconds=2)
@@ -275,10 +291,10 @@ def test_a_killed_child_is_replaced_and_its_attempt_told_at_once(
     assert worker.process.exit_code is None
 
 
-def test_workers_replaced_one_by_one_under_load(
+def test_rolling_restart_of_workers_loses_no_attempt(
     api: Api, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
-    """A rolling restart: what a worker holds it finishes, and no attempt is lost."""
+    """A rolling restart: each worker finishes its jobs, and no attempt is lost."""
     old = [new_worker(SHORT, f"old{number}", MISBEHAVING) for number in range(2)]
     for number, worker in enumerate(old):
         for _ in range(20):
@@ -293,15 +309,15 @@ def test_workers_replaced_one_by_one_under_load(
     assert broker.hlen("unacked") == 0
 
 
-def test_redis_demoted_and_promoted_again(
-    api: Api, worker: Running, database: Database, broker: redis.Redis
+def test_redis_failover_loses_no_job(
+    api: Api, worker: RunningProcess, database: Database, broker: redis.Redis
 ) -> None:
-    """What clients of a primary see in a failover: it refuses writes until another takes its place."""
-    with all_done(database, worker, 20):
+    """In a failover, the old primary rejects writes until another server replaces it."""
+    with expect_all_jobs_done(database, worker, 20):
         broker.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             assert api.post("During the failover").status_code == 201
-            wait_until(lambda: api.log.has("dispatch_paused", "ReadOnly"), 30, "the dispatcher to notice")
+            wait_until(lambda: api.log.has("dispatch_paused", "ReadOnly"), 30, "the dispatcher to log ReadOnly")
         finally:
             broker.execute_command("REPLICAOF", "NO", "ONE")
         wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")

@@ -1,4 +1,4 @@
-"""The worker's probes, by the program that its image brings, through outages and hangs."""
+"""The probes of the worker, run with the program of its image, during outages and hangs."""
 
 import signal
 import subprocess
@@ -15,13 +15,13 @@ from devstack.network import wait_until
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import ROOT, WORKER, Running, tool
+from tests.support.processes import ROOT, WORKER, RunningProcess, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 
 MISBEHAVING = "tests.support.misbehaving_app"
 BOUND_S = 6
-"""Above the worker's interval, far below the contracts' bounds: the tests need not wait for those."""
+"""Above the interval of the worker, far below the bounds of the contracts, so that the tests are short."""
 
 
 class Probes:
@@ -33,16 +33,16 @@ class Probes:
         return subprocess.run([*command, str(self.directory / name), str(BOUND_S)], check=False).returncode == 0
 
     @contextmanager
-    def touched(self, name: str, times: int) -> Iterator[None]:
-        """Wait, when the body has run, until the file has been touched anew so often."""
+    def expect_touches(self, name: str, times: int) -> Iterator[None]:
+        """Run the body, then wait until the file has been touched `times` times."""
         seen = {self._touch(name)}
         yield
 
-        def enough() -> bool:
+        def is_touched_enough() -> bool:
             seen.add(self._touch(name))
             return len(seen) > times
 
-        wait_until(enough, 90, f"{times} touches of {name}")
+        wait_until(is_touched_enough, 90, f"{times} touches of {name}")
 
     def _touch(self, name: str) -> int:
         return (self.directory / name).stat().st_mtime_ns
@@ -54,10 +54,10 @@ def probes(tmp_path: Path) -> Probes:
 
 
 @pytest.fixture
-def worker(new_worker: WorkerFactory, probes: Probes) -> Running:
-    running = new_worker({"HEARTBEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
-    wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes")
-    return running
+def worker(new_worker: WorkerFactory, probes: Probes) -> RunningProcess:
+    worker = new_worker({"HEARTBEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
+    wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes to pass")
+    return worker
 
 
 def stop_redis(servers: Servers) -> Callable[[], object]:
@@ -70,23 +70,23 @@ def freeze_redis(servers: Servers) -> Callable[[], object]:
     return lambda: servers.valkey_process.send_group(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("away", [stop_redis, freeze_redis])
-def test_a_worker_without_its_broker_is_alive_and_not_ready(
-    away: Callable[[Servers], Callable[[], object]], worker: Running, probes: Probes, servers: Servers
+@pytest.mark.parametrize("stop", [stop_redis, freeze_redis])
+def test_worker_without_broker_is_alive_and_not_ready(
+    stop: Callable[[Servers], Callable[[], object]], worker: RunningProcess, probes: Probes, servers: Servers
 ) -> None:
-    back = away(servers)
+    start = stop(servers)
     try:
         wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
-        with probes.touched(ALIVE_FILE, times=2):
+        with probes.expect_touches(ALIVE_FILE, times=2):
             assert not probes.passes(CONSUMING_FILE)
     finally:
-        back()
+        start()
 
-    wait_until(lambda: probes.passes(CONSUMING_FILE), 90, "the readiness probe")
+    wait_until(lambda: probes.passes(CONSUMING_FILE), 90, "the readiness probe to pass")
     assert worker.process.exit_code is None
 
 
-def test_a_worker_that_begins_without_its_broker_is_alive(servers: Servers, probes: Probes) -> None:
+def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes) -> None:
     environment = {**servers.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
     worker = Process(
         "worker",
@@ -96,26 +96,28 @@ def test_a_worker_that_begins_without_its_broker_is_alive(servers: Servers, prob
         env={**environment, "HEARTBEAT_DIRECTORY": str(probes.directory)},
     )
     try:
-        wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe")
-        with probes.touched(ALIVE_FILE, times=1):
+        wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass")
+        with probes.expect_touches(ALIVE_FILE, times=1):
             assert not (probes.directory / CONSUMING_FILE).exists()
     finally:
         worker.kill_group()
 
 
-def test_a_busy_worker_is_ready(worker: Running, probes: Probes, new_api: ApiFactory, database: Database) -> None:
+def test_worker_when_busy_is_ready(
+    worker: RunningProcess, probes: Probes, new_api: ApiFactory, database: Database
+) -> None:
     new_api({})
     for _ in range(3):
         database.add_job(TASK, seconds=3600)
     wait_until(lambda: database.states().get("running") == 2, 30, "both processes to work")
 
-    with probes.touched(CONSUMING_FILE, times=3):
+    with probes.expect_touches(CONSUMING_FILE, times=3):
         pass
 
     worker.process.kill_group()
 
 
-def test_a_hanging_worker_is_not_alive(worker: Running, probes: Probes) -> None:
+def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes) -> None:
     worker.process.send(signal.SIGSTOP)
     try:
         wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
@@ -123,14 +125,12 @@ def test_a_hanging_worker_is_not_alive(worker: Running, probes: Probes) -> None:
         worker.process.send(signal.SIGCONT)
 
 
-def test_a_worker_that_no_longer_asks_for_messages_is_not_ready(
-    worker: Running, probes: Probes, servers: Servers
-) -> None:
-    """Whatever the reason: here it has been told to."""
+def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:
+    """The test cancels the consumers with a control command."""
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
         for queue in ("issues", "default"):
             app.control.cancel_consumer(queue)
 
     wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
-    with probes.touched(ALIVE_FILE, times=1):
+    with probes.expect_touches(ALIVE_FILE, times=1):
         assert worker.process.exit_code is None

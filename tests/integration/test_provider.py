@@ -1,4 +1,4 @@
-"""A provider that is down: its jobs wait instead of failing, and go on by themselves."""
+"""A provider that is down: its jobs wait instead of failing, and resume automatically."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,7 +27,7 @@ def provider() -> Iterator[Provider]:
     provider.close()
 
 
-def test_jobs_wait_while_the_circuit_is_open_and_are_done_when_the_provider_is_back(
+def test_jobs_wait_while_circuit_breaker_is_open_and_succeed_afterwards(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, provider: Provider
 ) -> None:
     provider.status = 503
@@ -38,15 +38,15 @@ def test_jobs_wait_while_the_circuit_is_open_and_are_done_when_the_provider_is_b
     wait_until(
         lambda: database.one("SELECT count(*) FROM circuit WHERE open_until > now()") == 1,
         30,
-        "the circuit to open",
+        "the circuit breaker to open",
     )
 
     other = database.add_job(TASK)
-    wait_until(lambda: database.job(other)["state"] == "succeeded", 30, "a job of another task")
-    # Two processes work: at most one more each failed while the third failure opened the circuit, and then
-    # one probe a second.
-    asked = provider.requests
-    wait_until(lambda: provider.requests >= asked + 2, 30, "two probes")
+    wait_until(lambda: database.job(other)["state"] == "succeeded", 30, "the job of another task to succeed")
+    # Two processes run: each fails at most once more while the third failure opens the circuit breaker.
+    # Afterwards there is one probe per second.
+    requests = provider.requests
+    wait_until(lambda: provider.requests >= requests + 2, 30, "two probes")
     assert database.states().get("dead", 0) == 0
     assert database.one("SELECT count(*) FROM job_failure") <= provider.requests
     assert database.one("SELECT coalesce(max(attempts), 0) FROM job") <= 4
@@ -54,12 +54,12 @@ def test_jobs_wait_while_the_circuit_is_open_and_are_done_when_the_provider_is_b
     provider.status = 200
 
     database.wait_for_states({"succeeded": 101})
-    # Told after the job's end is written.
-    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit to be closed")
+    # The worker closes the circuit breaker after it completes the job.
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")
     assert database.one("SELECT count(*) FROM effect WHERE attempt > 0") == 101
 
 
-def test_retry_after_is_honoured(
+def test_retry_after_of_provider_delays_next_attempt(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, provider: Provider
 ) -> None:
     provider.status, provider.headers = 429, {"retry-after": "600"}
@@ -74,7 +74,7 @@ def test_retry_after_is_honoured(
     assert failure["kind"] == "transient"
 
 
-def test_what_the_provider_refuses_is_dead_at_once(
+def test_job_rejected_by_provider_is_dead_after_first_attempt(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, provider: Provider
 ) -> None:
     provider.status = 400
@@ -88,21 +88,23 @@ def test_what_the_provider_refuses_is_dead_at_once(
     assert provider.requests == 1
 
 
-def test_a_provider_that_is_back_and_refuses_is_no_reason_to_wait(
+def test_provider_that_rejects_after_outage_closes_circuit_breaker(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, provider: Provider
 ) -> None:
     provider.status = 503
-    patient = {**SHORT, "RETRY_DELAYS": "0.1,0.1,0.1,0.1,0.1,0.1"}
-    new_api(patient)
-    new_worker(patient, app=MISBEHAVING)
+    long_schedule = {**SHORT, "RETRY_DELAYS": "0.1,0.1,0.1,0.1,0.1,0.1"}
+    new_api(long_schedule)
+    new_worker(long_schedule, app=MISBEHAVING)
     for _ in range(30):
         database.add_job(PROVIDER_TASK, url=provider.url)
     wait_until(
-        lambda: database.one("SELECT count(*) FROM circuit WHERE open_until > now()") == 1, 30, "the circuit"
+        lambda: database.one("SELECT count(*) FROM circuit WHERE open_until > now()") == 1,
+        30,
+        "the circuit breaker to open",
     )
 
     provider.status = 400
 
     database.wait_for_states({"dead": 30}, 30)
-    # Told after the job's end is written.
-    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit to be closed")
+    # The worker closes the circuit breaker after it completes the job.
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")

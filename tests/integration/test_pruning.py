@@ -1,4 +1,4 @@
-"""History is pruned: what is old and over goes, what somebody may still need stays."""
+"""Pruning deletes old ended rows and keeps all rows that are still needed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from tests.support.metrics import scrape
 from tests.support.processes import Api, start_api, start_worker
 from tests.support.servers import Servers
 
-KEPT = timedelta(days=7)
-"""As the tests' worker has it."""
-OLD = "8 days"
-YOUNG = "6 days"
+HISTORY_PERIOD = timedelta(days=7)
+"""The setting of the worker in these tests."""
+OLD_AGE = "8 days"
+YOUNG_AGE = "6 days"
 
-_MAKE_JOB = """
+_INSERT_JOB = """
 WITH new_job AS (
     INSERT INTO job (id, task, queue, message, issue_id, state, run_at, lease_until, finished_at)
     VALUES (gen_random_uuid(), %s, %s, '{}', %s, %s, now() + interval '1 day',
@@ -34,7 +34,7 @@ WITH new_job AS (
 )
 SELECT id FROM new_job
 """
-_MAKE_DELIVERIES = """
+_INSERT_DELIVERIES = """
 WITH new_job AS (
     INSERT INTO job (id, task, queue, message, run_at)
     SELECT gen_random_uuid(), 'app.tasks.webhooks.deliver', 'default', '{}', now() + interval '1 day'
@@ -43,11 +43,11 @@ WITH new_job AS (
 )
 INSERT INTO webhook_delivery (job_id, webhook_id, event) SELECT id, %s, 'issue.created' FROM new_job
 """
-_MAKE_IMPORT = """
+_INSERT_IMPORT = """
 INSERT INTO operation (id, state, format, is_dry_run, actor, finished_at)
-VALUES (gen_random_uuid(), 'finished', 'csv', false, 'somebody', now() - %s::interval) RETURNING id
+VALUES (gen_random_uuid(), 'finished', 'csv', false, 'a-token', now() - %s::interval) RETURNING id
 """
-_MAKE_MESSAGE = """
+_INSERT_MESSAGE = """
 INSERT INTO dead_message (id, digest, queue, reason, error, worker, raw, state, decided_at)
 VALUES (gen_random_uuid(), sha256(%s::bytea), 'issues', 'undecodable', 'no JSON', 'worker', '', %s,
     now() - %s::interval)
@@ -55,13 +55,13 @@ RETURNING id
 """
 
 
-def make_job(
+def add_ended_job(
     database: Database, task: Task, state: JobState, ended_ago: str | None, issue_id: str | None = None
 ) -> str:
-    """Insert a job that ended so long ago, after a failed attempt; open states have not ended but are as old."""
+    """Insert a job with a failed attempt that ended `ended_ago`. Open jobs have the same age and no end."""
     ended = ended_ago if state in ENDED_STATES | {JobState.DEAD} else None
-    made = database.one(_MAKE_JOB, task, QUEUE_OF[task], issue_id, state, state, ended, ended_ago)
-    return str(made)
+    created = database.one(_INSERT_JOB, task, QUEUE_OF[task], issue_id, state, state, ended, ended_ago)
+    return str(created)
 
 
 def ids(database: Database, table: str) -> set[str]:
@@ -71,13 +71,13 @@ def ids(database: Database, table: str) -> set[str]:
 
 @dataclass
 class Stack:
-    """An API and a worker of this module's own."""
+    """The API and the worker of this module."""
 
     api: Api
     metrics_port: int
 
     def prune(self, database: Database) -> None:
-        """Have everything pruned that is due."""
+        """Run one pruning job."""
         job = database.add_job(Task.PRUNE, QUEUE_OF[Task.PRUNE])
         wait_until(lambda: database.job(job)["state"] == "succeeded", 60, "the pruning to end")
 
@@ -86,7 +86,7 @@ class Stack:
 def module_stack(servers: Servers) -> Iterator[Stack]:
     port = free_port()
     api = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "0.1"})
-    settings = {"HISTORY_DAYS": str(KEPT.days), "METRICS_PORT": str(port)}
+    settings = {"HISTORY_DAYS": str(HISTORY_PERIOD.days), "METRICS_PORT": str(port)}
     worker = start_worker({**servers.env, **settings}, "pruning")
     yield Stack(api, port)
     api.client.close()
@@ -100,58 +100,58 @@ def stack(module_stack: Stack, database: Database, broker: redis.Redis) -> Stack
     return module_stack
 
 
-def test_what_is_old_and_over_goes_and_all_else_stays(stack: Stack, database: Database) -> None:
+def test_pruning_deletes_only_old_ended_rows(stack: Stack, database: Database) -> None:
     issue = stack.api.post("The old one").json()["id"]
     database.wait_for_states({"succeeded": 1})
     run = str(database.one("SELECT id FROM job WHERE task = %s", Task.ENRICH_ISSUE))
-    database.query("UPDATE job SET finished_at = now() - %s::interval WHERE id = %s", OLD, run)
-    old = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in ENDED_STATES}
-    kept = {make_job(database, Task.INDEX_ISSUE, state, OLD) for state in set(JobState) - ENDED_STATES}
-    kept |= {make_job(database, Task.INDEX_ISSUE, state, YOUNG) for state in ENDED_STATES}
-    cancelled_run = make_job(database, Task.ENRICH_ISSUE, JobState.CANCELLED, OLD, issue)
-    imports = {age: str(database.one(_MAKE_IMPORT, age)) for age in (OLD, YOUNG)}
-    messages = {state: str(database.one(_MAKE_MESSAGE, state, state, OLD)) for state in DeadMessageState}
+    database.query("UPDATE job SET finished_at = now() - %s::interval WHERE id = %s", OLD_AGE, run)
+    old = {add_ended_job(database, Task.INDEX_ISSUE, state, OLD_AGE) for state in ENDED_STATES}
+    kept = {add_ended_job(database, Task.INDEX_ISSUE, state, OLD_AGE) for state in set(JobState) - ENDED_STATES}
+    kept |= {add_ended_job(database, Task.INDEX_ISSUE, state, YOUNG_AGE) for state in ENDED_STATES}
+    cancelled_run = add_ended_job(database, Task.ENRICH_ISSUE, JobState.CANCELLED, OLD_AGE, issue)
+    imports = {age: str(database.one(_INSERT_IMPORT, age)) for age in (OLD_AGE, YOUNG_AGE)}
+    messages = {state: str(database.one(_INSERT_MESSAGE, state, state, OLD_AGE)) for state in DeadMessageState}
     before = scrape(stack.metrics_port).by("pruned_rows_total", "table")
 
     stack.prune(database)
 
-    left = ids(database, "job")
-    assert left >= kept | {run, cancelled_run}
-    assert not left & old
-    assert ids(database, "job_failure") == kept, "a run that is kept needs no tracebacks of old"
-    assert ids(database, "operation") == {imports[YOUNG]}
-    # The stack may have kept a message of what a test before it left behind.
+    remaining = ids(database, "job")
+    assert remaining >= kept | {run, cancelled_run}
+    assert not remaining & old
+    assert ids(database, "job_failure") == kept, "old tracebacks of kept runs must be deleted"
+    assert ids(database, "operation") == {imports[YOUNG_AGE]}
+    # The worker may have stored a message of a previous test.
     dead = ids(database, "dead_message") & set(messages.values())
-    assert dead == {messages[DeadMessageState.DEAD]}, "the others are decided on"
+    assert dead == {messages[DeadMessageState.DEAD]}, "messages with a decision must be deleted"
     url = f"/api/v1/issues/{issue}"
     runs = stack.api.client.get(f"{url}/enrichments").json()["items"]
-    assert {each["id"] for each in runs} == {run, cancelled_run}
+    assert {run_item["id"] for run_item in runs} == {run, cancelled_run}
     assert stack.api.client.get(f"{url}/enrichment").json()["job_id"] == run
-    told = scrape(stack.metrics_port)
-    assert told.by("pruned_rows_total", "table") - before == {
+    metrics = scrape(stack.metrics_port)
+    assert metrics.by("pruned_rows_total", "table") - before == {
         ("job",): 3,
         ("job_failure",): 1,
         ("operation",): 1,
         ("dead_message",): 2,
     }
-    assert {table for (table,) in told.series("pruned_rows_total", "table")} == set(pruning.STATEMENTS)
+    assert {table for (table,) in metrics.series("pruned_rows_total", "table")} == set(pruning.STATEMENTS)
 
 
-def test_a_deleted_webhook_leaves_nothing_behind_however_much_waited(stack: Stack, database: Database) -> None:
-    made, other = (
+def test_deleted_webhook_skips_all_pending_deliveries(stack: Stack, database: Database) -> None:
+    created, other = (
         stack.api.client.post(
             "/api/v1/webhooks", json={"url": "https://hooks.example.com/issues", "events": ["issue.deleted"]}
         ).json()["id"]
         for _ in range(2)
     )
     several_batches = 2 * pruning.BATCH + 1
-    database.query(_MAKE_DELIVERIES, several_batches, made)
-    database.query(_MAKE_DELIVERIES, 3, other)
+    database.query(_INSERT_DELIVERIES, several_batches, created)
+    database.query(_INSERT_DELIVERIES, 3, other)
 
-    assert stack.api.client.delete(f"/api/v1/webhooks/{made}").status_code == 204
+    assert stack.api.client.delete(f"/api/v1/webhooks/{created}").status_code == 204
 
     database.wait_for_states({"skipped": several_batches, "pending": 3, "succeeded": 1})
-    assert stack.api.client.get(f"/api/v1/webhooks/{made}/deliveries").status_code == 404
+    assert stack.api.client.get(f"/api/v1/webhooks/{created}/deliveries").status_code == 404
     assert database.query("SELECT webhook_id, count(*) FROM webhook_delivery GROUP BY 1") == [
         {"webhook_id": other, "count": 3}
     ]

@@ -1,4 +1,4 @@
-"""Lists, filters and searches are read from an index, with ten thousand issues."""
+"""Lists, filters and searches use an index with ten thousand issues."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -46,15 +46,15 @@ QUERIES = [
 
 
 @pytest.fixture
-def filled(database: Database) -> Database:
+def filled_database(database: Database) -> Database:
     make_issues(database, 10_000)
     return database
 
 
 def explain(servers: Servers, *statements: tuple[str, list[Any]]) -> list[str]:
-    """Return each statement's plan."""
+    """Return the plan of each statement."""
 
-    async def ask() -> list[str]:
+    async def fetch_plans() -> list[str]:
         connection = await asyncpg.connect(servers.database_url)
         plans = [
             "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
@@ -63,39 +63,41 @@ def explain(servers: Servers, *statements: tuple[str, list[Any]]) -> list[str]:
         await connection.close()
         return plans
 
-    return asyncio.run(ask())
+    return asyncio.run(fetch_plans())
 
 
-def test_no_list_reads_the_whole_table(filled: Database, servers: Servers) -> None:
+def test_issue_list_query_uses_index(filled_database: Database, servers: Servers) -> None:
     queries = [
         IssueQuery.model_validate(
             {name: values if name == "tag" else values[0] for name, values in parse_qs(query).items()}
         )
         for query in QUERIES
     ]
-    moment, issue_id = datetime(2026, 11, 20, tzinfo=UTC), new_id()
-    places = {3: (2, moment, issue_id), 2: (moment, issue_id), 4: (0.1, moment, issue_id, moment)}
+    time, issue_id = datetime(2026, 11, 20, tzinfo=UTC), new_id()
+    cursors = {3: (2, time, issue_id), 2: (time, issue_id), 4: (0.1, time, issue_id, time)}
     statements = [
         listing.statement(query, after, 51)
         for query in queries
-        for after in (None, places[len(listing.ORDERS[query.order].columns)])
+        for after in (None, cursors[len(listing.ORDERS[query.order].columns)])
     ]
-    del filled
+    del filled_database
 
     for plan, (sql, values) in zip(explain(servers, *statements), statements, strict=True):
         assert "Seq Scan on issue" not in plan, f"{sql}\n{values}\n{plan}"
         assert "Index" in plan
 
 
-def test_no_single_issue_reads_the_whole_table(filled: Database, servers: Servers) -> None:
-    issue_id = filled.one("SELECT id FROM issue LIMIT 1")
+def test_single_issue_query_uses_index(filled_database: Database, servers: Servers) -> None:
+    issue_id = filled_database.one("SELECT id FROM issue LIMIT 1")
     (plan,) = explain(servers, (repository.GET, [issue_id]))
 
-    assert "Seq Scan" not in plan.replace("Seq Scan on tag_feedback", ""), "that one is empty here"
+    assert "Seq Scan" not in plan.replace("Seq Scan on tag_feedback", ""), (
+        "only the empty table tag_feedback may be scanned"
+    )
 
 
-def test_pruning_reads_no_more_than_it_deletes(filled: Database, servers: Servers) -> None:
-    filled.query(
+def test_pruning_query_uses_index(filled_database: Database, servers: Servers) -> None:
+    filled_database.query(
         "WITH job AS (INSERT INTO job (id, task, queue, message, state, finished_at)"
         " SELECT gen_random_uuid(), 'app.tasks.webhooks.deliver', 'default', '{}', 'succeeded', now()"
         " FROM generate_series(1, 20000) RETURNING id),"
@@ -104,7 +106,7 @@ def test_pruning_reads_no_more_than_it_deletes(filled: Database, servers: Server
         f" SELECT id, '{new_id()}', 'issue.created' FROM job"
     )
     for table in ("job", "job_failure", "webhook_delivery"):
-        filled.query(f"VACUUM ANALYZE {table}")
+        filled_database.query(f"VACUUM ANALYZE {table}")
 
     for table in ("job", "job_failure", "webhook_delivery"):
         statement = pruning.STATEMENTS[table].replace(":kept", "'30 days'::interval")

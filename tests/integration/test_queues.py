@@ -1,4 +1,4 @@
-"""What waits, runs and has failed, as `GET /queues` and `issuetracker queues` tell it."""
+"""The state of the queues in `GET /queues` and `issuetracker queues`."""
 
 import asyncio
 import json
@@ -26,19 +26,19 @@ ENRICH = Task.ENRICH_ISSUE
 
 
 def read_state(api: Api) -> dict[str, Any]:
-    answer = api.client.get("/api/v1/queues")
-    assert answer.status_code == 200, answer.text
-    state: dict[str, Any] = answer.json()
+    response = api.client.get("/api/v1/queues")
+    assert response.status_code == 200, response.text
+    state: dict[str, Any] = response.json()
     return state
 
 
-def queue(state: dict[str, Any], name: str = "issues") -> dict[str, Any]:
-    found: dict[str, Any] = next(each for each in state["queues"] if each["name"] == name)
+def queue_of(state: dict[str, Any], name: str = "issues") -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in state["queues"] if item["name"] == name)
     return found
 
 
-def wait_for(api: Api, condition: Any, what: str) -> dict[str, Any]:
-    """Return the first answer of which the condition holds: one may be a second old."""
+def wait_for(api: Api, condition: Any, description: str) -> dict[str, Any]:
+    """Return the first state that meets the condition. A state may be one second old."""
     seen: list[dict[str, Any]] = []
 
     def holds() -> bool:
@@ -46,13 +46,13 @@ def wait_for(api: Api, condition: Any, what: str) -> dict[str, Any]:
         return bool(condition(seen[0]))
 
     try:
-        wait_until(holds, 30, what)
+        wait_until(holds, 30, description)
     except TimeoutError as error:
         raise AssertionError(f"{error}; {seen}") from None
     return seen[0]
 
 
-def queues(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_queues_command(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [tool("issuetracker"), "queues", *arguments],
         env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
@@ -62,7 +62,7 @@ def queues(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_state_is_told_of_its_queue(api: Api, database: Database, broker: redis.Redis) -> None:
+def test_queue_state_contains_counts_of_every_job_state(api: Api, database: Database, broker: redis.Redis) -> None:
     jobs = [database.add_job(ENRICH) for _ in range(6)]
     for job_id, change in zip(
         jobs,
@@ -90,58 +90,70 @@ def test_every_state_is_told_of_its_queue(api: Api, database: Database, broker: 
         broker.lpush(f"issues{suffix}", "a message")
     broker.hset("unacked", "tag", "a message")
 
-    state = wait_for(api, lambda seen: queue(seen)["messages"] == 4 and queue(seen)["dead"], "all of it")
+    state = wait_for(
+        api,
+        lambda seen: queue_of(seen)["messages"] == 4 and queue_of(seen)["dead"],
+        "the messages and the dead job",
+    )
     broker.delete(*(f"issues{suffix}" for suffix in PRIORITY_SUFFIXES))
 
-    issues, default = queue(state), queue(state, "default")
-    assert issues["waiting"] == 3, "two that are due, a retry among them, and one that is planned"
+    issues, default = queue_of(state), queue_of(state, "default")
+    assert issues["waiting"] == 3, "expected two due jobs, one of them a retry, and one scheduled job"
     assert (issues["running"], issues["retrying"], issues["dead"]) == (1, 1, 1)
     assert 50 < issues["next_retry_s"] <= 60
     assert issues["oldest_due_s"] > 100
     assert (default["waiting"], default["running"], default["messages"]) == (1, 0, 0)
     assert (state["broker"], state["unacknowledged"]) == ("ok", 1)
-    assert (issues["consumers"], issues["processes"]) == (0, 0), "no worker runs"
+    assert (issues["consumers"], issues["processes"]) == (0, 0), "no worker may be counted"
     (circuit,) = state["circuits"]
     assert (circuit["task"], circuit["provider"], circuit["error"]) == (ENRICH, "a provider", "refused")
     assert state["recent"] == {"issues": 0, "p95_s": None, "provider": None}
 
 
-def test_a_worker_is_known_and_how_long_issues_take(api: Api, new_worker: WorkerFactory) -> None:
+def test_queue_state_contains_consumers_and_recent_durations(api: Api, new_worker: WorkerFactory) -> None:
     new_worker({"WORKER_CONCURRENCY": "1"})
     for number in range(3):
         api.post(f"Crash number {number} on the login page")
 
-    state = wait_for(api, lambda seen: seen["recent"]["issues"] == 3 and queue(seen)["consumers"], "their results")
+    state = wait_for(
+        api,
+        lambda seen: seen["recent"]["issues"] == 3 and queue_of(seen)["consumers"],
+        "the results of the issues",
+    )
 
-    assert (queue(state)["consumers"], queue(state)["processes"]) == (1, 1)
+    assert (queue_of(state)["consumers"], queue_of(state)["processes"]) == (1, 1)
     assert state["recent"]["provider"] == "local"
     assert 0 < state["recent"]["p95_s"] < 60
-    assert queue(state)["oldest_due_s"] is None
+    assert queue_of(state)["oldest_due_s"] is None
 
 
-def test_redis_stopped_is_an_answer(api: Api, servers: Servers) -> None:
+def test_queue_state_without_redis_reports_unreachable_broker(api: Api, servers: Servers) -> None:
     servers.valkey.stop()
     try:
-        assert api.post("It is accepted").status_code == 201
+        assert api.post("During the outage").status_code == 201
         state = wait_for(
-            api, lambda seen: seen["broker"] == "unreachable" and queue(seen)["waiting"], "the outage"
+            api, lambda seen: seen["broker"] == "unreachable" and queue_of(seen)["waiting"], "the outage"
         )
-        printed = queues(api)
+        printed = run_queues_command(api)
     finally:
         servers.valkey.start()
-    assert queue(state)["waiting"] == 1
-    assert (state["unacknowledged"], queue(state)["messages"], queue(state)["consumers"]) == (None, None, None)
+    assert queue_of(state)["waiting"] == 1
+    assert (state["unacknowledged"], queue_of(state)["messages"], queue_of(state)["consumers"]) == (
+        None,
+        None,
+        None,
+    )
     assert printed.returncode == 0
     assert "Redis is unreachable: issues are accepted; enrichment waits." in printed.stdout
-    wait_for(api, lambda seen: seen["broker"] == "ok", "Redis")
+    wait_for(api, lambda seen: seen["broker"] == "ok", "Redis to be reachable")
 
 
-def test_the_command_prints_what_the_api_tells(api: Api, database: Database) -> None:
+def test_queues_command_prints_state_of_api(api: Api, database: Database) -> None:
     database.add_job(ENRICH)
     database.query("UPDATE job SET state = 'dead'")
-    wait_for(api, lambda seen: queue(seen)["dead"] == 1, "the dead job")
+    wait_for(api, lambda seen: queue_of(seen)["dead"] == 1, "the dead job")
 
-    printed = queues(api)
+    printed = run_queues_command(api)
     header, issues, default, *notes = printed.stdout.splitlines()
 
     assert printed.returncode == 0, printed.stderr
@@ -149,35 +161,35 @@ def test_the_command_prints_what_the_api_tells(api: Api, database: Database) -> 
     assert issues.split() == ["issues", "0", "0", "0", "0", "1", "-", "0"]
     assert default.split()[0] == "default"
     assert notes == ["No worker runs: issues are accepted; enrichment waits."]
-    assert json.loads(queues(api, "--json").stdout).keys() == read_state(api).keys()
+    assert json.loads(run_queues_command(api, "--json").stdout).keys() == read_state(api).keys()
 
-    refused = queues(api, "--watch")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("issuetracker: --watch is for a terminal")
+    rejected = run_queues_command(api, "--watch")
+    assert rejected.returncode == 2
+    assert rejected.stderr.startswith("issuetracker: --watch is for a terminal")
 
 
 class CountingPool(Pool):
-    """The API's connections, and how often they were asked."""
+    """The connection pool of the API, with a counter of its queries."""
 
-    asked = 0
+    queries = 0
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
-        self.asked += 1
+        self.queries += 1
         return await super().fetch(sql, *values)
 
 
 @pytest.mark.usefixtures("database")
-def test_however_many_ask_at_once_it_is_looked_at_once(servers: Servers) -> None:
+def test_queue_state_for_concurrent_requests_is_read_once(servers: Servers) -> None:
     settings = ApiSettings.model_validate(
         {"database_url": servers.database_url, "celery_broker_url": servers.env["CELERY_BROKER_URL"]}
     )
 
-    async def ask(number: int) -> int:
-        async with open_database(settings) as opened, Broker(settings.celery_broker_url) as broker:
-            counting = CountingPool(opened._pool)
-            watch = QueueMonitor(settings, counting, broker)
-            answers = await asyncio.gather(*(watch.read_state() for _ in range(number)))
-            assert all(answer is answers[0] for answer in answers)
-            return counting.asked
+    async def count_queries(number: int) -> int:
+        async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
+            pool = CountingPool(database._pool)
+            monitor = QueueMonitor(settings, pool, broker)
+            states = await asyncio.gather(*(monitor.read_state() for _ in range(number)))
+            assert all(response is states[0] for response in states)
+            return pool.queries
 
-    assert asyncio.run(ask(100)) == asyncio.run(ask(1))
+    assert asyncio.run(count_queries(100)) == asyncio.run(count_queries(1))

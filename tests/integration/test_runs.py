@@ -1,4 +1,4 @@
-"""Enrichment runs: listed, started, cancelled, and started by themselves when a text has changed."""
+"""Enrichment runs: listed, started, cancelled, and started automatically after a change."""
 
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,34 @@ from tests.support.database import Database
 from tests.support.latch import FileLatch
 from tests.support.processes import Api
 
-FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
+FAST_SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
 PAUSED_APP = "tests.support.paused_app"
 
 
 @pytest.fixture
 def latch(tmp_path: Path) -> FileLatch:
-    """Holds the workers of HELD."""
+    """Return the latch that pauses the workers of PAUSED_APP."""
     return FileLatch(tmp_path)
 
 
 def runs_of(api: Api, issue_id: str) -> list[dict[str, Any]]:
-    answer = api.client.get(f"/api/v1/issues/{issue_id}/enrichments")
-    assert answer.status_code == 200, answer.text
-    items: list[dict[str, Any]] = answer.json()["items"]
+    response = api.client.get(f"/api/v1/issues/{issue_id}/enrichments")
+    assert response.status_code == 200, response.text
+    items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
-def get(api: Api, issue_id: str) -> dict[str, Any]:
+def get_issue(api: Api, issue_id: str) -> dict[str, Any]:
     issue: dict[str, Any] = api.client.get(f"/api/v1/issues/{issue_id}").json()
     return issue
 
 
-def patch(api: Api, issue_id: str, **changes: str) -> None:
+def patch_issue(api: Api, issue_id: str, **changes: str) -> None:
     assert api.client.patch(f"/api/v1/issues/{issue_id}", json=changes).status_code == 200
 
 
-def test_each_run_tells_how_far_it_has_come_and_who_made_it(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
-) -> None:
-    api = new_api(FAST)
+def test_run_has_state_and_provider(new_api: ApiFactory, new_worker: WorkerFactory, database: Database) -> None:
+    api = new_api(FAST_SETTINGS)
     issue_id = api.post("The export crashes").json()["id"]
     (run,) = runs_of(api, issue_id)
     assert run["state"] in {"pending", "queued"}
@@ -57,14 +55,14 @@ def test_each_run_tells_how_far_it_has_come_and_who_made_it(
     assert run["created_at"] <= run["started_at"] <= run["finished_at"]
 
 
-def test_a_run_is_started_once_at_a_time(
+def test_run_while_another_is_open_is_rejected_with_409(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
-    api = new_api(FAST)
+    api = new_api(FAST_SETTINGS)
     issue_id = api.post("The export crashes").json()["id"]
     url = f"/api/v1/issues/{issue_id}/enrichments"
     (first,) = runs_of(api, issue_id)
-    assert assert_problem(api.client.post(url), 409)["job_id"] == first["id"], "it waits"
+    assert assert_problem(api.client.post(url), 409)["job_id"] == first["id"], "the pending run must be reported"
     new_worker(latch.env, app=PAUSED_APP)
     latch.wait()
     assert_problem(api.client.post(url), 409)
@@ -79,51 +77,51 @@ def test_a_run_is_started_once_at_a_time(
     database.wait_for_states({"succeeded": 2})
     assert api.client.get(started.headers["location"]).json()["state"] == "succeeded"
     assert [run["id"] for run in runs_of(api, issue_id)] == [started.json()["id"], first["id"]]
-    assert [(entry["action"], entry["subject"]) for entry in database.audited()] == [
+    assert [(entry["action"], entry["subject"]) for entry in database.read_audit_log()] == [
         ("enrichment.started", issue_id)
     ]
 
 
 @pytest.mark.parametrize("state", ["pending", "queued", "retrying"])
-def test_a_waiting_run_is_cancelled(state: str, api: Api, database: Database) -> None:
+def test_run_in_open_state_is_cancelled(state: str, api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     (run,) = runs_of(api, issue_id)
     if state != "queued":
         database.query("UPDATE job SET state = %s, lease_until = NULL", state)
 
-    answer = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
-    again = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
+    response = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
+    repeated = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
 
-    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
-    assert again.json() == answer.json()
-    assert get(api, issue_id)["enrichment"]["status"] == "cancelled"
-    assert len(database.audited()) == 1
+    assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+    assert repeated.json() == response.json()
+    assert get_issue(api, issue_id)["enrichment"]["status"] == "cancelled"
+    assert len(database.read_audit_log()) == 1
 
 
-def test_a_run_that_is_cancelled_under_way_writes_nothing(
+def test_run_cancelled_while_running_writes_nothing(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
-    api = new_api(FAST)
+    api = new_api(FAST_SETTINGS)
     worker = new_worker(latch.env, app=PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
     latch.wait()
     (run,) = runs_of(api, issue_id)
 
-    answer = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
+    response = api.client.post(f"/api/v1/issues/{issue_id}/enrichments/{run['id']}/cancel")
     latch.release()
 
-    assert answer.json()["state"] == "cancelled"
-    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to notice")
+    assert response.json()["state"] == "cancelled"
+    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to log lease_lost")
     assert database.states() == {"cancelled": 1}
-    assert get(api, issue_id)["ai_summary"] is None
-    # It can be had again.
+    assert get_issue(api, issue_id)["ai_summary"] is None
+    # A new run can be started.
     assert api.client.post(f"/api/v1/issues/{issue_id}/enrichments").status_code == 202
     database.wait_for_states({"cancelled": 1, "succeeded": 1})
-    assert get(api, issue_id)["ai_summary"] is not None
+    assert get_issue(api, issue_id)["ai_summary"] is not None
 
 
-def test_a_run_that_is_over_cannot_be_cancelled(api: Api, database: Database) -> None:
+def test_run_that_has_ended_cannot_be_cancelled(api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     database.query("UPDATE job SET state = 'succeeded', lease_until = NULL, finished_at = now()")
@@ -133,7 +131,7 @@ def test_a_run_that_is_over_cannot_be_cancelled(api: Api, database: Database) ->
     assert runs_of(api, issue_id) == [run]
 
 
-def test_unknown_runs_are_problems(api: Api) -> None:
+def test_unknown_run_returns_404(api: Api) -> None:
     issue_id, other_id = (api.post().json()["id"] for _ in range(2))
     (run,) = runs_of(api, other_id)
 
@@ -145,78 +143,78 @@ def test_unknown_runs_are_problems(api: Api) -> None:
         assert_problem(api.client.post(f"{url}/cancel"), 404)
 
 
-def test_a_changed_text_is_stale_until_one_run_has_read_it(
+def test_changed_issue_is_stale_until_next_run_succeeds(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "2"})
+    api = new_api({**FAST_SETTINGS, "REENRICH_AFTER_SECONDS": "2"})
     new_worker({})
     issue_id = api.post("The export crashes").json()["id"]
     database.wait_for_states({"succeeded": 1})
-    assert not get(api, issue_id)["stale"]
+    assert not get_issue(api, issue_id)["stale"]
 
     for number in range(4):
-        patch(api, issue_id, title=f"The import crashes, version {number}")
-    patch(api, issue_id, priority="low")
+        patch_issue(api, issue_id, title=f"The import crashes, version {number}")
+    patch_issue(api, issue_id, priority="low")
 
-    assert get(api, issue_id)["stale"]
+    assert get_issue(api, issue_id)["stale"]
     assert [run["state"] for run in runs_of(api, issue_id)] == ["pending", "succeeded"]
     database.wait_for_states({"succeeded": 2})
-    issue = get(api, issue_id)
+    issue = get_issue(api, issue_id)
     assert not issue["stale"]
     assert issue["ai_summary"].startswith("AI Summary: The import crashes, version 3")
     assert len(runs_of(api, issue_id)) == 2
 
 
-def test_further_changes_put_the_planned_run_off_but_not_for_ever(api: Api, database: Database) -> None:
+def test_further_changes_delay_scheduled_run_up_to_limit(api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     database.query("UPDATE job SET state = 'succeeded', lease_until = NULL, finished_at = now()")
-    planned = "SELECT run_at - created_at FROM job WHERE state = 'pending'"
+    run_delay = "SELECT run_at - created_at FROM job WHERE state = 'pending'"
 
-    patch(api, issue_id, title="The import crashes")
-    assert database.one(planned).total_seconds() == 5
-    patch(api, issue_id, title="The import hangs")
-    assert 5 < database.one(planned).total_seconds() < 20
+    patch_issue(api, issue_id, title="The import crashes")
+    assert database.one(run_delay).total_seconds() == 5
+    patch_issue(api, issue_id, title="The import hangs")
+    assert 5 < database.one(run_delay).total_seconds() < 20
 
     database.query("UPDATE job SET created_at = now() - interval '1 hour' WHERE state = 'pending'")
     before = database.one("SELECT run_at FROM job WHERE state = 'pending'")
-    patch(api, issue_id, title="The import stops")
+    patch_issue(api, issue_id, title="The import stops")
     assert database.one("SELECT run_at FROM job WHERE state = 'pending'") == before
 
 
-def test_a_text_that_changes_while_it_is_enriched_is_enriched_again(
+def test_issue_changed_during_run_is_enriched_again(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
-    api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
+    api = new_api({**FAST_SETTINGS, "REENRICH_AFTER_SECONDS": "0"})
     new_worker({**latch.env, "WORKER_CONCURRENCY": "1"}, app=PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
     latch.wait()
 
-    patch(api, issue_id, title="The import hangs")
+    patch_issue(api, issue_id, title="The import hangs")
     assert len(runs_of(api, issue_id)) == 2
     latch.release()
 
     database.wait_for_states({"succeeded": 2})
-    issue = get(api, issue_id)
+    issue = get_issue(api, issue_id)
     assert issue["ai_summary"].startswith("AI Summary: The import hangs")
     assert not issue["stale"]
 
 
-def test_a_run_that_ends_after_a_later_one_overwrites_nothing(
+def test_run_that_ends_after_newer_run_overwrites_nothing(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, latch: FileLatch
 ) -> None:
-    api = new_api({**FAST, "REENRICH_AFTER_SECONDS": "0"})
+    api = new_api({**FAST_SETTINGS, "REENRICH_AFTER_SECONDS": "0"})
     new_worker({**latch.env, "WORKER_CONCURRENCY": "1"}, "slow", PAUSED_APP)
     issue_id = api.post("The export crashes").json()["id"]
     latch.wait()
-    patch(api, issue_id, title="The import hangs")
+    patch_issue(api, issue_id, title="The import hangs")
     new_worker({}, "quick")
     database.wait_for_states({"running": 1, "succeeded": 1})
     latch.release()
 
     database.wait_for_states({"succeeded": 2})
 
-    issue = get(api, issue_id)
+    issue = get_issue(api, issue_id)
     assert issue["ai_summary"].startswith("AI Summary: The import hangs")
     assert not issue["stale"]
     assert {run["summary"][:28] for run in runs_of(api, issue_id)} == {

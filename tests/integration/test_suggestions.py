@@ -1,4 +1,4 @@
-"""Suggestions beside values: accepted, rejected, kept as feedback, and stronger than any later run."""
+"""Suggestions: accepted, rejected and stored as feedback. Later runs do not override decisions."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
 
-FAST = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0"}
-SUGGESTED = [{"name": "bug", "confidence": 0.9}, {"name": "frontend", "confidence": 0.7}]
+FAST_SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0"}
+SUGGESTED_TAGS = [{"name": "bug", "confidence": 0.9}, {"name": "frontend", "confidence": 0.7}]
 
 
 @pytest.fixture
 def issue_id(api: Api, database: Database) -> str:
-    """An issue with suggestions beside it: two tags and a priority."""
+    """Return the id of an issue with three suggestions: two tags and a priority."""
     issue_id: str = api.post("Export is empty").json()["id"]
     database.query(
         "INSERT INTO enrichment (job_id, issue_id, summary, tags, priority, provenance) "
         "SELECT id, issue_id, 'AI Summary: Export is empty', %s, %s, '{}' FROM job",
-        Json(SUGGESTED),
+        Json(SUGGESTED_TAGS),
         Json({"value": "critical", "reason": "data is lost"}),
     )
     return issue_id
@@ -34,67 +34,69 @@ def decide(api: Api, issue_id: str, action: str, **choice: Any) -> httpx.Respons
 
 
 def verdicts(api: Api, issue_id: str) -> dict[str, str | None]:
-    made = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
-    return {tag["name"]: tag["verdict"] for tag in made["tags"]} | {"priority": made["priority"]["verdict"]}
+    enrichment = api.client.get(f"/api/v1/issues/{issue_id}/enrichment").json()
+    return {tag["name"]: tag["verdict"] for tag in enrichment["tags"]} | {
+        "priority": enrichment["priority"]["verdict"]
+    }
 
 
-def test_each_suggestion_is_accepted_or_rejected_by_itself(api: Api, database: Database, issue_id: str) -> None:
+def test_suggestions_are_accepted_and_rejected_individually(api: Api, database: Database, issue_id: str) -> None:
     assert verdicts(api, issue_id) == {"bug": None, "frontend": None, "priority": None}
 
     first = decide(api, issue_id, "accept", tags=["bug"])
     assert first.status_code == 200
     assert (first.json()["tags"], first.json()["confirmed_tags"]) == (["bug"], ["bug"])
-    assert first.json()["tags_confirmed_at"] is None, "of the other one nobody has said anything"
+    assert first.json()["tags_confirmed_at"] is None, "the other tag has no decision yet"
     assert first.json()["priority"] == "medium"
 
     second = decide(api, issue_id, "reject", tags=["frontend"])
     assert second.json()["tags"] == ["bug"]
-    assert second.json()["tags_confirmed_at"] is not None, "now all is decided"
+    assert second.json()["tags_confirmed_at"] is not None, "every tag has a decision"
     assert verdicts(api, issue_id) == {"bug": "accepted", "frontend": "rejected", "priority": None}
 
     third = decide(api, issue_id, "accept", priority=True)
     assert third.json()["priority"] == "critical"
     assert verdicts(api, issue_id)["priority"] == "accepted"
 
-    # Whoever thinks again is right.
+    # A later decision replaces an earlier one.
     assert decide(api, issue_id, "reject", tags=["bug"]).json()["tags"] == []
     assert decide(api, issue_id, "accept", tags=["frontend"]).json()["tags"] == ["frontend"]
-    actions = [entry["action"] for entry in database.audited()]
+    actions = [entry["action"] for entry in database.read_audit_log()]
     assert actions == [
         f"suggestions.{verdict}ed" for verdict in ("accept", "reject", "accept", "reject", "accept")
     ]
     assert database.one("SELECT confidence FROM tag_feedback WHERE tag = 'bug'") == 0.9
 
 
-def test_an_open_issue_needs_review_until_all_is_decided(api: Api, issue_id: str) -> None:
-    api.post("Nothing is suggested for it")
+def test_open_issue_needs_review_until_every_suggestion_is_decided(api: Api, issue_id: str) -> None:
+    api.post("An issue without suggestions")
 
-    def listed(needs_review: str) -> list[str]:
+    def list_titles(needs_review: str) -> list[str]:
         page = api.client.get("/api/v1/issues", params={"needs_review": needs_review}).json()
         assert all(issue["needs_review"] is (needs_review == "true") for issue in page["items"])
         return [issue["title"] for issue in page["items"]]
 
-    assert listed("true") == ["Export is empty"]
-    assert listed("false") == ["Nothing is suggested for it"]
-    answer = decide(api, issue_id, "accept", tags=["bug"]).json()
-    assert (answer["needs_review"], answer["suggested_tags"]) == (True, SUGGESTED[1:])
-    answer = decide(api, issue_id, "reject", tags=["frontend"]).json()
-    assert (answer["needs_review"], answer["suggested_tags"]) == (True, []), "the priority is left"
+    assert list_titles("true") == ["Export is empty"]
+    assert list_titles("false") == ["An issue without suggestions"]
+    issue = decide(api, issue_id, "accept", tags=["bug"]).json()
+    assert (issue["needs_review"], issue["suggested_tags"]) == (True, SUGGESTED_TAGS[1:])
+    issue = decide(api, issue_id, "reject", tags=["frontend"]).json()
+    assert (issue["needs_review"], issue["suggested_tags"]) == (True, []), "the priority has no decision yet"
     path, merge_patch = f"/api/v1/issues/{issue_id}", {"content-type": "application/merge-patch+json"}
     closed = api.client.patch(path, content='{"status": "closed"}', headers=merge_patch).json()
-    assert closed["needs_review"] is False, "nobody has to look at it"
+    assert closed["needs_review"] is False, "a closed issue must not need review"
     api.client.patch(path, content='{"status": "open"}', headers=merge_patch)
-    assert listed("true") == ["Export is empty"]
+    assert list_titles("true") == ["Export is empty"]
     assert decide(api, issue_id, "reject", priority=True).json()["needs_review"] is False
-    assert listed("true") == []
+    assert list_titles("true") == []
 
 
-def test_a_rejected_priority_stays_as_the_reporter_said(api: Api, issue_id: str) -> None:
+def test_rejected_priority_keeps_priority_of_reporter(api: Api, issue_id: str) -> None:
     assert decide(api, issue_id, "reject", priority=True).json()["priority"] == "medium"
     assert verdicts(api, issue_id)["priority"] == "rejected"
 
 
-def test_all_are_accepted_but_what_was_rejected(api: Api, issue_id: str) -> None:
+def test_accept_all_excludes_rejected_suggestions(api: Api, issue_id: str) -> None:
     decide(api, issue_id, "reject", tags=["frontend"])
 
     issue = decide(api, issue_id, "accept-all").json()
@@ -104,7 +106,7 @@ def test_all_are_accepted_but_what_was_rejected(api: Api, issue_id: str) -> None
     assert verdicts(api, issue_id) == {"bug": "accepted", "frontend": "rejected", "priority": "accepted"}
 
 
-def test_an_accepted_type_takes_the_place_of_another(api: Api, database: Database, issue_id: str) -> None:
+def test_accepted_type_replaces_other_type(api: Api, database: Database, issue_id: str) -> None:
     api.client.put(f"/api/v1/issues/{issue_id}/tags", json={"tags": ["feature", "api"]})
 
     assert decide(api, issue_id, "accept", tags=["bug"]).json()["tags"] == ["api", "bug"]
@@ -126,7 +128,7 @@ def test_an_accepted_type_takes_the_place_of_another(api: Api, database: Databas
         ({"tags": ["bug"], "all": True}, "#/all", "extra_forbidden"),
     ],
 )
-def test_what_is_not_suggested_is_named(
+def test_decision_on_unknown_suggestion_returns_pointer(
     choice: dict[str, Any], pointer: str, rule: str, api: Api, issue_id: str
 ) -> None:
     problem = assert_problem(decide(api, issue_id, "accept", **choice), 422)
@@ -136,45 +138,45 @@ def test_what_is_not_suggested_is_named(
     assert verdicts(api, issue_id) == {"bug": None, "frontend": None, "priority": None}
 
 
-def test_where_nothing_is_suggested_there_is_nothing_to_decide(api: Api) -> None:
+def test_decision_without_suggestions_returns_problem(api: Api) -> None:
     for issue_id, status in ((api.post("No run yet").json()["id"], 409), (str(new_id()), 404)):
         assert_problem(decide(api, issue_id, "accept-all"), status)
         assert_problem(decide(api, issue_id, "reject", priority=True), status)
 
 
-def test_statistics_tell_how_often_people_agree(api: Api, issue_id: str) -> None:
+def test_statistics_contain_acceptance_per_tag(api: Api, issue_id: str) -> None:
     empty = api.client.get("/api/v1/stats/enrichment").json()
     assert empty == {"tags": [], "priority": {"accepted": 0, "rejected": 0, "acceptance": None}}
 
     decide(api, issue_id, "accept", tags=["bug"], priority=True)
     api.client.put(f"/api/v1/issues/{issue_id}/tags", json={"tags": ["bug", "api"]})
 
-    told = api.client.get("/api/v1/stats/enrichment").json()
-    assert told["priority"] == {"accepted": 1, "rejected": 0, "acceptance": 1}
-    assert told["tags"] == [
+    statistics = api.client.get("/api/v1/stats/enrichment").json()
+    assert statistics["priority"] == {"accepted": 1, "rejected": 0, "acceptance": 1}
+    assert statistics["tags"] == [
         {"tag": "api", "accepted": 0, "rejected": 0, "added": 1, "acceptance": None},
         {"tag": "bug", "accepted": 1, "rejected": 0, "added": 0, "acceptance": 1},
         {"tag": "frontend", "accepted": 0, "rejected": 1, "added": 0, "acceptance": 0},
     ]
 
 
-def test_what_a_person_set_survives_three_runs(
+def test_decisions_of_person_survive_three_runs(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    """Of one issue all tags are set; of another one is accepted; of the third one is rejected."""
-    api = new_api(FAST)
+    """The first issue has confirmed tags, the second an accepted tag and the third a rejected tag."""
+    api = new_api(FAST_SETTINGS)
     new_worker({})
     title, body = "Login button not working", "The login button on the homepage does not respond to clicks."
-    by_hand, accepted, rejected = (api.post(title, description=body).json()["id"] for _ in range(3))
+    tagged, accepted, rejected = (api.post(title, description=body).json()["id"] for _ in range(3))
     database.wait_for_states({"succeeded": 3})
-    api.client.put(f"/api/v1/issues/{by_hand}/tags", json={"tags": ["question", "testing"]})
+    api.client.put(f"/api/v1/issues/{tagged}/tags", json={"tags": ["question", "testing"]})
     decide(api, accepted, "accept", tags=["frontend"])
     decide(api, rejected, "reject", tags=["frontend"])
 
     for run in range(1, 4):
-        for issue_id in (by_hand, accepted, rejected):
+        for issue_id in (tagged, accepted, rejected):
             if run == 2:
-                # A text of which the machine thinks otherwise.
+                # A text with other suggestions.
                 api.client.patch(
                     f"/api/v1/issues/{issue_id}", json={"title": "Docs: typo in the manual", "description": ""}
                 )
@@ -183,8 +185,8 @@ def test_what_a_person_set_survives_three_runs(
         database.wait_for_states({"succeeded": 3 + 3 * run})
         tags = {
             name: api.client.get(f"/api/v1/issues/{issue_id}").json()["tags"]
-            for name, issue_id in (("by_hand", by_hand), ("accepted", accepted), ("rejected", rejected))
+            for name, issue_id in (("tagged", tagged), ("accepted", accepted), ("rejected", rejected))
         }
-        assert tags["by_hand"] == ["question", "testing"]
+        assert tags["tagged"] == ["question", "testing"]
         assert "frontend" in tags["accepted"]
         assert "frontend" not in tags["rejected"]

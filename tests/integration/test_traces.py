@@ -1,4 +1,4 @@
-"""Traces, as a real OTLP receiver gets them from real processes."""
+"""Traces of real processes, received by a real OTLP receiver."""
 
 import signal
 import socket
@@ -21,42 +21,42 @@ from tests.support.tasks import TASK
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
-MARK = "Zyzzyva"
+MARKER = "Zyzzyva"
 PARENT = "00-{trace}-00f067aa0ba902b7-01"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    running = Receiver()
-    yield running
-    running.close()
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
 
 
-def sent_to(receiver: Receiver, **more: str) -> dict[str, str]:
+def trace_settings(receiver: Receiver, **more: str) -> dict[str, str]:
     return {**SHORT, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100", **more}
 
 
-def post(api: Api, trace_id: str, title: str = "The page is empty") -> str:
-    """Post an issue as a traced client does."""
+def post_traced_issue(api: Api, trace_id: str, title: str = "The page is empty") -> str:
+    """Post an issue with a traceparent header."""
     headers = {"traceparent": PARENT.format(trace=trace_id), "X-Request-ID": f"request-{trace_id[:4]}"}
-    answer = api.client.post("/api/v1/issues?secret=" + MARK, json={"title": title}, headers=headers)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = api.client.post("/api/v1/issues?secret=" + MARKER, json={"title": title}, headers=headers)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
-def test_one_post_is_one_trace_until_its_index_is_written(
+def test_post_to_index_is_one_trace(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, receiver: Receiver, servers: Servers
 ) -> None:
-    api = new_api(sent_to(receiver))
-    new_worker(sent_to(receiver))
+    api = new_api(trace_settings(receiver))
+    new_worker(trace_settings(receiver))
     for path in ("/livez", "/readyz", "/metrics"):
         api.client.get(path)
-    issue_id = post(api, TRACE, f"{MARK} is on fire")
-    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the index")
+    issue_id = post_traced_issue(api, TRACE, f"{MARKER} is on fire")
+    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the issue to be indexed")
 
-    wait_until(lambda: len(receiver.named("INSERT issue_search")) == 1, 30, "the last span")
-    wait_until(lambda: len(receiver.named("index_issue")) == 1, 30, "the last task's span")
+    wait_until(lambda: len(receiver.named("INSERT issue_search")) == 1, 30, "the span of the index")
+    wait_until(lambda: len(receiver.named("index_issue")) == 1, 30, "the span of the index task")
     print("\n".join(tree(receiver.trace(TRACE))))
     lines = tree(receiver.trace(TRACE))
     assert lines[:3] == ["api: POST /api/v1/issues", "  api: INSERT issue", "  api: publish issues"]
@@ -71,7 +71,7 @@ def test_one_post_is_one_trace_until_its_index_is_written(
         "          worker: INSERT issue_search",
     ):
         assert line in lines, "\n".join(lines)
-    assert receiver.traces() == {TRACE}, "what polls, or is polled, is no trace"
+    assert receiver.traces() == {TRACE}, "probes and polling loops must not create traces"
 
     spans = receiver.trace(TRACE)
     (request,) = receiver.named("POST /api/v1/issues")
@@ -84,23 +84,23 @@ def test_one_post_is_one_trace_until_its_index_is_written(
     assert task.attributes["attempt"] == 1
     assert not any(span.is_error for span in spans)
 
-    for path in (f"/{MARK}", f"/api/v1/issues?cursor={MARK}"):
+    for path in (f"/{MARKER}", f"/api/v1/issues?cursor={MARKER}"):
         api.client.get(path)
-    wait_until(lambda: len(receiver.spans) == len(spans) + 2, 30, "the others' spans")
+    wait_until(lambda: len(receiver.spans) == len(spans) + 2, 30, "the spans of both requests")
     assert {span.name for span in receiver.spans[-2:]} == {"GET", "GET /api/v1/issues"}
-    password = make_url(servers.database_url).password or MARK
-    assert not {text for text in (MARK, password) if text.encode() in b"".join(receiver.bodies)}
+    password = make_url(servers.database_url).password or MARKER
+    assert not {text for text in (MARKER, password) if text.encode() in b"".join(receiver.bodies)}
 
 
-def test_retries_are_branches_of_the_same_trace_and_a_killed_process_loses_only_its_own(
+def test_retries_share_trace_and_killed_process_loses_only_its_spans(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, receiver: Receiver
 ) -> None:
-    new_api(sent_to(receiver))
-    new_worker({**sent_to(receiver), "WORKER_CONCURRENCY": "1"}, app=MISBEHAVING)
+    new_api(trace_settings(receiver))
+    new_worker({**trace_settings(receiver), "WORKER_CONCURRENCY": "1"}, app=MISBEHAVING)
     job_id = database.add_job(TASK, how="transient", until=3, traceparent=PARENT.format(trace=TRACE))
     database.wait_for_states({"succeeded": 1})
     wait_until(lambda: len(receiver.named("misbehave")) == 3, 30, "three attempts")
-    wait_until(lambda: len(receiver.named("publish issues")) == 3, 30, "the dispatcher's spans")
+    wait_until(lambda: len(receiver.named("publish issues")) == 3, 30, "the spans of the dispatcher")
 
     attempts = sorted(receiver.named("misbehave"), key=lambda span: span.start_ns)
     assert [(span.attributes["attempt"], span.is_error) for span in attempts] == [
@@ -113,35 +113,39 @@ def test_retries_are_branches_of_the_same_trace_and_a_killed_process_loses_only_
     published = receiver.named("publish issues")
     assert {span.parent_id for span in published} == {"00f067aa0ba902b7"}
     assert {span.parent_id for span in attempts} == {span.span_id for span in published}
-    assert database.job(job_id)["message"]["traceparent"] == PARENT.format(trace=TRACE), "as it was written"
-    assert not any(span.events for span in receiver.spans), "an exception's message may hold an issue's text"
+    assert database.job(job_id)["message"]["traceparent"] == PARENT.format(trace=TRACE), (
+        "the stored traceparent must be unchanged"
+    )
+    assert not any(span.events for span in receiver.spans), (
+        "spans must not contain exception messages, which may contain text of an issue"
+    )
 
-    add_traced(database, 2, how="exit", until=2)
+    add_traced_job(database, 2, how="exit", until=2)
     database.wait_for_states({"succeeded": 2})
     wait_until(lambda: len(receiver.named("publish issues")) == 5, 30, "the spans of the dispatcher")
-    wait_until(lambda: len(receiver.named("misbehave")) == 4, 30, "the attempt after it")
+    wait_until(lambda: len(receiver.named("misbehave")) == 4, 30, "the second attempt")
     (after,) = [span for span in receiver.named("misbehave") if span.trace_id != TRACE]
     assert after.attributes["attempt"] == 2
 
 
-def add_traced(database: Database, number: int, **fields: Any) -> None:
+def add_traced_job(database: Database, number: int, **fields: Any) -> None:
     database.add_job(TASK, traceparent=PARENT.format(trace=f"{number:032x}"), **fields)
 
 
-def test_a_process_that_ends_sends_its_last_spans(
+def test_process_at_exit_exports_last_spans(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, receiver: Receiver
 ) -> None:
-    # A span would wait here for longer than the test: only the end of its process sends it.
-    settings = sent_to(receiver, OTEL_BSP_SCHEDULE_DELAY="600000", WORKER_CONCURRENCY="1")
+    # The export delay is longer than the test, so only the end of a process exports its spans.
+    settings = trace_settings(receiver, OTEL_BSP_SCHEDULE_DELAY="600000", WORKER_CONCURRENCY="1")
     api, worker = (
         new_api(settings),
         new_worker({**settings, "TASKS_PER_CHILD": "2"}, app="tests.support.recycling_app"),
     )
     for number in (1, 2, 3):
-        add_traced(database, number)
+        add_traced_job(database, number)
     database.wait_for_states({"succeeded": 3})
 
-    # A process that is recycled after two tasks, a worker that is told to stop, an API that is told to stop.
+    # The ends: a process recycled after two tasks, a stopped worker and a stopped API.
     wait_until(lambda: len(receiver.named("misbehave")) == 2, 30, "the spans of the first process")
     worker.process.stop(60)
     assert len(receiver.named("misbehave")) == 3
@@ -149,7 +153,7 @@ def test_a_process_that_ends_sends_its_last_spans(
     assert len(receiver.named("publish issues")) == 3
 
 
-def test_a_receiver_that_is_away_or_silent_holds_nothing_up(
+def test_missing_or_silent_receiver_does_not_delay_jobs(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     port = free_port()
@@ -161,40 +165,38 @@ def test_a_receiver_that_is_away_or_silent_holds_nothing_up(
         "OTEL_BSP_MAX_QUEUE_SIZE": "64",
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16",
     }
-    with socket.create_server(("127.0.0.1", port)):  # which accepts and never answers
+    with socket.create_server(("127.0.0.1", port)):  # accepts connections and never responds
         api, worker = new_api(settings), new_worker(settings)
         for number in range(1, 41):
-            post(api, f"{number:032x}")
+            post_traced_issue(api, f"{number:032x}")
         database.wait_for_states({"succeeded": 40})
-    post(api, f"{41:032x}")  # and now it is away
+    post_traced_issue(api, f"{41:032x}")  # the receiver is down now
     database.wait_for_states({"succeeded": 41})
 
     worker.process.stop(60)
     api.process.stop(60)
-    assert worker.process.exit_code == 0, "it was not killed for waiting"
-    assert api.process.exit_code == -signal.SIGTERM, "which uvicorn raises again when all is done"
+    assert worker.process.exit_code == 0, "the worker must exit by itself"
+    assert api.process.exit_code == -signal.SIGTERM, "uvicorn raises the signal again after a clean shutdown"
     for log in (api.log, worker.log):
-        told = [line for line in log.lines if "trace_export_failed" in line]
-        # One for each process; an API is one, a worker has two.
-        assert len(told) <= 2, "\n".join(told)
+        failures = [line for line in log.lines if "trace_export_failed" in line]
+        # One line per process. An API has one process and a worker has two.
+        assert len(failures) <= 2, "\n".join(failures)
         assert not [line for line in log.lines if "opentelemetry" in line or "urllib3" in line]
 
 
-def test_a_receiver_that_comes_back_gets_what_follows(
-    new_api: ApiFactory, receiver: Receiver, database: Database
-) -> None:
-    api = new_api(sent_to(receiver, OTEL_EXPORTER_OTLP_TIMEOUT="1"))
+def test_receiver_after_outage_gets_new_spans(new_api: ApiFactory, receiver: Receiver, database: Database) -> None:
+    api = new_api(trace_settings(receiver, OTEL_EXPORTER_OTLP_TIMEOUT="1"))
     receiver.status = 503
-    post(api, f"{1:032x}")
-    wait_until(lambda: api.log.has("trace_export_failed"), 30, "the API to notice")
+    post_traced_issue(api, f"{1:032x}")
+    wait_until(lambda: api.log.has("trace_export_failed"), 30, "the API to log the failure")
     receiver.status = 200
-    post(api, f"{2:032x}")
-    wait_until(lambda: api.log.has("trace_export_resumed"), 30, "the API to notice again")
+    post_traced_issue(api, f"{2:032x}")
+    wait_until(lambda: api.log.has("trace_export_resumed"), 30, "the API to log the recovery")
     assert receiver.trace(f"{2:032x}")
 
 
 @pytest.mark.parametrize(("directory", "module"), [(API, "main"), (WORKER, "app.celery_app")])
-def test_without_an_endpoint_nothing_of_the_sdk_is_loaded(servers: Servers, directory: Path, module: str) -> None:
+def test_program_without_endpoint_does_not_load_sdk(servers: Servers, directory: Path, module: str) -> None:
     code = (
         f"import {module}, sys; print([name for name, found in sys.modules.items() if found and '.sdk' in name])"
     )

@@ -1,4 +1,4 @@
-"""What init containers wait for: `python -m api.wait_for`, on a real server and its migrations."""
+"""`python -m api.wait_for`, which init containers run, with a real server and its migrations."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from devstack.process import Process
 from tests.support.processes import API, tool
-from tests.support.servers import FAST, Log
+from tests.support.servers import FAST_OPTIONS, Log
 
 TIMEOUT_S = 60
 
 
-def start(need: str, url: str, log: Log) -> Process:
-    command = [sys.executable, "-m", "api.wait_for", need]
-    return Process(need, command, log, cwd=API, env={"DATABASE_URL": url, "LOG_FORMAT": "json"})
+def start_wait(target: str, url: str, log: Log) -> Process:
+    command = [sys.executable, "-m", "api.wait_for", target]
+    return Process(target, command, log, cwd=API, env={"DATABASE_URL": url, "LOG_FORMAT": "json"})
 
 
 def migrate(url: str, revision: str) -> None:
@@ -32,21 +32,21 @@ def migrate(url: str, revision: str) -> None:
 
 @pytest.fixture
 def url() -> str:
-    """Where no server listens yet."""
+    """Return a database URL on a free port."""
     return f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
 
 
 @pytest.fixture
 def server(url: str, tmp_path: Path) -> Iterator[Postgres]:
-    """A server there, which has not been started."""
-    postgres = Postgres(tmp_path, make_url(url), Log(), FAST)
+    """Yield a server for the URL that is not started."""
+    postgres = Postgres(tmp_path, make_url(url), Log(), FAST_OPTIONS)
     yield postgres
     postgres.stop()
 
 
-def test_from_no_server_to_the_schemas_head(server: Postgres, url: str) -> None:
+def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url: str) -> None:
     log, schema_log = Log(), Log()
-    database, schema = start("database", url, log), start("schema", url, schema_log)
+    database, schema = start_wait("database", url, log), start_wait("schema", url, schema_log)
     wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
     wait_until(lambda: schema_log.has("the database does not answer"), TIMEOUT_S, "the reason")
 
@@ -59,27 +59,27 @@ def test_from_no_server_to_the_schemas_head(server: Postgres, url: str) -> None:
     migrate(url, "head")
     assert schema.wait(TIMEOUT_S) == 0
 
-    # A newer release's migration, which this tree does not have: this release's pods may still start.
+    # The migration of a newer release is unknown here, but the pods of this release must still start.
     connection = server.connect("IssueTracker")
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    assert start("schema", url, Log()).wait(TIMEOUT_S) == 0
+    assert start_wait("schema", url, Log()).wait(TIMEOUT_S) == 0
 
 
-def test_it_ends_when_told_to(url: str) -> None:
+def test_wait_for_on_sigterm_exits(url: str) -> None:
     log = Log()
-    waiting = start("schema", url, log)
+    process = start_wait("schema", url, log)
     wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
 
-    waiting.send(signal.SIGTERM)
+    process.send(signal.SIGTERM)
 
-    assert waiting.wait(TIMEOUT_S) == 128 + signal.SIGTERM
+    assert process.wait(TIMEOUT_S) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("arguments", [[], ["redis"]])
-def test_bad_use_is_one_line(arguments: list[str]) -> None:
+def test_wait_for_with_bad_arguments_prints_one_line_and_exits_with_2(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "api.wait_for", *arguments], cwd=API, capture_output=True, text=True, check=False
     )

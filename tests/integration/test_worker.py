@@ -1,4 +1,4 @@
-"""Real workers: what they make of issues, of tasks that fail, and of being killed."""
+"""Real workers: enrichment, failing tasks and killed processes."""
 
 import json
 import signal
@@ -19,41 +19,43 @@ SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "2", "DISPATCH_POLL_SEC
 
 
 def wait_for_result(servers: Servers, job_id: object, status: str) -> None:
-    """Wait for what `GET celery-task-meta-<task_id>` answers; the ledger is done before it is written."""
+    """Wait for the result in `celery-task-meta-<task_id>`, which Celery writes after the ledger."""
     with redis.Redis(port=servers.redis_port, db=1) as results:
 
-        def told() -> bool:
+        def has_status() -> bool:
             raw = results.get(f"celery-task-meta-{job_id}")
             return isinstance(raw, bytes) and json.loads(raw)["status"] == status
 
-        wait_until(told, 30, f"Celery's result to be {status}")
+        wait_until(has_status, 30, f"Celery's result to be {status}")
 
 
-def test_an_issue_is_enriched(api: Api, new_worker: WorkerFactory, database: Database, servers: Servers) -> None:
+def test_posted_issue_is_enriched(
+    api: Api, new_worker: WorkerFactory, database: Database, servers: Servers
+) -> None:
     new_worker({})
-    answer = api.post(
+    response = api.post(
         "Login button not working",
         description="The login button on the homepage does not respond to clicks.",
         priority="high",
     )
     database.wait_for_states({"succeeded": 1})
 
-    issue = api.client.get(answer.headers["location"]).json()
+    issue = api.client.get(response.headers["location"]).json()
     assert issue["ai_summary"].startswith("AI Summary: Login button not working")
     assert issue["tags"] == ["bug", "frontend"]
-    told = {"status": "succeeded", "attempts": 1, "next_retry_at": None, "started_at": None, "error": None}
-    assert issue["enrichment"] == told
+    expected = {"status": "succeeded", "attempts": 1, "next_retry_at": None, "started_at": None, "error": None}
+    assert issue["enrichment"] == expected
     assert issue["updated_at"] > issue["created_at"]
     (row,) = database.query("SELECT tags, tag_list FROM issue")
     assert row == {"tags": "bug,frontend", "tag_list": ["bug", "frontend"]}
-    (made,) = database.query("SELECT * FROM enrichment")
-    assert [tag["name"] for tag in made["tags"]] == ["bug", "frontend"]
-    assert all(0 < tag["confidence"] < 1 for tag in made["tags"])
-    assert made["provenance"]["provider"] == "local"
-    wait_for_result(servers, made["job_id"], "SUCCESS")
+    (enrichment,) = database.query("SELECT * FROM enrichment")
+    assert [tag["name"] for tag in enrichment["tags"]] == ["bug", "frontend"]
+    assert all(0 < tag["confidence"] < 1 for tag in enrichment["tags"])
+    assert enrichment["provenance"]["provider"] == "local"
+    wait_for_result(servers, enrichment["job_id"], "SUCCESS")
 
 
-def test_an_issue_that_is_gone_is_skipped(api: Api, new_worker: WorkerFactory, database: Database) -> None:
+def test_job_of_deleted_issue_is_skipped(api: Api, new_worker: WorkerFactory, database: Database) -> None:
     issue_id = api.post("Deleted at once").json()["id"]
     wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
     database.query("DELETE FROM issue WHERE id = %s", issue_id)
@@ -63,7 +65,7 @@ def test_an_issue_that_is_gone_is_skipped(api: Api, new_worker: WorkerFactory, d
     database.wait_for_states({"skipped": 1})
 
 
-def test_a_failing_task_is_retried_by_the_ledger_and_succeeds(
+def test_task_with_transient_error_is_retried_and_succeeds(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers
 ) -> None:
     new_api(SHORT)
@@ -76,12 +78,12 @@ def test_a_failing_task_is_retried_by_the_ledger_and_succeeds(
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 3}]
     failures = database.failures(job_id)
     assert [failure["kind"] for failure in failures] == ["transient", "transient"]
-    assert "provider is away" in failures[0]["error"]
+    assert "provider is down" in failures[0]["error"]
     assert "Traceback" in failures[0]["traceback"]
     wait_for_result(servers, job_id, "SUCCESS")
 
 
-def test_a_waiting_retry_is_shown_as_such(
+def test_task_waiting_for_retry_has_result_retry(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers, broker: redis.Redis
 ) -> None:
     new_api(SHORT)
@@ -91,13 +93,13 @@ def test_a_waiting_retry_is_shown_as_such(
     database.wait_for_states({"retrying": 1})
 
     wait_for_result(servers, job_id, "RETRY")
-    # The ledger has the schedule: no message waits anywhere.
-    wait_until(lambda: broker.hlen("unacked") == 0, 10, "the acknowledgement")
+    # The ledger stores the schedule, so the broker has no message.
+    wait_until(lambda: broker.hlen("unacked") == 0, 10, "the message to be acknowledged")
     assert broker.llen("issues") == 0
 
 
 @pytest.mark.parametrize(("how", "attempts", "kind"), [("bug", 4, "bug"), ("permanent", 1, "permanent")])
-def test_a_task_that_keeps_failing_ends_dead_with_its_error(
+def test_task_that_always_fails_is_dead_with_error(
     how: str,
     attempts: int,
     kind: str,
@@ -120,10 +122,10 @@ def test_a_task_that_keeps_failing_ends_dead_with_its_error(
 
 
 @pytest.mark.parametrize("how", ["exit", "segfault"])
-def test_a_task_that_kills_its_process_ends_dead_and_its_neighbours_do_not(
+def test_task_that_kills_its_process_is_dead_and_others_succeed(
     how: str, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    """Each attempt is told when its process dies: a lease of a minute would end too late for this test."""
+    """The worker records each attempt when the process dies, long before the lease of one minute expires."""
     env = {**SHORT, "LEASE_SECONDS": "60"}
     new_api(env)
     worker = new_worker(env, app=MISBEHAVING)
@@ -140,7 +142,7 @@ def test_a_task_that_kills_its_process_ends_dead_and_its_neighbours_do_not(
     assert worker.process.exit_code is None
 
 
-def test_a_task_longer_than_its_lease_runs_once(
+def test_task_longer_than_lease_runs_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     new_api(SHORT)
@@ -153,7 +155,7 @@ def test_a_task_longer_than_its_lease_runs_once(
     assert database.job(job_id)["attempts"] == 1
 
 
-def test_a_killed_workers_jobs_are_done_by_the_next(
+def test_jobs_of_killed_worker_are_done_by_next_worker(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     api = new_api(SHORT)
@@ -171,26 +173,26 @@ def test_a_killed_workers_jobs_are_done_by_the_next(
     assert database.one("SELECT count(*) FROM enrichment") == 60
 
 
-def test_a_zombie_worker_changes_nothing(
+def test_worker_frozen_past_its_lease_writes_nothing(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    """A worker that is frozen past its lease, and wakes when another has done its job."""
+    """A frozen worker resumes after another worker has done its job."""
     new_api(SHORT)
-    zombie = new_worker({**SHORT, "WORKER_CONCURRENCY": "1"}, "zombie", MISBEHAVING)
+    frozen_worker = new_worker({**SHORT, "WORKER_CONCURRENCY": "1"}, "frozen", MISBEHAVING)
     job_id = database.add_job(TASK, seconds=1)
     database.wait_for_states({"running": 1})
-    zombie.process.send_group(signal.SIGSTOP)
-    new_worker(SHORT, "heir", MISBEHAVING)
+    frozen_worker.process.send_group(signal.SIGSTOP)
+    new_worker(SHORT, "second", MISBEHAVING)
     database.wait_for_states({"succeeded": 1})
 
-    zombie.process.send_group(signal.SIGCONT)
+    frozen_worker.process.send_group(signal.SIGCONT)
 
-    wait_until(lambda: zombie.log.has("lease_lost"), 30, "the zombie to notice")
+    wait_until(lambda: frozen_worker.log.has("lease_lost"), 30, "the frozen worker to log lease_lost")
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
-    assert database.job(job_id)["worker"].startswith("heir@")
+    assert database.job(job_id)["worker"].startswith("second@")
 
 
-def test_a_stopped_worker_finishes_what_it_holds(
+def test_worker_on_shutdown_finishes_running_job(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     new_api(SHORT)
@@ -205,21 +207,21 @@ def test_a_stopped_worker_finishes_what_it_holds(
     assert (job["state"], job["attempts"]) == ("succeeded", 1)
 
 
-def test_a_message_delivered_twice_has_one_effect(
+def test_message_delivered_twice_has_one_effect(
     new_worker: WorkerFactory, api: Api, database: Database, broker: redis.Redis
 ) -> None:
     api.post("Delivered twice")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message")
+    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
     (message,) = broker.lrange("issues", 0, -1)
     broker.lpush("issues", message, message)
 
     worker = new_worker({})
 
     database.wait_for_states({"succeeded": 1})
-    wait_until(lambda: broker.llen("issues") == 0, 30, "the copies to be taken")
+    wait_until(lambda: broker.llen("issues") == 0, 30, "the copies to be received")
     wait_until(
         lambda: sum("duplicate_message_dropped" in line for line in worker.log.lines) == 2,
         30,
-        "both to be dropped",
+        "both copies to be dropped",
     )
     assert database.one("SELECT count(*) FROM enrichment") == 1

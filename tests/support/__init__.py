@@ -1,1 +1,1 @@
-"""What the tests stand on: real servers, a real API process, real workers."""
+"""Support code of the tests: real servers, API processes and workers."""

@@ -1,4 +1,4 @@
-"""An API that asks for tokens, and tokens of every kind for it."""
+"""Settings of an API that requires tokens, and tokens of every kind."""
 
 import secrets
 from collections.abc import Mapping
@@ -20,23 +20,23 @@ def bearer(token: str) -> dict[str, str]:
 
 @dataclass
 class Tokens:
-    """Makes tokens over the API, as an admin does."""
+    """Creates tokens over the API as an admin."""
 
     api: Api
 
     def make(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
-        answer = self.api.client.post(
+        response = self.api.client.post(
             "/api/v1/tokens", json={"name": name, "scopes": scopes, **fields}, headers=bearer(ADMIN)
         )
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
+        assert response.status_code == 201, response.text
+        token: dict[str, Any] = response.json()
+        return token
 
     def revoke(self, token_id: str) -> httpx.Response:
         return self.api.client.delete(f"/api/v1/tokens/{token_id}", headers=bearer(ADMIN))
 
     def kinds(self, database: Database) -> Mapping[str, str]:
-        """Return a token of each scope, one that has expired and one that was revoked."""
+        """Return a token of each scope, an expired token and a revoked token."""
         kinds = {scope: self.make(scope.replace(":", "-"), scope)["token"] for scope in SCOPES}
         kinds["expired"] = self.make("expired", "admin")["token"]
         database.query("UPDATE api_token SET expires_at = now() - interval '1 s' WHERE name = 'expired'")

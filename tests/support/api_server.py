@@ -1,9 +1,8 @@
-"""Behaves as Kubernetes' API server does for who may create Secrets in one namespace and do nothing else.
+"""A Kubernetes API server for a client that may only create Secrets in one namespace.
 
     python api_server.py DIRECTORY
 
-DIRECTORY holds its certificate and key and the one token that it knows; Secrets are kept there as it would keep
-them.
+DIRECTORY contains the certificate, the key and the only valid token. The server stores Secrets there.
 """
 
 import base64
@@ -19,9 +18,9 @@ PATH = "/api/v1/namespaces/issuetracker/secrets"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the object, or with a Status as the API server does."""
+    """Responds with the created object or with a Status, as the API server does."""
 
-    def _answer(self, code: int, body: dict[str, Any]) -> None:
+    def _respond(self, code: int, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -29,31 +28,31 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
-    def _refuse(self, code: int, reason: str) -> None:
-        self._answer(
+    def _reject(self, code: int, reason: str) -> None:
+        self._respond(
             code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}
         )
 
     def do_GET(self) -> None:
-        """Refuse what the Role does not allow."""
-        self._refuse(403, "Forbidden")
+        """Reject the request, which the Role does not allow."""
+        self._reject(403, "Forbidden")
 
     def do_POST(self) -> None:
         """Create a Secret."""
         if self.headers["Authorization"] != f"Bearer {(DIRECTORY / 'token').read_text()}":
-            self._refuse(401, "Unauthorized")
+            self._reject(401, "Unauthorized")
             return
         if self.path != PATH:
-            self._refuse(403, "Forbidden")
+            self._reject(403, "Forbidden")
             return
         secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         file = DIRECTORY / "secrets" / f"{secret['metadata']['name']}.json"
         if file.exists():
-            self._refuse(409, "AlreadyExists")
+            self._reject(409, "AlreadyExists")
             return
         data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.pop("stringData").items()}
         file.write_text(json.dumps({**secret, "data": data}))
-        self._answer(201, secret)
+        self._respond(201, secret)
 
 
 if __name__ == "__main__":

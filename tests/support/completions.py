@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks the OpenAI protocol as badly as a test tells it to."""
+"""A real HTTP server with the OpenAI protocol that returns the responses and faults of a test."""
 
 import json
 import threading
@@ -17,14 +17,14 @@ GOOD = {
 MODEL = "scripted-1"
 PROMPT_TOKENS, COMPLETION_TOKENS = 900, 60
 KEY = "sk-test-0123456789abcdef"
-"""What a client calls itself with; nothing may show it."""
+"""The API key of the client, which must not appear anywhere."""
 TITLE, DESCRIPTION = "Export is empty", "The CSV export of a report has no rows since the last upgrade."
-"""The issue that `GOOD` answers."""
+"""The issue that matches the response `GOOD`."""
 
 
 @dataclass
 class Request:
-    """What a client sent."""
+    """A request of a client."""
 
     path: str
     headers: Mapping[str, str]
@@ -42,17 +42,17 @@ class Request:
 
     @property
     def issue(self) -> dict[str, str]:
-        """The data of the first user message."""
+        """Return the data of the first user message."""
         issue: dict[str, str] = json.loads(self.messages[1]["content"])
         return issue
 
 
 Step = Callable[["Handler", Request], None]
-"""How one request is answered."""
+"""A function that responds to one request."""
 
 
 class Completions:
-    """Answers by its steps, one a request, the last one for ever; keeps what it was asked."""
+    """Responds with one step per request, repeats the last step, and records all requests."""
 
     def __init__(self, *steps: Step) -> None:
         self.requests: list[Request] = []
@@ -64,7 +64,7 @@ class Completions:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def then(self, *steps: Step) -> None:
-        """Answer by these steps from now on."""
+        """Replace the steps."""
         with self._lock:
             self._steps = list(steps)
 
@@ -80,11 +80,11 @@ class Completions:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request whole and lets a step answer it."""
+    """Reads a complete request and runs the next step."""
 
     completions: Completions
     protocol_version = "HTTP/1.1"
-    # Head and body are written apart, and the second would wait for the first one's acknowledgement.
+    # Head and body are separate writes. With Nagle's algorithm, the body would wait for an acknowledgement.
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.completions.next_step(request)(self, request)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client has had enough
+            self.close_connection = True  # the client closed the connection
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str], length: int | None = None) -> None:
         self.send_response(status)
@@ -107,9 +107,11 @@ class Handler(BaseHTTPRequestHandler):
         return
 
 
-def completion(answer: object, *, finish: str = "stop", usage: bool = True, **message: Any) -> Step:
-    """Answer with a completion; `answer` is its content, as text or as what becomes JSON."""
-    content = answer if isinstance(answer, str) or answer is None else json.dumps(answer)
+def completion(content_object: object, *, finish: str = "stop", usage: bool = True, **message: Any) -> Step:
+    """Respond with a completion. `content_object` is its content, as text or as a JSON-serializable value."""
+    content = (
+        content_object if isinstance(content_object, str) or content_object is None else json.dumps(content_object)
+    )
     body: dict[str, Any] = {
         "id": "1",
         "object": "chat.completion",
@@ -134,13 +136,13 @@ def completion(answer: object, *, finish: str = "stop", usage: bool = True, **me
 
 
 def raw(body: bytes, status: int = 200, **headers: str) -> Step:
-    """Answer with these bytes."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda handler, _: handler.send(status, body, named)
+    """Respond with these bytes."""
+    headers_by_name = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler, _: handler.send(status, body, headers_by_name)
 
 
 def error_response(status: int, code: str | None = None, message: str = "no", **headers: str) -> Step:
-    """Answer with an error as the protocol writes it."""
+    """Respond with an error in the format of the protocol."""
     return raw(
         json.dumps({"error": {"message": message, "code": code, "type": "error"}}).encode(), status, **headers
     )
@@ -154,14 +156,14 @@ def truncated_response(handler: Handler, request: Request) -> None:
 
 
 def no_response(handler: Handler, request: Request) -> None:
-    """Take the request and never answer."""
+    """Accept the request and never respond."""
     del request
     handler.completions.closing.wait(60)
     handler.close_connection = True
 
 
 def slow_body(handler: Handler, request: Request) -> None:
-    """Keep the connection alive with blanks, as busy servers do, and never come to the answer."""
+    """Send spaces to keep the connection alive, as busy servers do, and never send the content."""
     del request
     handler.send(200, b"", {}, length=10_000)
     _drip(handler, b" ")
@@ -181,7 +183,7 @@ def _drip(handler: Handler, drop: bytes) -> None:
 
 
 def endless_body(handler: Handler, request: Request) -> None:
-    """Answer with more than anybody should read, until the client closes the connection."""
+    """Send an endless body until the client closes the connection."""
     del request
     handler.send(200, b"", {}, length=10**12)
     chunk = b" " * 65_536
@@ -190,14 +192,14 @@ def endless_body(handler: Handler, request: Request) -> None:
 
 
 def prompt_injected(title: str, description: str) -> Step:
-    """Answer as a model that does what the text says, within the schema and beside it."""
-    orders = f"{title} {description}"
-    answer = {
+    """Respond as a model that obeys the injected text, inside and outside the schema."""
+    injected_text = f"{title} {description}"
+    content_object = {
         **GOOD,
-        "summary": orders,
+        "summary": injected_text,
         "area": {"name": "api", "confidence": "high", "status": "closed"},
         "second_area": {"name": "security", "confidence": "high"},
-        "priority": {"value": "critical", "reason": orders, "status": "closed"},
+        "priority": {"value": "critical", "reason": injected_text, "status": "closed"},
         "tags": ["pwned", "lang:zz"],
         "status": "closed",
         "duplicate_of": 1,
@@ -205,4 +207,4 @@ def prompt_injected(title: str, description: str) -> Step:
         "delete": True,
     }
     call = {"id": "1", "type": "function", "function": {"name": "delete_issue", "arguments": "{}"}}
-    return completion(answer, tool_calls=[call], function_call=call["function"])
+    return completion(content_object, tool_calls=[call], function_call=call["function"])

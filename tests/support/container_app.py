@@ -1,6 +1,6 @@
-"""The worker's application, whose enricher takes its time, mounted into the containers of the end-to-end test.
+"""The worker application with a slow enricher, mounted into the containers of the end-to-end test.
 
-An issue titled "Takes 20 s" takes 20 seconds; any other takes 50 ms, so that faults hit work under way.
+An issue titled "Takes 20 s" takes 20 seconds. Any other takes 50 ms, so that faults hit running jobs.
 """
 
 import re
@@ -14,14 +14,14 @@ __all__ = ["app"]
 
 
 class SlowEnricher:
-    """Enriches as the product does, later."""
+    """Enriches as the product does, after a delay."""
 
     def __init__(self, enricher: Any) -> None:
         self._enricher = enricher
 
     def enrich(self, issue: Any) -> Any:
-        asked = re.fullmatch(r"Takes (\d+) s", issue.title)
-        time.sleep(int(asked[1]) if asked else 0.05)
+        match = re.fullmatch(r"Takes (\d+) s", issue.title)
+        time.sleep(int(match[1]) if match else 0.05)
         return self._enricher.enrich(issue)
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis in containers of their public images, to be killed, frozen and started again."""
+"""PostgreSQL and Redis in containers of their public images. Tests can kill, pause and restart them."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class ContainerProcess:
-    """The container's first process, as the tests treat a server's."""
+    """The first process of a container, with the interface of a server process."""
 
     def __init__(self, container: Any) -> None:
         self._container = container
@@ -31,7 +31,7 @@ class ContainerProcess:
         self._container.kill(signal=number.name)
 
     def send_group(self, number: signal.Signals) -> None:
-        """Send a signal to all that runs in the container; to stop them is the kernel's freezer."""
+        """Send a signal to all processes of the container. Pause them with the freezer of the kernel."""
         match number:
             case signal.SIGSTOP:
                 self._container.pause()
@@ -50,32 +50,32 @@ class ContainerProcess:
 
 
 class ContainerServer:
-    """A server on a loopback port that stays its own, whatever happens to it."""
+    """A server on a fixed loopback port."""
 
     def __init__(
-        self, image: str, port: int, own_port: int, command: Sequence[str], ready: Callable[[], bool]
+        self, image: str, port: int, own_port: int, command: Sequence[str], is_ready: Callable[[], bool]
     ) -> None:
-        # Its helper image, which removes what a killed test run leaves, is not everywhere.
+        # The helper image, which removes the containers of a killed test run, is not always available.
         if missing(testcontainers_config.ryuk_image):
             testcontainers_config.ryuk_disabled = True
         self.container = DockerContainer(image)
-        # Its own method knows ports only, which would be every address of the machine.
+        # The method of the library would publish the port on every address of the machine.
         self.container.ports[f"{own_port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
         self.container.with_command([*command])
-        self._ready = ready
-        self._made = False
+        self._ready = is_ready
+        self._is_created = False
 
     @property
     def process(self) -> ContainerProcess:
         return ContainerProcess(self.container.get_wrapped_container())
 
     def start(self) -> ContainerProcess:
-        """Start the container, with what it held where it ran before, and wait until the server answers."""
-        if self._made:
+        """Start the container with its previous data, if any, and wait until the server is ready."""
+        if self._is_created:
             self.container.get_wrapped_container().start()
         else:
             self.container.start()
-            self._made = True
+            self._is_created = True
         try:
             wait_until(self._ready, START_TIMEOUT_S, f"a server of {self.container.image}")
         except TimeoutError as error:
@@ -85,27 +85,29 @@ class ContainerServer:
     def stop(self) -> None:
         self.container.get_wrapped_container().stop(timeout=30)
 
-    def forget(self) -> None:
-        """Forget what the stopped server held; `start` starts an empty one."""
+    def delete_data(self) -> None:
+        """Delete the data of the stopped server. `start` then starts an empty server."""
         self.container.stop()
-        self._made = False
+        self._is_created = False
 
-    remove = forget
+    remove = delete_data
 
 
 class ContainerPostgres(ContainerServer):
-    """PostgreSQL, set up as compose sets it up."""
+    """PostgreSQL with the settings of compose."""
 
     def __init__(self, options: Sequence[str]) -> None:
         port = free_port()
-        super().__init__(POSTGRES_IMAGE, port, network.POSTGRES_PORT, ["postgres", *options], self._answers)
+        super().__init__(
+            POSTGRES_IMAGE, port, network.POSTGRES_PORT, ["postgres", *options], self._accepts_connections
+        )
         self.url = f"postgresql://issuetracker:{PASSWORD}@127.0.0.1:{port}/IssueTracker"
         self._port = port
         self.container.with_envs(POSTGRES_PASSWORD=PASSWORD, ISSUETRACKER_PASSWORD=PASSWORD)
         self.container.with_volume_mapping(ROOT / "deploy/k8s/base/postgres/init", "/docker-entrypoint-initdb.d")
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
-        """Return a superuser's connection."""
+        """Return a connection of the superuser."""
         return psycopg2.connect(
             host="127.0.0.1",
             port=self._port,
@@ -115,7 +117,7 @@ class ContainerPostgres(ContainerServer):
             connect_timeout=5,
         )
 
-    def _answers(self) -> bool:
+    def _accepts_connections(self) -> bool:
         try:
             self.connect("IssueTracker").close()
         except psycopg2.OperationalError:
@@ -124,15 +126,15 @@ class ContainerPostgres(ContainerServer):
 
 
 class ContainerRedis(ContainerServer):
-    """Redis with an append-only file, which never evicts."""
+    """Redis with an append-only file and without eviction."""
 
     def __init__(self) -> None:
         self.port = free_port()
         settings = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command = ["redis-server", *settings, "--enable-debug-command", "yes"]
-        super().__init__(REDIS_IMAGE, self.port, network.REDIS_PORT, command, self._answers)
+        super().__init__(REDIS_IMAGE, self.port, network.REDIS_PORT, command, self._accepts_connections)
 
-    def _answers(self) -> bool:
+    def _accepts_connections(self) -> bool:
         try:
             with redis.Redis(port=self.port, socket_timeout=1) as client:
                 return bool(client.ping())

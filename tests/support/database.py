@@ -1,4 +1,4 @@
-"""Looking at, and changing, the database as a test sees it."""
+"""Access to the database for tests."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from contracts.names import Task
 from devstack.network import wait_until
 
 LOCK_TIMEOUT = "-c lock_timeout=60s"
-"""A lock that a failed test has left behind fails the next one, and does not stop them all."""
+"""The lock of a failed test makes the next test fail instead of blocking all tests."""
 
 
 class Database:
@@ -33,7 +33,7 @@ class Database:
             cursor = self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
             cursor.execute("SELECT 1")
         except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
-            # The first use, or the server has been away.
+            # The first use, or the server was down.
             self._connection = psycopg2.connect(self._url, options=LOCK_TIMEOUT)
             self._connection.autocommit = True
             return self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
@@ -44,32 +44,32 @@ class Database:
         (row,) = self.query(sql, *values)
         return next(iter(row.values()))
 
-    def audited(self) -> list[dict[str, Any]]:
-        """Return the audit log's `action`, `subject` and `detail` in order, that issues were created aside."""
+    def read_audit_log(self) -> list[dict[str, Any]]:
+        """Return `action`, `subject` and `detail` of the audit log in order, without issue creations."""
         return self.query(
             "SELECT action, subject, detail FROM audit_log WHERE action <> 'issue.created' ORDER BY id"
         )
 
     def states(self) -> dict[str, int]:
-        """Return how many jobs are in each state, those aside that index what was enriched."""
+        """Return the number of jobs per state, without index jobs."""
         rows = self.query("SELECT state, count(*) FROM job WHERE task <> %s GROUP BY state", Task.INDEX_ISSUE)
         return {row["state"]: row["count"] for row in rows}
 
     def wait_for_states(self, expected: dict[str, int], timeout_s: float = 60) -> None:
-        """Wait until the ledger holds exactly these jobs, those aside that index what was enriched."""
+        """Wait until the ledger contains exactly these jobs per state, without index jobs."""
         try:
             wait_until(lambda: self._states_or_none() == expected, timeout_s, f"{expected}")
         except TimeoutError as error:
-            raise AssertionError(f"{error}, but there are {self.states()}") from None
+            raise AssertionError(f"{error}; the states are {self.states()}") from None
 
     def _states_or_none(self) -> dict[str, int] | None:
         try:
             return self.states()
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            return None  # the server is away
+            return None  # the server is down
 
     def add_job(self, task: str, queue: str = "issues", **fields: Any) -> UUID:
-        """Insert a pending job of a task with the message's own fields."""
+        """Insert a pending job with `fields` in its message."""
         job_id = new_id()
         message = {"contract_version": CONTRACT_VERSION, "job_id": str(job_id), **fields}
         self.query(
@@ -82,12 +82,12 @@ class Database:
         return job_id
 
     def job(self, job_id: UUID | str) -> dict[str, Any]:
-        """Return a job's row."""
+        """Return the row of a job."""
         (row,) = self.query("SELECT * FROM job WHERE id = %s", job_id)
         return row
 
     def failures(self, job_id: UUID | str) -> list[dict[str, Any]]:
-        """Return a job's failed attempts in order."""
+        """Return the failed attempts of a job in order."""
         return self.query("SELECT * FROM job_failure WHERE job_id = %s ORDER BY attempt", job_id)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether containers can be had here, and the images that are there."""
+"""Docker commands, and skip marks for tests that need Docker or images."""
 
 import subprocess
 from functools import cache
@@ -7,31 +7,31 @@ import pytest
 
 
 def docker(*arguments: str, timeout_s: float = 300, check: bool = True) -> str:
-    """Run docker and return what it prints; an error carries what it printed of it."""
+    """Run docker and return its output. An error contains the output."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
 
 
 def log(container: str) -> str:
-    """Return what a container has written, on both streams."""
+    """Return the output of a container on both streams."""
     done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout + done.stderr
 
 
 @cache
 def missing(*images: str) -> str:
-    """Tell why containers of these images cannot be run; an empty string when they can."""
+    """Return why containers of these images cannot run, or an empty string."""
     try:
         subprocess.run(["docker", "version"], capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
-        return "no Docker engine answers"
-    absent = [image for image in images if not docker("images", "--quiet", image)]
-    return f"no image {', '.join(absent)} here" if absent else ""
+        return "no Docker engine is reachable"
+    missing_images = [image for image in images if not docker("images", "--quiet", image)]
+    return f"missing images: {', '.join(missing_images)}" if missing_images else ""
 
 
 def needs_images(*images: str) -> pytest.MarkDecorator:
-    """Skip tests, with the reason, where containers of these images cannot be run."""
+    """Return a mark that skips tests if containers of these images cannot run."""
     return pytest.mark.skipif(bool(missing(*images)), reason=missing(*images))
 
 

@@ -1,4 +1,4 @@
-"""Files to import, and following what becomes of them."""
+"""Import files and their operations."""
 
 import json
 from typing import Any
@@ -15,14 +15,14 @@ IMPORTS = "/api/v1/imports"
 
 
 def row(number: int, **fields: Any) -> dict[str, Any]:
-    """Return a row of our own, as NDJSON has it."""
-    says = ("crashes", "is slow", "shows an error", "looks wrong", "is empty")[number % 5]
-    where = ("The login page", "The export", "The search", "The invoice", "The settings menu")[number // 5 % 5]
+    """Return a row of an NDJSON import."""
+    symptom = ("crashes", "is slow", "shows an error", "looks wrong", "is empty")[number % 5]
+    place = ("The login page", "The export", "The search", "The invoice", "The settings menu")[number // 5 % 5]
     return {
         "source": "tracker:shop",
         "external_id": str(number),
-        "title": f"{where} {says} ({number})",
-        "description": f"{where} {says} since the release of last week. Step {number} shows it.",
+        "title": f"{place} {symptom} ({number})",
+        "description": f"{place} {symptom} since the release of last week. Step {number} shows it.",
         "priority": ("low", "medium", "high", "critical")[number % 4],
         "status": ("open", "closed")[number % 2],
         **fields,
@@ -30,36 +30,38 @@ def row(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def ndjson(rows: list[Any]) -> bytes:
-    """Return a file of these rows; a string stands for a line as it is."""
+    """Return an NDJSON file of these rows. A string is written unchanged as a line."""
     return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows).encode()
 
 
-def send(api: Api, body: bytes, media_type: str = NDJSON, headers: Any = None, **query: Any) -> httpx.Response:
-    """Return the answer to an import."""
+def post_import(
+    api: Api, body: bytes, media_type: str = NDJSON, headers: Any = None, **query: Any
+) -> httpx.Response:
+    """Post an import and return the response."""
     return api.client.post(
         IMPORTS, content=body, params=query, headers={"content-type": media_type, **(headers or {})}
     )
 
 
-def operation_of(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> dict[str, Any]:
-    """Return what became of an import, once it is over."""
+def wait_for_operation(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> dict[str, Any]:
+    """Wait until an import has finished and return its operation."""
     assert accepted.status_code == 202, accepted.text
     url = accepted.headers["location"]
 
-    def is_over() -> bool:
-        return bool(api.client.get(url).json().get("state") == "finished")  # or a 503, in an outage
+    def is_finished() -> bool:
+        return bool(api.client.get(url).json().get("state") == "finished")  # a 503 during an outage has no state
 
-    wait_until(is_over, timeout_s, "the import")
+    wait_until(is_finished, timeout_s, "the import to finish")
     operation: dict[str, Any] = api.client.get(url).json()
     return operation
 
 
-def imported(api: Api, body: bytes, media_type: str = NDJSON, **query: Any) -> dict[str, Any]:
-    """Import a file and return what became of it."""
-    return operation_of(api, send(api, body, media_type, **query))
+def import_file(api: Api, body: bytes, media_type: str = NDJSON, **query: Any) -> dict[str, Any]:
+    """Import a file and return its finished operation."""
+    return wait_for_operation(api, post_import(api, body, media_type, **query))
 
 
-def counts(operation: dict[str, Any]) -> dict[str, int]:
-    """Return how many rows went which way, without those that none did."""
+def row_counts(operation: dict[str, Any]) -> dict[str, int]:
+    """Return the counts of an operation that are not 0."""
     names = ("created", "updated", "unchanged", "skipped", "failed")
     return {name: operation[name] for name in names if operation[name]}

@@ -1,4 +1,4 @@
-"""An installation of the rendered manifests, its pods run as containers."""
+"""An installation of the rendered manifests, with its pods as containers."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ TIMEOUT_S = 180
 
 @dataclass
 class Installation:
-    """What runs, by the name of what makes it."""
+    """The running containers by the name of their workload."""
 
     node: Node
     running: dict[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Installation:
         return self.running[name]
 
     def restart(self, name: str, suffix: str) -> None:
-        """Replace a pod, as a rollout does: it reads its Secrets anew."""
+        """Replace a pod as a rollout does, so that it reads its Secrets again."""
         assert self.node.stop(self.running[name], name) == 0
         self.node.remove(self.running[name])
         self.start(name, suffix)
@@ -43,7 +43,7 @@ class Installation:
         )
 
     def job(self, name: str, suffix: str, **environment: str) -> tuple[int, str]:
-        """Run a Job to its end; return its exit code and its log."""
+        """Run a Job to completion and return its exit code and log."""
         container = self.node.main(name, suffix=suffix, **environment)
         return exit_code(container), log(container)
 
@@ -52,10 +52,10 @@ class Installation:
         return docker("exec", self.running["postgres"], *psql)
 
     def enrich(self, title: str) -> None:
-        """Post an issue, and wait until it is enriched and indexed: each queue's worker has done its part."""
-        answer = self.api.post("/api/v1/issues", json={"title": title, "description": "It does nothing."})
-        assert answer.status_code == 201, answer.text
-        issue = answer.json()["id"]
+        """Post an issue and wait until it is enriched and indexed, which needs the workers of both queues."""
+        response = self.api.post("/api/v1/issues", json={"title": title, "description": "It does nothing."})
+        assert response.status_code == 201, response.text
+        issue = response.json()["id"]
 
         def done() -> bool:
             states = self.sql(f"SELECT DISTINCT queue || ' ' || state FROM job WHERE issue_id = '{issue}'")

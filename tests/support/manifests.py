@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, rendered as `kubectl apply -k` renders them."""
+"""The Kubernetes manifests, rendered by `kubectl kustomize`."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ K8S = ROOT / "deploy/k8s"
 DEFAULT = K8S
 OVERLAYS = sorted(path.parent for path in (K8S / "overlays").glob("*/kustomization.yaml"))
 OPTIONAL = ("keda", "monitoring", "ingress", "external-postgres", "external-redis", "own-secrets")
-"""The components that an overlay may take or leave; every installation has `workers` and `release`."""
+"""The optional components of an overlay. Every installation has `workers` and `release`."""
 
 Object = dict[str, Any]
 
@@ -69,7 +69,7 @@ def template(workload: Object) -> Object:
 
 
 def workloads(objects: Iterable[Object]) -> dict[str, Object]:
-    """Return what makes pods, by name."""
+    """Return the workloads by name."""
     kinds = ("Deployment", "StatefulSet", "Job", "CronJob")
     found = [workload for workload in objects if workload["kind"] in kinds]
     names = [workload["metadata"]["name"] for workload in found]
@@ -78,18 +78,18 @@ def workloads(objects: Iterable[Object]) -> dict[str, Object]:
 
 
 def pods(objects: Iterable[Object]) -> dict[str, Object]:
-    """Return the pod templates by the names of what makes them."""
+    """Return the pod templates by the names of their workloads."""
     return {name: template(workload) for name, workload in workloads(objects).items()}
 
 
 def containers(pod: Object) -> Iterator[Object]:
-    """Yield a pod template's containers, those for its start first."""
+    """Yield the containers of a pod template, init containers first."""
     yield from pod["spec"].get("initContainers", [])
     yield from pod["spec"]["containers"]
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector selects these labels."""
+    """Return whether a label selector matches these labels."""
     assert set(selector) <= {"matchLabels", "matchExpressions"}
     for expression in selector.get("matchExpressions", []):
         assert expression["operator"] == "In"
@@ -99,7 +99,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def labels(pod: Object) -> dict[str, str]:
-    """Return a pod template's labels."""
+    """Return the labels of a pod template."""
     found: dict[str, str] = pod["metadata"]["labels"]
     return found
 

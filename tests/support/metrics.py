@@ -1,4 +1,4 @@
-"""What a service tells Prometheus, as numbers."""
+"""Metrics of services as numbers."""
 
 import sys
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.support.servers import Log, Servers
 
 
 class Scrape:
-    """One answer, or the sum of several; names are without the prefix that all of ours have."""
+    """One scrape, or the sum of several. Metric names omit the common prefix `issuetracker_`."""
 
     def __init__(self, *texts: str) -> None:
         families = [family for text in texts for family in text_string_to_metric_families(text)]
@@ -27,22 +27,22 @@ class Scrape:
         return any(sample.name == f"issuetracker_{name}" for sample in self._samples)
 
     def one(self, name: str, **labels: str) -> float:
-        """Return the sum of what has these labels."""
+        """Return the sum of all samples with these labels."""
         return sum(number for _, number in self._found(name, labels))
 
-    def by(self, name: str, *words: str, **labels: str) -> Counter[tuple[str, ...]]:
-        """Return the sums by these labels, without those that are 0."""
+    def by(self, name: str, *label_names: str, **labels: str) -> Counter[tuple[str, ...]]:
+        """Return the sums grouped by these labels, without sums of 0."""
         sums: Counter[tuple[str, ...]] = Counter()
         for found, number in self._found(name, labels):
-            sums[tuple(found[word] for word in words)] += int(number)
+            sums[tuple(found[label] for label in label_names)] += int(number)
         return +sums
 
-    def series(self, name: str, *words: str) -> set[tuple[str, ...]]:
-        """Return the values of these labels that there are, at 0 too."""
-        return {tuple(found[word] for word in words) for found, _ in self._found(name, {})}
+    def series(self, name: str, *label_names: str) -> set[tuple[str, ...]]:
+        """Return the existing values of these labels, including series at 0."""
+        return {tuple(found[label] for label in label_names) for found, _ in self._found(name, {})}
 
     def labels(self) -> dict[str, set[str]]:
-        """Return the names of each sample's labels; a histogram's `le` is none."""
+        """Return the label names of each sample, without `le` of histograms."""
         return {sample.name: set(sample.labels) - {"le"} for sample in self._samples}
 
     def _found(self, name: str, labels: dict[str, str]) -> Iterator[tuple[dict[str, str], float]]:
@@ -52,23 +52,23 @@ class Scrape:
 
 
 def scrape(*ports: int) -> Scrape:
-    """Scrape services of this machine and add up what they tell."""
+    """Scrape services of this machine and add up their metrics."""
     return Scrape(*(text(port) for port in ports))
 
 
 def text(port: int) -> str:
-    """Return a service's answer."""
+    """Return the metrics page of a service."""
     return httpx.get(f"http://127.0.0.1:{port}{METRICS_PATH}", timeout=30).raise_for_status().text
 
 
 @contextmanager
 def exporter(servers: Servers, **env: str) -> Iterator[int]:
-    """Run the exporter; give its port."""
+    """Run the exporter and yield its port."""
     port, log = free_port(), Log()
     command = [sys.executable, "-m", "api.exporter"]
     process = Process("exporter", command, log, cwd=API, env={**servers.env, **env, "METRICS_PORT": str(port)})
 
-    def answers() -> bool:
+    def is_ready() -> bool:
         assert process.exit_code is None, f"the exporter ended:\n{log}"
         try:
             return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
@@ -76,7 +76,7 @@ def exporter(servers: Servers, **env: str) -> Iterator[int]:
             return False
 
     try:
-        wait_until(answers, START_TIMEOUT_S, "the exporter")
+        wait_until(is_ready, START_TIMEOUT_S, "the exporter to be ready")
         yield port
     finally:
         process.stop(30)

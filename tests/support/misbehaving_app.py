@@ -1,7 +1,7 @@
-"""The worker's application and one more task, which does what its message says.
+"""The worker application with an additional task that fails as its message requests.
 
-It also shows what a second task has to write: a message, a function, an effect. Workers of the tests
-start it with `celery -A tests.support.misbehaving_app worker`.
+It is also an example of a second task: a message, a function and an effect. The tests start workers with
+`celery -A tests.support.misbehaving_app worker`.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from tests.support.tasks import PROVIDER_TASK, TASK
 
 
 class Misbehave(Message):
-    """What to do on the attempts before `until`, and how long it takes."""
+    """The behaviour on attempts before `until`, and the duration of each attempt."""
 
     how: str = "work"
     until: int = 10**9
@@ -32,17 +32,17 @@ class Misbehave(Message):
 
 class Unpicklable(Exception):
     def __reduce__(self):
-        raise TypeError("not to be pickled")
+        raise TypeError("cannot be pickled")
 
 
-def _misbehave(how: str) -> None:  # noqa: C901 - a list of ways
+def _misbehave(how: str) -> None:  # noqa: C901 - a list of failures
     match how:
         case "transient":
-            raise ConnectionError("the provider is away")
+            raise ConnectionError("the provider is down")
         case "permanent":
-            raise PermanentError("the provider refuses this text")
+            raise PermanentError("the provider rejects this text")
         case "bug":
-            raise ZeroDivisionError("nobody foresaw this")
+            raise ZeroDivisionError("unexpected input")
         case "skip":
             raise SkipJob("nothing to do")
         case "stubborn":
@@ -81,31 +81,31 @@ def misbehave(self: LedgerTask, message: Misbehave) -> Effect:
     return write
 
 
-class AskProvider(Message):
-    """Which address to ask."""
+class CallProvider(Message):
+    """The address of the provider."""
 
     url: str
 
 
 @cache
 def _client() -> httpx.Client:
-    """Return this process's client: making one reads all the machine's certificate authorities."""
+    """Return the client of this process. Creating a client reads all certificate authorities of the machine."""
     return httpx.Client(timeout=5)
 
 
 @app.task(name=PROVIDER_TASK, base=LedgerTask, bind=True, provider="scripted")
-def ask_provider(self: LedgerTask, message: AskProvider) -> Effect:
-    """Depend on a real HTTP server, as an enricher does."""
+def call_provider(self: LedgerTask, message: CallProvider) -> Effect:
+    """Call a real HTTP server, as an enricher does."""
     try:
-        answer = _client().get(message.url)
+        response = _client().get(message.url)
     except httpx.TransportError as error:
         raise ProviderError(f"no answer: {error}") from error
-    if answer.status_code == 429:
-        raise TransientError("too many requests", float(answer.headers["retry-after"]))
-    if answer.is_server_error:
-        raise ProviderError(f"status {answer.status_code}")
-    if answer.is_client_error:
-        raise PermanentError(f"status {answer.status_code}")
+    if response.status_code == 429:
+        raise TransientError("too many requests", float(response.headers["retry-after"]))
+    if response.is_server_error:
+        raise ProviderError(f"status {response.status_code}")
+    if response.is_client_error:
+        raise PermanentError(f"status {response.status_code}")
 
     def write(connection: Connection) -> None:
         connection.execute(

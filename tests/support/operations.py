@@ -1,4 +1,4 @@
-"""The pages for operators, and the commands in them."""
+"""The operations pages and their commands."""
 
 import re
 from pathlib import Path
@@ -16,17 +16,17 @@ COMPOSE_PAGES = [
 """Pages whose commands run in compose as they are."""
 
 
-CHANGES = (
+CHANGING_COMMANDS = (
     r" (up|run|restart|stop|replay|discard|deploy/backup|CONFIG|FLUSHALL|BGREWRITEAOF|UPDATE)( |$)|ID|^deploy|^\."
 )
-"""In commands that do more than ask, or that need something to be filled in."""
+"""A pattern of commands that change something or contain a placeholder."""
 
 
-def commands(page: Path, *, only_asking: bool = False) -> list[str]:
-    """Return the lines of the page's `sh` blocks, and what its text says to do in compose."""
+def commands(page: Path, *, read_only: bool = False) -> list[str]:
+    """Return the lines of the `sh` blocks of a page and the compose commands in its text."""
     text = page.read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     inline = re.findall(r"`(docker compose (?:exec|up|restart|run|logs|stop) [^`]+)`", text)
     lines = [line for block in blocks for line in block.splitlines()] + inline
-    typed = [line for line in lines if not re.search(r"[A-Z]{2,}=|\$\(|make ", line)]
-    return [line for line in typed if not (only_asking and re.search(CHANGES, line))]
+    complete_lines = [line for line in lines if not re.search(r"[A-Z]{2,}=|\$\(|make ", line)]
+    return [line for line in complete_lines if not (read_only and re.search(CHANGING_COMMANDS, line))]

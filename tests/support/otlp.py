@@ -1,6 +1,6 @@
-"""A real OTLP/HTTP receiver: takes spans as a collector would, and prints a trace as a tree.
+"""A real OTLP/HTTP receiver that stores spans and prints traces as trees.
 
-By hand: `python -m tests.support.otlp` listens on port 4318 and prints each trace as it grows.
+`python -m tests.support.otlp` listens on port 4318 and prints each trace as it grows.
 """
 
 import sys
@@ -18,7 +18,7 @@ ERROR = 2
 
 @dataclass(frozen=True)
 class Span:
-    """A span as it was received."""
+    """A received span."""
 
     service: str
     name: str
@@ -64,7 +64,7 @@ def parse(body: bytes) -> list[Span]:
 
 
 def tree(spans: list[Span]) -> list[str]:
-    """Return one trace as indented lines; a span whose parent did not come is a root."""
+    """Return one trace as indented lines. A span without a received parent is a root."""
     known = {span.span_id for span in spans}
     lines = []
 
@@ -83,7 +83,7 @@ def tree(spans: list[Span]) -> list[str]:
 
 
 class Receiver:
-    """Keeps the spans that it is sent, with the raw requests; answers `status`, which a test may change."""
+    """Stores the received spans and raw requests. Responds with `status`, which a test can change."""
 
     def __init__(self, port: int = 0) -> None:
         self.spans: list[Span] = []

@@ -1,4 +1,4 @@
-"""The worker's application with an enricher that has read the text and goes on once HOLD_FILE is gone."""
+"""The worker application with an enricher that waits, after reading the text, while HOLD_FILE exists."""
 
 import os
 import time
@@ -13,7 +13,7 @@ __all__ = ["app"]
 
 
 class PausedEnricher:
-    """Enriches as the local one does, when the test lets it."""
+    """Enriches as the local enricher does, after the test releases the latch."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
         latch = Path(os.environ["HOLD_FILE"])

@@ -1,8 +1,8 @@
-"""Pods of the rendered manifests as containers, without a cluster: what a node would run, as far as Docker can.
+"""Pods of the rendered manifests as containers, without a cluster.
 
-Image, command, environment, security context, memory, volumes, names on the network and probes are the manifests'
-own. A claim is a directory that belongs to root and that anybody may write to, as host-path volumes are, which
-ignore fsGroup. Not here: scheduling, network policies, restarts; the seccomp profile is Docker's.
+Image, command, environment, security context, memory, volumes, network names and probes come from the manifests.
+A claim is a directory of root that every user can write to, like a host-path volume, which ignores fsGroup.
+Scheduling, network policies and restarts are missing. The seccomp profile is that of Docker.
 """
 
 import base64
@@ -25,7 +25,7 @@ NAMESPACE = "issuetracker"
 
 
 class Node:
-    """One network, one directory for volumes, and the containers of pods."""
+    """One network, one directory of volumes, and the containers of pods."""
 
     def __init__(self, objects: Iterable[Object], images: Mapping[str, str], directory: Path) -> None:
         self.objects = tuple(objects)
@@ -41,12 +41,12 @@ class Node:
     def _new_directory(self, name: str) -> Path:
         path = self._directory / name
         path.mkdir(exist_ok=True)
-        # As a host-path volume's.
+        # The permissions of a host-path volume.
         path.chmod(0o777)
         return path
 
     def close(self) -> None:
-        """Remove everything but the directory's files, which belong to the containers' users."""
+        """Remove the containers, the network and the files, which belong to users of the containers."""
         for name in self._containers:
             docker("rm", "--force", "--volumes", name, check=False)
         wipe = ("run", "--rm", "--user=0", f"--volume={self._directory}:/all", self._images["redis:8"])
@@ -54,17 +54,17 @@ class Node:
         docker("network", "rm", self.name, check=False)
 
     def _make_account(self) -> None:
-        """Write what a service account's pod is given, and the API server's key."""
+        """Write the files of a service account and the key of the API server."""
         (self._cluster / "token").write_text(os.urandom(20).hex())
         (self._cluster / "namespace").write_text(NAMESPACE)
         mount, image = f"--volume={self._cluster}:/cluster", self._images["issuetracker-api"]
         subject = ("-subj", "/CN=kubernetes", "-addext", "subjectAltName=DNS:kubernetes")
-        pair = ("-keyout", "/cluster/ca.key", "-out", "/cluster/ca.crt")
-        new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *pair)
+        output_files = ("-keyout", "/cluster/ca.key", "-out", "/cluster/ca.crt")
+        new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *output_files)
         docker("run", "--rm", "--user=0", mount, image, *new)
 
     def start_api_server(self) -> None:
-        """Start what answers as the API server."""
+        """Start the fake API server."""
         mount, image = f"--volume={self._cluster}:/cluster", self._images["issuetracker-api"]
         name = f"{self.name}-api-server"
         self._containers.append(name)
@@ -74,7 +74,7 @@ class Node:
         docker(*run, "python", "/api_server.py", "/cluster")
 
     def secrets(self) -> dict[str, dict[str, str]]:
-        """Return the Secrets that there are, decoded."""
+        """Return the existing Secrets, decoded."""
         return {
             file.stem: {
                 key: base64.b64decode(value).decode()
@@ -91,7 +91,7 @@ class Node:
         file.write_text(json.dumps(secret))
 
     def claim(self, name: str) -> Path:
-        """Return the directory that is a claim's volume."""
+        """Return the directory of the volume of a claim."""
         return self._new_directory(f"claim-{name}")
 
     def _environment(self, container: Object) -> Iterator[tuple[str, str]]:
@@ -135,14 +135,14 @@ class Node:
             yield f"--volume={self._cluster}:/var/run/secrets/kubernetes.io/serviceaccount:ro"
 
     def _confinement(self, pod: Object, container: Object) -> Iterator[str]:
-        context, own = pod["spec"]["securityContext"], container["securityContext"]
+        context, container_context = pod["spec"]["securityContext"], container["securityContext"]
         yield f"--user={context['runAsUser']}:{context['runAsGroup']}"
         if "fsGroup" in context:
             yield f"--group-add={context['fsGroup']}"
-        if own["readOnlyRootFilesystem"]:
+        if container_context["readOnlyRootFilesystem"]:
             yield "--read-only"
-        yield from (f"--cap-drop={name}" for name in own["capabilities"]["drop"])
-        if not own["allowPrivilegeEscalation"]:
+        yield from (f"--cap-drop={name}" for name in container_context["capabilities"]["drop"])
+        if not container_context["allowPrivilegeEscalation"]:
             yield "--security-opt=no-new-privileges"
         memory = int(quantity(container["resources"]["limits"]["memory"]))
         yield from (f"--memory={memory}", f"--memory-swap={memory}")
@@ -152,13 +152,13 @@ class Node:
             if matches({"matchLabels": service["spec"]["selector"]}, labels(pod)):
                 yield from (f"--network-alias={alias}" for alias in (name, f"{name}.{NAMESPACE}.svc"))
 
-    def run(self, owner: str, container: Object, *, suffix: str = "", **more: str) -> str:
-        """Start a container of a pod; return its name. `more` is added to its environment."""
+    def run(self, owner: str, container: Object, *, suffix: str = "", **extra_environment: str) -> str:
+        """Start a container of a pod and return its name. Add `extra_environment` to its environment."""
         pod = self.pods[owner]
         name = f"{self.name}-{owner}-{container['name']}{suffix}"
         self._containers.append(name)
         api_server = {"KUBERNETES_SERVICE_HOST": "kubernetes", "KUBERNETES_SERVICE_PORT": "6443"}
-        environment = {**api_server, **dict(self._environment(container)), **more}
+        environment = {**api_server, **dict(self._environment(container)), **extra_environment}
         command, arguments = container.get("command", []), container.get("args", [])
         docker(
             *("run", "--detach", f"--name={name}", f"--network={self.name}", f"--hostname={owner}"),
@@ -175,31 +175,31 @@ class Node:
         return name
 
     def init(self, owner: str, *, suffix: str = "") -> str:
-        """Start a pod's init container."""
+        """Start the init container of a pod."""
         (container,) = self.pods[owner]["spec"]["initContainers"]
         return self.run(owner, container, suffix=suffix)
 
-    def main(self, owner: str, *, suffix: str = "", **more: str) -> str:
-        """Start a pod's main container."""
+    def main(self, owner: str, *, suffix: str = "", **extra_environment: str) -> str:
+        """Start the main container of a pod."""
         (container,) = self.pods[owner]["spec"]["containers"]
-        return self.run(owner, container, suffix=suffix, **more)
+        return self.run(owner, container, suffix=suffix, **extra_environment)
 
     def stop(self, name: str, owner: str) -> int:
-        """Stop a container within its pod's grace period; return its exit code."""
+        """Stop a container within the grace period of its pod and return its exit code."""
         grace = self.pods[owner]["spec"].get("terminationGracePeriodSeconds", 30)
         docker("stop", f"--time={grace}", name)
         return exit_code(name)
 
     def remove(self, name: str) -> None:
-        """Remove a container, to start one in its place."""
+        """Remove a container."""
         docker("rm", "--force", "--volumes", name)
 
     def port(self, name: str, port: int) -> int:
-        """Return the loopback port that a container's port is published at."""
+        """Return the published loopback port of a container port."""
         return int(docker("port", name, f"{port}/tcp").splitlines()[0].rpartition(":")[2])
 
     def probe(self, name: str, owner: str, kind: str) -> str:
-        """Run a probe; return what is wrong, an empty string when nothing is."""
+        """Run a probe and return its error, or an empty string."""
         (container,) = self.pods[owner]["spec"]["containers"]
         probe = container[f"{kind}Probe"]
         if "exec" in probe:
@@ -226,13 +226,13 @@ class Node:
 
 
 def exit_code(name: str, timeout_s: float = 120) -> int:
-    """Wait until a container has ended; return its exit code."""
+    """Wait until a container has exited and return its exit code."""
     return int(docker("wait", name, timeout_s=timeout_s))
 
 
 @contextmanager
 def node(objects: Iterable[Object], images: Mapping[str, str], directory: Path) -> Iterator[Node]:
-    """A node, removed at the end."""
+    """Yield a node and remove it at the end."""
     made = Node(objects, images, directory)
     try:
         yield made

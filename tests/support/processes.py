@@ -1,4 +1,4 @@
-"""The product's own processes, started as an operator would start them."""
+"""Processes of the product, started as an operator starts them."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ START_TIMEOUT_S = 60
 
 
 def tool(name: str) -> str:
-    """Return a console script of this environment."""
+    """Return the path of a console script of this environment."""
     return str(Path(sys.executable).with_name(name))
 
 
 @dataclass
-class Running:
+class RunningProcess:
     """A started process and its output."""
 
     process: Process
@@ -31,7 +31,7 @@ class Running:
 
 
 @dataclass
-class Api(Running):
+class Api(RunningProcess):
     """An API process and a client of it."""
 
     client: httpx.Client
@@ -43,27 +43,27 @@ class Api(Running):
 def start_api(
     env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API, port: int | None = None
 ) -> Api:
-    """Start an API process; `app` is where uvicorn finds it, seen from the directory."""
+    """Start an API process. `app` is the application argument of uvicorn, relative to `directory`."""
     port, log = port or free_port(), Log()
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
     process = Process("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
-    def answers() -> bool:
+    def is_live() -> bool:
         assert process.exit_code is None, f"the API ended:\n{log}"
         try:
             return client.get("/livez").status_code == 200
         except httpx.TransportError:
             return False
 
-    wait_until(answers, START_TIMEOUT_S, "the API")
+    wait_until(is_live, START_TIMEOUT_S, "the API to be live")
     return Api(process, log, client)
 
 
 def start_worker(
     env: Mapping[str, str], name: str = "worker", app: str = "app.celery_app", directory: Path = WORKER
-) -> Running:
-    """Start a worker; `app` is where Celery finds it, seen from the directory."""
+) -> RunningProcess:
+    """Start a worker. `app` is the application argument of Celery, relative to `directory`."""
     log = Log()
     command = [
         *(tool("celery"), "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
@@ -72,9 +72,9 @@ def start_worker(
     env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env}
     process = Process(name, command, log, cwd=directory, env=env)
 
-    def ready() -> bool:
+    def is_ready() -> bool:
         assert process.exit_code is None, f"the worker ended:\n{log}"
         return log.has("celery@", " ready.") or log.has(f"{name}@", " ready.")
 
-    wait_until(ready, START_TIMEOUT_S, "the worker")
-    return Running(process, log)
+    wait_until(is_ready, START_TIMEOUT_S, "the worker to be ready")
+    return RunningProcess(process, log)

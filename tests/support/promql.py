@@ -1,4 +1,4 @@
-"""What dashboards and alerts ask Prometheus for: their expressions, and the series that these select."""
+"""PromQL expressions of dashboards and alerts, and the series that they select."""
 
 import json
 import os
@@ -33,12 +33,12 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric, what its labels must be (label, operator, value), and by which it is grouped."""
+    """A metric, its matchers (label, operator, value) and the labels that group it."""
 
     name: str
     matchers: tuple[tuple[str, str, str], ...]
     grouped_by: frozenset[str]
-    where: str
+    location: str
 
     def __str__(self) -> str:
         matchers = ",".join(f'{label}{operator}"{value}"' for label, operator, value in self.matchers)
@@ -46,7 +46,7 @@ class Selector:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return every rule: those that record and those that alert."""
+    """Return all recording and alerting rules."""
     files = [yaml.safe_load(file.read_text()) for file in RULES]
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 
@@ -61,7 +61,7 @@ def panels(file: Path) -> list[dict[str, Any]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Yield each expression behind where it is, with Grafana's variables as Grafana would fill them in."""
+    """Yield the location and the text of each expression, with values for the variables of Grafana."""
     for rule in rules():
         yield rule.get("alert") or rule["record"], rule["expr"]
     for file in DASHBOARDS:
@@ -72,11 +72,11 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def selectors() -> list[Selector]:
-    """Return the series that all expressions ask for."""
-    return [found for where, expression in expressions() for found in _selectors(expression, where)]
+    """Return the selectors of all expressions."""
+    return [found for location, expression in expressions() for found in _selectors(expression, location)]
 
 
-def _selectors(expression: str, where: str) -> Iterator[Selector]:
+def _selectors(expression: str, location: str) -> Iterator[Selector]:
     found: list[Selector] = []
     groupings: list[list[str]] = []
 
@@ -87,8 +87,10 @@ def _selectors(expression: str, where: str) -> Iterator[Selector]:
         if isinstance(node, promql_parser.MatrixSelector):
             node = node.vector_selector
         if isinstance(node, promql_parser.VectorSelector):
-            matchers = tuple((each.name, OPERATORS[str(each.op)], each.value) for each in node.matchers.matchers)
-            found.append(Selector(str(node.name), matchers, frozenset(chain(*groupings)), where))
+            matchers = tuple(
+                (matcher.name, OPERATORS[str(matcher.op)], matcher.value) for matcher in node.matchers.matchers
+            )
+            found.append(Selector(str(node.name), matchers, frozenset(chain(*groupings)), location))
         return True
 
     def leave(node: promql_parser.Expr) -> bool:
@@ -125,7 +127,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def promtool(*arguments: str, stdin: str | None = None) -> str:
-    """Run promtool, of this machine or of Prometheus's image; fail with what it says."""
+    """Run promtool from this machine or from the image of Prometheus. Fail with its output."""
     command = _promtool()
     assert command is not None
     done = subprocess.run([*command, *arguments], input=stdin, capture_output=True, text=True, check=False)

@@ -1,11 +1,11 @@
-"""A real HTTP server that answers as a test tells it to."""
+"""A real HTTP server with a configurable response."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Provider:
-    """Counts requests and answers them with `status` and `headers`, which a test may change at any time."""
+    """Counts requests and responds with `status` and `headers`, which a test can change at any time."""
 
     def __init__(self) -> None:
         self.status = 200

@@ -1,4 +1,4 @@
-"""A system that is told of events: a real HTTP server that checks signatures by the official library."""
+"""A webhook receiver: a real HTTP server that verifies signatures with the official library."""
 
 import json
 import threading
@@ -10,12 +10,12 @@ from typing import Any
 from standardwebhooks import Webhook
 
 HOST = "127.0.0.2"
-"""Loopback as well, and not what anything else in a test listens on."""
+"""A loopback address that nothing else in the tests uses."""
 
 
 @dataclass
 class Received:
-    """A request as it came in."""
+    """A received request."""
 
     headers: dict[str, str]
     body: bytes
@@ -24,27 +24,27 @@ class Received:
     def id(self) -> str:
         return self.headers["webhook-id"]
 
-    def verified(self, secret: str) -> dict[str, Any]:
+    def verify(self, secret: str) -> dict[str, Any]:
         """Return the event, or raise WebhookVerificationError."""
         event: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
         return event
 
     @property
     def event(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.body)
-        return told
+        event: dict[str, Any] = json.loads(self.body)
+        return event
 
 
 @dataclass
 class Receiver:
-    """Keeps what it receives; answers with the next of `statuses`, then 204, after `before_answer`."""
+    """Stores requests. Runs `before_response`, then responds with the next of `statuses` or 204."""
 
     host: str = HOST
     port: int = 0
     statuses: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
-    before_answer: Callable[[], object] = bool
+    before_response: Callable[[], object] = bool
 
     def __post_init__(self) -> None:
         receiver = self
@@ -54,7 +54,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append(Received({k.lower(): v for k, v in self.headers.items()}, body))
                 status = receiver.statuses.pop(0) if receiver.statuses else 204
-                receiver.before_answer()
+                receiver.before_response()
                 self.send_response(status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
@@ -66,7 +66,7 @@ class Receiver:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: Any) -> None:
-                """A worker that is killed leaves its connection broken."""
+                """Ignore broken connections of killed workers."""
 
         self.server = Server((self.host, self.port), Handler)
         self.port = self.server.server_port

@@ -1,4 +1,4 @@
-"""The misbehaving application on a pool as the environment says: its kind, and when it replaces its processes."""
+"""The misbehaving application with the pool and the tasks per child of the environment variables."""
 
 import os
 

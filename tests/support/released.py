@@ -1,4 +1,4 @@
-"""The latest release beside this tree: its own code from git's history, built as wheels, run as processes."""
+"""The latest release: its code from the git history, built as wheels and run as processes."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ import pytest
 
 from tests.support.processes import ROOT, tool
 
-NAMED_IN = ROOT / "tests/upgrade/RELEASED"
-"""One line: the release's tag, and its commit, which is in every clone's history; a tag need not be."""
+RELEASE_FILE = ROOT / "tests/upgrade/RELEASED"
+"""One line with the tag and the commit of the release. Every clone has the commit, but not always the tag."""
 
 MEMBERS = {"contracts": "contracts", "services/api": "api", "services/worker": "app"}
-"""What is built of a release, by its directory, and the package in it."""
+"""The built directories of a release and their packages."""
 
-# The services are no packages in every release: their images copy the directory that this puts into a wheel.
+# In some releases, the services have no build system. Their images copy the directory instead.
 BUILD_SYSTEM = """
 [build-system]
 requires = ["uv_build>=0.9,<1"]
@@ -32,9 +32,9 @@ module-root = ""
 
 @dataclass(frozen=True)
 class Release:
-    """A release that can be run: its tree, and its packages as its wheels hold them.
+    """A runnable release: its tree and its installed packages.
 
-    They run with this tree's locked libraries: what differs between the two is the project's own code.
+    It runs with the locked libraries of this tree, so that only the code of the project differs.
     """
 
     tag: str
@@ -43,16 +43,16 @@ class Release:
 
     @property
     def contract_version(self) -> str:
-        """The version of its contracts, which its messages carry."""
+        """Return the contract version in the messages of the release."""
         project = tomllib.loads((self.tree / "contracts/pyproject.toml").read_text())["project"]
         return str(project["version"])
 
     def schemas(self, major: str) -> list[Path]:
-        """Return the files of its messages' JSON Schemas, where its contracts have that major version."""
+        """Return the JSON Schema files of its messages for a major contract version."""
         return sorted((self.tree / "contracts/schemas" / major).glob("*.json"))
 
     def migrate(self, env: Mapping[str, str]) -> None:
-        """Bring the database to the release's schema, by the release's own migrations."""
+        """Upgrade the database to the schema of the release with its own migrations."""
         subprocess.run(
             [tool("alembic"), "upgrade", "head"],
             cwd=self.tree / "services/api",
@@ -62,25 +62,25 @@ class Release:
 
 
 def latest() -> tuple[str, str]:
-    """Return the latest release's tag and commit."""
-    tag, commit = NAMED_IN.read_text().split()
+    """Return the tag and the commit of the latest release."""
+    tag, commit = RELEASE_FILE.read_text().split()
     return tag, commit
 
 
 def unavailable_reason() -> str | None:
-    """Return why the latest release's code cannot be had here, None when it can."""
+    """Return why the code of the latest release is not available, or None."""
     tag, commit = latest()
     if shutil.which("git") is None:
-        return "there is no git, which has the release's code in its history"
+        return "git is not installed, but the code of the release is in the git history"
     if _git("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0:
         return None
     if _git("rev-parse", "--git-dir").returncode != 0:
-        return f"this is no git clone, so that the code of {tag} cannot be had"
-    return f"the clone is shallow, without the commit of {tag}: `git fetch --unshallow`"
+        return f"the code of {tag} is not available, because this is not a git clone"
+    return f"the shallow clone does not contain the commit of {tag}. Run `git fetch --unshallow`."
 
 
 def build(directory: Path) -> Release:
-    """Build the latest release's wheels in the directory, without a network, and install them there."""
+    """Build the wheels of the latest release in the directory, offline, and install them there."""
     if reason := unavailable_reason():
         pytest.skip(reason)
     tag, commit = latest()

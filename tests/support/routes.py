@@ -1,4 +1,4 @@
-"""Every route of the application, as the tests of access go through them."""
+"""All routes of the application, for the access tests."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from contracts.ids import new_id
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A method of a path, as `GET /api/v1/issues/{issue_id}`."""
+    """A method and a path, such as `GET /api/v1/issues/{issue_id}`."""
 
     method: str
     path: str
@@ -20,7 +20,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The path with ids that nothing has."""
+        """Return the path with unknown ids."""
         return re.sub(r"\{[^}]*\}", lambda _: str(new_id()), self.path)
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class Endpoint:
 
 
 def endpoints() -> list[Endpoint]:
-    """Return all that the application answers, whoever added it; HEAD is GET without a body."""
+    """Return all endpoints of the application, including mounted ones, without HEAD."""
     return [
         Endpoint(method, str(context.path), isinstance(context.original_route, APIRoute))
         for context in iter_route_contexts(create_app(ApiSettings()).routes)

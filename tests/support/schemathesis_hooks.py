@@ -1,8 +1,7 @@
-"""What a schema cannot say: which of its values are good depends on what has happened before.
+"""Hooks for values whose validity depends on earlier requests, which a schema cannot express.
 
-A cursor is one that the API gave out, an Idempotency-Key belongs to one request, an entity tag to one state of an
-issue, the original of a duplicate exists, a sheet begins with the names of its columns. Tests of their own try
-these; here each request takes a key of its own, and goes without the others. No webhook names a private address.
+Examples are cursors, entity tags, Idempotency-Keys, originals of duplicates and the header of a CSV file. Other
+tests cover them. Here each request has a new key and omits the other values. No webhook has a private address.
 """
 
 import re
@@ -18,7 +17,7 @@ CURSOR_MAX = 500
 
 @schemathesis.serializer("application/x-ndjson", "text/csv")
 def serialize_text(_context: Any, value: Any) -> bytes:
-    """Return a file to import as it stands."""
+    """Return an import file unchanged."""
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
@@ -33,7 +32,7 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if isinstance(cursor, str) and len(cursor) <= CURSOR_MAX:
         del case.query["cursor"]
     if case.path == "/api/v1/imports" and isinstance(case.body, str):
-        # An empty body would be sent without its type.
+        # Schemathesis sends an empty body without a content type.
         case.body = "title,external_id\n" if case.media_type == "text/csv" else case.body or "\n"
     if isinstance(case.body, dict) and isinstance(case.body.get("duplicate_of"), str):
         case.body = {name: value for name, value in case.body.items() if name != "duplicate_of"}

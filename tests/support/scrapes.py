@@ -1,4 +1,4 @@
-"""Compares what dashboards and alerts ask for with what services expose."""
+"""Comparison of the series that dashboards and alerts use with those that services expose."""
 
 import operator
 import re
@@ -19,7 +19,7 @@ MATCH: dict[str, Callable[[str, str], object]] = {
 
 
 def series(scrapes: Mapping[str, str]) -> list[Series]:
-    """Return all series of the scrapes, by job; with the labels that Prometheus adds."""
+    """Return all series of the scrapes with the labels that Prometheus adds."""
     return [
         (sample.name, {**sample.labels, "job": job, "instance": job})
         for job, text in scrapes.items()
@@ -28,14 +28,20 @@ def series(scrapes: Mapping[str, str]) -> list[Series]:
     ]
 
 
-def missing_series(asked: Iterable[Selector], exposed: list[Series]) -> list[str]:
-    """Return the selectors that no series answers, and where they are."""
-    return sorted({f"{one} ({one.where})" for one in asked if not any(_answers(one, *found) for found in exposed)})
+def missing_series(used: Iterable[Selector], exposed: list[Series]) -> list[str]:
+    """Return the selectors that match no series, and their locations."""
+    return sorted(
+        {
+            f"{selector} ({selector.location})"
+            for selector in used
+            if not any(_is_matched_by(selector, *found) for found in exposed)
+        }
+    )
 
 
-def _answers(asked: Selector, name: str, labels: Mapping[str, str]) -> bool:
+def _is_matched_by(used: Selector, name: str, labels: Mapping[str, str]) -> bool:
     return (
-        asked.name == name
-        and asked.grouped_by <= labels.keys()
-        and all(MATCH[op](labels.get(label, ""), value) for label, op, value in asked.matchers)
+        used.name == name
+        and used.grouped_by <= labels.keys()
+        and all(MATCH[op](labels.get(label, ""), value) for label, op, value in used.matchers)
     )

@@ -1,6 +1,7 @@
-"""The worker's application with an enricher that fails in every way that quotes the issue.
+"""The worker application with an enricher whose errors quote the text of the issue.
 
-Its description says how: `celery -A tests.support.sensitive_errors_app worker`.
+The first word of the description selects the failure. The tests start it with
+`celery -A tests.support.sensitive_errors_app worker`.
 """
 
 import logging
@@ -9,7 +10,7 @@ import warnings
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from app.celery_app import app as app  # noqa: PLC0414 - which the command line looks for
+from app.celery_app import app as app  # noqa: PLC0414 - the application that the command line names
 from app.database.config import SyncSessionLocal
 from app.enrichment import selection
 from app.enrichment.interface import Enricher, Enrichment, IssueText
@@ -55,7 +56,7 @@ def data(issue: IssueText) -> None:
 
 
 def library(issue: IssueText) -> None:
-    """Log as libraries do: exceptions, a credential, and what they carry."""
+    """Log exceptions, a credential and payloads, as libraries do."""
     logger = logging.getLogger("some.library")
     try:
         bug(issue)
@@ -70,19 +71,21 @@ def library(issue: IssueText) -> None:
     warnings.warn("a warning of a library", stacklevel=1)
 
 
-FAILURES = {way.__name__: way for way in (bug, chain, transient, permanent, validation, unique, data, library)}
+FAILURES = {
+    failure.__name__: failure for failure in (bug, chain, transient, permanent, validation, unique, data, library)
+}
 
 
 class SensitiveErrorEnricher:
-    """Does what the first word of the description says, on the way to the real enricher."""
+    """Causes the failure that the first word of the description names, or calls the real enricher."""
 
     def __init__(self, real: Enricher) -> None:
         self._real = real
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        way = FAILURES.get(issue.description.split()[0])
-        if way is not None:
-            way(issue)
+        failure = FAILURES.get(issue.description.split()[0])
+        if failure is not None:
+            failure(issue)
         return self._real.enrich(issue)
 
 

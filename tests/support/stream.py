@@ -1,4 +1,4 @@
-"""A listener of the event stream, as a test sees it."""
+"""A listener of the event stream."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from tests.support.processes import Api
 
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """An event as it arrived."""
+    """A received event."""
 
     kind: str
     data: dict[str, Any]
@@ -22,13 +22,13 @@ class ReceivedEvent:
 
 
 class Listener:
-    """Reads a stream in a thread; what it has heard so far is in `received`, status reports aside."""
+    """Reads a stream in a thread. Stores events in `received` and status reports in `statuses`."""
 
     def __init__(self, api: Api, last_id: str | None = None, headers: dict[str, str] | None = None) -> None:
         self.received: list[ReceivedEvent] = []
         self.statuses: list[dict[str, Any]] = []
         self.last_id = last_id or ""
-        self.answer: httpx.Response | None = None
+        self.response: httpx.Response | None = None
         self.ended = threading.Event()
         self._client = httpx.Client(base_url=api.client.base_url, timeout=60)
         self._headers = {**(headers or {}), **({"Last-Event-ID": last_id} if last_id else {})}
@@ -36,9 +36,9 @@ class Listener:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self.answer is not None, 30, "the stream's first bytes")
-        assert self.answer is not None
-        assert self.answer.status_code == 200, self.answer.status_code
+        wait_until(lambda: self.response is not None, 30, "the response of the stream")
+        assert self.response is not None
+        assert self.response.status_code == 200, self.response.status_code
         if "Last-Event-ID" not in self._headers:
             self.wait_for(lambda: bool(self.received), "the first event")
         return self
@@ -47,41 +47,41 @@ class Listener:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Break the connection off."""
-        if self.answer is not None:
-            with suppress(OSError):  # the server has ended it, and it is closed
-                self.answer.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+        """Close the connection."""
+        if self.response is not None:
+            with suppress(OSError):  # the server has already closed the connection
+                self.response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
         self._thread.join(timeout=30)
 
-    def wait_for(self, condition: Any, what: str, timeout_s: float = 60) -> None:
-        """Wait until what was heard is enough."""
+    def wait_for(self, condition: Any, description: str, timeout_s: float = 60) -> None:
+        """Wait until the received events meet the condition."""
         try:
-            wait_until(condition, timeout_s, what)
+            wait_until(condition, timeout_s, description)
         except TimeoutError as error:
-            raise AssertionError(f"{error}; heard {self.received[-20:]}") from None
+            raise AssertionError(f"{error}; received {self.received[-20:]}") from None
 
     def ids(self, kind: str) -> list[str]:
-        """Return the issues that events of a kind were about, in order."""
+        """Return the issue ids of the events of a kind, in order."""
         return [event.data["issue_id"] for event in self.received if event.kind == kind]
 
     def _read(self) -> None:
         try:
-            with self._client.stream("GET", "/api/v1/events", headers=self._headers) as answer:
-                self.answer = answer
+            with self._client.stream("GET", "/api/v1/events", headers=self._headers) as response:
+                self.response = response
                 fields: dict[str, str] = {}
-                for line in answer.iter_lines():
+                for line in response.iter_lines():
                     if line:
                         name, _, value = line.partition(": ")
                         fields[name] = value
                     else:
-                        self._take(fields)
+                        self._store(fields)
                         fields = {}
         except (httpx.HTTPError, OSError, ValueError):
-            pass  # it was cut
+            pass  # the connection was closed
         finally:
             self.ended.set()
 
-    def _take(self, fields: dict[str, str]) -> None:
+    def _store(self, fields: dict[str, str]) -> None:
         if fields.get("event") == "status":
             self.statuses.append(json.loads(fields["data"]))
             return

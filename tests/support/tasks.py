@@ -1,4 +1,4 @@
-"""The names of the tests' own tasks, for those who only insert jobs of them."""
+"""The names of the tasks of the tests, for modules that only insert jobs."""
 
 TASK = "tests.misbehave"
-PROVIDER_TASK = "tests.ask_provider"
+PROVIDER_TASK = "tests.call_provider"

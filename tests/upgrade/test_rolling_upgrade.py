@@ -1,8 +1,7 @@
-"""The latest release and this tree side by side, in both orders and back again, with issues flowing all along.
+"""Rolling upgrades between the latest release and this tree, in both orders and back, under traffic.
 
-The release is built as wheels from its own commit. At each switch jobs are running and messages are waiting.
-`Installation.end` asserts what an operator would look at: no request failed, each issue was enriched once, nothing
-is dead or left over.
+The release is built as wheels from its own commit. At each switch, jobs are running and messages are queued.
+`Installation.finish` asserts that no request failed, each issue was enriched once, and no job is dead or open.
 """
 
 import json
@@ -19,8 +18,8 @@ from tests.support.processes import ROOT
 from tests.support.released import Release
 from tests.support.servers import start_servers
 
-# One process runs them all: each starts five others.
-# Each installs a release and goes through a whole upgrade under traffic.
+# One process runs all tests, because each test starts five processes.
+# Each test installs a release and performs a complete upgrade under traffic.
 pytestmark = [pytest.mark.xdist_group("upgrade"), pytest.mark.timeout(600)]
 
 MAJOR = CONTRACT_VERSION.partition(".")[0]
@@ -33,25 +32,25 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 @pytest.fixture
 def installation(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Empty servers with the release's schema."""
-    made = Installation(
+    """Yield an installation on empty servers with the schema of the release."""
+    installation = Installation(
         start_servers(tmp_path_factory.mktemp("servers")), release, tmp_path_factory.mktemp("idle")
     )
-    made.migrate("released")
-    yield made
-    print(f"\n{made.summary()}")
-    made.close()
+    installation.migrate("released")
+    yield installation
+    print(f"\n{installation.summary()}")
+    installation.close()
 
 
-def documented(part: str) -> str:
-    """Return the SQL in the guide that has the part in it."""
+def read_documented_sql(part: str) -> str:
+    """Return the SQL block of the upgrade guide that contains `part`."""
     blocks = (ROOT / "docs/how-to/upgrade.md").read_text().split("```sql\n")[1:]
     (found,) = [sql for block in blocks if part in (sql := block.partition("```")[0])]
     return found
 
 
-def test_api_first(installation: Installation) -> None:
-    """Expand; then the API; then workers. What only they can do waits for them."""
+def test_upgrade_with_api_first_loses_no_issue(installation: Installation) -> None:
+    """Upgrade the schema, the API and then the workers. New tasks wait for the new workers."""
     api, worker = installation.start_api("released"), installation.start_worker("released")
     installation.traffic.start()
     installation.wait_for_enriched(10, "released")
@@ -67,17 +66,19 @@ def test_api_first(installation: Installation) -> None:
     installation.replace_worker(worker, "new")
     installation.wait_for_enriched(10, "new")
 
-    installation.end()
+    installation.finish()
     assert installation.count_enrichments()[CONTRACT_VERSION, "released"] > 0
-    assert installation.count_ended(Task.RETRAIN) == {"skipped": 1}, "it found nothing to learn from"
+    assert installation.count_ended(Task.RETRAIN) == {"skipped": 1}, (
+        "the training must be skipped without examples"
+    )
 
-    installation.database.query(documented("INSERT INTO job"))
-    installation.end()
+    installation.database.query(read_documented_sql("INSERT INTO job"))
+    installation.finish()
     assert installation.database.one("SELECT count(*) FROM issue_search") == len(installation.traffic.accepted)
 
 
-def test_workers_first(installation: Installation) -> None:
-    """Expand; then workers; then the API. The released dispatcher publishes tasks that it never heard of."""
+def test_upgrade_with_workers_first_loses_no_issue(installation: Installation) -> None:
+    """Upgrade the schema, the workers and then the API. The released dispatcher publishes unknown tasks."""
     api, worker = installation.start_api("released"), installation.start_worker("released")
     installation.traffic.start()
     installation.migrate("new")
@@ -89,12 +90,12 @@ def test_workers_first(installation: Installation) -> None:
     installation.replace_api(api, "new")
     installation.wait_for_enriched(10, "new")
 
-    installation.end()
+    installation.finish()
     assert installation.count_enrichments()[installation.release.contract_version, "new"] > 0
 
 
-def test_back_to_the_release_and_forward_again(installation: Installation) -> None:
-    """The images go back, the schema stays. What the release cannot do waits until the upgrade is tried again."""
+def test_rollback_and_repeated_upgrade_lose_no_issue(installation: Installation) -> None:
+    """Roll back the images but not the schema. New tasks wait until the second upgrade."""
     installation.migrate("new")
     api, worker = installation.start_api("new"), installation.start_worker("new")
     installation.traffic.start()
@@ -106,17 +107,19 @@ def test_back_to_the_release_and_forward_again(installation: Installation) -> No
     installation.wait_for_enriched(10, "released")
     installation.wait_for_rejection(Task.INDEX_ISSUE)
 
-    assert {row["task"] for row in installation.database.query(documented("refused_since"))} == {Task.INDEX_ISSUE}
+    assert {row["task"] for row in installation.database.query(read_documented_sql("refused_since"))} == {
+        Task.INDEX_ISSUE
+    }
 
     installation.replace_api(api, "new")
     installation.replace_worker(worker, "new")
 
-    installation.end()
+    installation.finish()
     assert installation.count_ended(Task.INDEX_ISSUE).keys() == {"succeeded"}
 
 
-def test_messages_are_compatible_with_the_released_ones(release: Release) -> None:
-    """Not with the checked-in schemas alone, which a change could have rewritten."""
+def test_messages_are_compatible_with_released_schemas(release: Release) -> None:
+    """Compare with the released schemas, because a change could have rewritten the checked-in ones."""
     current = current_schemas()
     before = {path.stem: json.loads(path.read_text()) for path in release.schemas(MAJOR)}
     assert {name: faults for name in before if (faults := breaks(before[name], current[name]))} == {}

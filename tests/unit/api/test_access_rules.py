@@ -1,4 +1,4 @@
-"""Every route asks for a scope, but for those that are open on purpose; then the parts by themselves."""
+"""Access rules: each route requires a scope unless it is listed as open. Then unit tests of the parts."""
 
 import time
 from typing import Any
@@ -28,25 +28,25 @@ OPEN = {
     "POST /api/v1/session",
     "DELETE /api/v1/session",
 }
-"""What answers without a token. Whoever adds to it says why in docs/decisions/0009-access.md."""
+"""Endpoints that need no token. Document each addition in docs/decisions/0009-access.md."""
 ADMIN_ONLY = ("/api/v1/tokens", "/api/v1/audit")
 PAGE = {"GET /", "GET /static"}
 
 
-def test_what_is_open_is_known() -> None:
+def test_open_endpoints_equal_expected_list() -> None:
     opened = {str(endpoint) for endpoint in endpoints() if is_open(endpoint.method, endpoint.path)}
 
     assert opened - PAGE == OPEN
 
 
-def test_whatever_is_no_api_route_is_open_on_purpose() -> None:
-    """Only API routes run the dependency that asks for a scope; a mounted application would not."""
+def test_non_api_routes_are_in_list_of_open_endpoints() -> None:
+    """Only API routes run the dependency that requires a scope. A mounted application does not."""
     others = {str(endpoint) for endpoint in endpoints() if not endpoint.is_api_route}
 
     assert others <= OPEN | PAGE
 
 
-def test_every_closed_route_asks_for_the_scope_of_its_method_or_a_stricter_one() -> None:
+def test_closed_route_requires_scope_of_its_method_or_admin() -> None:
     for context in iter_route_contexts(create_app(ApiSettings()).routes):
         for method in context.methods or ():
             path = str(context.path)
@@ -60,7 +60,7 @@ def test_every_closed_route_asks_for_the_scope_of_its_method_or_a_stricter_one()
                 assert scope in {by_method, Scope.ADMIN}, path
 
 
-def test_the_openapi_document_says_which_scope_each_operation_needs() -> None:
+def test_openapi_operations_state_required_scope() -> None:
     document = create_app(ApiSettings()).openapi()
 
     assert set(document["components"]["securitySchemes"]) == {"token", "session"}
@@ -69,13 +69,13 @@ def test_the_openapi_document_says_which_scope_each_operation_needs() -> None:
             if is_open(method.upper(), path):
                 assert operation["security"] == []
             else:
-                assert [set(way) for way in operation["security"]] == [{"token"}, {"session"}]
+                assert [set(requirement) for requirement in operation["security"]] == [{"token"}, {"session"}]
                 assert {"401", "403", "429"} <= set(operation["responses"])
     assert document["paths"]["/api/v1/issues"]["post"]["security"][0] == {"token": ["issues:write"]}
     assert document["paths"]["/api/v1/audit"]["get"]["security"][0] == {"token": ["admin"]}
 
 
-def test_a_token_can_be_told_from_a_look_alike() -> None:
+def test_token_format_check_rejects_malformed_tokens() -> None:
     token = secrets.new_secret(secrets.TOKEN_PREFIX)
 
     assert len({secrets.new_secret(secrets.TOKEN_PREFIX) for _ in range(100)}) == 100
@@ -87,7 +87,7 @@ def test_a_token_can_be_told_from_a_look_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "is_refused"),
+    ("headers", "is_rejected"),
     [
         ({}, False),  # curl
         ({"sec-fetch-site": "same-origin"}, False),
@@ -101,14 +101,14 @@ def test_a_token_can_be_told_from_a_look_alike() -> None:
         ({"origin": "https://friend.example", "sec-fetch-site": "cross-site"}, False),
     ],
 )
-def test_what_another_sites_page_sends_is_refused(headers: dict[str, str], is_refused: bool) -> None:
+def test_request_from_other_site_is_rejected(headers: dict[str, str], is_rejected: bool) -> None:
     reason = cross_origin_reason({"host": "tracker:8000", **headers}, {"https://friend.example"})
 
-    assert (reason is not None) == is_refused
+    assert (reason is not None) == is_rejected
 
 
 @pytest.mark.parametrize(
-    ("server", "headers", "is_inside"),
+    ("server", "headers", "is_local"),
     [
         (("127.0.0.1", 8000), {"host": "127.0.0.1:8000"}, True),
         (("127.0.0.1", 8000), {"host": "localhost"}, True),
@@ -123,10 +123,10 @@ def test_what_another_sites_page_sends_is_refused(headers: dict[str, str], is_re
         (("127.0.0.1", 8000), {"host": "localhost", "forwarded": "for=10.0.0.7"}, False),
     ],
 )
-def test_without_authentication_only_this_machine_is_served(
-    server: Any, headers: dict[str, str], is_inside: bool
+def test_request_without_authentication_is_accepted_only_from_loopback(
+    server: Any, headers: dict[str, str], is_local: bool
 ) -> None:
-    assert (outside_reason({"server": server}, headers) is None) == is_inside
+    assert (outside_reason({"server": server}, headers) is None) == is_local
 
 
 @pytest.mark.parametrize(
@@ -141,31 +141,33 @@ def test_without_authentication_only_this_machine_is_served(
         (["--uds", "/run/api.sock"], "/run/api.sock"),
     ],
 )
-def test_uvicorns_command_line_tells_where_it_listens(
+def test_uvicorn_command_line_with_open_listener_exits_with_2(
     arguments: list[str], listener: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["/x/uvicorn/__main__.py", "main:app", *arguments]
     if listener is None:
         refuse_open_listener(argv)
         return
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         refuse_open_listener(argv)
 
-    assert ended.value.code == 2
+    assert exit_info.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert listener in line
     assert "AUTH=on" in line
 
 
-def test_a_limit_slides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock is set by hand; nothing else stands in for anything."""
+def test_rate_limit_uses_sliding_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test replaces only the clock."""
     now = WINDOW_S * 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     limiter = Limiter("redis://127.0.0.1:1/0")
 
     assert [limiter.hit("a", 4).allowed for _ in range(6)] == [True] * 4 + [False] * 2
     assert limiter.hit("b", 4).allowed
-    assert limiter.hit("a", 4).wait_s == 75  # 15 s into the next minute one of the four counts no longer
+    assert (
+        limiter.hit("a", 4).wait_s == 75
+    )  # 15 s into the next minute, one of the four requests leaves the window
     now += 74
     assert not limiter.hit("a", 4).allowed
     now += 1
@@ -177,7 +179,7 @@ def test_a_limit_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("ADMIN_TOKEN", "short", "at least 32 characters"),
         ("AUTH", "no", "'on', 'off' or 'off-everywhere'"),
@@ -186,15 +188,15 @@ def test_a_limit_slides(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RATE_LIMIT", "-1", "greater than or equal to 0"),
     ],
 )
-def test_a_bad_setting_is_named_and_a_secret_not_shown(
-    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+def test_setting_with_invalid_value_raises_error_with_rule(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         ApiSettings()
 
 
-def test_limits_are_off_where_authentication_is() -> None:
+def test_rate_limits_without_authentication_are_off() -> None:
     assert ApiSettings().limits == (0, 0)
     assert all(ApiSettings(auth="on").limits)
     assert ApiSettings(rate_limit=5).limits == (5, 0)

@@ -1,4 +1,4 @@
-"""A file is cut into its rows, whatever one of them looks like."""
+"""Import files are split into rows, even if some rows are malformed."""
 
 import csv
 import io
@@ -17,29 +17,29 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")
 
 
 def rows_of(file_format: ImportFormat, body: bytes) -> list[Any]:
-    """Return what the rows say; of one that is none, its line."""
+    """Return the parsed rows, or the line number of each broken row."""
     return [frame.line if frame.body is None else json.loads(frame.body) for frame in frames(file_format, body)]
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.integers(), st.none(), st.lists(TEXT)))))
-def test_json_comes_out_as_it_went_in(rows: list[dict[str, Any]]) -> None:
-    lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+def test_json_rows_when_framed_equal_input(rows: list[dict[str, Any]]) -> None:
+    input_lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
-    assert rows_of(ImportFormat.NDJSON, lines) == rows
+    assert rows_of(ImportFormat.NDJSON, input_lines) == rows
     for indent in (None, 2):
         assert rows_of(ImportFormat.GITHUB, json.dumps(rows, indent=indent).encode()) == rows
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT)), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_a_sheet_comes_out_as_it_went_in(rows: list[tuple[str, str, str]], ending: str, has_mark: bool) -> None:
+def test_csv_rows_when_framed_equal_input(rows: list[tuple[str, str, str]], ending: str, has_bom: bool) -> None:
     written = io.StringIO(newline="")
     writer = csv.writer(written, lineterminator=ending)
     writer.writerow(("external_id", "title", "description"))
     writer.writerows(rows)
 
-    body = written.getvalue().encode("utf-8-sig" if has_mark else "utf-8")
+    body = written.getvalue().encode("utf-8-sig" if has_bom else "utf-8")
 
     expected = [
         {name: cell for name, cell in zip(("external_id", "title"), row[:2], strict=True) if cell}
@@ -51,28 +51,28 @@ def test_a_sheet_comes_out_as_it_went_in(rows: list[tuple[str, str, str]], endin
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(['1,t,"d', '2,"t', '3,t,d"', '"4,t,d', "5,t", '6,"t"x,d', "7,t,d", '8,"a""b",d'])))
-def test_no_row_is_lost_to_a_broken_one_before_it(lines: list[str]) -> None:
-    body = "\n".join(["external_id,title,description", *lines]).encode()
+def test_csv_rows_after_broken_row_are_found(input_lines: list[str]) -> None:
+    body = "\n".join(["external_id,title,description", *input_lines]).encode()
 
     found = list(frames(ImportFormat.CSV, body))
 
-    sound = [number for number, line in enumerate(lines, start=2) if line == "7,t,d"]
+    sound = [number for number, line in enumerate(input_lines, start=2) if line == "7,t,d"]
     covered = {frame.line for frame in found if frame.body is not None and b'"7"' in frame.body}
-    assert covered | _swallowed(found) >= set(sound)
+    assert covered | _lines_inside_cells(found) >= set(sound)
 
 
-def _swallowed(found: list[Frame]) -> set[int]:
-    """Return lines inside of a cell that was closed by a later quote: a sheet may well say that."""
-    swallowed: set[int] = set()
+def _lines_inside_cells(found: list[Frame]) -> set[int]:
+    """Return the numbers of lines inside a quoted cell, which is valid CSV."""
+    lines: set[int] = set()
     for frame in found:
         if frame.body is not None and frame.line is not None:
             newlines = sum(cell.count("\n") for cell in json.loads(frame.body).values())
-            swallowed |= set(range(frame.line, frame.line + newlines + 1))
-    return swallowed
+            lines |= set(range(frame.line, frame.line + newlines + 1))
+    return lines
 
 
 @pytest.mark.parametrize("file_format", ImportFormat)
-def test_what_is_no_utf_8_is_one_broken_row_or_no_file(file_format: ImportFormat) -> None:
+def test_file_with_invalid_utf8_has_one_broken_row_or_is_rejected(file_format: ImportFormat) -> None:
     if file_format is ImportFormat.GITHUB:
         with pytest.raises(Exception, match="UTF-8"):
             list(frames(file_format, b'["\xff"]'))
@@ -82,7 +82,7 @@ def test_what_is_no_utf_8_is_one_broken_row_or_no_file(file_format: ImportFormat
     assert len(list(frames(file_format, body))) == 2
 
 
-def test_a_number_of_any_length_is_only_a_row_that_is_wrong() -> None:
+def test_json_row_with_long_number_is_returned_as_row() -> None:
     digits = b"9" * 10_000
 
     assert [frame.body for frame in frames(ImportFormat.GITHUB, b"[" + digits + b", 1]")] == [digits, b"1"]
@@ -98,8 +98,8 @@ def test_array_nested_200000_deep_is_rejected_within_bounded_memory() -> None:
         list(frames(ImportFormat.GITHUB, b"[" * 200_000))
 
 
-def test_rows_that_swallow_others_cost_a_bounded_time() -> None:
-    """Each of these lines begins a cell that the next one ends and begins again."""
+def test_csv_with_nested_quotes_is_rejected_in_bounded_time() -> None:
+    """Each line opens a quoted cell that the next line closes."""
     body = b"external_id,title\n" + b'x",y"z,"w\n' * 150_000
 
     with pytest.raises(Exception, match="quotes"):

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid and says what the API answers."""
+"""The OpenAPI document is valid and describes the responses of the API."""
 
 from typing import Any
 
@@ -19,27 +19,27 @@ def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [operation for path in document["paths"].values() for operation in path.values()]
 
 
-def test_document_is_valid(document: dict[str, Any]) -> None:
+def test_openapi_document_is_valid(document: dict[str, Any]) -> None:
     validate(document)
 
 
-def test_every_operation_has_a_name_and_a_summary(document: dict[str, Any]) -> None:
+def test_openapi_operation_has_unique_id_and_summary(document: dict[str, Any]) -> None:
     names = [operation["operationId"] for operation in operations(document)]
 
     assert len(set(names)) == len(names)
     assert all(operation["summary"] for operation in operations(document))
 
 
-def test_every_error_is_a_problem_document(document: dict[str, Any]) -> None:
+def test_openapi_errors_are_problem_documents(document: dict[str, Any]) -> None:
     for operation in operations(document):
         assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}
-        assert "422" not in operation["responses"], "FastAPI's own shape is never answered"
+        assert "422" not in operation["responses"], "the API never returns the error format of FastAPI"
     assert document["components"]["schemas"]["Problem"]["required"] == ["title", "status", "detail"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-def test_every_operation_has_an_example(document: dict[str, Any]) -> None:
-    """Of what it takes, or of what it answers; deleting takes an id and answers nothing."""
+def test_openapi_operation_has_example(document: dict[str, Any]) -> None:
+    """An example of the request or of the response. Deletions have neither."""
     for operation in operations(document):
         if "204" in operation["responses"]:
             continue
@@ -48,7 +48,7 @@ def test_every_operation_has_an_example(document: dict[str, Any]) -> None:
 
 def _has_example(document: dict[str, Any], operation: dict[str, Any]) -> bool:
     bodies = [operation.get("requestBody", {})]
-    bodies += [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    bodies += [response for status, response in operation["responses"].items() if status.startswith("2")]
     contents = [media for body in bodies for media in body.get("content", {}).values()]
     if any("example" in media for media in contents):
         return True
@@ -58,9 +58,9 @@ def _has_example(document: dict[str, Any], operation: dict[str, Any]) -> bool:
     return any("examples" in components.get(name, {}) for name in names)
 
 
-def test_every_post_takes_an_idempotency_key_but_those_that_answer_a_secret(document: dict[str, Any]) -> None:
+def test_openapi_post_accepts_idempotency_key_unless_it_returns_secret(document: dict[str, Any]) -> None:
     for path, operations_of_path in document["paths"].items():
         for method, operation in operations_of_path.items():
             names = [parameter["name"] for parameter in operation.get("parameters", [])]
-            takes_key = method == "post" and path not in SECRET_ANSWERS
-            assert names.count("Idempotency-Key") == takes_key, operation["operationId"]
+            accepts_key = method == "post" and path not in SECRET_ANSWERS
+            assert names.count("Idempotency-Key") == accepts_key, operation["operationId"]

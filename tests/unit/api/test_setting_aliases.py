@@ -1,4 +1,4 @@
-"""A setting that changed its name keeps the old one for one release."""
+"""A renamed setting accepts its old name for one release."""
 
 import pytest
 
@@ -12,12 +12,12 @@ from api.settings import ApiSettings
         ("REFUSED_PATIENCE_SECONDS", "rejected_timeout_seconds"),
     ],
 )
-def test_api_setting_under_its_old_name_is_read(old: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_setting_with_old_name_is_read(old: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(old, "7")
     assert getattr(ApiSettings(), name) == 7
 
 
-def test_api_setting_under_both_names_uses_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_setting_with_both_names_uses_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSED_RETRY_SECONDS", "7")
     monkeypatch.setenv("REJECTED_RETRY_SECONDS", "8")
     assert ApiSettings().rejected_retry_seconds == 8

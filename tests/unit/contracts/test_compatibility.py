@@ -1,4 +1,4 @@
-"""The checked-in schemas hold the messages to what older readers and writers survive."""
+"""Messages stay compatible with older readers and writers, as the checked-in schemas define."""
 
 import json
 from pathlib import Path
@@ -14,19 +14,19 @@ MAJOR = SCHEMAS / CONTRACT_VERSION.split(".", maxsplit=1)[0]
 
 
 @pytest.mark.parametrize("name", sorted(current_schemas()))
-def test_messages_are_compatible_with_the_checked_in_schemas(name: str) -> None:
+def test_message_schema_is_compatible_with_checked_in_schema(name: str) -> None:
     path = MAJOR / f"{name}.json"
-    assert path.exists(), "a new message: run `make schemas`"
+    assert path.exists(), "The schema of a new message is missing. Run `make schemas`."
     assert breaks(json.loads(path.read_text()), current_schemas()[name]) == []
 
 
-def test_no_message_of_this_major_version_was_dropped() -> None:
+def test_messages_of_current_major_version_all_exist() -> None:
     assert {path.stem for path in MAJOR.glob("*.json")} <= current_schemas().keys()
 
 
 def test_checked_in_schemas_are_current(tmp_path: Path) -> None:
     for path in write_schemas(tmp_path):
-        assert path.read_text() == (MAJOR / path.name).read_text(), "run `make schemas`"
+        assert path.read_text() == (MAJOR / path.name).read_text(), "The schemas are outdated. Run `make schemas`."
 
 
 class Before(BaseModel):
@@ -60,16 +60,16 @@ class Loosened(BaseModel):
     note: str | None = None
 
 
-def test_an_optional_field_may_be_added() -> None:
+def test_schema_with_new_optional_field_is_compatible() -> None:
     assert breaks(Before.model_json_schema(), WithOptional.model_json_schema()) == []
 
 
 @pytest.mark.parametrize("changed", [WithRequired, WithoutRequired, WithoutOptional, Retyped, Loosened])
-def test_other_changes_break(changed: type[BaseModel]) -> None:
+def test_schema_with_other_change_is_incompatible(changed: type[BaseModel]) -> None:
     assert breaks(Before.model_json_schema(), changed.model_json_schema())
 
 
-def test_an_incompatible_schema_is_not_written_over_its_baseline(tmp_path: Path) -> None:
+def test_write_schemas_with_incompatible_change_keeps_baseline(tmp_path: Path) -> None:
     (name, *_) = current_schemas()
     (baseline,) = [path for path in write_schemas(tmp_path) if path.stem == name]
     older = json.loads(baseline.read_text())

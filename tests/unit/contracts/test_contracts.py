@@ -1,4 +1,4 @@
-"""The contracts agree with themselves."""
+"""Consistency of the contracts."""
 
 import os
 import subprocess
@@ -20,17 +20,17 @@ from contracts.settings import Settings, load
 ROOT = Path(__file__).parents[3]
 
 
-def test_version_is_that_of_the_package() -> None:
+def test_contract_version_equals_package_version() -> None:
     package = tomllib.loads((ROOT / "contracts/pyproject.toml").read_text())
 
     assert package["project"]["version"] == CONTRACT_VERSION
 
 
-def test_every_task_has_a_queue_and_a_message() -> None:
+def test_every_task_has_queue_and_message() -> None:
     assert set(Task) == QUEUE_OF.keys() == MESSAGE_OF.keys()
 
 
-def test_the_guides_schedule() -> None:
+def test_retry_delays_are_1_2_and_4_minutes() -> None:
     assert RETRY_DELAYS == (60, 120, 240)
     assert max_attempts(RETRY_DELAYS) == 4
     assert [delay_after(attempt, RETRY_DELAYS) for attempt in (1, 2, 3, 4)] == [
@@ -41,30 +41,30 @@ def test_the_guides_schedule() -> None:
     ]
 
 
-def test_a_reader_ignores_what_a_newer_writer_adds() -> None:
+def test_message_with_unknown_field_is_accepted() -> None:
     fields = {"contract_version": "1.9.0", "job_id": str(new_id()), "issue_id": str(new_id()), "new": 1}
 
     assert EnrichIssue.model_validate(fields).contract_version == "1.9.0"
 
 
 @pytest.mark.parametrize("version", ["1", "1.0", "one", "1.0.0-rc1", ""])
-def test_a_message_without_a_version_is_refused(version: str) -> None:
+def test_message_with_invalid_version_is_rejected(version: str) -> None:
     with pytest.raises(ValidationError, match="contract_version"):
         EnrichIssue.model_validate({"contract_version": version, "job_id": new_id(), "issue_id": new_id()})
 
 
-def test_ids_sort_by_the_time_they_were_made() -> None:
+def test_new_ids_are_version_7_and_sorted_by_creation() -> None:
     ids = [new_id() for _ in range(1000)]
 
     assert ids == sorted(ids)
-    assert {made.version for made in ids} == {7}
+    assert {created.version for created in ids} == {7}
 
 
 @pytest.mark.parametrize(
     "url",
     ["postgresql+asyncpg://u:p%40@h:1/db", "postgresql+psycopg2://u:p%40@h:1/db", "postgres://u:p%40@h:1/db"],
 )
-def test_database_urls_lose_their_driver_and_nothing_else(url: str) -> None:
+def test_database_url_with_driver_loses_only_driver(url: str) -> None:
     assert Settings(database_url=url).database_url == "postgresql://u:p%40@h:1/db"
 
 
@@ -86,7 +86,7 @@ def test_database_urls_lose_their_driver_and_nothing_else(url: str) -> None:
         ("LOG_LEVEL", "LOUD"),
     ],
 )
-def test_a_bad_setting_gives_one_line_and_code_2(name: str, value: str) -> None:
+def test_program_with_invalid_setting_prints_one_line_and_exits_with_2(name: str, value: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", "from contracts.settings import *; load(Settings)"],
         env={**os.environ, name: value},
@@ -100,7 +100,7 @@ def test_a_bad_setting_gives_one_line_and_code_2(name: str, value: str) -> None:
     assert run.stderr.count("\n") == 1
 
 
-def test_a_bad_endpoint_for_traces_is_a_line_that_names_it(
+def test_program_with_invalid_trace_endpoint_prints_its_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")

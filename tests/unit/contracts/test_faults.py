@@ -1,4 +1,4 @@
-"""Exceptions in log lines: where, and only what can hold no data."""
+"""Exceptions in log lines: their location, without messages that may contain data."""
 
 import logging
 
@@ -16,7 +16,7 @@ def recurse(depth: int) -> None:
     recurse(depth - 1)
 
 
-def test_a_message_is_told_only_where_it_can_hold_no_data() -> None:
+def test_safe_message_contains_only_messages_without_data() -> None:
     assert safe_message(ValueError(TEXT)) == "ValueError"
     assert safe_message(ConnectionRefusedError(111, "Connection\nrefused")) == (
         "ConnectionRefusedError: [Errno 111] Connection refused"
@@ -24,31 +24,31 @@ def test_a_message_is_told_only_where_it_can_hold_no_data() -> None:
     assert safe_message(TimeoutError()) == "TimeoutError"
 
 
-def test_causes_are_told_with_their_frames() -> None:
+def test_safe_traceback_contains_causes_and_bounded_frames() -> None:
     try:
         try:
             recurse(2 * FRAMES_MAX)
         except ValueError as error:
             raise RuntimeError(TEXT) from error
     except RuntimeError as error:
-        whole = safe_traceback(error)
+        text = safe_traceback(error)
 
-    assert TEXT not in whole
-    outer, inner = whole.split("\ncaused by ")
+    assert TEXT not in text
+    outer, inner = text.split("\ncaused by ")
     assert outer.splitlines()[0] == "RuntimeError"
     assert inner.splitlines()[0] == "ValueError"
     assert len(inner.splitlines()) == 1 + FRAMES_MAX
     assert __file__ in inner
 
 
-def test_a_chain_without_an_end_has_one_here() -> None:
+def test_safe_traceback_of_cyclic_chain_is_bounded() -> None:
     error = ValueError(TEXT)
     error.__context__ = other = KeyError(TEXT)
     other.__context__ = error
     assert safe_traceback(error).count("caused by") == CHAIN_MAX - 1
 
 
-def test_exceptions_that_a_library_formats() -> None:
+def test_log_record_formatted_by_library_hides_exception_message() -> None:
     for message, args in (("failed: %s", (ValueError(TEXT),)), (ValueError(TEXT), ())):
         record = logging.LogRecord("a", logging.ERROR, "", 0, message, args, None)
         _hide_exception_messages(record)
@@ -56,7 +56,7 @@ def test_exceptions_that_a_library_formats() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("address", "expected"),
     [
         ("redis://:Zyzzyva@host:6379/0", "redis://:***@host:6379/0"),
         ("at postgresql://me:Zyzzyva@host/db, again", "at postgresql://me:***@host/db, again"),
@@ -65,5 +65,5 @@ def test_exceptions_that_a_library_formats() -> None:
         ("mail a:b@c", "mail a:b@c"),
     ],
 )
-def test_passwords_in_addresses_are_masked(written: str, shown: str) -> None:
-    assert _safe(written) == shown
+def test_safe_text_with_password_in_address_is_masked(address: str, expected: str) -> None:
+    assert _safe(address) == expected

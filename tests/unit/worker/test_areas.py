@@ -1,4 +1,4 @@
-"""Which areas an issue is about: what the lexicon says, and what a project teaches."""
+"""Area suggestions from the lexicon and from a project's confirmed labels."""
 
 import json
 from pathlib import Path
@@ -57,29 +57,29 @@ def areas(title: str, body: str = "", delta: AreaDelta | None = None) -> list[st
         ("Return value of the public method has no type hints", "", "api"),
     ],
 )
-def test_areas_of_plain_issues(title: str, body: str, expected: str) -> None:
+def test_areas_for_clear_issue_rank_expected_area_first(title: str, body: str, expected: str) -> None:
     assert areas(title, body)[0] == expected
 
 
 @pytest.mark.parametrize(
     "title", ["", "Weekly meeting notes", "It does not work", "Thank you all!", "Question", "Please help me", "42"]
 )
-def test_nothing_where_nothing_speaks_for_an_area(title: str) -> None:
+def test_areas_without_evidence_are_empty(title: str) -> None:
     assert areas(title) == []
 
 
-def test_two_areas_where_both_are_plain() -> None:
+def test_areas_with_evidence_for_two_areas_contain_both() -> None:
     assert set(areas("Slow unit tests: the test suite takes too long", "Memory usage is high, too.")) == {
         "performance",
         "testing",
     }
 
 
-def test_documentation_is_no_area() -> None:
+def test_areas_for_documentation_issue_are_empty() -> None:
     assert areas("Typo in the documentation", "The user guide says so.") == []
 
 
-def test_a_word_counts_more_in_the_title_and_at_the_beginning() -> None:
+def test_lexicon_score_is_higher_for_title_and_early_words() -> None:
     lexicon = load_lexicon()
 
     def score(title: str, body: str) -> float:
@@ -89,7 +89,7 @@ def test_a_word_counts_more_in_the_title_and_at_the_beginning() -> None:
     assert score("slow", "slow slow") == score("slow", "")
 
 
-def test_terms_match_words_beginnings_and_phrases() -> None:
+def test_lexicon_terms_match_words_prefixes_and_phrases() -> None:
     lexicon = AreaLexicon.parse('[ui]\n"1.0" = ["tab", "colo*", "drop down menu*"]\n"-0.5" = ["sql"]\n')
 
     def score(title: str) -> float:
@@ -104,12 +104,12 @@ def test_terms_match_words_beginnings_and_phrases() -> None:
 
 
 @pytest.mark.parametrize("text", ['[ui]\n"1.0" = ["tab"]\n"2.0" = ["tab"]\n', '[ui]\n"1.0" = ["ta*"]\n'])
-def test_a_lexicon_that_contradicts_itself_is_refused(text: str) -> None:
+def test_lexicon_with_invalid_terms_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"two weights|too short"):
         AreaLexicon.parse(text)
 
 
-def test_lexicon_and_calibration_know_every_area() -> None:
+def test_lexicon_and_calibration_cover_every_area() -> None:
     assert {*AreaTag} < {*load_lexicon().areas}
     assert {*load_calibration().areas} == {*load_lexicon().areas}
     for curve in load_calibration().areas.values():
@@ -131,7 +131,7 @@ def delta() -> AreaDelta:
     return train_areas(EXAMPLES)
 
 
-def test_a_project_teaches_its_own_words(delta: AreaDelta) -> None:
+def test_areas_with_delta_use_words_of_the_project(delta: AreaDelta) -> None:
     title, body = "Harvester stalls again", "The harvester waits since noon."
 
     assert areas(title, body) == []
@@ -140,12 +140,12 @@ def test_a_project_teaches_its_own_words(delta: AreaDelta) -> None:
     assert areas("Ledger entry is missing", "", delta) == []
 
 
-def test_an_area_that_was_never_confirmed_is_still_told(delta: AreaDelta) -> None:
+def test_areas_with_delta_include_areas_without_examples(delta: AreaDelta) -> None:
     assert areas("XSS in the profile name", "A security hole.", delta) == ["security"]
     assert areas("Add unit tests for the parser", "", delta) == ["testing"]
 
 
-def test_the_same_examples_teach_the_same_bytes_and_survive_storage(delta: AreaDelta) -> None:
+def test_delta_from_same_examples_is_reproducible_and_round_trips(delta: AreaDelta) -> None:
     stored = delta.to_bytes()
 
     assert train_areas(EXAMPLES).to_bytes() == stored
@@ -166,19 +166,19 @@ def test_delta_in_the_format_before_safetensors_is_rejected() -> None:
         AreaDelta.from_bytes(b"IssueTracker model 1\n" + bytes(100))
 
 
-def test_nothing_is_learned_from_nothing() -> None:
+def test_training_without_examples_raises_value_error() -> None:
     with pytest.raises(ValueError, match="without examples"):
         train_areas([])
 
 
-def test_examples_without_words_or_areas_do_no_harm() -> None:
+def test_training_with_empty_examples_yields_usable_delta() -> None:
     empty = train_areas([("", "", frozenset()), ("?", "", frozenset({"api"}))])
 
     assert AreaDelta.from_bytes(empty.to_bytes()).to_bytes() == empty.to_bytes()
     assert len(areas("XSS in the profile name", "", empty)) <= MAX_AREAS
 
 
-def test_the_version_names_lexicon_and_calibration() -> None:
+def test_area_version_is_stable_12_character_digest() -> None:
     assert len(area_version()) == 12
     assert area_version() == area_version()
 
@@ -188,7 +188,7 @@ _WORDS = st.lists(st.sampled_from(sorted({*load_lexicon().words})), max_size=60)
 
 
 @given(st.one_of(_PLAIN, _WORDS), st.one_of(_PLAIN, _WORDS), st.booleans())
-def test_any_text_has_at_most_two_areas_of_the_vocabulary(title: str, body: str, learned: bool) -> None:
+def test_areas_for_any_text_are_bounded_sorted_and_in_vocabulary(title: str, body: str, learned: bool) -> None:
     tags = suggest_areas(title, body, _LEARNED if learned else None)
 
     assert len({tag.name for tag in tags}) == len(tags) <= MAX_AREAS
@@ -202,14 +202,14 @@ _LEARNED = train_areas(EXAMPLES)
 
 
 @pytest.mark.parametrize("piece", ["api ", "a", "drop down ", "\u0130", "slow ui css ", "_", "\x00"])
-def test_hostile_text_ends(piece: str) -> None:
+def test_areas_for_hostile_text_terminate(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
 
     assert len(suggest_areas(text, text)) <= MAX_AREAS
     assert len(suggest_areas(text, text, _LEARNED)) <= MAX_AREAS
 
 
-def test_the_evaluation_counts_labelled_rows_and_predictions(tmp_path: Path) -> None:
+def test_evaluation_reports_labelled_rows_and_predictions(tmp_path: Path) -> None:
     rows = [
         ("Search is slow", ["performance"]),
         ("XSS in the profile name", ["security"]),
@@ -234,7 +234,7 @@ def test_the_evaluation_counts_labelled_rows_and_predictions(tmp_path: Path) -> 
     assert "trained" in evaluate(data, data)["repositories"]["us/shop"]
 
 
-def test_the_calibration_rises_with_the_score_and_is_the_same_each_time() -> None:
+def test_calibration_is_increasing_and_reproducible() -> None:
     titles = {
         "frontend": "Button",
         "backend": "Database migration",

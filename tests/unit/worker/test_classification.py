@@ -24,7 +24,7 @@ from evaluation.train_types import train_types
 
 SHORT_ISSUES = Path(__file__).parents[3] / "evaluation/fixtures/short_issues.jsonl"
 
-PLAIN = [
+CLEAR_ISSUES = [
     ("App crashes when I open the camera", "Happens every time since yesterday's update.", TypeTag.BUG),
     ("Please add an option to export reports as PDF", "", TypeTag.FEATURE),
     ("How do I reset my password?", "", TypeTag.QUESTION),
@@ -46,15 +46,15 @@ make world
 - Version: 2.4
 """
 
-# A project that files its wishes as tasks and its defects as incidents.
-HABITS = [
+# A project that calls feature requests tasks and bugs incidents.
+PROJECT_EXAMPLES = [
     *(LabelledIssue(f"Incident {n}: {what} out of order", "", TypeTag.BUG) for n, what in enumerate("ABCDEFGHIJ")),
     *(LabelledIssue(f"Task {n}: {what} for the team", "", TypeTag.FEATURE) for n, what in enumerate("KLMNOPQRST")),
 ]
 
 
-@pytest.mark.parametrize(("title", "description", "label"), PLAIN)
-def test_the_shipped_base_tells_plain_issues(title, description, label):
+@pytest.mark.parametrize(("title", "description", "label"), CLEAR_ISSUES)
+def test_base_model_for_clear_issue_predicts_expected_type(title, description, label):
     base = load_base()
     prediction = base.predict(title, description)
 
@@ -64,7 +64,7 @@ def test_the_shipped_base_tells_plain_issues(title, description, label):
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
 
 
-def test_the_shipped_base_is_small_and_of_this_code():
+def test_base_model_is_small_current_and_accurate():
     base = load_base()
 
     assert BASE_FILE.stat().st_size < 2_000_000
@@ -78,13 +78,13 @@ def test_the_shipped_base_is_small_and_of_this_code():
     assert right / len(rows) >= 0.8
 
 
-def test_what_it_is_sure_of_it_says():
+def test_base_model_with_high_confidence_returns_label():
     prediction = load_base().predict("How do I reset my password?", "Is there a setting for it?")
 
     assert prediction.label is TypeTag.QUESTION
 
 
-def test_nothing_is_said_of_what_says_nothing():
+def test_base_model_for_empty_text_returns_no_label():
     prediction = load_base().predict("", "")
 
     assert prediction.label is None
@@ -106,11 +106,11 @@ def test_load_base_of_damaged_file_raises_error_with_its_name(tmp_path):
         TypeModel.from_bytes(b"PK\x03\x04")
 
 
-def test_a_delta_learns_a_projects_habits_and_survives_storage():
+def test_delta_from_project_examples_changes_predictions_and_round_trips():
     base = load_base()
-    delta = train_delta(base, HABITS)
+    delta = train_delta(base, PROJECT_EXAMPLES)
 
-    assert train_delta(base, HABITS).to_bytes() == delta.to_bytes()
+    assert train_delta(base, PROJECT_EXAMPLES).to_bytes() == delta.to_bytes()
     stored = TypeDelta.from_bytes(delta.to_bytes())
     assert (stored.base_version, stored.examples) == (base.version, 20)
     for title, label in [("Incident 77: lift", TypeTag.BUG), ("Task 78: lift", TypeTag.FEATURE)]:
@@ -133,7 +133,7 @@ def test_delta_of_many_examples_stays_below_600_kb():
 
 
 @pytest.mark.parametrize("examples", [5, 60])
-def test_one_type_alone_does_not_drown_the_words(examples):
+def test_delta_from_one_type_keeps_other_predictions_plausible(examples):
     base = load_base()
     delta = train_delta(base, [LabelledIssue(f"Screen {n} is blank", "", TypeTag.BUG) for n in range(examples)])
 
@@ -144,17 +144,17 @@ def test_one_type_alone_does_not_drown_the_words(examples):
         assert max(CLASSES, key=usual.__getitem__) is TypeTag.QUESTION
 
 
-def test_a_delta_needs_examples_and_its_own_base():
+def test_delta_without_examples_or_with_other_base_raises_value_error():
     base = load_base()
     with pytest.raises(ValueError, match="without examples"):
         train_delta(base, [])
 
     other = TypeModel("another", base.encoder, np.zeros((4, base.encoder.width)))
     with pytest.raises(ValueError, match="belongs to base another"):
-        base.predict("A title", "", train_delta(other, HABITS))
+        base.predict("A title", "", train_delta(other, PROJECT_EXAMPLES))
 
 
-def test_what_is_seen_of_a_template():
+def test_read_template_extracts_expected_feature_blocks():
     document = read("Page: stays white?", TEMPLATE)
 
     assert {"title:page", "title:stays white", "title:?"} <= document.blocks["title"].keys()
@@ -177,14 +177,14 @@ def test_what_is_seen_of_a_template():
     )
 
 
-def test_only_the_beginning_is_read():
+def test_read_long_text_ignores_the_rest():
     beginning = "a b " * (READ_CHARACTERS // 4)
 
     assert read("Title", beginning + "zebra " * 100_000).blocks == read("Title", beginning).blocks
 
 
 @pytest.mark.parametrize("piece", ["[", "<!--", " ", "*", "`", "#", "- a", "a: ", "'", "at ", "\n", "é", "\u2028"])
-def test_hostile_repetition_is_a_text_like_any_other(piece):
+def test_prediction_for_repetitive_text_terminates(piece):
     prediction = load_base().predict(piece * 20_000, piece * 300_000)
 
     assert 0 < prediction.confidence <= 1
@@ -192,20 +192,20 @@ def test_hostile_repetition_is_a_text_like_any_other(piece):
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200), st.text(max_size=2_000))
-def test_any_text_gets_probabilities_always_the_same(title, description):
+def test_prediction_for_any_text_is_deterministic_and_normalised(title, description):
     first, second = (load_base().predict(title, description) for _ in range(2))
 
     assert first == second
     assert sum(first.probabilities.values()) == pytest.approx(1)
 
 
-def test_training_again_gives_the_same_bytes(tmp_path):
+def test_training_twice_produces_identical_bytes(tmp_path):
     for folder in ("types", "types_more"):
         (tmp_path / folder).mkdir()
         lines = [
             json.dumps({"repo": f"{folder}/{number % 3}", "title": title, "body": body, "label": label})
             for number in range(12)
-            for title, body, label in PLAIN
+            for title, body, label in CLEAR_ISSUES
         ]
         (tmp_path / folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
 

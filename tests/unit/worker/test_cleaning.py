@@ -1,4 +1,4 @@
-"""Prose is told from what reporters paste beside it."""
+"""Separation of prose from logs, code and template text."""
 
 import pytest
 from hypothesis import given
@@ -46,14 +46,14 @@ def texts(markdown: str) -> list[str]:
     return [paragraph.text for paragraph in paragraphs(markdown)]
 
 
-def test_only_prose_remains() -> None:
+def test_paragraphs_of_template_issue_contain_only_prose() -> None:
     assert texts(ISSUE) == [
         "The export button does nothing when the report has 0 rows.",
         "Open an empty report",
     ]
 
 
-def test_sections_weigh_what_they_say() -> None:
+def test_paragraphs_of_sections_have_section_weights() -> None:
     assert [paragraph.weight for paragraph in paragraphs(ISSUE)] == [2, 0]
 
 
@@ -94,7 +94,7 @@ def test_sections_weigh_what_they_say() -> None:
         "Do not edit this section. It was made by the documentation's page.",
     ],
 )
-def test_noise_is_left_out(noise: str) -> None:
+def test_paragraphs_with_noise_are_empty(noise: str) -> None:
     assert texts(noise) == []
 
 
@@ -109,7 +109,7 @@ def test_noise_is_left_out(noise: str) -> None:
         ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
     ],
 )
-def test_inline_markup_is_taken_off(markup: str, text: str) -> None:
+def test_clean_inline_removes_markup(markup: str, text: str) -> None:
     assert clean_inline(markup) == text
 
 
@@ -133,7 +133,7 @@ def test_inline_markup_is_taken_off(markup: str, text: str) -> None:
         ("**What do you expect?** A list is shown.", [("A list is shown.", "expected")]),
     ],
 )
-def test_sections_are_recognised(markdown: str, expected: list[tuple[str, str]]) -> None:
+def test_paragraphs_with_headings_have_expected_sections(markdown: str, expected: list[tuple[str, str]]) -> None:
     assert [(paragraph.text, paragraph.section) for paragraph in paragraphs(markdown)] == expected
 
 
@@ -148,11 +148,11 @@ def test_sections_are_recognised(markdown: str, expected: list[tuple[str, str]])
         "ValueError: the report has no rows to export",
     ],
 )
-def test_prose_that_looks_like_noise_stays(prose: str) -> None:
+def test_paragraphs_with_prose_resembling_noise_are_kept(prose: str) -> None:
     assert prose.endswith(texts(prose)[0])
 
 
-def test_a_form_that_fences_its_answers_is_read() -> None:
+def test_paragraphs_with_prose_in_code_fence_are_kept() -> None:
     assert texts("### What happened?\n```\nThe page stays empty after the login.\n```\nMore text here.") == [
         "The page stays empty after the login.",
         "More text here.",
@@ -166,8 +166,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("pattern", HOSTILE)
-def test_a_megabyte_of_hostile_text_comes_to_an_end(pattern: str) -> None:
-    """A quadratic pattern would run for hours here; the suite's time limit would end it."""
+def test_paragraphs_of_one_megabyte_hostile_text_terminate(pattern: str) -> None:
+    """Detect quadratic patterns: they would exceed the time limit of the suite."""
     text = pattern * (1_000_000 // len(pattern))
 
     for paragraph in paragraphs(text):
@@ -176,7 +176,7 @@ def test_a_megabyte_of_hostile_text_comes_to_an_end(pattern: str) -> None:
 
 
 @given(st.text(max_size=2000))
-def test_any_text_is_cleaned_to_single_lines(text: str) -> None:
+def test_paragraphs_of_any_text_are_single_lines(text: str) -> None:
     for paragraph in paragraphs(text):
         assert paragraph.text
         assert paragraph.text == " ".join(paragraph.text.split())
@@ -191,6 +191,6 @@ MARKUP = st.lists(
 
 
 @given(MARKUP)
-def test_any_markup_is_cleaned(text: str) -> None:
+def test_paragraphs_of_any_markup_contain_no_markup(text: str) -> None:
     for paragraph in paragraphs(text):
         assert not any(mark in paragraph.text for mark in ("```", "<!--", "**", "](", "~~"))

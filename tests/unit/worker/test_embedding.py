@@ -1,4 +1,4 @@
-"""The embedding model: what it makes of texts, and what becomes of it when its files are not right."""
+"""The embedding model: its vectors, and its errors for missing or damaged files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +17,15 @@ def embedder() -> Embedder:
     return Embedder()
 
 
-def test_texts_that_mean_the_same_are_nearer_than_those_that_share_words(embedder: Embedder) -> None:
-    asked = embedder.embed("The program stops when I save a large file")
+def test_embedding_of_paraphrase_is_closer_than_shared_words(embedder: Embedder) -> None:
+    query = embedder.embed("The program stops when I save a large file")
     reworded = embedder.embed("It crashes on storing big documents")
     other = embedder.embed("A large file icon for the save button of the program")
 
-    assert asked @ reworded > asked @ other
+    assert query @ reworded > query @ other
 
 
-def test_the_same_text_gives_the_same_vector_in_every_process(embedder: Embedder) -> None:
+def test_embedding_of_same_text_is_identical_across_instances(embedder: Embedder) -> None:
     text = "The export fails with an error since Monday. Only reports with images are affected."
 
     vector = embedder.embed(text)
@@ -34,7 +34,7 @@ def test_the_same_text_gives_the_same_vector_in_every_process(embedder: Embedder
     assert vector.tobytes() == embedder.embed(text).tobytes() == Embedder().embed(text).tobytes()
 
 
-def test_no_more_is_read_than_the_model_takes(embedder: Embedder) -> None:
+def test_embedding_of_long_text_ignores_tokens_beyond_maximum(embedder: Embedder) -> None:
     start = "word " * MAX_TOKENS
 
     assert embedder.embed(start).tobytes() == embedder.embed(start + "quite another matter").tobytes()
@@ -43,15 +43,15 @@ def test_no_more_is_read_than_the_model_takes(embedder: Embedder) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "\x00", "🐛" * 5000, "á" * 100_000, "\n" * 100_000, "((((" * 50_000, "[CLS] [SEP]"],
-    ids=["empty", "space", "nul", "emoji", "one word", "lines", "brackets", "marks"],
+    ids=["empty", "space", "nul", "emoji", "one_word", "lines", "brackets", "special_tokens"],
 )
-def test_hostile_texts_have_a_vector_too(text: str, embedder: Embedder) -> None:
+def test_embedding_of_hostile_text_has_unit_length(text: str, embedder: Embedder) -> None:
     _assert_unit(embedder.embed(text))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.text(max_size=300))
-def test_every_text_has_a_vector_of_length_one(embedder: Embedder, text: str) -> None:
+def test_embedding_of_any_text_has_unit_length(embedder: Embedder, text: str) -> None:
     _assert_unit(embedder.embed(text))
 
 
@@ -62,19 +62,19 @@ def _assert_unit(vector: embedding.Vector) -> None:
 
 @pytest.mark.parametrize("file", ["weights", "vocabulary"])
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "error"),
     [
         (lambda path: path.unlink(), "No such file"),
         (lambda path: path.write_bytes(b"a download that stopped half way"), "not the file with SHA-256"),
     ],
     ids=["missing", "damaged"],
 )
-def test_a_missing_or_damaged_file_is_told_by_its_name(
-    file: str, damage: Callable[[Path], object], said: str, tmp_path: Path
+def test_embedder_with_missing_or_damaged_file_raises_error_with_file_name(
+    file: str, damage: Callable[[Path], object], error: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"")
     damage(path)
 
-    with pytest.raises(ModelUnavailable, match=f"model.bin: {said}"):
+    with pytest.raises(ModelUnavailable, match=f"model.bin: {error}"):
         Embedder(**{file: path})

@@ -1,4 +1,4 @@
-"""What the local enricher makes of an issue."""
+"""Results of the local enricher."""
 
 import pytest
 from hypothesis import given
@@ -30,12 +30,12 @@ def tags(title: str, description: str = "") -> list[str]:
         ("Weekly meeting notes", "We met.", []),
     ],
 )
-def test_tags_of_plain_issues(title: str, description: str, expected: list[str]) -> None:
+def test_tags_for_clear_issue_start_with_expected_tags(title: str, description: str, expected: list[str]) -> None:
     assert tags(title, description)[: len(expected)] == expected
     assert bool(tags(title, description)) == bool(expected)
 
 
-def test_summary_is_the_title_and_the_sentence_that_adds_most() -> None:
+def test_summary_is_title_and_most_informative_sentence() -> None:
     result = enrich(
         IssueText(
             "[Bug]: Export is empty",
@@ -49,22 +49,22 @@ def test_summary_is_the_title_and_the_sentence_that_adds_most() -> None:
     )
 
 
-def test_a_title_alone_is_its_summary() -> None:
+def test_summary_without_description_is_title() -> None:
     assert enrich(IssueText("Export is empty", "")).summary == "AI Summary: Export is empty"
 
 
-def test_a_title_of_nothing_but_markup_still_has_a_summary() -> None:
+def test_summary_of_markup_title_is_not_empty() -> None:
     assert enrich(IssueText("```", "")).summary == "AI Summary: ```"
 
 
-def test_a_long_title_is_cut_at_a_word() -> None:
+def test_summary_of_long_title_is_cut_at_word() -> None:
     summary = enrich(IssueText("word " * 50 + "end", "")).summary
 
     assert summary.endswith("word…")
     assert len(summary) <= len(PREFIX) + MAX_CHARS
 
 
-def test_same_text_same_result_and_its_origin_is_told() -> None:
+def test_enrichment_of_same_text_is_identical_and_has_provenance() -> None:
     issue = IssueText("Export is empty", "No rows.")
 
     assert enrich(issue) == enrich(issue)
@@ -73,7 +73,7 @@ def test_same_text_same_result_and_its_origin_is_told() -> None:
 
 
 @given(st.text(min_size=1, max_size=255).filter(str.strip), st.text(max_size=3000))
-def test_any_text_gives_a_bounded_summary_and_tags_of_the_vocabulary(title: str, description: str) -> None:
+def test_enrichment_of_any_text_is_bounded_and_in_vocabulary(title: str, description: str) -> None:
     result = enrich(IssueText(title, description))
 
     assert result.summary.startswith(PREFIX)
@@ -108,14 +108,14 @@ def test_any_text_gives_a_bounded_summary_and_tags_of_the_vocabulary(title: str,
         "at a.b(",
     ],
 )
-def test_hostile_text_of_full_length_comes_to_an_end(pattern: str) -> None:
-    """A quadratic pattern would run for minutes here; the suite's time limit would end it."""
+def test_enrichment_of_hostile_text_at_maximum_length_terminates(pattern: str) -> None:
+    """Detect quadratic patterns: they would exceed the time limit of the suite."""
     text = (pattern * (65_536 // len(pattern) + 1))[:65_536]
 
     assert enrich(IssueText("Title", text)).summary.startswith("AI Summary: Title")
 
 
-def test_confidences_stay_below_one() -> None:
+def test_tag_confidence_with_much_evidence_is_below_one() -> None:
     title = "crash bug regression exception broken error fails failure css button layout modal tooltip"
 
     assert all(tag.confidence < 1 for tag in enrich(IssueText(title, title)).tags)

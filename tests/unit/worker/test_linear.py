@@ -12,7 +12,7 @@ def example(seed=0, height=300, width=12, classes=3):
     return dense, SparseRows(rows, columns, dense[rows, columns], height, width), labels
 
 
-def test_products_are_those_of_the_dense_matrix():
+def test_sparse_products_equal_dense_products():
     dense, sparse, _ = example()
     weights = np.random.default_rng(1).normal(size=(3, 12))
 
@@ -20,14 +20,14 @@ def test_products_are_those_of_the_dense_matrix():
     assert np.allclose(sparse.transposed_times(dense[:, :3]), dense[:, :3].T @ dense)
 
 
-def test_rows_without_entries_score_nothing():
+def test_sparse_rows_without_entries_score_zero():
     empty = (np.array([], dtype=np.int64), np.array([]))
     rows = SparseRows.stack([empty, (np.array([1]), np.array([2.0])), empty], 3)
 
     assert rows.times(np.ones((2, 3))).tolist() == [[0, 0], [2, 2], [0, 0]]
 
 
-def test_the_fit_is_where_the_gradient_vanishes():
+def test_fit_logistic_converges_to_zero_gradient():
     dense, sparse, labels = example()
     penalty = np.linspace(0.5, 2, 12)
     counted = np.random.default_rng(2).random(300)
@@ -41,7 +41,7 @@ def test_the_fit_is_where_the_gradient_vanishes():
     assert np.abs(errors.T @ dense + penalty * weights).max() < 1e-5
 
 
-def test_the_same_data_give_the_same_bits():
+def test_fit_logistic_with_same_data_is_bitwise_identical():
     _, sparse, labels = example()
 
     first, second = (fit_logistic(sparse, labels, 3, penalty=1.0) for _ in range(2))
@@ -50,7 +50,7 @@ def test_the_same_data_give_the_same_bits():
 
 
 @pytest.mark.parametrize("label", [0, 2])
-def test_one_class_alone_is_learned_within_reason(label):
+def test_fit_logistic_with_one_class_has_bounded_weights(label):
     _, sparse, _ = example()
 
     weights = fit_logistic(sparse, np.full(300, label), 3, penalty=1.0)

@@ -1,4 +1,4 @@
-"""Which priority is suggested, and why: only for what an issue says has happened."""
+"""Priority suggestions: only for damage that an issue reports."""
 
 import pytest
 from hypothesis import given
@@ -101,7 +101,7 @@ NOT_REPORTED = [
 
 @pytest.mark.parametrize(("value", "quote", "text"), REPORTED, ids=[text for *_, text in REPORTED])
 @pytest.mark.parametrize("place", ["title", "body"])
-def test_what_has_happened_is_suggested_with_its_words(value: str, quote: str, text: str, place: str) -> None:
+def test_priority_for_reported_damage_quotes_evidence(value: str, quote: str, text: str, place: str) -> None:
     if place == "body" and value == "low":
         assert suggest_priority("Something is odd", text) is None
         return
@@ -114,43 +114,43 @@ def test_what_has_happened_is_suggested_with_its_words(value: str, quote: str, t
 
 @pytest.mark.parametrize("text", NOT_REPORTED)
 @pytest.mark.parametrize("place", ["title", "body"])
-def test_what_is_denied_feared_asked_for_or_code_is_not(text: str, place: str) -> None:
+def test_priority_for_denied_or_hypothetical_damage_is_none(text: str, place: str) -> None:
     title, body = (text, "") if place == "title" else ("Something is odd", text)
 
     assert suggest_priority(title, body) is None
 
 
-def test_the_reason_says_what_the_rule_found() -> None:
+def test_priority_reason_contains_rule_and_quote() -> None:
     suggestion = suggest_priority("Import is broken", "It ran for an hour. Then it lost all records, twice.")
 
     assert suggestion is not None
     assert (suggestion.value, suggestion.reason) == ("critical", 'reports a loss of data: "lost all records"')
 
 
-def test_the_gravest_rule_wins_wherever_it_stands() -> None:
+def test_priority_with_several_rules_uses_highest() -> None:
     suggestion = suggest_priority("App crashes on save", "After the crash all my notes were gone.")
 
     assert suggestion is not None
     assert suggestion.value == "critical"
 
 
-def test_a_request_is_no_report_whatever_its_body_tells() -> None:
+def test_priority_for_feature_request_is_none() -> None:
     assert suggest_priority("Add an autosave", "Last week the app crashed and I lost all my work.") is None
 
 
-def test_one_clause_does_not_take_back_what_the_next_one_says() -> None:
+def test_priority_with_negation_in_other_clause_is_suggested() -> None:
     suggestion = suggest_priority("It does not save, and the app crashes", "")
 
     assert suggestion is not None
     assert suggestion.reason == 'reports a crash: "crashes"'
 
 
-def test_words_of_two_sentences_are_no_phrase() -> None:
+def test_priority_with_phrase_across_sentences_is_none() -> None:
     assert suggest_priority("Odd numbers", "I think we lost. All records are shown twice.") is None
 
 
 @given(st.text(max_size=300), st.text(max_size=3000))
-def test_any_text_gives_a_short_reason_or_none(title: str, body: str) -> None:
+def test_priority_of_any_text_has_short_reason_or_is_none(title: str, body: str) -> None:
     suggestion = suggest_priority(title, body)
 
     assert suggestion == suggest_priority(title, body)
@@ -177,7 +177,7 @@ _PIECES = [
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=200).map(" ".join))
-def test_what_is_quoted_stands_in_the_text(body: str) -> None:
+def test_priority_reason_quotes_text_of_issue(body: str) -> None:
     suggestion = suggest_priority("Odd", body)
 
     if suggestion is not None:
@@ -185,7 +185,7 @@ def test_what_is_quoted_stands_in_the_text(body: str) -> None:
         assert quoted in " ".join(body.split())
 
 
-def test_reason_with_code_in_phrase_quotes_the_code() -> None:
+def test_priority_reason_with_code_in_phrase_quotes_code() -> None:
     suggestion = suggest_priority("The import lost all `user` records", "")
 
     assert suggestion is not None
@@ -195,5 +195,5 @@ def test_reason_with_code_in_phrase_quotes_the_code() -> None:
 @pytest.mark.parametrize(
     "piece", ["crash ", "lost all ", "`", "no ", "crash,", "a-", "((((", "is ", "data loss not ", "\n"]
 )
-def test_hostile_text_ends(piece: str) -> None:
+def test_priority_of_hostile_text_terminates(piece: str) -> None:
     suggest_priority("Odd", piece * (1_000_000 // len(piece)))

@@ -1,4 +1,4 @@
-"""The summary is the title and the sentence that adds most to it; never code, markup or a template's text."""
+"""Summaries consist of the title and the most informative sentence, without code or markup."""
 
 import re
 
@@ -37,19 +37,19 @@ _No response_
 """
 
 
-def test_the_sentence_that_says_what_the_issue_is_follows_the_title() -> None:
+def test_summary_of_report_is_title_and_main_sentence() -> None:
     assert summary("[Bug]: CSV is incomplete", REPORT) == (
         "CSV is incomplete. The monthly export drops the last row when a report spans two years."
     )
 
 
-def test_the_body_alone_has_a_summary_as_well() -> None:
+def test_best_sentence_of_report_is_main_sentence() -> None:
     assert best_sentence(paragraphs(REPORT)) == (
         "The monthly export drops the last row when a report spans two years."
     )
 
 
-def test_a_sentence_that_only_repeats_the_title_is_not_added() -> None:
+def test_summary_with_repeated_title_is_title() -> None:
     title = "The login button does nothing on the start page"
 
     assert summary(title, "The login button does nothing on the start page.") == title
@@ -76,7 +76,7 @@ def test_a_sentence_that_only_repeats_the_title_is_not_added() -> None:
         "Thanks in advance for any help!",
     ],
 )
-def test_what_is_no_prose_is_never_in_the_summary(noise: str) -> None:
+def test_summary_with_noise_is_title(noise: str) -> None:
     assert summary("Export fails", noise) == "Export fails"
 
 
@@ -100,11 +100,11 @@ def test_what_is_no_prose_is_never_in_the_summary(noise: str) -> None:
         ),
     ],
 )
-def test_other_languages(title: str, description: str, expected: str) -> None:
+def test_summary_in_other_language_adds_main_sentence(title: str, description: str, expected: str) -> None:
     assert summary(title, description) == expected
 
 
-def test_flat_text_without_punctuation_is_cut_before_its_steps() -> None:
+def test_summary_without_punctuation_ends_before_steps() -> None:
     body = "the toolbar disappears after a print preview how to repeat open any document and choose print preview"
 
     assert summary("toolbar gone", body) == "toolbar gone. the toolbar disappears after a print preview"
@@ -123,28 +123,26 @@ def test_flat_text_without_punctuation_is_cut_before_its_steps() -> None:
         ("The export fails, always.", None),
     ],
 )
-def test_a_sentence_may_be_said_by_its_first_clause_where_that_stands_alone(
-    sentence: str, clause: str | None
-) -> None:
+def test_first_clause_is_offered_if_it_is_complete(sentence: str, clause: str | None) -> None:
     clauses = [one.text for one in sentences(paragraphs(sentence)) if one.first_clause]
 
     assert clauses[-1:] == ([clause] if clause else [])
 
 
-def test_a_templates_policy_is_not_in_the_summary() -> None:
+def test_summary_with_template_policy_is_title() -> None:
     policy = "<em>As per our policy, we only address code/doc bugs and feature requests. tag:bug_template</em>"
 
     assert summary("Export fails", policy) == "Export fails"
 
 
-def test_a_long_sentence_ends_after_a_clause() -> None:
+def test_cut_at_clause_of_long_sentence_ends_after_clause() -> None:
     text = "The export of a report drops its last row, which nobody notices " + "until the books are closed " * 8
 
     assert cut_at_clause(text, 80) == "The export of a report drops its last row…"
     assert len(cut_at_clause("x" * 300)) == MAX_CHARS
 
 
-def test_labels_and_braces_are_taken_off_the_title() -> None:
+def test_summary_of_title_with_labels_and_braces_is_clean() -> None:
     assert summary("[Bug]: `<Menu>` ignores {enabled}", "") == "Menu ignores enabled"
 
 
@@ -152,7 +150,7 @@ _MARKUP = re.compile(r"```|<!--|</?[a-z]+>|\]\(|\*\*")
 
 
 @given(st.text(min_size=1, max_size=200).filter(str.strip), st.text(max_size=2000))
-def test_any_text_has_a_bounded_summary(title: str, description: str) -> None:
+def test_summary_of_any_text_is_bounded_and_deterministic(title: str, description: str) -> None:
     text = summarise(title, paragraphs(description))
 
     assert text == summarise(title, paragraphs(description))
@@ -169,11 +167,11 @@ def test_any_text_has_a_bounded_summary(title: str, description: str) -> None:
         max_size=120,
     ).map("".join)
 )  # fmt: skip
-def test_no_markup_reaches_the_summary(description: str) -> None:
+def test_summary_of_any_markup_contains_no_markup(description: str) -> None:
     assert not _MARKUP.search(summary("Title", description))
 
 
-def test_the_model_fits_the_code() -> None:
+def test_ranking_model_contains_expected_features() -> None:
     model = load_model()
 
     assert model.words["should"] != model.words.get("crash")

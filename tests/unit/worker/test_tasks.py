@@ -1,4 +1,4 @@
-"""The worker's tasks and queues are those of the contracts."""
+"""The worker registers the tasks and queues of the contracts."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from contracts.messages import MESSAGE_OF
 from contracts.names import QUEUE_OF, Queue, Task
 
 
-def test_every_task_is_registered_with_its_message() -> None:
+def test_task_of_contracts_is_registered_with_its_message() -> None:
     app.loader.import_default_modules()
 
     for task in Task:
@@ -18,7 +18,7 @@ def test_every_task_is_registered_with_its_message() -> None:
         assert registered.message_type is MESSAGE_OF[task]
 
 
-def test_every_queue_is_consumed_and_every_task_goes_to_its_own() -> None:
+def test_queues_are_consumed_and_tasks_routed_to_their_queue() -> None:
     assert {queue.name for queue in app.conf.task_queues} == {queue.value for queue in Queue}
     assert {queue.exchange.type for queue in app.conf.task_queues} == {"direct"}
     for task, queue in QUEUE_OF.items():
@@ -33,11 +33,11 @@ def test_every_queue_is_consumed_and_every_task_goes_to_its_own() -> None:
         ("rediss://h:7/0?ssl_cert_reqs=required", "rediss://h:7/1?ssl_cert_reqs=required"),
     ],
 )
-def test_results_go_to_database_1_of_the_brokers_server(broker: str, results: str) -> None:
+def test_result_backend_is_database_1_of_broker(broker: str, results: str) -> None:
     assert WorkerSettings(celery_broker_url=broker).result_backend == results
 
 
-def test_what_the_guide_and_the_faults_ask_of_celery() -> None:
+def test_celery_configuration_is_fault_tolerant() -> None:
     conf = app.conf
 
     assert conf.task_acks_late
@@ -45,5 +45,5 @@ def test_what_the_guide_and_the_faults_ask_of_celery() -> None:
     assert (conf.task_serializer, conf.result_serializer, conf.accept_content) == ("json", "json", ["json"])
     # True loses running tasks when Redis is down.
     assert conf.worker_cancel_long_running_tasks_on_connection_loss is False
-    # The default gives up after 100 tries, and the worker with it.
+    # The default stops the worker after 100 attempts.
     assert conf.broker_connection_max_retries is None

@@ -1,4 +1,4 @@
-"""What a training compares, where little is left to compare with."""
+"""Model comparison with few examples."""
 
 from datetime import UTC, datetime
 
@@ -13,13 +13,13 @@ def confirmed(number: int) -> ConfirmedIssue:
     return ConfirmedIssue(new_id(), title, "", frozenset({tag}), datetime.now(UTC))
 
 
-def test_an_active_model_whose_examples_were_all_confirmed_again_is_compared_as_the_base() -> None:
+def test_compare_with_no_remaining_examples_equals_base_comparison() -> None:
     examples = [confirmed(number) for number in range(20)]
 
     assert compare(TypeLearner(), examples, []) == compare(TypeLearner(), examples, None)
 
 
-def test_an_active_model_of_one_example_is_compared_all_the_same() -> None:
+def test_compare_with_active_model_of_one_example_succeeds() -> None:
     examples = [confirmed(number) for number in range(20)]
 
     assert compare(TypeLearner(), examples, examples[:1]).candidate["accuracy"] > 0.5

@@ -1,4 +1,4 @@
-"""One request to a receiver: which addresses, how long, over which TLS."""
+"""One webhook request: permitted addresses, time limits and TLS."""
 
 import socket
 import ssl
@@ -33,7 +33,7 @@ Change = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def change(monkeypatch: pytest.MonkeyPatch) -> Change:
-    """Change settings; a receiver is allowed in any case."""
+    """Change settings. The test receiver is always allowed."""
 
     def change(**changes: Any) -> None:
         allowed = {"webhook_allow": AllowedTargets.parse(HOST)}
@@ -53,7 +53,7 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Change:
         *("64:ff9b:1::7f00:1", "2002:7f00:1::", "2001:0:1:2::", "100::1"),
     ],
 )
-def test_what_is_not_the_internets(address: str) -> None:
+def test_webhook_target_with_private_address_is_not_permitted(address: str) -> None:
     found = parse_ip_literal(address)
     assert found is not None
     assert not is_public(found)
@@ -63,13 +63,13 @@ def test_what_is_not_the_internets(address: str) -> None:
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
-def test_what_is(address: str) -> None:
+def test_webhook_target_with_public_address_is_public(address: str) -> None:
     found = parse_ip_literal(address)
     assert found is not None
     assert is_public(found)
 
 
-def test_what_an_operator_allows() -> None:
+def test_allowed_targets_permit_listed_networks_addresses_and_hosts() -> None:
     allowed = AllowedTargets.parse("10.0.0.0/8, fd00::/8,Bot.internal, 192.168.1.7")
     for host, address, expected in (
         ("anything", "10.9.8.7", True),
@@ -85,18 +85,18 @@ def test_what_an_operator_allows() -> None:
         assert allowed.permits(host, found) is expected, (host, address)
 
 
-@pytest.mark.parametrize("written", ["10.0.0.1/8", "10.0.0/8", "300.1.1.1", "http://bot", "bot internal"])
-def test_what_is_written_wrong_is_named(written: str) -> None:
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "10.0.0/8", "300.1.1.1", "http://bot", "bot internal"])
+def test_allowed_targets_with_invalid_entry_raise_value_error(value: str) -> None:
     with pytest.raises(ValueError, match="network, an address or a host name"):
-        AllowedTargets.parse(f"bot.internal,{written}")
+        AllowedTargets.parse(f"bot.internal,{value}")
 
 
-def test_signatures_are_those_of_the_official_library(receiver: Receiver) -> None:
+def test_webhook_signatures_equal_official_library(receiver: Receiver) -> None:
     secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
     body, now = '{"type":"issue.enriched","data":{"title":"Straße"}}'.encode(), 1_700_000_000
     headers = signature.headers("a-delivery", now, body, secrets)
 
-    expected = [signed_by(secret, "a-delivery", now, body) for secret in secrets]
+    expected = [sign(secret, "a-delivery", now, body) for secret in secrets]
 
     assert headers["webhook-signature"].split() == expected
     assert client.send(receiver.url, headers, body) == (204, None)
@@ -104,32 +104,32 @@ def test_signatures_are_those_of_the_official_library(receiver: Receiver) -> Non
     assert receiver.received[0].headers["content-type"] == "application/json"
 
 
-def signed_by(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
+def sign(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
     return Webhook(secret).sign(delivery_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 503])
-def test_what_is_tried_again(status: int) -> None:
+def test_webhook_with_temporary_status_raises_provider_error(status: int) -> None:
     with pytest.raises(ProviderError) as raised:
         client.raise_for_status(status, "120")
     assert raised.value.retry_after_s == 120
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 410, 422])
-def test_what_is_not(status: int) -> None:
+def test_webhook_with_permanent_status_raises_permanent_error(status: int) -> None:
     with pytest.raises(PermanentError, match=f"status {status}"):
         client.raise_for_status(status, None)
 
 
-def test_a_redirect_is_answered_and_not_followed(receiver: Receiver) -> None:
+def test_webhook_redirect_is_not_followed(receiver: Receiver) -> None:
     receiver.statuses, receiver.headers = [307], {"location": receiver.url}
     assert client.send(receiver.url, {}, b"{}") == (307, None)
     assert len(receiver.received) == 1
 
 
-def test_a_slow_receiver_is_given_up(receiver: Receiver, change: Change) -> None:
+def test_webhook_to_slow_receiver_times_out(receiver: Receiver, change: Change) -> None:
     answer = threading.Event()
-    receiver.before_answer = lambda: answer.wait(30)
+    receiver.before_response = lambda: answer.wait(30)
     change(webhook_timeout_seconds=0.3)
 
     with pytest.raises(ProviderError, match=r"no response within 0\.3 s"):
@@ -138,8 +138,8 @@ def test_a_slow_receiver_is_given_up(receiver: Receiver, change: Change) -> None
     answer.set()
 
 
-def test_one_that_answers_byte_by_byte_is_given_up_too(change: Change) -> None:
-    """A bound on each read alone would never end."""
+def test_webhook_to_receiver_sending_single_bytes_times_out(change: Change) -> None:
+    """A limit per read would never expire."""
     done = threading.Event()
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
@@ -160,7 +160,7 @@ def test_one_that_answers_byte_by_byte_is_given_up_too(change: Change) -> None:
         done.set()
 
 
-def test_an_answer_without_an_end_is_not_read() -> None:
+def test_webhook_with_endless_response_body_is_not_read() -> None:
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
 
@@ -179,22 +179,22 @@ def test_an_answer_without_an_end_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"220 mail.example.com ESMTP\r\n", b"HTTP/1.1 2000 \r\n\r\n"])
-def test_what_speaks_no_http(answer: bytes) -> None:
+def test_webhook_to_non_http_server_raises_provider_error(answer: bytes) -> None:
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
 
-        def speak() -> None:
+        def send_answer() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(65536)
                 connection.sendall(answer)
 
-        threading.Thread(target=speak, daemon=True).start()
+        threading.Thread(target=send_answer, daemon=True).start()
         with pytest.raises(ProviderError, match="no response"):
             client.send(f"http://{HOST}:{port}/", {}, b"{}")
 
 
-def test_a_name_that_leads_nowhere() -> None:
+def test_webhook_to_unknown_host_raises_provider_error() -> None:
     with pytest.raises(ProviderError, match="cannot be resolved"):
         client.send(f"http://{new_id()}.invalid/", {}, b"{}")
     with pytest.raises(ProviderError, match="cannot be resolved"):
@@ -204,7 +204,7 @@ def test_a_name_that_leads_nowhere() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "127.1", "2130706433", "0x7f.1", "0", "[::ffff:127.0.0.1]", "[::1]"]
 )
-def test_private_addresses_by_any_name(host: str) -> None:
+def test_webhook_to_private_address_in_any_notation_is_rejected(host: str) -> None:
     internal = Receiver("127.0.0.1")
     with pytest.raises(PermanentError, match="private address"):
         client.send(f"http://{host}:{internal.port}/", {}, b"{}")
@@ -212,60 +212,62 @@ def test_private_addresses_by_any_name(host: str) -> None:
     assert internal.received == []
 
 
-def test_a_name_that_leads_elsewhere_the_next_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that was looked at is the one that is connected to: it is looked up once."""
+def test_webhook_with_dns_rebinding_connects_to_checked_address(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client resolves the name once and connects to the address that it checked."""
     answers = iter([HOST, "127.0.0.1"])
     look_up = socket.getaddrinfo
-    asked = []
+    lookups = []
 
-    def rebound(host: str, *arguments: Any, **options: Any) -> Any:
+    def resolve(host: str, *arguments: Any, **options: Any) -> Any:
         if host != "hooks.example.com":
             return look_up(host, *arguments, **options)
-        asked.append(host)
+        lookups.append(host)
         return look_up(next(answers), *arguments, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", rebound)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
     assert client.send(f"http://hooks.example.com:{receiver.port}/", {}, b"{}") == (204, None)
 
-    assert len(asked) == 1
+    assert len(lookups) == 1
     assert receiver.received[0].headers["host"] == f"hooks.example.com:{receiver.port}"
     with pytest.raises(PermanentError, match="private address"):
         client.send(f"http://hooks.example.com:{receiver.port}/", {}, b"{}")
 
 
-def test_certificates_are_checked_against_the_urls_name(
+def test_webhook_tls_certificate_is_checked_against_host_name(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = tmp_path / "hooks.crt", tmp_path / "hooks.key"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*made, *subject, *files], check=True, capture_output=True)
+    subprocess.run([*command, *subject, *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    _over_tls(receiver.server, context)
-    named, by_address = f"https://localhost:{receiver.port}/", f"https://{HOST}:{receiver.port}/"
-    _at(monkeypatch, "localhost")
+    _enable_tls(receiver.server, context)
+    url_by_name, url_by_address = f"https://localhost:{receiver.port}/", f"https://{HOST}:{receiver.port}/"
+    _resolve_to_receiver(monkeypatch, "localhost")
     client._tls.cache_clear()
     try:
         with pytest.raises(ProviderError, match="CERTIFICATE_VERIFY_FAILED"):
-            client.send(named, {}, b"{}")
+            client.send(url_by_name, {}, b"{}")
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         client._tls.cache_clear()
-        assert client.send(named, {}, b"{}") == (204, None)
+        assert client.send(url_by_name, {}, b"{}") == (204, None)
         with pytest.raises(ProviderError, match="CERTIFICATE_VERIFY_FAILED"):
-            client.send(by_address, {}, b"{}")
+            client.send(url_by_address, {}, b"{}")
     finally:
         client._tls.cache_clear()
 
 
-def _over_tls(server: ThreadingHTTPServer, context: ssl.SSLContext) -> None:
+def _enable_tls(server: ThreadingHTTPServer, context: ssl.SSLContext) -> None:
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 
 
-def _at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let a name lead to the receiver, whose address no name has."""
+def _resolve_to_receiver(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Resolve a name to the address of the receiver."""
     look_up = socket.getaddrinfo
     monkeypatch.setattr(
         socket,
