@@ -69,7 +69,7 @@ def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
     assert len(set(passwords)) == 3
 
     code, output = installation.job(SECRETS, "-again")
-    kept = ": is there, kept as it is"
+    kept = ": already exists, unchanged"
     assert (code, output) == (0, "".join(f"secrets: {name}{kept}\n" for name in sorted(created)))
     assert node.secrets() == created
 
@@ -200,7 +200,7 @@ def test_restore_job_restores_issues(installation: Installation) -> None:
     issues = installation.sql("SELECT id FROM issue ORDER BY id")
     result = installation.job("restore", "-with-connections")
     assert result[0] == 2
-    assert "connections to the database: scale what uses it to 0 first" in result[1]
+    assert "connections to the database. Scale the API, the workers and the exporter to 0 first." in result[1]
     for name in SERVICES_WITH_INIT:
         assert installation.node.stop(installation.running[name], name) == 0
         installation.node.remove(installation.running[name])

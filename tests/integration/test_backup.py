@@ -86,7 +86,7 @@ def test_restore_with_pending_jobs_enriches_all_issues(tmp_path: Path) -> None:
 
         done = run_devstack(servers, "backup", str(dump))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith("6 issues now\n")
+        assert done.stdout.endswith("the database now has 6 issues\n")
         assert dump.stat().st_mode & 0o777 == 0o600
         before = database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")
         assert "exists" in rejection_line(run_backup_script(servers, "save", str(dump)))
@@ -124,9 +124,11 @@ def test_restore_rejects_bad_dumps_and_replaces_only_on_request(tmp_path: Path) 
         database.query("CREATE TABLE of_a_later_version ()")
         database.close()
 
-        assert "there is no file" in rejection_line(run_backup_script(servers, "restore", str(tmp_path / "none")))
-        assert "no whole dump" in rejection_line(run_backup_script(servers, "restore", str(truncated)))
-        assert "no whole dump" in rejection_line(run_backup_script(servers, "restore", str(ROOT / "README.md")))
+        assert "does not exist" in rejection_line(run_backup_script(servers, "restore", str(tmp_path / "none")))
+        assert "not a complete dump" in rejection_line(run_backup_script(servers, "restore", str(truncated)))
+        assert "not a complete dump" in rejection_line(
+            run_backup_script(servers, "restore", str(ROOT / "README.md"))
+        )
         assert "not empty" in rejection_line(run_backup_script(servers, "restore", str(dump)))
         assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
 

@@ -50,7 +50,7 @@ def test_flower_on_public_address_without_credentials_does_not_start(
     assert Process("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
 
     (line,) = log.lines
-    assert "without credentials: set FLOWER_BASIC_AUTH" in line
+    assert "needs credentials. Set FLOWER_BASIC_AUTH" in line
 
 
 def test_flower_on_public_address_requires_login_and_is_read_only(servers: Servers) -> None:

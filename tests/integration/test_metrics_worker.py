@@ -126,5 +126,8 @@ def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) 
 
     assert worker.wait(60) == 2, str(log)
 
-    assert f"issuetracker: METRICS_PORT {servers.redis_port} at 127.0.0.1: Address already in use" in str(log)
+    assert (
+        f"issuetracker: cannot listen on METRICS_PORT {servers.redis_port} at 127.0.0.1: Address already in use"
+        in str(log)
+    )
     assert not log.has("Traceback")
