@@ -1,7 +1,7 @@
-"""Flower's settings; it reads this file from the directory that it is started in.
+"""Flower's settings. Flower reads this file from its working directory.
 
-services/worker links to this file, so that the guide's command there gets the same settings. Flower has read
-the environment (FLOWER_...) and the command line before; the command line wins over this file.
+services/worker has a link to this file, so that the command in the guide uses the same settings. Flower reads the
+environment (FLOWER_...) and the command line first. The command line overrides this file.
 """
 
 import ast
@@ -16,33 +16,33 @@ from tornado.options import options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SHOWN_ELSEWHERE = ("contract_version", "job_id", "traceparent")
-"""The job's id is the task's UUID, the traceparent is for machines. No message carries an issue's text."""
+"""Fields that are not shown: the job's id equals the task's UUID, and the traceparent is for machines."""
 SHOWN = 100
-"""Characters of arguments and results."""
+"""Maximum characters of arguments and results."""
 
-# Flower's own default is every address of the machine.
+# Flower's own default is all addresses of the machine.
 address = options.address or LOOPBACK[0]
 exposed = address not in LOOPBACK
 if exposed and not (options.basic_auth or options.auth):
     sys.exit(
-        f"flower: not starting on {address} without credentials: set FLOWER_BASIC_AUTH=user:password, "
-        "or leave FLOWER_ADDRESS unset to listen on this machine only"
+        f"flower: the address {address} needs credentials. Set FLOWER_BASIC_AUTH=user:password, "
+        "or unset FLOWER_ADDRESS to listen on this machine only."
     )
-# Workers can be stopped and tasks revoked from its page: not from where others can reach it, unless asked for.
+# Flower's page can stop workers and revoke tasks. If others can reach the page, this is off by default.
 read_only = options.read_only or (exposed and "FLOWER_READ_ONLY" not in os.environ)
-# Containers come and go under new names.
+# Restarted containers have new names, so forget the old ones.
 purge_offline_workers = 600
 max_tasks = 10_000
 tasks_columns = "name,uuid,state,kwargs,received,runtime,retries,worker"
 
 
 def format_task(task: Any) -> Any:
-    """Return what the page shows of a task: of its message what is not shown elsewhere, all of it short."""
+    """Return the task for Flower's page, with shortened values and only the relevant fields of its message."""
     try:
         message = ast.literal_eval(task.kwargs)
         task.kwargs = ", ".join(f"{name}={message[name]}" for name in message if name not in SHOWN_ELSEWHERE)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        pass  # not a message of ours, or cut off by Celery
+        pass  # not one of our messages, or truncated by Celery
     for name in ("args", "kwargs", "result"):
         text = str(getattr(task, name) or "")
         if len(text) > SHOWN:
@@ -51,7 +51,7 @@ def format_task(task: Any) -> Any:
 
 
 class JsonLines(Formatter):
-    """Writes a line as the other services do; here by hand, since nothing else of theirs is in Flower's image."""
+    """Writes log lines in the format of the other services, whose code is not in Flower's image."""
 
     def format(self, record: LogRecord) -> str:
         """Return the record as one JSON object."""

@@ -50,7 +50,7 @@ def test_it_does_not_start_where_others_reach_it_without_a_password(
     assert Process("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
 
     (line,) = log.lines
-    assert "without credentials: set FLOWER_BASIC_AUTH" in line
+    assert "needs credentials. Set FLOWER_BASIC_AUTH" in line
 
 
 def test_where_others_reach_it_it_asks_who_they_are_and_changes_nothing(servers: Servers) -> None:

@@ -1,4 +1,4 @@
-"""What the worker tells Prometheus; docs/reference/metrics.md lists it.
+"""The worker's Prometheus metrics. docs/reference/metrics.md lists them.
 
-Who counts a job's attempt or end is the process whose commit wrote it into the ledger, right after that commit.
+The process that commits a transition to the ledger counts it, directly after the commit.
 """

@@ -1,11 +1,11 @@
-"""Messages as they come in."""
+"""Metrics of received messages."""
 
 from app.metrics.storage import counter
 from contracts.messages import Skew, skew
 from contracts.states import RejectionReason
 
-RECEIVED = counter("messages_received_total", "Messages, by the contract that wrote them.", ["contract"])
-REJECTED = counter("messages_rejected_total", "Messages given back or kept unread.", ["reason"])
+RECEIVED = counter("messages_received_total", "Received messages, by contract version.", ["contract"])
+REJECTED = counter("messages_rejected_total", "Rejected messages.", ["reason"])
 
 for _contract in Skew:
     RECEIVED.labels(_contract)
@@ -14,7 +14,7 @@ for _reason in RejectionReason:
 
 
 def record_received(contract_version: object) -> None:
-    """Count a message by the version that it names, if it is one."""
+    """Count a message by its contract version, if that is valid."""
     contract = skew(contract_version) if isinstance(contract_version, str) else None
     if contract is not None:
         RECEIVED.labels(contract).inc()

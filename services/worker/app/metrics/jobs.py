@@ -1,23 +1,23 @@
-"""Jobs and their attempts, as this worker's commits end them."""
+"""Metrics of the jobs and attempts that this worker ends."""
 
 from app.metrics.storage import counter, histogram
 from contracts.names import QUEUE_OF, Task
 from contracts.states import FailureKind, JobState
 
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
-"""Seconds from the quickest hand-over to a backlog of an hour; 60 is the objective of an enrichment."""
+"""Seconds, from the fastest delivery to a backlog of an hour. 60 is the objective for an enrichment."""
 RUNS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 30, 60, 300)
-"""Seconds; 25 and 30 are the default time limits."""
+"""Seconds. 25 and 30 are the default time limits."""
 
-CREATED = counter("jobs_created_total", "Jobs created.", ["task", "queue"])
-ATTEMPTS = counter("job_attempts_total", "Attempts ended.", ["task", "queue", "outcome"])
-FINISHED = counter("jobs_finished_total", "Jobs ended.", ["task", "queue", "outcome"])
+CREATED = counter("jobs_created_total", "Created jobs.", ["task", "queue"])
+ATTEMPTS = counter("job_attempts_total", "Ended attempts.", ["task", "queue", "outcome"])
+FINISHED = counter("jobs_finished_total", "Ended jobs.", ["task", "queue", "outcome"])
 RETRIES = counter("job_retries_total", "Failed attempts that are retried.", ["task", "queue", "kind"])
-RUN = histogram("job_run_seconds", "Time of an attempt.", ["task", "queue"], buckets=RUNS)
-WAIT = histogram("job_wait_seconds", "From queued to started.", ["task", "queue"], buckets=WAITS)
-ENRICHED = histogram("issue_enriched_seconds", "From POST to enriched.", [], buckets=WAITS)
-DUPLICATES = counter("duplicates_dropped_total", "Messages of jobs claimed or done.", ["task"])
-PROCESSES_LOST = counter("worker_processes_lost_total", "Processes that died, or were killed, at work.")
+RUN = histogram("job_run_seconds", "Duration of an attempt.", ["task", "queue"], buckets=RUNS)
+WAIT = histogram("job_wait_seconds", "Time from queued to started.", ["task", "queue"], buckets=WAITS)
+ENRICHED = histogram("issue_enriched_seconds", "Time from POST to enriched.", [], buckets=WAITS)
+DUPLICATES = counter("duplicates_dropped_total", "Messages of jobs that are claimed or done.", ["task"])
+PROCESSES_LOST = counter("worker_processes_lost_total", "Processes that died or were killed during a job.")
 
 LOST = "lost"
 _ENDS = (JobState.SUCCEEDED, JobState.SKIPPED, JobState.DEAD)
@@ -33,31 +33,31 @@ for _task, _queue in QUEUE_OF.items():
     RUN.labels(_task, _queue)
     WAIT.labels(_task, _queue)
     DUPLICATES.labels(_task)
-# The others are the API's to create.
+# The API creates the jobs of the other tasks.
 for _task in (Task.INDEX_ISSUE, Task.PRUNE):
     CREATED.labels(_task, QUEUE_OF[_task])
 
 
 def record_start(task: str, queue: str, waited_s: float | None) -> None:
-    """Count the beginning of an attempt, `waited_s` seconds after its message was published, if that is known."""
+    """Record the start of an attempt, `waited_s` seconds after its message was published; None if unknown."""
     if waited_s is not None:
         WAIT.labels(task, queue).observe(max(waited_s, 0))
 
 
 def record_end(task: str, queue: str, state: JobState, ran_s: float, age_s: float) -> None:
-    """Count an attempt of `ran_s` seconds that ended its job, of the age `age_s`, succeeded or skipped."""
+    """Record an attempt of `ran_s` seconds that ended its job, whose age is `age_s` seconds."""
     ATTEMPTS.labels(task, queue, state).inc()
     FINISHED.labels(task, queue, state).inc()
     RUN.labels(task, queue).observe(ran_s)
     if task == Task.ENRICH_ISSUE and state is JobState.SUCCEEDED:
-        # One statement creates the issue and its job: they are of the same age.
+        # One statement creates the issue and its job, so their age is the same.
         ENRICHED.observe(max(age_s, 0))
-        # The same commit creates the job that makes the issue findable.
+        # The same transaction creates the job that indexes the issue.
         CREATED.labels(Task.INDEX_ISSUE, QUEUE_OF[Task.INDEX_ISSUE]).inc()
 
 
 def record_failure(task: str, queue: str, kind: FailureKind, *, is_dead: bool, ran_s: float) -> None:
-    """Count an attempt of `ran_s` seconds that failed."""
+    """Record a failed attempt of `ran_s` seconds."""
     state = JobState.DEAD if is_dead else JobState.RETRYING
     ATTEMPTS.labels(task, queue, LOST if kind is FailureKind.LOST else state).inc()
     RUN.labels(task, queue).observe(max(ran_s, 0))

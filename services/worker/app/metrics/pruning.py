@@ -1,12 +1,10 @@
-"""Rows of the past that this worker's commits delete."""
+"""Metrics of the rows that this worker prunes."""
 
 from app.metrics.storage import counter
 
 TABLES = ("dead_message", "job", "job_failure", "operation", "webhook_delivery")
 
-ROWS = counter(
-    "pruned_rows_total", "Rows deleted because of their age; what goes with a row is not counted.", ["table"]
-)
+ROWS = counter("pruned_rows_total", "Rows deleted because of their age, without cascaded deletes.", ["table"])
 
 for _table in TABLES:
     ROWS.labels(_table)

@@ -1,4 +1,4 @@
-"""Answers Prometheus from the worker's main process, for all of its processes."""
+"""Serves the metrics of all worker processes from the main process."""
 
 import struct
 import sys
@@ -16,29 +16,29 @@ from contracts.names import Queue
 
 
 class MainProcess:
-    """What only the main process knows, looked up when it is asked for."""
+    """Metrics of the main process, computed at each scrape."""
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
         consuming = GaugeMetricFamily(
-            "issuetracker_worker_consuming", "Whether messages of the queue are taken.", labels=["queue"]
+            "issuetracker_worker_consuming", "Whether the worker consumes the queue.", labels=["queue"]
         )
-        asked = heartbeat.consumed_queues()
+        consumed = heartbeat.consumed_queues()
         for queue in Queue:
-            consuming.add_metric([queue], queue in asked)
+            consuming.add_metric([queue], queue in consumed)
         yield consuming
         build = GaugeMetricFamily(
-            "issuetracker_build_info", "What runs here.", labels=["service", "version", "contract_version"]
+            "issuetracker_build_info", "Running versions.", labels=["service", "version", "contract_version"]
         )
         build.add_metric(["worker", VERSION, CONTRACT_VERSION], 1)
         yield build
 
 
 class Sums(MultiProcessCollector):
-    """The sums over all processes."""
+    """The sums of the metrics over all processes."""
 
     def collect(self) -> Iterable[Metric]:
-        """Read all files; once more where one was just being made, and is still empty."""
+        """Read all files; retry once if a file was just created and is still empty."""
         try:
             return self._read()
         except struct.error:
@@ -50,7 +50,7 @@ class Sums(MultiProcessCollector):
 
 
 def registry(directory: str) -> CollectorRegistry:
-    """Return what is served: the main process's own gauges, and the sums over all processes."""
+    """Return a registry with the gauges of the main process and the sums over all processes."""
     served = CollectorRegistry()
     served.register(MainProcess())
     ProcessCollector(registry=served)
@@ -59,14 +59,15 @@ def registry(directory: str) -> CollectorRegistry:
 
 
 def serve() -> None:
-    """Answer at METRICS_PORT from a thread; exit with one line where that port cannot be had."""
+    """Serve METRICS_PORT from a thread; if the port cannot be opened, print one line and exit with code 2."""
     if settings.metrics_port is None:
         return
     try:
         start_http_server(settings.metrics_port, settings.metrics_address, registry(str(storage.directory)))
     except OSError as error:
         print(
-            f"issuetracker: METRICS_PORT {settings.metrics_port} at {settings.metrics_address}: {error.strerror}",
+            f"issuetracker: cannot listen on METRICS_PORT {settings.metrics_port} at {settings.metrics_address}: "
+            f"{error.strerror}. Set another port or address.",
             file=sys.stderr,
         )
         raise SystemExit(2) from None

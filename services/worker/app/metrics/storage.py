@@ -1,14 +1,15 @@
-"""Where the worker's processes keep their counts, so that its main process can add them up.
+"""Stores the metrics of the worker's processes in files, so that the main process can add them up.
 
-prometheus-client's multiprocess mode: each process maps files that the main process reads when it is scraped. They
-are named by the pool's slot instead of the process's id. A child that ends, however it ends, is replaced by one
-in the same slot, which goes on in the same files: neither their number nor what is counted depends on
-recycled or killed children. billiard gives a slot away only after it has waited for its last process's end.
+This uses prometheus-client's multiprocess mode: each process maps files, which the main process reads at each
+scrape. The files are named after the pool's slot instead of the process id. If a child process ends, its
+replacement has the same slot and continues with the same files. The number of files and the counts therefore do
+not depend on recycled or killed children. billiard reuses a slot only after its last process has ended.
 
-In the main process only its main thread may count, which is the one that forks: prometheus-client guards all
-values by one lock, and a child would inherit it held.
+In the main process, only the main thread may count, because it is the thread that forks. prometheus-client guards
+all values by one lock, and a child could inherit it in the locked state.
 
-In effect where METRICS_PORT is set, which is known before the first metric is made: all are made by what is here.
+Files are used only if METRICS_PORT is set. Create all metrics with the functions of this module, because it must
+decide this before the first metric is created.
 """
 
 import atexit
@@ -29,17 +30,17 @@ from app.settings import settings
 NAMESPACE = "issuetracker"
 PREFIX = "issuetracker-metrics-"
 FRESH_S = 60
-"""A directory that is younger may not have been locked yet."""
+"""A younger directory may not be locked yet."""
 
 
 def slot() -> str:
-    """Return which of the worker's processes this is: the pool's index, or `main`."""
+    """Return the slot of this process: its index in the pool, or `main`."""
     index: int | None = getattr(current_process(), "index", None)
     return "main" if index is None else str(index)
 
 
 def _lock(directory: Path) -> bool:
-    """Hold the directory until this process and its children have ended; False where another holds it."""
+    """Lock the directory until this process and its children end; return False if another process locks it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +53,7 @@ def _lock(directory: Path) -> bool:
 def _remove_left_behind(parent: Path) -> None:
     """Remove the directories of workers that were killed."""
     for directory in parent.glob(f"{PREFIX}*"):
-        # Another user's, or another worker removes it at this moment.
+        # The directory may belong to another user, or another worker may remove it at the same time.
         with suppress(OSError):
             if time.time() - directory.stat().st_mtime > FRESH_S and _lock(directory):
                 shutil.rmtree(directory)
@@ -72,7 +73,7 @@ def _remove_in(owner: int, directory: Path) -> None:
 
 
 directory: Path | None = None
-"""The private directory of this worker's run; None where nothing is served."""
+"""The private directory of this worker; None if METRICS_PORT is not set."""
 
 if settings.metrics_port is not None:
     directory = _private_directory()
@@ -81,10 +82,10 @@ if settings.metrics_port is not None:
 
 
 def counter(name: str, what: str, labels: Sequence[str] = ()) -> Counter:
-    """Return a new counter; it is read from its files, in no registry."""
+    """Return a new counter, which is read from files and is not in a registry."""
     return Counter(name, what, labels, namespace=NAMESPACE, registry=None)
 
 
 def histogram(name: str, what: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
-    """Return a new histogram; it is read from its files, in no registry."""
+    """Return a new histogram, which is read from files and is not in a registry."""
     return Histogram(name, what, labels, namespace=NAMESPACE, registry=None, buckets=buckets)
