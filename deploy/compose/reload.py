@@ -1,4 +1,4 @@
-"""Runs a command, and starts it anew when a file of its source changes; for development."""
+"""Runs a command and restarts it when a source file changes. For development only."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ def _state() -> dict[Path, int]:
 
 
 def main(command: list[str]) -> int:
-    """Run until told to stop; return the command's exit code, or 0 after a signal."""
+    """Run until SIGTERM or SIGINT; return the exit code of the command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     while True:
         state = _state()

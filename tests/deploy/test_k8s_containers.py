@@ -63,7 +63,7 @@ def test_secrets_are_made_once_and_never_changed(installation: Installation) -> 
     assert len(set(passwords)) == 3
 
     code, said = installation.job(SECRETS, "-again")
-    kept = ": is there, kept as it is"
+    kept = ": already exists, unchanged"
     assert (code, said) == (0, "".join(f"secrets: {name}{kept}\n" for name in sorted(made)))
     assert node.secrets() == made
 
@@ -188,7 +188,7 @@ def test_a_restore_brings_back_what_was_there(installation: Installation) -> Non
     issues = installation.sql("SELECT id FROM issue ORDER BY id")
     refused = installation.job("restore", "-while-others-are-connected")
     assert refused[0] == 2
-    assert "connections to the database: scale what uses it to 0 first" in refused[1]
+    assert "connections to the database. Scale the API, the workers and the exporter to 0 first." in refused[1]
     for name in WAITING:
         assert installation.node.stop(installation.running[name], name) == 0
         installation.node.remove(installation.running[name])

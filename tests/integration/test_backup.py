@@ -86,7 +86,7 @@ def test_what_was_pending_is_enriched_after_a_restore(tmp_path: Path) -> None:
 
         done = devstack(servers, "backup", str(dump))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith("6 issues now\n")
+        assert done.stdout.endswith("the database now has 6 issues\n")
         assert dump.stat().st_mode & 0o777 == 0o600
         before = database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")
         assert "exists" in refused(script(servers, "save", str(dump)))
@@ -124,9 +124,9 @@ def test_what_restore_refuses_and_replaces(tmp_path: Path) -> None:
         database.query("CREATE TABLE of_a_later_version ()")
         database.close()
 
-        assert "there is no file" in refused(script(servers, "restore", str(tmp_path / "none")))
-        assert "no whole dump" in refused(script(servers, "restore", str(cut)))
-        assert "no whole dump" in refused(script(servers, "restore", str(ROOT / "README.md")))
+        assert "does not exist" in refused(script(servers, "restore", str(tmp_path / "none")))
+        assert "not a complete dump" in refused(script(servers, "restore", str(cut)))
+        assert "not a complete dump" in refused(script(servers, "restore", str(ROOT / "README.md")))
         assert "not empty" in refused(script(servers, "restore", str(dump)))
         assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
 

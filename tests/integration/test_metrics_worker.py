@@ -126,5 +126,8 @@ def test_a_port_that_is_taken_is_one_line(servers: Servers) -> None:
 
     assert worker.wait(60) == 2, str(log)
 
-    assert f"issuetracker: cannot listen on METRICS_PORT {servers.redis_port} at 127.0.0.1: Address already in use" in str(log)
+    assert (
+        f"issuetracker: cannot listen on METRICS_PORT {servers.redis_port} at 127.0.0.1: Address already in use"
+        in str(log)
+    )
     assert not log.has("Traceback")

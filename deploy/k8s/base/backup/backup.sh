@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# backup.sh DIRECTORY KEEP: dumps the database of DATABASE_URL into the directory, reads the whole dump back before it
-# counts as one, and keeps the newest so many.
+# backup.sh DIRECTORY KEEP: dump the database of DATABASE_URL to the directory, verify the dump, and delete all but the
+# newest KEEP dumps.
 set -euo pipefail
 umask 077
 cd "$1"
 
-# A new pod may be let through to the server a moment after it starts.
+# Network policies may apply to a new pod only some time after its start.
 for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sleep 2; done
 
-# Of a run that was killed.
+# The remains of a run that was killed.
 rm -f ./*.partial
 name=issuetracker-$(date -u +%Y%m%dT%H%M%SZ).dump
 pg_dump "$DATABASE_URL" --format=custom --no-owner --no-privileges --file="$name.partial"
 pg_restore --file=/dev/null "$name.partial"
 pg_restore --list "$name.partial" | grep "TABLE DATA public job " >/dev/null || {
-  echo "backup: the dump has no jobs in it" >&2
+  echo "backup: the dump does not contain the table job" >&2
   exit 1
 }
 sync "$name.partial"

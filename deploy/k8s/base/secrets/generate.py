@@ -1,9 +1,9 @@
-"""Makes the Secrets that a directory of templates describes, each unless there is one; never changes any.
+"""Creates the Secrets that a directory of templates describes. Existing Secrets are not changed.
 
     python generate.py TEMPLATES
 
-Runs once in the cluster, with the right to create Secrets in its own namespace and no other. Hexadecimal digits
-need no quoting in a URL. What it made is told by name, never by value.
+Runs once in the cluster, with the permission to create Secrets in its own namespace only. The values are
+hexadecimal digits, which need no quoting in a URL. The output contains names, never values.
 """
 
 import json
@@ -22,11 +22,11 @@ TIMEOUT_S = 10
 
 
 class SecretError(Exception):
-    """The API server cannot be reached, or does not do what it is asked for."""
+    """The API server cannot be reached, or rejected the request."""
 
 
 def values(template: str, namespace: str) -> dict[str, str]:
-    """Return a Secret's entries, with a random value for each word of the template."""
+    """Return the entries of a Secret, with a random value for each placeholder of the template."""
     words: dict[str, str] = defaultdict(lambda: secrets.token_hex(20))
     words["namespace"] = namespace
     lines = Template(template).substitute(words).splitlines()
@@ -34,7 +34,7 @@ def values(template: str, namespace: str) -> dict[str, str]:
 
 
 def create(name: str, entries: dict[str, str], namespace: str) -> bool:
-    """Create a Secret; return whether it was made, and not there already."""
+    """Create a Secret; return False if it already exists."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     body = {
         "apiVersion": "v1",
@@ -56,15 +56,15 @@ def create(name: str, entries: dict[str, str], namespace: str) -> bool:
     except urllib.error.HTTPError as error:
         if error.code == 409:
             return False
-        said = error.read(500).decode(errors="replace")
-        raise SecretError(f"{name}: the API server answers {error.code}: {said}") from None
+        body_text = error.read(500).decode(errors="replace")
+        raise SecretError(f"{name}: the API server returned {error.code}: {body_text}") from None
     except OSError as error:
         raise SecretError(f"{name}: {host}:{port} cannot be reached: {error}") from None
     return True
 
 
 def main(templates: Path) -> int:
-    """Make what is missing; return the exit code."""
+    """Create the missing Secrets; return the exit code."""
     namespace = (ACCOUNT / "namespace").read_text().strip()
     for template in sorted(templates.glob("[!.]*")):
         try:
@@ -72,7 +72,7 @@ def main(templates: Path) -> int:
         except SecretError as error:
             print(f"secrets: {error}", file=sys.stderr, flush=True)
             return 1
-        print(f"secrets: {template.name}: {'made' if made else 'is there, kept as it is'}", flush=True)
+        print(f"secrets: {template.name}: {'created' if made else 'already exists, unchanged'}", flush=True)
     return 0
 
 
