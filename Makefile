@@ -7,10 +7,10 @@ UV := $(BIN)/uv
 T ?= tests
 J ?= auto
 
-# The authorities that this machine trusts, as pip and git do: behind a company's proxy uv's own list is not enough.
+# Use the system's certificate authorities, like pip and git. uv's own list is not sufficient behind a company proxy.
 export UV_SYSTEM_CERTS ?= true
 
-# A virtual environment of the caller's must not leak into the project's own.
+# The caller's virtual environment must not affect the project's environment.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .PHONY: help
@@ -21,44 +21,44 @@ help: ## Show this help
 
 ##@ Run
 .PHONY: run
-run: $(VENV)/ready ## Start everything on this machine: servers, API, worker, Flower (Ctrl-C stops)
+run: $(VENV)/ready ## Start the servers, API, worker and Flower on this machine; stop with Ctrl-C
 	@exec $(BIN)/python -m devstack run
 
 .PHONY: servers
-servers: $(VENV)/ready ## Start only PostgreSQL and Valkey, migrated: run the guide's commands beside them
+servers: $(VENV)/ready ## Start and migrate only PostgreSQL and Valkey; start the services yourself
 	@exec $(BIN)/python -m devstack servers
 
 .PHONY: psql
-psql: $(VENV)/ready ## Open psql on the database of `make run`; with SQL="..." run that and leave
+psql: $(VENV)/ready ## Open psql on the database of `make run`; SQL="..." runs a statement and exits
 	@$(BIN)/python -m devstack psql $(if $(SQL),--command "$$SQL")
 
 .PHONY: migrate
-migrate: $(VENV)/ready ## Bring the database of DATABASE_URL to the schema's head
+migrate: $(VENV)/ready ## Migrate the database of DATABASE_URL to the latest schema
 	@cd services/api && ../../$(BIN)/alembic upgrade head
 
 .PHONY: backup
-backup: $(VENV)/ready ## Dump the database of `make run` into FILE (backup-TIME.dump)
+backup: $(VENV)/ready ## Dump the database of `make run` to FILE (default: backup-TIME.dump)
 	@$(BIN)/python -m devstack backup $(or $(FILE),backup-$$(date +%Y%m%dT%H%M%S).dump)
 
 .PHONY: restore
-restore: $(VENV)/ready ## Restore FILE into the empty database of `make servers`; REPLACE=1 deletes what is in it
+restore: $(VENV)/ready ## Restore FILE into the empty database of `make servers`; REPLACE=1 deletes its data first
 	@$(BIN)/python -m devstack restore $(if $(REPLACE),--replace) $(or $(FILE),missing)
 
 .PHONY: reset
-reset: $(VENV)/ready ## Forget the local data (.local/); refuses while `make run` runs
+reset: $(VENV)/ready ## Delete the local data (.local/); stop `make run` first
 	@$(BIN)/python -m devstack reset
 
 ##@ Containers
 .PHONY: env
-env: ## Write random passwords into .env, for each that is missing there
+env: ## Add random values to .env for missing passwords
 	@deploy/compose/make-env
 
 .PHONY: up
-up: env ## Build the images and start everything in containers, until all is healthy
+up: env ## Build the images, start all containers and wait until they are healthy
 	@docker compose up --build --wait
 
 .PHONY: down
-down: ## Stop the containers; the data stays in its volumes
+down: ## Stop the containers; their volumes keep the data
 	@docker compose down
 
 .PHONY: images
@@ -67,11 +67,11 @@ images: $(VENV)/ready ## Build the images of API, worker and Flower, and print t
 
 ##@ Check
 .PHONY: test
-test: $(VENV)/ready $(VENV)/llm ## Run all tests; T=path runs some, J=n sets the processes
+test: $(VENV)/ready $(VENV)/llm ## Run all tests; T=path selects tests, J=n sets the number of processes
 	@$(BIN)/pytest -n $(J) --dist loadgroup $(T)
 
 .PHONY: coverage
-coverage: $(VENV)/ready $(VENV)/llm ## The same, and which lines they run; slower
+coverage: $(VENV)/ready $(VENV)/llm ## Run the tests and report their line coverage; slower
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest -n $(J) --dist loadgroup --cov --cov-report= $(T)
 	@$(BIN)/coverage report
@@ -80,7 +80,7 @@ ROUNDS ?= 20
 ISSUES ?= 500
 SEED ?= 1
 .PHONY: chaos
-chaos: $(VENV)/ready ## Kill, stop and pause everything while issues flow; ROUNDS=20 ISSUES=500 SEED=1
+chaos: $(VENV)/ready ## Kill, stop and pause processes at random under load; ROUNDS=20 ISSUES=500 SEED=1
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: bench
@@ -93,7 +93,7 @@ bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer agains
 	@$(BIN)/python -m benchmarks.paired.guard
 
 .PHONY: lint
-lint: $(VENV)/ready prose ## ruff, mypy, the import rules, images, workflows, words and links of the docs
+lint: $(VENV)/ready prose ## Run ruff, mypy and the import rules; lint Dockerfiles, workflows and docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -117,7 +117,7 @@ docs: $(VENV)/docs/ready ## Build the documentation site into site/; a broken li
 	@$(VENV)/docs/bin/zensical build --strict --clean
 
 .PHONY: manifests
-manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests, and scan them with checkov
+manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests and scan them with checkov
 	@rendered=$$(mktemp -d) && trap 'rm -r "$$rendered"' EXIT && \
 		for overlay in deploy/k8s deploy/k8s/overlays/*; do \
 			$(BIN)/kubectl kustomize $$overlay >"$$rendered/$${overlay##*/}.yaml" || exit; \
@@ -125,22 +125,22 @@ manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests, and scan th
 		$(VENV)/checkov/bin/checkov --quiet --compact --skip-download --framework kubernetes --directory "$$rendered"
 
 .PHONY: format
-format: $(VENV)/ready ## Format the code and sort its imports
+format: $(VENV)/ready ## Format the code and sort imports
 	@$(BIN)/ruff check --fix --exit-zero --quiet . >/dev/null
 	@$(BIN)/ruff format .
 
 TASK ?= types
 .PHONY: evaluate
-evaluate: $(VENV)/ready ## Measure the enrichment; TASK=types|types_more|areas|summary|similar|calibration TRAIN=FILE DATA=FILE
+evaluate: $(VENV)/ready ## Evaluate the enrichment; TASK=types|types_more|areas|summary|similar|calibration TRAIN=FILE DATA=FILE
 	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation $(TASK) $(if $(TRAIN),--train $(TRAIN)) --data $(or $(DATA),missing)
 
 .PHONY: train
-train: $(VENV)/ready ## Make the enrichment's artefacts again, bit for bit; DATA=DIR (see evaluation/train.py)
+train: $(VENV)/ready ## Reproduce the enrichment's artefacts bit for bit; DATA=DIR (see evaluation/train.py)
 	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation.train --data $(or $(DATA),missing)
 
 ##@ Maintain
 .PHONY: dashboards
-dashboards: $(VENV)/ready ## Write Grafana's dashboards (deploy/grafana/dashboards/) from deploy/dashboards.py
+dashboards: $(VENV)/ready ## Generate the Grafana dashboards (deploy/grafana/dashboards/) from deploy/dashboards.py
 	@$(BIN)/python -m deploy.dashboards
 
 .PHONY: settings
@@ -148,20 +148,20 @@ settings: $(VENV)/ready ## Write docs/reference/settings.md from the settings cl
 	@PYTHONPATH=services/api:services/worker $(BIN)/python -m deploy.settings_reference
 
 .PHONY: schemas
-schemas: $(VENV)/ready ## Write the contracts' JSON Schemas (contracts/schemas/)
+schemas: $(VENV)/ready ## Generate the JSON Schemas of the messages (contracts/schemas/)
 	@$(BIN)/python -m contracts.schemas contracts/schemas
 
 .PHONY: rules
-rules: $(VENV)/ready ## Write the alerts for Kubernetes from deploy/prometheus/rules
+rules: $(VENV)/ready ## Generate the alert rules for Kubernetes from deploy/prometheus/rules
 	@$(BIN)/python -m deploy.prometheus_rule
 
-# requirements/overrides.in says what is left out of what others depend on, and why.
+# requirements/overrides.in lists the excluded transitive dependencies, with reasons.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package issuetracker-contracts --overrides requirements/overrides.in
 MEMBERS := contracts/pyproject.toml services/api/pyproject.toml services/worker/pyproject.toml services/flower/pyproject.toml \
 	cli/pyproject.toml
 .PHONY: lock
-lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versions
+lock: $(VENV)/ready ## Lock the dependencies; UPGRADE=1 upgrades to newer versions
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml $(MEMBERS) --group dev --output-file requirements/dev.txt
 	@for service in api worker; do \
 		$(COMPILE) --constraints requirements/dev.txt contracts/pyproject.toml services/$$service/pyproject.toml \
@@ -175,15 +175,15 @@ lock: $(VENV)/ready ## Lock the dependencies again; UPGRADE=1 takes newer versio
 	@$(COMPILE) --overrides requirements/docs-overrides.in requirements/docs.in --output-file requirements/docs.txt
 
 .PHONY: clean
-clean: ## Remove the virtual environment and every cache
+clean: ## Delete the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml cli/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "make: $(PYTHON) is older than Python 3.11: name a newer one with PYTHON=/path/to/python3" >&2; exit 2; }
+		{ echo "make: $(PYTHON) is older than Python 3.11. Set PYTHON=/path/to/python3 to a newer version." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "make: $(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)" >&2; exit 2; }
+		{ echo "make: $(PYTHON) cannot create virtual environments. Install its venv package (Debian: python3-venv)." >&2; exit 2; }
 	@echo "Setting up $(VENV) (once)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
@@ -191,7 +191,7 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable contracts --editable cli
 	@touch $@
 
-# What it depends on would hold back what the project depends on.
+# Checkov has its own environment, because its dependencies would limit the versions of the project's dependencies.
 $(VENV)/checkov/ready: requirements/checkov.txt $(VENV)/ready
 	@$(UV) venv --quiet --clear $(VENV)/checkov
 	@$(UV) pip install --quiet --python $(VENV)/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
