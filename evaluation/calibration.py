@@ -22,7 +22,7 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
     right = np.array(
         [CLASSES[likeliest(found)] == row["label"] for found, row in zip(predictions, rows, strict=True)]
     )
-    said = confidences >= load_base().threshold
+    predicted = confidences >= load_base().threshold
     sure = confidences >= _SURE
     return {
         "rows": len(rows),
@@ -30,7 +30,7 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
         "accuracy": float(right.mean()),
         "sure_accuracy": float(right[sure].mean()) if sure.any() else None,
         "sure_coverage": float(sure.mean()),
-        "said_accuracy": float(right[said].mean()) if said.any() else None,
-        "said_coverage": float(said.mean()),
+        "said_accuracy": float(right[predicted].mean()) if predicted.any() else None,
+        "said_coverage": float(predicted.mean()),
         "bins": calibration_bins(confidences, right),
     }

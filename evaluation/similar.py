@@ -140,7 +140,7 @@ def _index(engine: Engine, rows: Sequence[Row], embedder: "Embedder") -> tuple[C
 
 
 async def _search(url: URL, corpus: Corpus, queries: Sequence[int]) -> dict[str, Any]:
-    asked = [corpus.ids[query] for query in queries]
+    query_ids = [corpus.ids[query] for query in queries]
     async with open_database(ApiSettings(database_url=url.render_as_string())) as database:
         waits_ms: list[float] = []
 
@@ -154,12 +154,12 @@ async def _search(url: URL, corpus: Corpus, queries: Sequence[int]) -> dict[str,
             return [row[column] for row in await database.fetch(statement, issue_id, FIRST)]
 
         result: dict[str, Any] = {
-            "recall_at_10": await _recall(corpus, asked, with_model),
+            "recall_at_10": await _recall(corpus, query_ids, with_model),
             "recall_at_10_vectors_alone": await _recall(
-                corpus, asked, lambda issue_id: with_statement(issue_id, VECTORS_ALONE, "issue_id")
+                corpus, query_ids, lambda issue_id: with_statement(issue_id, VECTORS_ALONE, "issue_id")
             ),
             "recall_at_10_text_alone": await _recall(
-                corpus, asked, lambda issue_id: with_statement(issue_id, repository.BY_TEXT, "id")
+                corpus, query_ids, lambda issue_id: with_statement(issue_id, repository.BY_TEXT, "id")
             ),
             "similar_query_ms": _percentiles(waits_ms),
             **await _likely_duplicates(database, corpus),
@@ -167,7 +167,7 @@ async def _search(url: URL, corpus: Corpus, queries: Sequence[int]) -> dict[str,
         # The state of rows that were indexed without a model.
         await database.execute("UPDATE issue_search SET embedding = NULL, model = NULL")
         await database.execute("ANALYZE issue_search")
-        result["recall_at_10_without_model"] = await _recall(corpus, asked, with_model)
+        result["recall_at_10_without_model"] = await _recall(corpus, query_ids, with_model)
     return result
 
 
@@ -177,8 +177,8 @@ async def _items(database: Database, issue_id: UUID, limit: int) -> list[Similar
     return similar.items
 
 
-async def _recall(corpus: Corpus, asked: Sequence[UUID], find: Find) -> float:
-    hits = [_is_hit(corpus, issue_id, await find(issue_id)) for issue_id in asked]
+async def _recall(corpus: Corpus, query_ids: Sequence[UUID], find: Find) -> float:
+    hits = [_is_hit(corpus, issue_id, await find(issue_id)) for issue_id in query_ids]
     return round(sum(hits) / len(hits), 4)
 
 

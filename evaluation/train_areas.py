@@ -47,12 +47,12 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
             raise ValueError(f"no row has the area {area}")
         balanced = weights * np.where(right, max(1.0, LEAST_SHARE / share), 1.0)
         curves[area] = _fit(np.array([scored[area] for scored in scores]), right, balanced)
-    told = [
+    top_ranked = [
         (value, area in row["generic"], weight)
         for row, scored, weight in zip(rows, scores, weights.tolist(), strict=True)
         for value, area in _likeliest(curves, scored)
     ]
-    values, right, weights = (np.array(column) for column in zip(*told, strict=True))
+    values, right, weights = (np.array(column) for column in zip(*top_ranked, strict=True))
     return {
         "areas": {area: curve._asdict() for area, curve in curves.items()},
         "told": _fit(values, right, weights)._asdict(),

@@ -110,8 +110,8 @@ def threshold(scores: Floats, labels: NDArray[np.int64], weights: Floats) -> flo
     confidences = 1 / powers.sum(axis=1)
     right = scores.argmax(axis=1) == labels
     for limit in np.arange(0.4, 0.95, 0.01):
-        said = confidences >= limit
-        if said.any() and float(np.average(right[said], weights=weights[said])) >= _RIGHT:
+        predicted = confidences >= limit
+        if predicted.any() and float(np.average(right[predicted], weights=weights[predicted])) >= _RIGHT:
             return round(float(limit), 2)
     return 0.95
 

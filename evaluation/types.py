@@ -63,12 +63,12 @@ def short_issues() -> dict[str, Any]:
     predictions = [load_base().predict(row["title"], row["description"]) for row in rows]
     likeliest = [max(found.probabilities, key=found.probabilities.__getitem__) for found in predictions]
     right = [guess == row["label"] for guess, row in zip(likeliest, rows, strict=True)]
-    said = [found.label == row["label"] for found, row in zip(predictions, rows, strict=True) if found.label]
+    predicted = [found.label == row["label"] for found, row in zip(predictions, rows, strict=True) if found.label]
     return {
         "rows": len(rows),
         "short_accuracy": float(np.mean(right)),
-        "said": len(said),
-        "short_said_accuracy": float(np.mean(said)) if said else None,
+        "said": len(predicted),
+        "short_said_accuracy": float(np.mean(predicted)) if predicted else None,
         "of_type": {
             name: float(np.mean([hit for hit, row in zip(right, rows, strict=True) if row["label"] == name]))
             for name in CLASSES

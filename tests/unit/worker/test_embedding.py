@@ -65,7 +65,7 @@ def _assert_unit(vector: embedding.Vector) -> None:
     ("damage", "said"),
     [
         (lambda path: path.unlink(), "No such file"),
-        (lambda path: path.write_bytes(b"a download that stopped half way"), "not the file with SHA-256"),
+        (lambda path: path.write_bytes(b"a download that stopped half way"), "the SHA-256 is not"),
     ],
     ids=["missing", "damaged"],
 )

@@ -122,7 +122,7 @@ class Calibration:
 
     areas: dict[str, Curve]
     """For each area: from its score to the log odds that a person would set it."""
-    told: Curve
+    top_ranked: Curve
     """From the log odds of the top-ranked area to the log odds that it is correct."""
 
 

@@ -39,6 +39,6 @@ def rank_areas(title: str, body: str, delta: AreaDelta | None, among: Sequence[s
     tags = []
     for (value, area), least in zip(ranked[:MAX_AREAS], (LEAST, SECOND_LEAST), strict=False):
         if probability(value) >= least:
-            sure = probability(calibration.told.log_odds(value) if delta is None else value)
-            tags.append(Tag(area, min(max(round(sure, 2), MIN_CONFIDENCE), MAX_CONFIDENCE)))
+            confidence = probability(calibration.top_ranked.log_odds(value) if delta is None else value)
+            tags.append(Tag(area, min(max(round(confidence, 2), MIN_CONFIDENCE), MAX_CONFIDENCE)))
     return tuple(tags)

@@ -13,8 +13,8 @@ _VERBS = (
     "use|extend|expose"
 )
 _IN_TITLE = {
-    "asks to do": rf"^\W{{0,9}}(?:\[[^\]\n]{{0,30}}\]\s?|feature request\W{{0,3}}|please\s)?(?:{_VERBS})\b",
-    "asks how": r"\bhow (?:to|do|can|should|does)\b",
+    "requests an action": rf"^\W{{0,9}}(?:\[[^\]\n]{{0,30}}\]\s?|feature request\W{{0,3}}|please\s)?(?:{_VERBS})\b",
+    "how-to question": r"\bhow (?:to|do|can|should|does)\b",
     "question mark": "[?\N{FULLWIDTH QUESTION MARK}]",
     "begins as a question": (
         r"^\W{0,9}(?:what|why|where|when|which|who|is|are|can|could|does|do|should|has|how|any)\b"
@@ -28,7 +28,7 @@ _IN_TITLE = {
     "names documentation": r"\b(?:docs?|documentation|readme|typos?|docstring|manual|tutorial|guide|example)\b",
     "begins with a label": r"^[^:\n]{1,24}:",
     "begins with a bracket": r"^\[",
-    "holds code": r"`|\w\(\)|\w\.\w|_\w|::",
+    "contains code": r"`|\w\(\)|\w\.\w|_\w|::",
 }
 _IN_DESCRIPTION = {
     "error": r"\b(?:error|exception|traceback|segmentation|crash)",

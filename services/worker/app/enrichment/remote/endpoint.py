@@ -106,7 +106,7 @@ class Endpoint:
         self._runner.run(self._client.close())
         self._runner.close()
 
-    def ask(self, messages: Conversation, schema: dict[str, Any], max_tokens: int, seconds: float) -> Reply:
+    def complete(self, messages: Conversation, schema: dict[str, Any], max_tokens: int, seconds: float) -> Reply:
         """Return the model's answer; raise ProviderRejected, ProviderError or InvalidResponse."""
         form: ResponseFormatJSONSchema = {
             "type": "json_schema",

@@ -52,10 +52,10 @@ def conversation(issue: Prose, max_bytes: int) -> Conversation:
     return [{"role": "system", "content": instructions()}, {"role": "user", "content": data}]
 
 
-def repair(asked: Conversation, answer: str, fault: str) -> Conversation:
+def repair(messages: Conversation, answer: str, fault: str) -> Conversation:
     """Return the second request, which describes the fault in the answer to the first."""
     return [
-        *asked,
+        *messages,
         {"role": "assistant", "content": answer[:ANSWER_SHOWN]},
         {
             "role": "user",
@@ -64,6 +64,6 @@ def repair(asked: Conversation, answer: str, fault: str) -> Conversation:
     ]
 
 
-def token_bound(asked: Conversation, schema_bytes: int) -> int:
+def token_bound(messages: Conversation, schema_bytes: int) -> int:
     """Return the maximum number of tokens in the request: a token has at least one byte."""
-    return len(json.dumps(asked, ensure_ascii=False).encode()) + schema_bytes
+    return len(json.dumps(messages, ensure_ascii=False).encode()) + schema_bytes

@@ -128,14 +128,14 @@ class OpenAIEnricher:
 
     def enrich(self, issue: IssueText) -> Enrichment:
         """Enrich one issue; raise ProviderError if a retry may succeed."""
-        bill = TokenUsage()
+        usage = TokenUsage()
         prose = prompt.prose(issue)
         try:
-            found, model = self._ask(prose, bill)
+            found, model = self._query(prose, usage)
         except InvalidResponse as fault:
-            return self._without(issue, f"the answer cannot be used: {fault}", bill)
+            return self._enrich_locally(issue, f"the answer cannot be used: {fault}", usage)
         except ProviderRejected as refusal:
-            return self._without(issue, str(refusal), bill)
+            return self._enrich_locally(issue, str(refusal), usage)
         # Detected here, so that the result does not depend on the provider.
         language = detect_language(f"{prose.title}\n{prose.body}")
         tags = found.tags
@@ -150,65 +150,65 @@ class OpenAIEnricher:
                 version=answer.VERSION,
                 input_sha256=issue.digest(),
                 prompt_version=prompt.VERSION,
-                prompt_tokens=bill.prompt_tokens,
-                completion_tokens=bill.completion_tokens,
-                cost=bill.cost(self._prices),
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                cost=usage.cost(self._prices),
             ),
             priority=_quoting(found.priority, prose),
             language=None if language is None else language.code,
         )
 
-    def _without(self, issue: IssueText, reason: str, bill: TokenUsage) -> Enrichment:
+    def _enrich_locally(self, issue: IssueText, reason: str, usage: TokenUsage) -> Enrichment:
         """Enrich an issue locally. The provenance includes the tokens that were used in vain."""
         result = fall_back(self._local, issue, reason)
         provenance = replace(
             result.provenance,
-            prompt_tokens=bill.prompt_tokens,
-            completion_tokens=bill.completion_tokens,
-            cost=bill.cost(self._prices),
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost=usage.cost(self._prices),
         )
         return replace(result, provenance=provenance)
 
-    def _ask(self, issue: Prose, bill: TokenUsage) -> tuple[ParsedAnswer, str | None]:
+    def _query(self, issue: Prose, usage: TokenUsage) -> tuple[ParsedAnswer, str | None]:
         ends = monotonic() + self._limits.seconds
-        asked = prompt.conversation(issue, self._limits.input_bytes)
+        messages = prompt.conversation(issue, self._limits.input_bytes)
         try:
-            return self._once(asked, ends, bill)
+            return self._request(messages, ends, usage)
         except PromptTooLong as error:
             fault: ProviderRejected | InvalidResponse = error
-            again = prompt.conversation(issue, self._limits.input_bytes // SHORTER)
+            second = prompt.conversation(issue, self._limits.input_bytes // SHORTER)
         except InvalidResponse as error:
             fault = error
-            again = prompt.repair(asked, error.answer, str(error)) if error.answer else asked
+            second = prompt.repair(messages, error.answer, str(error)) if error.answer else messages
         if ends - monotonic() < LAST_SECONDS:
             raise fault
-        return self._once(again, ends, bill)
+        return self._request(second, ends, usage)
 
-    def _once(self, asked: Conversation, ends: float, bill: TokenUsage) -> tuple[ParsedAnswer, str | None]:
+    def _request(self, messages: Conversation, ends: float, usage: TokenUsage) -> tuple[ParsedAnswer, str | None]:
         """Send one request within the daily budget; raise InvalidResponse if the answer is not valid."""
-        reservation = self._reserve(asked)
+        reservation = self._reserve(messages)
         with self._metrics.record_request(_OUTCOMES):
-            return self._answer(asked, ends, bill, reservation)
+            return self._complete(messages, ends, usage, reservation)
 
-    def _reserve(self, asked: Conversation) -> Reservation:
-        most = prompt.token_bound(asked, self._schema_bytes) + self._limits.output_tokens
+    def _reserve(self, messages: Conversation) -> Reservation:
+        most = prompt.token_bound(messages, self._schema_bytes) + self._limits.output_tokens
         reservation = self._budget.reserve(most)
         if reservation is None:
             raise ProviderRejected("the daily token budget is used up")
         return reservation
 
-    def _answer(
-        self, asked: Conversation, ends: float, bill: TokenUsage, reservation: Reservation
+    def _complete(
+        self, messages: Conversation, ends: float, usage: TokenUsage, reservation: Reservation
     ) -> tuple[ParsedAnswer, str | None]:
         try:
-            reply = self._endpoint.ask(asked, self._schema, self._limits.output_tokens, ends - monotonic())
+            reply = self._endpoint.complete(messages, self._schema, self._limits.output_tokens, ends - monotonic())
         except (NoResponse, InvalidResponse):
             # The usage is unknown, so the reservation remains.
             raise
         except (ProviderRejected, ProviderError):
             self._settle(reservation, 0)
             raise
-        bill.add(reply)
+        usage.add(reply)
         self._metrics.record_usage(
             reply.prompt_tokens, reply.completion_tokens, TokenUsage.of(reply).cost(self._prices)
         )
