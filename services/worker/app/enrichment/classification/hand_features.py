@@ -13,7 +13,7 @@ _VERBS = (
     "use|extend|expose"
 )
 _IN_TITLE = {
-    "requests an action": rf"^\W{{0,9}}(?:\[[^\]\n]{{0,30}}\]\s?|feature request\W{{0,3}}|please\s)?(?:{_VERBS})\b",
+    "requests action": rf"^\W{{0,9}}(?:\[[^\]\n]{{0,30}}\]\s?|feature request\W{{0,3}}|please\s)?(?:{_VERBS})\b",
     "how-to question": r"\bhow (?:to|do|can|should|does)\b",
     "question mark": "[?\N{FULLWIDTH QUESTION MARK}]",
     "begins as a question": (
