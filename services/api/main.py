@@ -1,4 +1,4 @@
-"""Where uvicorn finds the application: `python -m uvicorn main:app`."""
+"""Entry point of the application for uvicorn: `python -m uvicorn main:app`."""
 
 from api.app import create_app
 from contracts.logs import log_unhandled

@@ -78,7 +78,7 @@ def test_services_started_in_any_order_become_ready(installation: Installation) 
     node = installation.node
     init_containers = [*(node.init(name) for name in SERVICES_WITH_INIT), node.init(MIGRATE)]
     wait_until(
-        lambda: all("does not answer" in log(name) for name in init_containers),
+        lambda: all("is unavailable" in log(name) for name in init_containers),
         TIMEOUT_S,
         "the init containers to log the missing database",
     )

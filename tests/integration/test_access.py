@@ -72,7 +72,7 @@ class TestTable:
         problem = assert_problem(response, 401)
         assert response.headers["www-authenticate"].startswith('Bearer realm="issuetracker"')
         if kind in {"expired", "revoked"}:
-            assert f"token {kind}" in str(problem["detail"])
+            assert f"{kind} at" in str(problem["detail"])
             assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
     @pytest.mark.parametrize("endpoint", CLOSED_ENDPOINTS, ids=str)
@@ -175,13 +175,13 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("body", "status", "message"),
         [
-            ({"name": "ci", "scopes": ["issues:read"]}, 409, "token ci"),
-            ({"name": "a b", "scopes": ["issues:read"]}, 422, "#/name"),
-            ({"name": "anonymous", "scopes": ["issues:read"]}, 422, "#/name"),
-            ({"name": "x", "scopes": []}, 422, "#/scopes"),
-            ({"name": "x", "scopes": ["all"]}, 422, "#/scopes/0"),
-            ({"name": "x", "scopes": ["admin"], "expires_in_days": 0}, 422, "#/expires_in_days"),
-            ({"name": "x", "scopes": ["admin"], "expires_in_days": 3651}, 422, "#/expires_in_days"),
+            ({"name": "ci", "scopes": ["issues:read"]}, 409, "Token ci"),
+            ({"name": "a b", "scopes": ["issues:read"]}, 422, "name:"),
+            ({"name": "anonymous", "scopes": ["issues:read"]}, 422, "name:"),
+            ({"name": "x", "scopes": []}, 422, "scopes:"),
+            ({"name": "x", "scopes": ["all"]}, 422, "scopes.0:"),
+            ({"name": "x", "scopes": ["admin"], "expires_in_days": 0}, 422, "expires_in_days:"),
+            ({"name": "x", "scopes": ["admin"], "expires_in_days": 3651}, 422, "expires_in_days:"),
         ],
     )
     def test_token_with_invalid_fields_is_rejected(
@@ -208,7 +208,7 @@ class TestTokens:
 
         problem = assert_problem(list_issues(api, WELL_FORMED), 503)
 
-        assert "nothing was stored" in str(problem["detail"])
+        assert "Nothing was stored" in str(problem["detail"])
         assert_problem(list_issues(api, "itk_nothing"), 401)
 
 
@@ -275,7 +275,7 @@ class TestSessions:
 
         tokens.revoke(created["id"])
 
-        assert "token page was revoked" in str(assert_problem(browser.get("/api/v1/issues"), 401)["detail"])
+        assert "Token page was revoked" in str(assert_problem(browser.get("/api/v1/issues"), 401)["detail"])
         browser.post("/api/v1/session", json={"token": ADMIN})
         assert browser.get("/api/v1/tokens").status_code == 200
         database.query("UPDATE api_session SET expires_at = now() - interval '1 s'")
@@ -429,7 +429,7 @@ class TestAudit:
         del tokens
         response = closed_api.client.get(f"/api/v1/audit?{query}", headers=bearer(ADMIN))
 
-        assert f"query.{query.split('=', maxsplit=1)[0]}" in str(assert_problem(response, 422)["detail"])
+        assert f"{query.split('=', maxsplit=1)[0]}:" in str(assert_problem(response, 422)["detail"])
 
     def test_audit_log_without_authentication_has_anonymous_actor(self, api: Api, database: Database) -> None:
         api.post("t")

@@ -140,7 +140,7 @@ def test_bad_message_sent_twice_is_stored_once_and_cannot_be_replayed(
 
     replay = api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
     assert replay.status_code == 409
-    assert "discard it" in replay.json()["detail"]
+    assert "Discard it" in replay.json()["detail"]
     assert len(dead_letters(api)) == 1
 
     api.client.post(f"/api/v1/dead-letters/{letter['id']}/discard", json={"reason": "garbage"})

@@ -181,7 +181,7 @@ def test_cli_lists_shows_replays_and_discards_dead_letters(api: Api, database: D
     ("arguments", "code", "message"),
     [
         (("dead-letters", "replay", "seven"), 2, "'ID...'"),
-        (("dead-letters", "replay", "01a20614-800e-771f-862f-526a86f415ac"), 2, "There is no dead letter"),
+        (("dead-letters", "replay", "01a20614-800e-771f-862f-526a86f415ac"), 2, "does not exist"),
         (("dead-letters", "discard", "01a20614-800e-771f-862f-526a86f415ac"), 2, "--reason"),
     ],
 )
@@ -198,7 +198,7 @@ def test_cli_with_invalid_arguments_prints_error_and_exits_with_code(
 @pytest.mark.parametrize(
     ("url", "code", "message"),
     [
-        ("http://127.0.0.1:1", 3, "no answer from http://127.0.0.1:1"),
+        ("http://127.0.0.1:1", 3, "Cannot reach http://127.0.0.1:1"),
         ("http://localhost:abc", 2, "ISSUETRACKER_URL"),
     ],
 )

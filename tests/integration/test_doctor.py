@@ -88,7 +88,7 @@ def test_doctor_with_healthy_system_reports_no_fault(product: Product) -> None:
     done = product.doctor()
 
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "nothing is wrong"
+    assert done.stdout.splitlines()[-1] == "no problems"
     assert "issues: 1 worker, 0 messages, default: 1 worker, 0 messages" in done.stdout
     assert f"API {CONTRACT_VERSION}, workers {CONTRACT_VERSION}, waiting jobs none" in done.stdout
 
@@ -132,7 +132,7 @@ def test_doctor_with_unsafe_redis_settings_reports_them(product: Product) -> Non
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("appendonly", "yes")
             client.config_set("maxmemory", client.info("memory")["used_memory"] + 2**16)
-            assert "are used" in product.expect(13, "redis settings")["redis settings"].says
+            assert "MiB used" in product.expect(13, "redis settings")["redis settings"].says
         finally:
             client.config_set("maxmemory", 0)
             client.config_set("appendonly", "yes")
@@ -154,13 +154,13 @@ def test_doctor_with_other_schema_version_reports_schema(product: Product) -> No
     head = product.database.one("SELECT version_num FROM alembic_version")
     product.database.query("UPDATE alembic_version SET version_num = '0002'")
     try:
-        assert f"at 0002, and this version wants {head}" in product.expect(11, "schema")["schema"].says
+        assert f"at 0002; this version requires {head}" in product.expect(11, "schema")["schema"].says
         product.database.query("ALTER TABLE alembic_version RENAME TO elsewhere")
-        assert "at nothing" in product.expect(11, "schema")["schema"].says
+        assert "not migrated" in product.expect(11, "schema")["schema"].says
         product.database.query("ALTER TABLE elsewhere RENAME TO alembic_version")
         product.database.query("UPDATE alembic_version SET version_num = '9999'")
         product.expect(0)
-        assert "at 9999, newer than this API's" in product.doctor().stdout
+        assert "at 9999, newer than" in product.doctor().stdout
     finally:
         product.database.query("UPDATE alembic_version SET version_num = %s", head)
 
@@ -180,7 +180,7 @@ def test_doctor_with_dead_letters_and_old_jobs_reports_both(product: Product) ->
 
     assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].says
     assert "the oldest has waited for 36" in found["oldest job"].says
-    assert found["dead letters"].says == "1 job and 0 messages to decide on"
+    assert found["dead letters"].says == "1 job and 0 messages await a decision"
     # A message that a worker receives after the deletion of its job would also become a dead letter.
     with product.redis() as client:
         wait_until(
@@ -239,5 +239,5 @@ def test_doctor_with_stopped_api_exits_with_3() -> None:
     assert done.returncode == 3
     assert done.stdout == ""
     error, next_step = done.stderr.splitlines()
-    assert error.startswith("issuetracker: no answer from")
+    assert error.startswith("issuetracker: Cannot reach")
     assert next_step.startswith("next: is it running?")

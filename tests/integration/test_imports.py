@@ -216,7 +216,7 @@ def test_import_with_bad_rows_reports_each_and_imports_the_rest(api: Api, databa
     expected = [(2 * n, 2 * n, pointer, rule) for n, (_, pointer, rule) in enumerate(BAD_ROWS, start=1)]
     assert errors == expected
     assert row_counts(operation) == {"created": 1 + len(BAD_ROWS), "failed": len(BAD_ROWS)}
-    assert operation["errors"][-1]["detail"] == "Row 1 is about the same issue"
+    assert operation["errors"][-1]["detail"] == "Row 1 has the same source and external id."
     assert database.one("SELECT count(*) FROM issue JOIN job ON issue_id = issue.id") == 1 + len(BAD_ROWS)
 
 
@@ -234,7 +234,7 @@ def test_import_with_distant_repeated_row_reports_it(api: Api) -> None:
     operation = import_file(api, ndjson([*rows, rows[9]]))
 
     assert row_counts(operation) == {"created": 250, "failed": 1}
-    assert operation["errors"][0]["detail"] == "Row 10 is about the same issue"
+    assert operation["errors"][0]["detail"] == "Row 10 has the same source and external id."
 
 
 GITHUB = [
@@ -324,21 +324,21 @@ def test_import_of_csv_with_broken_rows_imports_the_rest(api: Api) -> None:
     [
         (b"<rows/>", "application/xml", {}, 415, "application/x-ndjson, text/csv, application/json"),
         (b"{}", "text/csv; charset=latin-1", {}, 415, "UTF-8"),
-        (b"[" + b'{"number": 1}, ' * 2, JSON, {}, 400, "not JSON"),
-        (b"[1] 2", JSON, {}, 400, "not JSON"),
-        (b"[1 2]", JSON, {}, 400, "not JSON"),
+        (b"[" + b'{"number": 1}, ' * 2, JSON, {}, 400, "not valid JSON"),
+        (b"[1] 2", JSON, {}, 400, "not valid JSON"),
+        (b"[1 2]", JSON, {}, 400, "not valid JSON"),
         (b"[" * 100_000, JSON, {}, 400, "nested too deeply"),
         (b'["\xff"]', JSON, {}, 400, "not UTF-8"),
-        (b'{"issues": []}', JSON, {}, 422, "array of issues"),
+        (b'{"issues": []}', JSON, {}, 422, "list of issues"),
         (b"", CSV, {}, 422, "title"),
-        (b"title,external_id,estimate\n", CSV, {}, 422, "'estimate' is no column"),
+        (b"title,external_id,estimate\n", CSV, {}, 422, '"estimate" is not a column'),
         (b"title,title,external_id\n", CSV, {}, 422, "once"),
         (b"title\n", CSV, {}, 422, "external_id"),
         (b"title,external_id\n" + b'x",y"z,"w\n' * 150_000, CSV, {}, 422, "quotes"),
-        (b"", NDJSON, {"dryrun": "true"}, 422, "query.dryrun"),
-        (b"", NDJSON, {"dry_run": "perhaps"}, 422, "query.dry_run"),
-        (b"", NDJSON, {"project": "No Project"}, 422, "query.project"),
-        (b"", NDJSON, {"source": "no source"}, 422, "query.source"),
+        (b"", NDJSON, {"dryrun": "true"}, 422, "dryrun:"),
+        (b"", NDJSON, {"dry_run": "perhaps"}, 422, "dry_run:"),
+        (b"", NDJSON, {"project": "No Project"}, 422, "project:"),
+        (b"", NDJSON, {"source": "no source"}, 422, "source:"),
     ],
     ids=lambda value: str(value)[:40],
 )

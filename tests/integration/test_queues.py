@@ -144,7 +144,7 @@ def test_queue_state_without_redis_reports_unreachable_broker(api: Api, servers:
         None,
     )
     assert printed.returncode == 0
-    assert "Redis is unreachable: issues are accepted; enrichment waits." in printed.stdout
+    assert "Redis is unreachable. Issues are accepted, but enrichment waits." in printed.stdout
     wait_for(api, lambda seen: seen["broker"] == "ok", "Redis to be reachable")
 
 
@@ -160,12 +160,12 @@ def test_queues_command_prints_state_of_api(api: Api, database: Database) -> Non
     assert header.split() == ["QUEUE", "MESSAGES", "WAITING", "RUNNING", "RETRYING", "DEAD", "OLDEST", "WORKERS"]
     assert issues.split() == ["issues", "0", "0", "0", "0", "1", "-", "0"]
     assert default.split()[0] == "default"
-    assert notes == ["No worker runs: issues are accepted; enrichment waits."]
+    assert notes == ["No worker is running. Issues are accepted, but enrichment waits."]
     assert json.loads(run_queues_command(api, "--json").stdout).keys() == read_state(api).keys()
 
     rejected = run_queues_command(api, "--watch")
     assert rejected.returncode == 2
-    assert rejected.stderr.startswith("issuetracker: --watch is for a terminal")
+    assert rejected.stderr.startswith("issuetracker: --watch requires a terminal")
 
 
 class CountingPool(Pool):

@@ -418,10 +418,10 @@ def test_webhook_cli_manages_webhooks(stack: Stack, receiver: Receiver) -> None:
     assert rotated.startswith("whsec_")
     assert rotated != secret
 
-    assert cli("deactivate", hook["id"]).stdout == f"{hook['id']} is not active\n"
+    assert cli("deactivate", hook["id"]).stdout == f"{hook['id']} is inactive\n"
     assert "inactive" in cli("list").stdout
     assert cli("activate", hook["id"]).stdout == f"{hook['id']} is active\n"
 
     assert cli("delete", hook["id"]).stdout == f"{hook['id']} is deleted\n"
     result = cli("test", hook["id"])
-    assert (result.returncode, result.stderr) == (2, f"issuetracker: There is no webhook {hook['id']}.\n")
+    assert (result.returncode, result.stderr) == (2, f"issuetracker: Webhook {hook['id']} does not exist.\n")

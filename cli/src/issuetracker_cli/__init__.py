@@ -1,1 +1,1 @@
-"""IssueTracker's command line: `issuetracker`. It knows the HTTP API and nothing else."""
+"""IssueTracker's command line, `issuetracker`: a client of the HTTP API."""

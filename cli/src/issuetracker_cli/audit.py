@@ -10,13 +10,13 @@ from issuetracker_cli.pages import fetch
 
 
 def show(
-    actor: Annotated[str | None, typer.Option(help="A token's name, admin-token, or anonymous.")] = None,
-    action: Annotated[str | None, typer.Option(help="Such as issue.tags_confirmed.")] = None,
-    subject: Annotated[str | None, typer.Option(help="The id or name of what was changed.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    actor: Annotated[str | None, typer.Option(help="Name of a token, admin-token, or anonymous.")] = None,
+    action: Annotated[str | None, typer.Option(help="Action, such as issue.tags_confirmed.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Id or name of the changed object.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List who changed what, newest first; for admins."""
+    """List audit log entries, newest first. Requires the admin scope."""
     filters = {"actor": actor, "action": action, "subject": subject}
     entries = fetch("/audit", limit, **{name: value for name, value in filters.items() if value is not None})
     if as_json:

@@ -1,4 +1,4 @@
-"""Calls the API, and turns what goes wrong into one line and an exit code."""
+"""Call the API, and report errors as one line and an exit code."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -13,7 +13,8 @@ BAD_INPUT = 2
 UNAVAILABLE = 3
 NOT_ALLOWED = 4
 EXIT_CODES = (
-    "0 done, 1 done in part, 2 bad input, 3 the API does not answer or is busy, 4 the token is missing or may not."
+    "0 success, 1 partial failure, 2 invalid input, 3 API unreachable or busy, "
+    "4 authentication or authorization failed."
 )
 
 _DENIED = {401, 403}
@@ -22,7 +23,7 @@ _BUSY = {429}
 
 @dataclass(frozen=True)
 class Target:
-    """Which API to call, and the token for it; the program's own options."""
+    """The API's URL and token, from the options of the program."""
 
     url: str
     token: str | None
@@ -39,23 +40,30 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def call(method: str, path: str, headers: Mapping[str, str] | None = None, **arguments: Any) -> Any:
-    """Call the API and return its JSON answer, None where it has none.
+    """Call the API and return the JSON of its response, or None if the response is empty.
 
-    Exit code 2: the API refused the input. 3: it does not answer, or cannot work now. 4: the token may not.
+    Exit with code 2 for invalid input, 3 if the API is unreachable or busy, 4 if authentication or authorization
+    failed.
     """
     target = TARGET.get()
-    sent = {**(headers or {}), **({"Authorization": f"Bearer {target.token}"} if target.token else {})}
+    authorization = {"Authorization": f"Bearer {target.token}"} if target.token else {}
     try:
-        answer = httpx.request(method, f"{target.url}/api/v1{path}", headers=sent, timeout=30, **arguments)
-        body = answer.json() if answer.content else None
+        response = httpx.request(
+            method,
+            f"{target.url}/api/v1{path}",
+            headers={**(headers or {}), **authorization},
+            timeout=30,
+            **arguments,
+        )
+        body = response.json() if response.content else None
     except httpx.InvalidURL as error:
-        fail(f"ISSUETRACKER_URL: {error}", BAD_INPUT)
+        fail(f"ISSUETRACKER_URL: {target.url} is not a valid URL: {error}.", BAD_INPUT)
     except httpx.HTTPError as error:
-        fail(f"no answer from {target.url} (ISSUETRACKER_URL): {error}", UNAVAILABLE)
+        fail(f"Cannot reach {target.url} (ISSUETRACKER_URL): {error}", UNAVAILABLE)
     except ValueError:
-        fail(f"{target.url} (ISSUETRACKER_URL) does not answer like IssueTracker's API", UNAVAILABLE)
-    if answer.is_error:
-        fail(_detail(answer.status_code, body), _exit_code(answer.status_code))
+        fail(f"{target.url} (ISSUETRACKER_URL) is not an IssueTracker API. Check the URL.", UNAVAILABLE)
+    if response.is_error:
+        fail(_detail(response.status_code, body), _exit_code(response.status_code))
     return body
 
 
@@ -67,4 +75,5 @@ def _exit_code(status: int) -> int:
 
 def _detail(status: int, body: Any) -> str:
     detail = body.get("detail") if isinstance(body, dict) else None
-    return f"{detail or f'status {status}'}{' Set ISSUETRACKER_TOKEN.' if status == 401 else ''}"
+    hint = " Set ISSUETRACKER_TOKEN." if status == 401 else ""
+    return f"{detail or f'The API returned status {status}.'}{hint}"

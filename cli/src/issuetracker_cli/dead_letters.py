@@ -9,44 +9,47 @@ from issuetracker_cli.client import call
 from issuetracker_cli.output import AsJson, print_json, print_line
 from issuetracker_cli.pages import fetch
 
-app = typer.Typer(help="Jobs and messages that no machine can mend.", no_args_is_help=True)
+app = typer.Typer(help="Replay or discard dead jobs and messages.", no_args_is_help=True)
 
-Letters = Annotated[list[UUID], typer.Argument(metavar="ID...", help="As `list` prints them.")]
+Letters = Annotated[list[UUID], typer.Argument(metavar="ID...", help="Ids of dead letters.")]
 
 
 @app.command("list")
 def list_letters(
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of dead letters.")] = 100,
+    as_json: AsJson = False,
 ) -> None:
-    """List what waits for a decision, newest first."""
+    """List dead letters that await a decision, newest first."""
     letters = fetch("/dead-letters", limit)
     if as_json:
         print_json(letters)
         return
     for letter in letters:
-        what, died = letter["task"] or letter["queue"], (letter["died_at"] or "")[:19]
+        name, died_at = letter["task"] or letter["queue"], (letter["died_at"] or "")[:19]
         print_line(
-            f"{letter['id']}  {died}  {letter['kind']} {what}  attempts {letter['attempts']}  {letter['error']}"
+            f"{letter['id']}  {died_at}  {letter['kind']} {name}  attempts {letter['attempts']}  {letter['error']}"
         )
     print_line(f"{len(letters)} dead letters")
 
 
 @app.command()
 def show(letter: Annotated[UUID, typer.Argument(metavar="ID")]) -> None:
-    """Print all that is known of one: every attempt with its traceback, or the raw message."""
+    """Print a dead letter: every attempt with its traceback, or the raw message."""
     print_json(call("GET", f"/dead-letters/{letter}"))
 
 
 @app.command()
 def replay(letters: Letters) -> None:
-    """Run dead jobs again, make dead messages jobs of the ledger; safe to repeat."""
+    """Run dead jobs again, and turn dead messages into jobs. Safe to repeat."""
     for letter in letters:
         _print(call("POST", f"/dead-letters/{letter}/replay"))
 
 
 @app.command()
-def discard(letters: Letters, reason: Annotated[str, typer.Option(help="Why; kept with it.")]) -> None:
-    """Give dead letters up; safe to repeat."""
+def discard(
+    letters: Letters, reason: Annotated[str, typer.Option(help="Reason, stored with each dead letter.")]
+) -> None:
+    """Discard dead letters. Safe to repeat."""
     for letter in letters:
         _print(call("POST", f"/dead-letters/{letter}/discard", json={"reason": reason}))
 

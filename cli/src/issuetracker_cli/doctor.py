@@ -1,4 +1,4 @@
-"""`issuetracker doctor`: what is wrong, and what to do next."""
+"""`issuetracker doctor`: report problems and what to do next."""
 
 import json
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from issuetracker_cli.output import print_line
 OLDEST_JOB_MAX_S = 300
 CLOCK_MAX_S = 5
 MEMORY_MAX = 0.8
-"""Of what Redis may use."""
+"""Share of the memory that Redis may use."""
 
 RUNBOOKS = "docs/runbooks"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one check found, and what to do where it is wrong."""
+    """Result of one check, and what to do about a problem."""
 
-    says: str
+    text: str
     wrong: bool = False
     next_step: str | None = None
 
@@ -36,12 +36,12 @@ Check = Callable[[dict[str, Any]], Verdict]
 
 def _database(seen: dict[str, Any]) -> Verdict:
     database = seen["database"]
-    says = (
+    text = (
         f"PostgreSQL {database['version']}, {database['connections']} of {database['connections_max']} connections"
     )
     if database["is_replica"]:
-        return Verdict(f"{says}; it is a replica, which takes no writes", True, _see("DatabaseDown"))
-    return Verdict(says)
+        return Verdict(f"{text}; it is a replica and accepts no writes", True, _see("DatabaseDown"))
+    return Verdict(text)
 
 
 def _migrations(seen: dict[str, Any]) -> Verdict:
@@ -49,9 +49,9 @@ def _migrations(seen: dict[str, Any]) -> Verdict:
     if current == head:
         return Verdict(f"at {head}")
     if seen["migrations"]["is_newer"]:
-        return Verdict(f"at {current}, newer than this API's {head}: an upgrade is under way")
+        return Verdict(f"at {current}, newer than {head} of this API: an upgrade is in progress")
     return Verdict(
-        f"at {current or 'nothing'}, and this version wants {head}",
+        f"{f'at {current}' if current else 'not migrated'}; this version requires {head}",
         True,
         f"make migrate, or `docker compose up migrate`; {_see('SchemaNotAtHead')}",
     )
@@ -60,7 +60,7 @@ def _migrations(seen: dict[str, Any]) -> Verdict:
 def _broker(seen: dict[str, Any]) -> Verdict:
     broker = seen["broker"]
     if broker["is_replica"]:
-        return Verdict(f"{broker['version']} is a replica, which takes no messages", True, _see("DispatchFails"))
+        return Verdict(f"{broker['version']} is a replica and accepts no messages", True, _see("DispatchFails"))
     return Verdict(f"{broker['version']}, {_mib(broker['used_bytes'])} used")
 
 
@@ -68,44 +68,46 @@ def _broker_settings(seen: dict[str, Any]) -> Verdict:
     broker = seen["broker"]
     faults = []
     if broker["eviction_policy"] != "noeviction":
-        faults.append(f"maxmemory-policy is {broker['eviction_policy']}: full, it throws messages away")
+        faults.append(
+            f"maxmemory-policy is {broker['eviction_policy']}: Redis drops messages when its memory is full"
+        )
     if not broker["append_only"]:
         faults.append(
-            "appendonly is no: a restart forgets the messages that wait, and each job waits for its lease"
+            "appendonly is no: a restart loses the waiting messages, and their jobs wait until the lease expires"
         )
     if not broker["is_writing"]:
-        faults.append("its last write to its file failed: is the disk full?")
+        faults.append("the last write to the append-only file failed: check the disk space")
     if broker["max_bytes"] and broker["used_bytes"] > MEMORY_MAX * broker["max_bytes"]:
-        faults.append(f"{_mib(broker['used_bytes'])} of {_mib(broker['max_bytes'])} are used")
+        faults.append(f"{_mib(broker['used_bytes'])} of {_mib(broker['max_bytes'])} used")
     if faults:
         step = "set maxmemory-policy noeviction and appendonly yes, as deploy/compose/servers.yaml does"
         return Verdict("; ".join(faults), True, f"{step}; {_see('RedisMemoryNearBound')}")
-    return Verdict("never evicts, keeps its file")
+    return Verdict("noeviction, append-only file on")
 
 
 def _consumers(seen: dict[str, Any]) -> Verdict:
     workers, waiting = seen["workers"], seen["broker"]["messages"]
     consumers = {queue: sum(queue in worker["queues"] for worker in workers) for queue in waiting}
-    says = ", ".join(
+    text = ", ".join(
         f"{queue}: {_count(consumers[queue], 'worker')}, {_count(waiting[queue], 'message')}" for queue in waiting
     )
     if all(consumers.values()):
-        return Verdict(says)
-    return Verdict(says, True, f"start a worker: `docker compose up --wait`; {_see('QueueHasNoConsumer')}")
+        return Verdict(text)
+    return Verdict(text, True, f"start a worker: `docker compose up --wait`; {_see('QueueHasNoConsumer')}")
 
 
 def _oldest_job(seen: dict[str, Any]) -> Verdict:
     jobs = seen["jobs"]
     oldest = max(jobs["oldest_due_s"].values(), default=0)
-    says = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "none to do"
+    text = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "no unfinished jobs"
     if jobs["open_circuits"]:
-        says += "; waiting for a provider: " + ", ".join(jobs["open_circuits"])
+        text += "; waiting for a provider: " + ", ".join(jobs["open_circuits"])
     if not jobs["oldest_due_s"]:
-        return Verdict(says if jobs["open_circuits"] else f"{says}; none is due")
+        return Verdict(text if jobs["open_circuits"] else f"{text}; none due")
     if oldest <= OLDEST_JOB_MAX_S:
-        return Verdict(f"{says}; the oldest has waited for {oldest:.0f} s")
+        return Verdict(f"{text}; the oldest has waited for {oldest:.0f} s")
     step = _see("CircuitOpen" if jobs["open_circuits"] else "JobsWaitTooLong")
-    return Verdict(f"{says}; the oldest has waited for {oldest:.0f} s", True, step)
+    return Verdict(f"{text}; the oldest has waited for {oldest:.0f} s", True, step)
 
 
 def _dead_letters(seen: dict[str, Any]) -> Verdict:
@@ -113,7 +115,7 @@ def _dead_letters(seen: dict[str, Any]) -> Verdict:
     if jobs + messages == 0:
         return Verdict("none")
     step = f"issuetracker dead-letters list; {_see('DeadLettersGrow')}"
-    return Verdict(f"{_count(jobs, 'job')} and {_count(messages, 'message')} to decide on", True, step)
+    return Verdict(f"{_count(jobs, 'job')} and {_count(messages, 'message')} await a decision", True, step)
 
 
 def _clocks(seen: dict[str, Any]) -> Verdict:
@@ -122,31 +124,32 @@ def _clocks(seen: dict[str, Any]) -> Verdict:
     wrong = {name: seconds for name, seconds in ahead.items() if abs(seconds) > CLOCK_MAX_S}
     if not wrong:
         return Verdict(f"at most {max(map(abs, ahead.values()), default=0):.1f} s apart")
-    says = ", ".join(f"{name} is {seconds:+.1f} s from the API" for name, seconds in wrong.items())
-    return Verdict(says, True, "synchronise the machines' clocks (chrony, systemd-timesyncd)")
+    text = ", ".join(f"{name} is {seconds:+.1f} s from the API" for name, seconds in wrong.items())
+    return Verdict(text, True, "synchronize the machines' clocks (chrony, systemd-timesyncd)")
 
 
 def _contracts(seen: dict[str, Any]) -> Verdict:
     ours = seen["contract_version"]
     readers = [worker["contract_version"] for worker in seen["workers"]]
     written = list(seen["jobs"]["contract_versions"])
-    says = f"API {ours}, workers {_versions(readers)}, waiting jobs {_versions(written)}"
+    text = f"API {ours}, workers {_versions(readers)}, waiting jobs {_versions(written)}"
     newest = max(map(_major, [ours, *written]))
     if any(_major(version) < newest for version in readers):
-        return Verdict(f"{says}: workers cannot read all of it", True, f"upgrade them; {_see('ContractSkew')}")
-    return Verdict(says)
+        step = f"upgrade the workers; {_see('ContractSkew')}"
+        return Verdict(f"{text}: some workers cannot read all messages", True, step)
+    return Verdict(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One thing that is checked: the parts of the diagnosis that it needs, and what it exits with."""
+    """One check: the parts of the diagnosis that it needs, and its exit code."""
 
     name: str
     exit_code: int
     needs: tuple[str, ...]
     check: Check
-    unseen: str = ""
-    """What to do when those parts cannot be seen at all."""
+    step_if_missing: str = ""
+    """What to do if those parts are missing from the diagnosis."""
 
 
 SUBJECTS = (
@@ -162,7 +165,7 @@ SUBJECTS = (
     Subject("clocks", 17, (), _clocks),
     Subject("contracts", 18, ("jobs", "workers"), _contracts),
 )
-"""Causes before what they cause: the first that is wrong gives the exit code."""
+"""Checks, causes before effects: the first problem sets the exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,22 +175,25 @@ class Finding:
     name: str
     status: str
     says: str
+    """The text; a field of the JSON output, whose name is stable."""
     next_step: str | None
     exit_code: int
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Check connections, schema, queues, workers, clocks, Redis and dead letters; say what to do next.
+    """Check the installation and print what to do about each problem.
 
-    The exit code is that of the first thing that is wrong: 3 API, 10 database, 11 schema, 12 Redis,
-    13 its settings, 14 a queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks,
-    18 contract versions. 0: nothing is.
+    The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
+    14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions.
     """
     try:
         seen = call("GET", "/diagnosis")
     except typer.Exit as end:
         if end.exit_code == UNAVAILABLE:
-            typer.echo(f"next: is it running? `docker compose ps api`, or `make run`; {_see('ApiDown')}", err=True)
+            typer.echo(
+                f"next: check that the API runs: `docker compose ps api`, or `make run`; {_see('ApiDown')}",
+                err=True,
+            )
         raise
     findings = [Finding("api", "ok", f"version {seen['version']} at {TARGET.get().url}", None, 0), *examine(seen)]
     if as_json:
@@ -198,27 +204,27 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
 
 def exit_code(findings: list[Finding]) -> int:
-    """Return the exit code of the first thing that is wrong, 0 where nothing is."""
+    """Return the exit code of the first problem, or 0 if there is none."""
     return next((finding.exit_code for finding in findings if finding.exit_code), 0)
 
 
 def examine(seen: dict[str, Any]) -> list[Finding]:
-    """Judge a diagnosis; what is not seen because a server is away is told once, as that server."""
+    """Return the findings of a diagnosis; a server that is down is reported once, as its first check."""
     findings: list[Finding] = []
-    unseen: set[str] = set()
+    down: set[str] = set()
     for subject in SUBJECTS:
         missing = [part for part in subject.needs if seen[part] is None]
         if not missing:
             verdict = subject.check(seen)
             status, code = ("wrong", subject.exit_code) if verdict.wrong else ("ok", 0)
-            findings.append(Finding(subject.name, status, verdict.says, verdict.next_step, code))
+            findings.append(Finding(subject.name, status, verdict.text, verdict.next_step, code))
             continue
-        says = seen["errors"].get(missing[0], "no answer")
-        if unseen.isdisjoint(_SERVER[part] for part in missing):
-            findings.append(Finding(subject.name, "wrong", says, subject.unseen, subject.exit_code))
+        text = seen["errors"].get(missing[0], "no response")
+        if down.isdisjoint(_SERVER[part] for part in missing):
+            findings.append(Finding(subject.name, "wrong", text, subject.step_if_missing, subject.exit_code))
         else:
-            findings.append(Finding(subject.name, "unknown", "cannot be seen", None, 0))
-        unseen |= {_SERVER[part] for part in missing}
+            findings.append(Finding(subject.name, "unknown", "cannot be checked", None, 0))
+        down |= {_SERVER[part] for part in missing}
     return findings
 
 
@@ -238,7 +244,7 @@ def _print(findings: list[Finding]) -> None:
         if finding.next_step is not None:
             print_line(f"{'':7}  {'':14}  next: {finding.next_step}")
     wrong = sum(finding.status == "wrong" for finding in findings)
-    print_line(f"{wrong} wrong" if wrong else "nothing is wrong")
+    print_line(_count(wrong, "problem") if wrong else "no problems")
 
 
 def _versions(versions: list[str]) -> str:

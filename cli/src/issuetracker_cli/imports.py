@@ -33,31 +33,33 @@ _SUFFIXES = {
 
 def import_file(  # noqa: PLR0913 - each is an option
     file: Annotated[
-        Path, typer.Argument(help="NDJSON, CSV, or GitHub's export; - reads standard input.", allow_dash=True)
+        Path, typer.Argument(help="NDJSON or CSV file, or GitHub export; - reads standard input.", allow_dash=True)
     ],
     *,
     file_format: Annotated[
-        ImportFormat | None, typer.Option("--format", help="Where the file's name does not end in it.")
+        ImportFormat | None, typer.Option("--format", help="Format of the file. [default: by file name extension]")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="The system that rows come from which name none.")] = None,
-    project: Annotated[str | None, typer.Option(help="Of new issues whose row names none.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, print what would change.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Source system of rows that have none, such as jira:SHOP.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Project of new issues whose row has none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes without making them.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import issues from a file, each row for itself; safe to repeat.
+    """Import issues from a file. Safe to repeat.
 
-    Exit code 1: rows have failed, all others are imported. It goes on by itself when this command is ended.
+    Rows are imported independently. Exit code 1: some rows failed. The import continues if you stop this command.
     """
-    known = file_format or _SUFFIXES.get(file.suffix.lower())
-    if known is None:
-        fail(f"--format: the name {file} does not say whether it is {', '.join(ImportFormat)}", BAD_INPUT)
-    asked = {"dry_run": "true" if dry_run else None, "source": source, "project": project}
+    used_format = file_format or _SUFFIXES.get(file.suffix.lower())
+    if used_format is None:
+        fail(f"The format of {file} is unknown. Set --format to one of {', '.join(ImportFormat)}.", BAD_INPUT)
+    options = {"dry_run": "true" if dry_run else None, "source": source, "project": project}
     accepted = call(
         "POST",
         "/imports",
         content=_read(file),
-        headers={"Content-Type": _MEDIA_TYPES[known]},
-        params={name: value for name, value in asked.items() if value is not None},
+        headers={"Content-Type": _MEDIA_TYPES[used_format]},
+        params={name: value for name, value in options.items() if value is not None},
     )
     operation = _follow(accepted)
     if as_json:
@@ -76,7 +78,7 @@ def _read(file: Path) -> bytes:
 
 
 def _follow(operation: dict[str, Any]) -> dict[str, Any]:
-    """Return the operation once it is over; show how far it is where somebody looks."""
+    """Return the finished operation; show a progress bar on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"))
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("dry run" if operation["dry_run"] else "import", total=operation["total"])
@@ -90,9 +92,10 @@ def _follow(operation: dict[str, Any]) -> dict[str, Any]:
 def _print(operation: dict[str, Any]) -> None:
     for error in operation["errors"]:
         line = "" if error["line"] is None else f" (line {error['line']})"
-        print_line(f"row {error['row']}{line}: {error['pointer']}: {error['detail']}")
+        field = error["pointer"].removeprefix("#").removeprefix("/")
+        print_line(": ".join(filter(None, (f"row {error['row']}{line}", field, error["detail"]))))
     if operation["errors_omitted"]:
-        print_line(f"and {operation['errors_omitted']} errors more")
-    told = ", ".join(f"{operation[name]} {name}" for name in _COUNTS)
-    prefix = "dry run, nothing is changed: " if operation["dry_run"] else ""
-    print_line(f"{prefix}{told}; {operation['total']} rows")
+        print_line(f"{operation['errors_omitted']} more errors are not listed")
+    counts = ", ".join(f"{operation[name]} {name}" for name in _COUNTS)
+    prefix = "dry run, no changes made: " if operation["dry_run"] else ""
+    print_line(f"{prefix}{counts}; {operation['total']} rows")

@@ -14,45 +14,47 @@ from issuetracker_cli.pages import fetch
 
 TITLE_WIDTH = 60
 
-app = typer.Typer(help="Issues, one and many.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, show and import issues.", no_args_is_help=True)
 app.command("import")(import_file)
 
 
 @app.command()
 def create(
-    title: Annotated[str, typer.Argument(help="One line.")],
-    description: Annotated[str, typer.Option(help="- reads it from standard input.")] = "",
-    priority: Annotated[Priority, typer.Option(help="As you see it.")] = Priority.MEDIUM,
-    project: Annotated[str, typer.Option(help="Whose habits of tagging it follows.")] = "default",
+    title: Annotated[str, typer.Argument(help="Title of the issue.")],
+    description: Annotated[str, typer.Option(help="Description; - reads it from standard input.")] = "",
+    priority: Annotated[Priority, typer.Option(help="Priority of the issue.")] = Priority.MEDIUM,
+    project: Annotated[str, typer.Option(help="Project whose model applies.")] = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Create an issue and print its id; workers enrich it in the background."""
+    """Create an issue and print its id. Workers enrich it in the background."""
     text = sys.stdin.read() if description == "-" else description
     body = {"title": title, "description": text, "priority": priority.value, "project": project}
-    made = call("POST", "/issues", json=body)
+    issue = call("POST", "/issues", json=body)
     if as_json:
-        print_json(made)
+        print_json(issue)
     else:
-        print_line(made["id"])
+        print_line(issue["id"])
 
 
 @app.command("list")
 def list_issues(  # noqa: PLR0913 - each filter is an option
     *,
-    query: Annotated[str | None, typer.Option("--q", help="Words in title or description.")] = None,
-    status: Annotated[IssueStatus | None, typer.Option(help="Only these.")] = None,
-    priority: Annotated[Priority | None, typer.Option(help="Only these.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="May be repeated: all of them.")] = None,
-    project: Annotated[str | None, typer.Option(help="Only its issues.")] = None,
-    sort: Annotated[
-        IssueSort | None, typer.Option(help="The newest first, or the most relevant with --q.")
+    query: Annotated[str | None, typer.Option("--q", help="Words in the title or description.")] = None,
+    status: Annotated[IssueStatus | None, typer.Option(help="Only issues with this status.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Only issues with this priority.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only issues with this tag. Repeat it to require several tags.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    project: Annotated[str | None, typer.Option(help="Only issues of this project.")] = None,
+    sort: Annotated[
+        IssueSort | None, typer.Option(help="Sort order. [default: relevance with --q, else -created]")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of issues.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List and search issues."""
-    asked = {"q": query, "status": status, "priority": priority, "tag": tag, "project": project, "sort": sort}
-    issues = fetch("/issues", limit, **{name: value for name, value in asked.items() if value})
+    filters = {"q": query, "status": status, "priority": priority, "tag": tag, "project": project, "sort": sort}
+    issues = fetch("/issues", limit, **{name: value for name, value in filters.items() if value})
     if as_json:
         print_json(issues)
         return
@@ -70,7 +72,7 @@ def list_issues(  # noqa: PLR0913 - each filter is an option
 
 @app.command()
 def show(issue_id: Annotated[UUID, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
-    """Print an issue and what was made of it."""
+    """Print an issue and its enrichment."""
     issue = call("GET", f"/issues/{issue_id}")
     if as_json:
         print_json(issue)
@@ -82,8 +84,8 @@ def show(issue_id: Annotated[UUID, typer.Argument(metavar="ID")], as_json: AsJso
         "project": issue["project"],
         "status": issue["status"],
         "priority": issue["priority"],
-        "tags": ", ".join(issue["tags"]) + (f"  (by people: {confirmed})" if confirmed else ""),
-        "enrichment": _run(issue) + (", of an earlier text" if issue["stale"] else ""),
+        "tags": ", ".join(issue["tags"]) + (f"  (confirmed: {confirmed})" if confirmed else ""),
+        "enrichment": _run(issue) + (" (outdated: the text has changed)" if issue["stale"] else ""),
         "external": external and " ".join(filter(None, (external["source"], external["id"], external["url"]))),
         "created": format_time(issue["created_at"]),
         "updated": format_time(issue["updated_at"]),

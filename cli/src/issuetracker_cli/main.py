@@ -14,7 +14,7 @@ from issuetracker_cli.queues import queues
 
 app = typer.Typer(
     name="issuetracker",
-    help=f"Work with an IssueTracker over its HTTP API. Exit codes: {EXIT_CODES} `doctor` has further ones.",
+    help=f"Use IssueTracker through its HTTP API. Exit codes: {EXIT_CODES} `doctor` has more exit codes.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,24 +31,22 @@ app.add_typer(webhooks.app, name="webhooks")
 
 @app.callback()
 def target(
-    url: Annotated[
-        str, typer.Option(envvar="ISSUETRACKER_URL", help="Where the API is.")
-    ] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(envvar="ISSUETRACKER_URL", help="URL of the API.")] = "http://127.0.0.1:8000",
     token: Annotated[
         str | None,
         typer.Option(
             envvar="ISSUETRACKER_TOKEN",
             show_envvar=True,
-            help="What it lets you in with. As an option every user of this machine sees it: better the variable.",
+            help="API token. Prefer the variable: other users of this machine can read the option.",
         ),
     ] = None,
 ) -> None:
-    """Remember where to call and with which token."""
+    """Store the URL and the token for the commands."""
     TARGET.set(Target(url.rstrip("/"), token))
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit code 2."""
+    """Run the command line; report invalid input as one line and exit code 2."""
     command = typer.main.get_command(app)
     try:
         sys.exit(command.main(standalone_mode=False))

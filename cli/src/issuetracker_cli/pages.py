@@ -1,4 +1,4 @@
-"""Lists of the API, page by page."""
+"""Fetch lists of the API page by page."""
 
 from typing import Any
 

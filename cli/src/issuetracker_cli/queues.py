@@ -17,40 +17,43 @@ COLUMNS = ("QUEUE", "MESSAGES", "WAITING", "RUNNING", "RETRYING", "DEAD", "OLDES
 
 
 def queues(
-    watch: Annotated[bool, typer.Option(help="Show it until Ctrl-C, anew every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh every two seconds until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what waits, runs and has failed in each queue, and who consumes it."""
+    """Print the waiting, running and failed jobs of each queue, and its workers."""
     if watch:
         _watch(as_json)
         return
-    seen = call("GET", "/queues")
+    state = call("GET", "/queues")
     if as_json:
-        print_json(seen)
+        print_json(state)
         return
-    print_table(COLUMNS, _rows(seen))
-    for note in _notes(seen):
+    print_table(COLUMNS, _rows(state))
+    for note in _notes(state):
         typer.echo(note)
 
 
 def _watch(as_json: bool) -> None:
     console = Console(markup=False, highlight=False)
     if as_json or not console.is_terminal:
-        fail("--watch is for a terminal, without --json: ask again every few seconds instead", BAD_INPUT)
+        fail(
+            "--watch requires a terminal and cannot be combined with --json. Run the command repeatedly instead.",
+            BAD_INPUT,
+        )
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            seen = call("GET", "/queues")
-            live.update(Group(make_table(COLUMNS, _rows(seen)), *map(Text, _notes(seen))), refresh=True)
+            state = call("GET", "/queues")
+            live.update(Group(make_table(COLUMNS, _rows(state)), *map(Text, _notes(state))), refresh=True)
             time.sleep(WATCH_S)
 
 
-def _rows(seen: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _rows(state: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     def counted(number: int | None) -> str:
         if number is None:
             return "?"
-        return f"{seen['counted_max']}+" if number >= seen["counted_max"] else str(number)
+        return f"{state['counted_max']}+" if number >= state["counted_max"] else str(number)
 
-    for queue in seen["queues"]:
+    for queue in state["queues"]:
         retrying = counted(queue["retrying"])
         if queue["next_retry_s"] is not None:
             retrying += f" (in {max(0, queue['next_retry_s']):.0f}s)"
@@ -60,15 +63,15 @@ def _rows(seen: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield queue["name"], *numbers, retrying, counted(queue["dead"]), oldest, workers
 
 
-def _notes(seen: dict[str, Any]) -> Iterator[str]:
-    if seen["broker"] != "ok":
-        yield "Redis is unreachable: issues are accepted; enrichment waits."
-    lonely = [queue["name"] for queue in seen["queues"] if queue["consumers"] == 0]
-    if len(lonely) == len(seen["queues"]):
-        yield "No worker runs: issues are accepted; enrichment waits."
-    elif lonely:
-        yield f"No worker consumes {', '.join(lonely)}: its jobs wait."
-    for circuit in seen["circuits"]:
+def _notes(state: dict[str, Any]) -> Iterator[str]:
+    if state["broker"] != "ok":
+        yield "Redis is unreachable. Issues are accepted, but enrichment waits."
+    unconsumed = [queue["name"] for queue in state["queues"] if queue["consumers"] == 0]
+    if len(unconsumed) == len(state["queues"]):
+        yield "No worker is running. Issues are accepted, but enrichment waits."
+    elif unconsumed:
+        yield f"No worker consumes {', '.join(unconsumed)}. Its jobs wait."
+    for circuit in state["circuits"]:
         yield f"{circuit['task']} waits for its provider {circuit['provider']}: {circuit['error']}"
-    if seen["dead_messages"]:
-        yield f"{seen['dead_messages']} messages that are no job: issuetracker dead-letters list"
+    if state["dead_messages"]:
+        yield f"{state['dead_messages']} dead messages. Run: issuetracker dead-letters list"

@@ -12,36 +12,36 @@ from issuetracker_cli.pages import fetch
 
 ALL = 1_000_000
 
-app = typer.Typer(help="Tokens that let people and programs use the API; for admins.", no_args_is_help=True)
+app = typer.Typer(help="Create, list and revoke API tokens. Requires the admin scope.", no_args_is_help=True)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Who or what is to have it; the audit log shows it.")],
-    scope: Annotated[list[Scope], typer.Option(help="May be repeated; admin includes the others.")],
-    expires_in_days: Annotated[int, typer.Option(min=1, help="Then it lets nobody in.")] = 90,
+    name: Annotated[str, typer.Argument(help="Name of the holder, shown in the audit log.")],
+    scope: Annotated[list[Scope], typer.Option(help="Scope to grant. Repeat it for several; admin includes all.")],
+    expires_in_days: Annotated[int, typer.Option(min=1, help="Days until expiry.")] = 90,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and print it, this once: to standard output, so that a script can keep it."""
+    """Create a token and print it to standard output. It is shown only once."""
     scopes = [each.value for each in scope]
-    made = call("POST", "/tokens", json={"name": name, "scopes": scopes, "expires_in_days": expires_in_days})
+    token = call("POST", "/tokens", json={"name": name, "scopes": scopes, "expires_in_days": expires_in_days})
     if as_json:
-        print_json(made)
+        print_json(token)
         return
     typer.echo(
-        f"{made['name']} may {', '.join(made['scopes'])} until {format_time(made['expires_at'])}. "
-        "It is shown this once:",
+        f"Token {token['name']} with the scopes {', '.join(token['scopes'])} "
+        f"expires at {format_time(token['expires_at'])}. It is shown only once:",
         err=True,
     )
-    typer.echo(made["token"])
+    typer.echo(token["token"])
 
 
 @app.command("list")
 def list_tokens(
-    show_all: Annotated[bool, typer.Option("--all", help="Also what has expired or was revoked.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Include expired and revoked tokens.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List tokens, newest first; of each its first characters, to tell which one a program holds."""
+    """List tokens with their first characters, newest first."""
     tokens = [token for token in fetch("/tokens", ALL) if show_all or token["state"] == "active"]
     if as_json:
         print_json(tokens)
@@ -60,9 +60,9 @@ def list_tokens(
 
 @app.command()
 def revoke(
-    tokens: Annotated[list[str], typer.Argument(metavar="ID|NAME...", help="As `list` prints them.")],
+    tokens: Annotated[list[str], typer.Argument(metavar="ID|NAME...", help="Ids or names of tokens.")],
 ) -> None:
-    """Let nobody in with them any more; safe to repeat by id."""
+    """Revoke tokens and their sessions. Safe to repeat with ids."""
     for token in tokens:
         token_id = _id_of(token)
         call("DELETE", f"/tokens/{token_id}")
@@ -77,5 +77,5 @@ def _id_of(token: str) -> str:
             known["id"] for known in fetch("/tokens", ALL) if known["name"] == token and not known["revoked_at"]
         ]
     if not named:
-        fail(f"there is no token {token} that is not revoked", BAD_INPUT)
+        fail(f"Token {token} does not exist or is revoked. Run `issuetracker tokens list`.", BAD_INPUT)
     return str(named[0])

@@ -11,20 +11,20 @@ from issuetracker_cli.pages import fetch
 
 ALL = 1_000_000
 
-app = typer.Typer(help="Other systems that are told of events; for admins.", no_args_is_help=True)
+app = typer.Typer(help="Deliver events to other systems. Requires the admin scope.", no_args_is_help=True)
 
-WebhookId = Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")]
+WebhookId = Annotated[str, typer.Argument(metavar="ID", help="Id of the webhook.")]
 
 
 @app.command()
 def create(
-    url: Annotated[str, typer.Argument(help="Where events are delivered.")],
-    event: Annotated[list[WebhookEvent], typer.Option(help="May be repeated.")],
+    url: Annotated[str, typer.Argument(help="URL that receives the events.")],
+    event: Annotated[list[WebhookEvent], typer.Option(help="Event to deliver. Repeat it for several.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a webhook and print its secret, this once: to standard output, so that a script can keep it."""
-    made = call("POST", "/webhooks", json={"url": url, "events": [each.value for each in event]})
-    _print_secret(made, as_json)
+    """Create a webhook and print its secret to standard output. It is shown only once."""
+    webhook = call("POST", "/webhooks", json={"url": url, "events": [each.value for each in event]})
+    _print_secret(webhook, as_json)
 
 
 @app.command("list")
@@ -42,42 +42,42 @@ def list_webhooks(as_json: AsJson = False) -> None:
 
 @app.command()
 def delete(webhook: WebhookId) -> None:
-    """Delete a webhook; what waits to be delivered to it ends skipped."""
+    """Delete a webhook. Its waiting deliveries end as skipped."""
     call("DELETE", f"/webhooks/{webhook}")
     typer.echo(f"{webhook} is deleted")
 
 
 @app.command()
 def activate(webhook: WebhookId) -> None:
-    """Deliver to it from now on, also where a receiver's 410 has deactivated it; what it missed stays missed."""
+    """Activate a webhook, also one that a receiver's 410 has deactivated. Missed events are not resent."""
     call("PATCH", f"/webhooks/{webhook}", json={"active": True})
     typer.echo(f"{webhook} is active")
 
 
 @app.command()
 def deactivate(webhook: WebhookId) -> None:
-    """Deliver nothing to it until it is activated."""
+    """Stop deliveries to a webhook until it is activated."""
     call("PATCH", f"/webhooks/{webhook}", json={"active": False})
-    typer.echo(f"{webhook} is not active")
+    typer.echo(f"{webhook} is inactive")
 
 
 @app.command("test")
 def send_test(webhook: WebhookId, as_json: AsJson = False) -> None:
-    """Deliver an event `webhook.test`; `deliveries` tells how it went."""
+    """Deliver a `webhook.test` event. `deliveries` lists the outcome."""
     queued = call("POST", f"/webhooks/{webhook}/test")
     if as_json:
         print_json(queued)
         return
-    typer.echo(f"{queued['id']} is on its way: issuetracker webhooks deliveries {webhook}")
+    typer.echo(f"{queued['id']} is queued. Run: issuetracker webhooks deliveries {webhook}")
 
 
 @app.command()
 def deliveries(
     webhook: WebhookId,
-    limit: Annotated[int, typer.Option(min=1, help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of deliveries.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List what was, is and will be delivered; replay a dead one with `dead-letters replay ID`."""
+    """List past and scheduled deliveries, newest first. Replay a dead one with `dead-letters replay ID`."""
     found = fetch(f"/webhooks/{webhook}/deliveries", limit)
     if as_json:
         print_json(found)
@@ -98,21 +98,21 @@ def deliveries(
 def rotate_secret(
     webhook: WebhookId,
     overlap_hours: Annotated[
-        int, typer.Option(min=0, help="How long the secret before signs too; 0 where it has leaked.")
+        int, typer.Option(min=0, help="Hours that the previous secret also signs. Use 0 if it has leaked.")
     ] = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Give a webhook another secret and print it, this once."""
-    made = call("POST", f"/webhooks/{webhook}/secret", json={"overlap_hours": overlap_hours})
-    _print_secret(made, as_json)
+    """Replace a webhook's secret and print the new one. It is shown only once."""
+    rotated = call("POST", f"/webhooks/{webhook}/secret", json={"overlap_hours": overlap_hours})
+    _print_secret(rotated, as_json)
 
 
-def _print_secret(made: dict[str, Any], as_json: bool) -> None:
+def _print_secret(webhook: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(made)
+        print_json(webhook)
         return
-    typer.echo(f"Deliveries of {made['id']} to {made['url']} are signed with this, shown once:", err=True)
-    typer.echo(made["secret"])
+    typer.echo(f"Secret of webhook {webhook['id']} for {webhook['url']}. It is shown only once:", err=True)
+    typer.echo(webhook["secret"])
 
 
 def _state(hook: dict[str, Any]) -> str:

@@ -6,13 +6,14 @@ from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from contracts import network
 from contracts.retry import RETRY_DELAYS
-from contracts.settings_errors import describe_fault
+from contracts.validation import describe_error
 from contracts.webhook_targets import AllowedTargets
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -110,6 +111,11 @@ def load(cls: type[SettingsT]) -> SettingsT:
     try:
         return cls()
     except ValidationError as error:
-        faults = " ".join(describe_fault(fault) for fault in error.errors(include_url=False))
+        faults = " ".join(map(_describe, error.errors(include_url=False)))
         print(f"issuetracker: bad setting: {faults} Correct it in the environment or in .env.", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _describe(error: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in error["loc"]).upper()
+    return ": ".join(filter(None, (name, describe_error(error))))

@@ -1,4 +1,4 @@
-"""Builds the ASGI application."""
+"""Build the ASGI application."""
 
 import asyncio
 import logging
@@ -73,20 +73,20 @@ _ROUTED = (
 )
 
 
-async def _let_pass(request: Request) -> None:
-    # One dependency, since FastAPI's share of each is above its own. Only what is allowed is looked up by its key.
+async def _authorize(request: Request) -> None:
+    # One dependency, because each one adds overhead. Authorization comes before the look-up of the key.
     await require_scope_by_method(request)
     await idempotency.answer_once(request)
 
 
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
-    """Return the application; reads its settings from the environment unless they are given."""
+    """Return the application. Without `settings`, read them from the environment."""
     settings = settings or load(ApiSettings)
     if settings.auth == "off":
         refuse_open_listener(sys.argv)
     set_build_info("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
-    # Its lines have the whole path and query; without a handler to reach it writes none. See api.request_log.
+    # uvicorn's access log has the full path and query, so it is off. api.request_log replaces it.
     logging.getLogger("uvicorn.access").propagate = False
     traces = tracing.start("api", settings.otel_exporter_otlp_endpoint)
 
@@ -114,13 +114,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app = FastAPI(
         title="IssueTracker",
         version=VERSION,
-        description="Issue intake with background enrichment. Every error is `application/problem+json`.",
+        description="Issue tracking with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,
-        dependencies=[Depends(_let_pass)],
+        dependencies=[Depends(_authorize)],
         telemetry=telemetry(traces),
     )
-    # From the inside out: what refuses a request belongs outside of what works on it.
+    # From the innermost to the outermost middleware: checks run before the work.
     idempotency.install(app)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))

@@ -1,4 +1,4 @@
-"""Writes who changed what into the audit log, in the transaction of the change."""
+"""Write entries of the audit log, in the transaction of the change."""
 
 from typing import Any
 
@@ -12,6 +12,6 @@ INSERT INTO audit_log (id, actor, actor_id, action, subject, detail) VALUES ($1,
 
 
 async def record(database: Database, action: str, subject: object, **detail: Any) -> None:
-    """Record that whoever makes this request did, such as `issue.changed`, to what has that id or name."""
+    """Record that the current principal did `action`, such as `issue.changed`, to `subject`, an id or name."""
     actor = current_principal()
     await database.execute(_RECORD, new_id(), actor.name, actor.token_id, action, str(subject), detail)

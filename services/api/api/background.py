@@ -1,4 +1,4 @@
-"""Loops that run beside the requests of an API process."""
+"""Background loops of an API process."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ STOP_TIMEOUT_S = 10
 
 
 class BackgroundLoop(ABC):
-    """A loop that looks for work when it is woken, and by itself every now and then."""
+    """A loop that looks for work when it is woken, and periodically."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -17,12 +17,12 @@ class BackgroundLoop(ABC):
         self.stopping = False
 
     def wake(self) -> None:
-        """Look for work at once; called after a commit that made some. Never blocks."""
+        """Look for work now. Call it after a commit that created work. Never blocks."""
         self._wakened.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the loop beside the body; on leaving, let it finish the batch that it holds."""
+        """Run the loop while the body runs. At the end, wait until it has finished its current batch."""
         loop = asyncio.create_task(self.run(), name=self._name)
         try:
             yield
@@ -34,7 +34,7 @@ class BackgroundLoop(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Do what there is to do until `stopping`, and `rest` in between."""
+        """Work until `stopping` is true, and `rest` in between."""
 
     async def rest(self, seconds: float) -> None:
         """Return when woken, or after that time."""

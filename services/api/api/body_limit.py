@@ -1,6 +1,6 @@
-"""Bounds a request's body, by its announced length and by what really comes.
+"""Limit the size of request bodies, by the Content-Length header and by the received bytes.
 
-FastAPI's own `max_body_size` answers in plain text; every error here is a problem document.
+FastAPI's own `max_body_size` responds in plain text; here every error is a problem document.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from api.problems import problem
 
 
 class BodyLimit:
-    """Answers 413 to a body of more than `max_bytes`, without reading the rest of it.
+    """Returns 413 for a body of more than `max_bytes`, without reading the rest of it.
 
-    `of_path` says otherwise for single paths.
+    `of_path` has other limits for single paths.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, of_path: Mapping[str, int]) -> None:
@@ -26,7 +26,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         max_bytes = self._of_path.get(scope.get("path", ""), self._max_bytes)
-        detail = f"The body is over {max_bytes} bytes."
+        detail = f"The body has more than {max_bytes} bytes. Send a smaller one."
         announced = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
         if announced.isdecimal() and int(announced) > max_bytes:
             await problem(413, detail)(scope, receive, send)

@@ -170,12 +170,12 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _leave_as_is(_connection: Any) -> None:
-    """Spare each statement a second round trip: asyncpg ends what is open, and no session is set up otherwise."""
+    """Skip asyncpg's reset query, a second round trip per statement: no code changes the session's state."""
 
 
 @asynccontextmanager
 async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
-    """Open the pool; it connects when it is first used, so the API starts while the server is away."""
+    """Open the pool. It connects at its first use, so the API starts without a reachable server."""
     async with asyncpg.create_pool(
         settings.database_url,
         min_size=0,

@@ -1,6 +1,6 @@
-"""Entity tags and the conditions on them (RFC 9110, sections 8.8 and 13).
+"""Entity tags and conditional requests (RFC 9110, sections 8.8 and 13).
 
-A tag is a digest of the representation itself: strong by definition, whoever wrote the rows behind it.
+A tag is a digest of the representation, so it is strong by definition.
 """
 
 from hashlib import blake2b
@@ -25,7 +25,7 @@ def represent(model: BaseModel, *, status: int = 200) -> Response:
 
 
 def represent_if_changed(request: Request, model: BaseModel) -> Response:
-    """Return the model as JSON, or 304 where the client's `If-None-Match` names what it would get."""
+    """Return the model as JSON, or 304 if `If-None-Match` has its tag."""
     answer = represent(model)
     tag = answer.headers["ETag"]
     known = _tags(request, "if-none-match")
@@ -35,13 +35,13 @@ def represent_if_changed(request: Request, model: BaseModel) -> Response:
 
 
 def require_match(request: Request, model: BaseModel) -> None:
-    """Raise a 412 unless the client's `If-Match`, where it sends one, names the representation as it is now."""
-    wanted = _tags(request, "if-match")
-    if wanted is None or "*" in wanted:
+    """Raise a 412 error if the request has an `If-Match` header without the current tag."""
+    expected = _tags(request, "if-match")
+    if expected is None or "*" in expected:
         return
     tag = etag_of(model.model_dump_json().encode())
-    if tag not in wanted:
-        raise HTTPException(412, "It has changed since: get it again, and decide anew.", {"ETag": tag})
+    if tag not in expected:
+        raise HTTPException(412, "The resource has changed. Fetch it and retry.", {"ETag": tag})
 
 
 def _tags(request: Request, header: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Probes: `/livez` says that the process answers, `/readyz` that requests can be served."""
+"""Health probes: `/livez` for the process, `/readyz` for its dependencies."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["health"])
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "live"}]})
 
@@ -23,7 +23,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """What requests need. Without the broker issues are accepted, and their enrichment waits."""
+    """State of the dependencies. Without the broker, issues are accepted and their enrichment waits."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"status": "degraded", "database": "ok", "broker": "unavailable"}]}
@@ -34,17 +34,19 @@ class Ready(BaseModel):
     broker: Literal["ok", "unavailable"]
 
 
-@router.get(LIVENESS_PATH, operation_id="live", summary="Whether the process answers")
+@router.get(LIVENESS_PATH, operation_id="live", summary="Check that the process responds")
 async def live() -> Live:
-    """Look at nothing outside the process: an outage elsewhere is no reason to restart it."""
+    """Check nothing outside the process, because a restart does not help in an outage of a dependency."""
     return Live()
 
 
-@router.get(READINESS_PATH, operation_id="ready", summary="Whether requests can be served", response_model=Ready)
+@router.get(
+    READINESS_PATH, operation_id="ready", summary="Check that the API can serve requests", response_model=Ready
+)
 async def ready(request: Request, database: DatabaseDep) -> Ready | JSONResponse:
-    """Look at the database and the broker; only the database decides the status code.
+    """Check the database and the broker. Only the database determines the status code.
 
-    The 503 is a problem document with the same `database` and `broker` beside its own members.
+    A 503 response is a problem document with the extension members `database` and `broker`.
     """
     store = await _database(database)
     broker = await _broker(request.app.state.broker)

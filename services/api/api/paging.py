@@ -1,4 +1,4 @@
-"""Keyset pages for every list: a cursor says where a page ended, and of which query (AIP-158, RFC 8288)."""
+"""Keyset pagination for every list: a cursor holds the end of a page and its query (AIP-158, RFC 8288)."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -19,39 +19,40 @@ Key = TypeVar("Key")
 
 
 class HasId(Protocol):
-    """A row of a list that is ordered by id."""
+    """A row of a list sorted by id."""
 
     @property
     def id(self) -> UUID:
-        """Unique, and later for what is newer."""
+        """A unique id; newer rows have greater ids."""
 
 
 RowWithId = TypeVar("RowWithId", bound=HasId)
 
 NEWEST_ID = UUID(int=2**128 - 1)
-"""The id that the first page of a list begins before: no id is newer."""
+"""The greatest id, which is newer than every row; the first page of a list starts before it."""
 CURSOR_MAX = 500
-"""Characters; ours have some hundred."""
+"""Characters. Real cursors have about a hundred."""
 
 
 class PageQuery(BaseModel):
-    """The query parameters of a list; a list with filters adds its own in a subclass."""
+    """Query parameters of a list; subclasses add filters."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=100, description="Items of a page")] = 50
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items in a page")] = 50
     cursor: Annotated[
         str | None,
         Field(
-            max_length=CURSOR_MAX, description="`next_cursor` of the page before, with the same filters and sort"
+            max_length=CURSOR_MAX,
+            description="`next_cursor` of the previous page; use the same filters and sort order",
         ),
     ] = None
 
 
 def read_cursor(request: Request, cursor: str | None, key: type[Key]) -> Key | None:
-    """Return the sort key that the page before ended with; None for the first page.
+    """Return the last sort key of the previous page, or None for the first page.
 
-    `key` is the tuple type of the sort in use. A cursor of another query, or that nobody gave out, is a 422.
+    `key` is the tuple type of the sort order. An invalid cursor, or one of another query, raises a 422 error.
     """
     if cursor is None:
         return None
@@ -61,19 +62,21 @@ def read_cursor(request: Request, cursor: str | None, key: type[Key]) -> Key | N
             raise invalid(
                 ("query", "cursor"),
                 "cursor_of_another_query",
-                "Cursor belongs to other filters or another sort: repeat them, or begin without a cursor",
+                "The cursor belongs to other filters or another sort order. Repeat these, or omit the cursor.",
             )
         return TypeAdapter(key).validate_python(values)
     except (ValueError, TypeError, RecursionError, ValidationError):
-        raise invalid(("query", "cursor"), "cursor", "Cursor should be one that this API gave out") from None
+        raise invalid(
+            ("query", "cursor"), "cursor", "The cursor is not valid. Use next_cursor of the previous page."
+        ) from None
 
 
 def cut_page(
     request: Request, response: Response, rows: Sequence[Row], limit: int, key: Callable[[Row], Sequence[Any]]
 ) -> tuple[list[Row], str | None]:
-    """Return a page of the rows, of which there is one more than `limit` if another page follows, and its cursor.
+    """Return at most `limit` rows and the cursor of the next page, or None on the last page.
 
-    A `Link` header names the next page, with the query's own parameters.
+    `rows` has `limit` + 1 rows if another page follows. The `Link` header gets the URL of the next page.
     """
     page = list(rows[:limit])
     if len(rows) <= limit:
@@ -92,9 +95,9 @@ async def page_by_id(
     query: PageQuery,
     read: Callable[[UUID, int], Awaitable[Sequence[RowWithId]]],
 ) -> tuple[list[RowWithId], str | None]:
-    """Return a page of a list whose order is that of its ids, and its cursor.
+    """Return a page of a list sorted by id, and the cursor of the next page.
 
-    `read` takes the id that its rows are older than, and how many rows to return at most.
+    `read` takes the id before which the page starts, and the maximum number of rows.
     """
     after = read_cursor(request, query.cursor, tuple[UUID])
     rows = await read(after[0] if after else NEWEST_ID, query.limit + 1)
@@ -102,6 +105,6 @@ async def page_by_id(
 
 
 def _query_id(request: Request) -> str:
-    """Return a digest of what decides which rows a list has, and in which order."""
-    decisive = sorted(item for item in request.query_params.multi_items() if item[0] not in {"cursor", "limit"})
-    return sha256(json.dumps([request.url.path, decisive]).encode()).hexdigest()[:16]
+    """Return a digest of the path, filters and sort order of a list."""
+    parameters = sorted(item for item in request.query_params.multi_items() if item[0] not in {"cursor", "limit"})
+    return sha256(json.dumps([request.url.path, parameters]).encode()).hexdigest()[:16]

@@ -15,11 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import DatabaseUnavailable
 from api.request_log import request_id
+from contracts.validation import describe_error, format_value
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 ERRORS_MAX = 20
-"""Errors that one answer lists; a body may hold 100,000 unknown fields."""
+"""Errors that one response lists; a body may have 100,000 unknown fields."""
 
 logger = structlog.get_logger(__name__)
 
@@ -27,26 +28,30 @@ Found = TypeVar("Found")
 
 
 class FieldProblem(BaseModel):
-    """One field that breaks one rule."""
+    """A field that breaks a rule."""
 
-    pointer: str = Field(description="JSON Pointer (RFC 6901) into the body, or the parameter's name")
-    rule: str = Field(description="The rule's stable name")
-    detail: str
+    pointer: str = Field(
+        description="JSON Pointer (RFC 6901) into the body, or the parameter, such as `query.limit`"
+    )
+    rule: str = Field(description="Stable name of the rule")
+    detail: str = Field(description="What is wrong and what to use instead")
 
 
 class Problem(BaseModel):
-    """An error's body (RFC 9457)."""
+    """Problem details of an error (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    request_id: str | None = Field(default=None, description="As in `X-Request-ID`: what the logs know it by")
+    request_id: str | None = Field(
+        default=None, description="The value of the `X-Request-ID` header. Search the logs for it"
+    )
     errors: list[FieldProblem] | None = None
 
 
 class ProblemError(HTTPException):
-    """An error whose problem document has members of its own beside the usual ones."""
+    """An error whose problem document has extension members."""
 
     def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
         super().__init__(status, detail)
@@ -54,21 +59,21 @@ class ProblemError(HTTPException):
 
 
 def not_found(what: str) -> HTTPException:
-    """Return the 404 of `what`, such as `issue 01a2...`."""
-    return HTTPException(404, f"There is no {what}.")
+    """Return the 404 error for `what`, such as `issue 01a2...`."""
+    return HTTPException(404, f"{what[0].upper()}{what[1:]} does not exist.")
 
 
 def require_found(found: Found | None, what: str) -> Found:
-    """Return `found`. If it is None, raise the 404 of `what`."""
+    """Return `found`, or raise the 404 error for `what` if it is None."""
     if found is None:
         raise not_found(what)
     return found
 
 
 def invalid(location: tuple[str | int, ...], rule: str, detail: str) -> RequestValidationError:
-    """Return the error of one field that breaks a rule which only the database, or other fields, can tell.
+    """Return a 422 error for one field whose rule depends on the database or on other fields.
 
-    `location` is as FastAPI writes it: `("body", "tags", 0)`, `("query", "cursor")`.
+    `location` has FastAPI's form: `("body", "tags", 0)`, `("query", "cursor")`. `detail` is a sentence.
     """
     return RequestValidationError([{"loc": location, "type": rule, "msg": detail}])
 
@@ -89,7 +94,7 @@ def problem(
     headers: dict[str, str] | None = None,
     extensions: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Return a problem response with the status's own title; `extensions` are further members."""
+    """Return a problem response titled by its status; `extensions` are extension members."""
     body = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request_id(), errors=errors
     )
@@ -102,15 +107,23 @@ def problem(
 
 
 def pointer_of(location: tuple[str | int, ...]) -> str:
-    """Return how problems name a location that is as FastAPI writes it: `#/title`, `query.cursor`."""
+    """Return the pointer of a location in FastAPI's form: `#/title`, `query.cursor`."""
     source, *path = location
     if source != "body":
         return ".".join(str(part) for part in location)
     return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
+def field_of(location: tuple[str | int, ...]) -> str:
+    """Return the name of a field for a sentence: `external.id`, `cursor`; `body` for the body or its rows."""
+    source, *path = location
+    while path and isinstance(path[0], int):
+        path = path[1:]
+    return ".".join(str(part) for part in path) or str(source)
+
+
 def _allowed(request: Request) -> str:
-    """Return all methods of the path: Starlette names those of the first route that has it."""
+    """Return all methods of the path; Starlette lists only those of the first matching route."""
     routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     return ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
 
@@ -118,11 +131,17 @@ def _allowed(request: Request) -> str:
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
+        allowed = _allowed(request)
         return problem(
-            405, f"{request.url.path} is not for {request.method}.", headers={"Allow": _allowed(request)}
+            405,
+            f"{request.method} is not allowed on {request.url.path}. Use {allowed}.",
+            headers={"Allow": allowed},
         )
     extensions = error.extensions if isinstance(error, ProblemError) else None
-    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}), extensions=extensions)
+    detail = str(error.detail)
+    if detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"The path {format_value(request.url.path)} does not exist."
+    return problem(error.status_code, detail, headers=dict(error.headers or {}), extensions=extensions)
 
 
 def _is_json(content_type: str) -> bool:
@@ -137,38 +156,42 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         where = next(fault for fault in faults if fault["type"] == "json_invalid")
-        return problem(400, f"The body is not JSON: {where['ctx']['error']} at character {where['loc'][-1]}.")
+        return problem(
+            400, f"The body is not valid JSON: {where['ctx']['error']} at character {where['loc'][-1]}."
+        )
     if any(fault["loc"] == ("body",) for fault in faults) and not _is_json(
         request.headers.get("content-type", "")
     ):
-        return problem(415, "Send the body as application/json.")
+        detail = "The content type is not supported. Send the body as application/json."
+        return problem(415, detail)
+    shown = faults[:ERRORS_MAX]
     errors = [
-        FieldProblem(pointer=pointer_of(fault["loc"]), rule=fault["type"], detail=fault["msg"])
-        for fault in faults[:ERRORS_MAX]
+        FieldProblem(pointer=pointer_of(fault["loc"]), rule=fault["type"], detail=describe_error(fault))
+        for fault in shown
     ]
-    detail = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)
+    sentences = [f"{field_of(fault['loc'])}: {error.detail}" for fault, error in zip(shown, errors, strict=True)]
     if len(faults) > ERRORS_MAX:
-        detail += f"; and {len(faults) - ERRORS_MAX} more"
-    return problem(422, detail, errors=errors)
+        sentences.append(f"{len(faults) - ERRORS_MAX} more errors are not listed.")
+    return problem(422, " ".join(sentences), errors=errors)
 
 
 async def database_unavailable(_request: Request, error: Exception) -> JSONResponse:
-    """Answer 503, and say whether anything may have been stored."""
+    """Return 503, and state whether the request may have been stored."""
     assert isinstance(error, DatabaseUnavailable)
     logger.warning("database_request_failed", error=str(error))
     outcome = (
-        "whether the request was carried out is not known: look before you repeat it."
+        "The request may have been stored. Check before you repeat it."
         if error.may_be_committed
-        else "nothing was stored. Try again."
+        else "Nothing was stored. Try again."
     )
-    return problem(503, f"The database does not answer; {outcome}", headers={"Retry-After": str(RETRY_AFTER_S)})
+    return problem(503, f"The database is unavailable. {outcome}", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class UnexpectedErrors:
-    """Answers 500 to what no handler foresaw, and keeps the connection usable.
+    """Returns 500 for unexpected exceptions and keeps the connection usable.
 
-    Starlette's own handler for Exception raises it again after the answer, so that uvicorn logs it a
-    second time and drops the connection under the client's next request.
+    Starlette's own handler for Exception raises it again after the response. uvicorn then logs it a
+    second time and closes the connection before the client's next request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -189,11 +212,13 @@ class UnexpectedErrors:
             logger.exception("request_failed")
             if started or scope["type"] != "http":
                 raise
-            await problem(500, "An unexpected error, which has been logged.")(scope, receive, send)
+            await problem(500, "An unexpected error occurred. It is in the API's log under this request id.")(
+                scope, receive, send
+            )
 
 
 def _openapi(app: FastAPI, descriptions: Sequence[Callable[[dict[str, Any]], None]]) -> dict[str, Any]:
-    """FastAPI documents its own 422 shape; replace it by ours, and add the Problem schema and what else holds."""
+    """Return the document with the Problem schema in place of FastAPI's own 422 schema."""
     document = FastAPI.openapi(app)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     if "Problem" not in schemas:
@@ -210,9 +235,9 @@ def _openapi(app: FastAPI, descriptions: Sequence[Callable[[dict[str, Any]], Non
 
 
 def install(app: FastAPI, *descriptions: Callable[[dict[str, Any]], None]) -> None:
-    """Register the handlers on the application, and say in its OpenAPI document what they answer.
+    """Register the error handlers, and document their responses in the OpenAPI document.
 
-    `descriptions` add to the document what holds for many operations.
+    `descriptions` add what applies to many operations.
     """
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

@@ -1,4 +1,4 @@
-"""Gives each request its id, which every log line of it carries, and writes one line a request."""
+"""Assign each request an id for its log lines, and write one log line per request."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from contracts.network import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 HEADER = "X-Request-ID"
 
 PROBES = frozenset({LIVENESS_PATH, READINESS_PATH, METRICS_PATH})
-"""What machines ask every few seconds: logged at DEBUG, and never traced."""
+"""Paths that probes request every few seconds: logged at DEBUG and never traced."""
 
 _VALID = re.compile(REQUEST_ID_PATTERN)
 
@@ -27,26 +27,26 @@ logger = structlog.get_logger(__name__)
 
 
 def request_id() -> str | None:
-    """Return the id of the request that is being served."""
+    """Return the id of the current request."""
     found: str | None = get_contextvars().get("request_id")
     return found
 
 
 def log_lost_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an exception that no task waits for: asyncio's own line quotes it."""
+    """Log an exception of a task that no one awaits. asyncio's own line would quote its message."""
     logger.error("exception_unhandled", what=context.get("message"), exc_info=context.get("exception"))
 
 
 class RequestLog(HttpMiddleware):
-    """Takes a request's id from its `X-Request-ID`, or makes one, and answers with it.
+    """Takes a request's id from its `X-Request-ID` header, or creates one, and returns it in the response.
 
-    The line has the route's template, never the path or the query: these may hold what a person typed.
+    The log line has the route's template, never the path or the query, which may contain user input.
     """
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        asked = Headers(scope=scope).get(HEADER, "")
-        this = asked if _VALID.fullmatch(asked) else str(new_id())
+        given = Headers(scope=scope).get(HEADER, "")
+        this = given if _VALID.fullmatch(given) else str(new_id())
         status: int | None = None
 
         def add_id(message: Message) -> None:

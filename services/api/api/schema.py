@@ -1,4 +1,4 @@
-"""The migrations that this version brings."""
+"""The migrations of this release."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """Return their revisions, the newest first."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - half a second that few need
+    """Return the revisions, newest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes half a second, and few callers need it
 
     return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())

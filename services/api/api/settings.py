@@ -10,7 +10,7 @@ from contracts.settings import Settings
 
 PER_TOKEN = 12_000
 PER_ADDRESS = 300
-"""Requests a minute where AUTH=on and no setting says otherwise."""
+"""Default limits with AUTH=on, in requests per minute."""
 ADMIN_TOKEN_MIN = 32
 MAX_BODY_BYTES = 1024 * 1024
 """The longest description has 64 Ki characters of up to 12 bytes each as JSON escapes."""
@@ -29,7 +29,7 @@ def _origin(value: str) -> str:
 
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < ADMIN_TOKEN_MIN:
-        raise ValueError(f"must have at least {ADMIN_TOKEN_MIN} characters; `make env` writes one")
+        raise ValueError(f"must have at least {ADMIN_TOKEN_MIN} characters. Run `make env` to generate one")
     return value
 
 
@@ -106,7 +106,7 @@ class ApiSettings(Settings):
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Requests a minute of one token, and of one address; 0: no limit."""
+        """Requests per minute of one token and of one address; 0 is unlimited."""
         is_on = self.auth == "on"
         per_token = self.rate_limit if self.rate_limit is not None else PER_TOKEN * is_on
         per_address = self.rate_limit_address if self.rate_limit_address is not None else PER_ADDRESS * is_on

@@ -1,35 +1,43 @@
-"""Types of text that requests hold. PostgreSQL stores no NUL, and half a character is no UTF-8."""
+"""Text types of requests. PostgreSQL stores no NUL characters."""
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, AnyHttpUrl, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
+
+from contracts.validation import HTTP_URL_PATTERN, format_value
 
 ANYTHING = r"^[^\x00]*$"
 SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
-"""What the OpenAPI document says of text that may be blank, and that may not: JSON Schema has no stripping."""
+"""Patterns for the OpenAPI document: any text, and text that is not blank. JSON Schema cannot strip spaces."""
 
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
 def _no_nul(value: str) -> str:
     if "\x00" in value:
-        raise PydanticCustomError("string_nul", "String should not contain NUL bytes")
+        raise PydanticCustomError("string_nul", "The text contains a NUL character. Remove it.")
     return value
 
 
 def _http_url(value: str) -> str:
-    _HTTP_URL.validate_python(value)
-    return value  # as it was written
+    try:
+        _HTTP_URL.validate_python(value)
+    except ValidationError:
+        shown = {"value": format_value(value)}
+        raise PydanticCustomError(
+            "value_error", "{value} is not valid. Use an http or https URL.", shown
+        ) from None
+    return value  # unchanged, not normalized
 
 
 NOT_NUL = AfterValidator(_no_nul)
-"""After the length: pydantic names that rule by what comes before."""
+"""Belongs after the length constraint: pydantic names that rule by its input type."""
 AS_SENT = Field(json_schema_extra={"pattern": ANYTHING})
 NOT_BLANK = Field(json_schema_extra={"pattern": SOMETHING})
 HttpUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^https?://[!-~]+$"),
+    StringConstraints(pattern=HTTP_URL_PATTERN),
     AfterValidator(_http_url),
     Field(json_schema_extra={"format": "uri"}),
 ]

@@ -1,4 +1,4 @@
-"""How FastAPI's own instrumentation makes the span of a request."""
+"""Settings of FastAPI's own instrumentation, which creates the span of a request."""
 
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def telemetry(traces: "Tracing | None") -> TelemetryConfig:
-    """Return FastAPI's settings: one span a request, below the client's where it sends a `traceparent`.
+    """Return FastAPI's settings: one span per request, as a child of the client's span in `traceparent`.
 
-    Its logs would quote exceptions, and Prometheus has the metrics.
+    Its logs are off because they quote exceptions; its metrics are off because Prometheus has them.
     """
     return TelemetryConfig(
         tracer_provider=None if traces is None else traces.provider,

@@ -1,8 +1,7 @@
-"""Waits for what a container needs before it starts: `python -m api.wait_for database`, or `schema`.
+"""Wait for a dependency before a container starts: `python -m api.wait_for database`, or `schema`.
 
-For init containers: ends with code 0 once the database answers, or once its schema is at this release's head or
-beyond it. It waits without an end, since whoever looks at the pod sees why in its log, and a bound would only
-restart the wait.
+For init containers. It exits with code 0 when the database responds, or when its schema is at this release's head
+or newer. There is no timeout: the pod's log shows the reason, and a timeout would only restart the wait.
 """
 
 import asyncio
@@ -31,16 +30,16 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def database(connection: Connection) -> str:
-    """Return what is missing of the database: nothing, as there is a connection."""
+    """Return an empty string: the connection shows that the database is ready."""
     del connection
     return ""
 
 
 async def schema(connection: Connection) -> str:
-    """Return what is missing of the schema; an empty string when nothing is.
+    """Return why the schema is not ready, or an empty string if it is.
 
-    A revision that this release does not know is a newer one's. This release works on it, so its pods may start
-    beside the newer ones.
+    An unknown revision belongs to a newer release. This release works with it, so its pods may start beside newer
+    ones.
     """
     script = ScriptDirectory.from_config(Config(ALEMBIC_INI))
     known = {revision.revision for revision in script.walk_revisions()}
@@ -51,14 +50,14 @@ async def schema(connection: Connection) -> str:
     if found == set(script.get_heads()) or found - known:
         return ""
     at, head = (", ".join(sorted(revisions)) for revisions in (found, script.get_heads()))
-    return f"the schema is at {at or 'nothing'}, and is to be at {head}: the migration is not done"
+    return f"the schema is at {at or 'no revision'} and must be at {head}: the migration has not finished"
 
 
 NEEDS: dict[str, Callable[[Connection], Awaitable[str]]] = {"database": database, "schema": schema}
 
 
-async def look(url: str, need: str) -> str:
-    """Connect and return what is missing."""
+async def check(url: str, need: str) -> str:
+    """Connect and return why the dependency is not ready."""
     try:
         connection = await asyncpg.connect(
             url,
@@ -71,23 +70,23 @@ async def look(url: str, need: str) -> str:
         finally:
             await connection.close(timeout=TIMEOUT_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return f"the database does not answer: {type(error).__name__}: {error}"
+        return f"the database is unavailable: {type(error).__name__}: {error}"
 
 
 def main(arguments: list[str]) -> int:
-    """Wait; say why whenever the reason changes; return the exit code."""
+    """Wait, log the reason whenever it changes, and return the exit code."""
     if len(arguments) != 1 or arguments[0] not in NEEDS:
-        print(f"wait_for: name one of {', '.join(NEEDS)}", file=sys.stderr)
+        print(f"wait_for: give one argument of {', '.join(NEEDS)}.", file=sys.stderr)
         return 2
-    # Process 1 of a container has no default that would end it.
+    # Process 1 of a container ignores SIGTERM by default.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = load(Settings)
     configure_logging("wait", settings.log_level, settings.log_format)
-    told = None
-    while missing := asyncio.run(look(settings.database_url, arguments[0])):
-        if missing != told:
+    logged = None
+    while missing := asyncio.run(check(settings.database_url, arguments[0])):
+        if missing != logged:
             logger.info("dependency_check_failed", reason=missing)
-        told = missing
+        logged = missing
         time.sleep(PAUSE_S)
     logger.info("dependency_check_passed", need=arguments[0])
     return 0

@@ -1,4 +1,4 @@
-"""Alembic's environment: one migrator at a time, a transaction each, and no waiting in front of readers."""
+"""Alembic's environment: one migrator at a time, one transaction per migration, and short lock timeouts."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ MIGRATION_LOCK = 0x1550_7AC4
 """Key of the advisory lock that makes a second migrator wait for the first."""
 TURN_POLL_S = 0.2
 LOCK_TIMEOUT = "4s"
-"""A migration that waits for a table makes every query after it wait: better to give up and try again."""
+"""A migration that waits for a table lock blocks every later query. It fails instead, and is retried."""
 STATEMENT_TIMEOUT = "60s"
 OPTIONAL_INDEXES = frozenset({"ix_issue_search_embedding"})
-"""What a migration creates only where the server has the extension; `alembic check` looks past it."""
+"""Indexes that require an optional extension; `alembic check` ignores them."""
 
-# They speak of locks, times and names in the schema.
+# Their messages contain only locks, times and schema names.
 allow_message_in_logs(
     asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.exceptions.SyntaxOrAccessError
 )
 
 
 def include_object(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
-    """Tell Alembic what to compare with the models; its own signature."""
+    """Return whether Alembic compares an object with the models; the signature is Alembic's."""
     return kind != "index" or name not in OPTIONAL_INDEXES
 
 
 def wait_for_turn(connection: Connection) -> None:
-    """Take the migrators' lock, asking again and again.
+    """Acquire the migration lock by polling.
 
-    A statement that waits for it holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all older snapshots: a
-    migrator that builds an index and one that waits for its turn would wait for each other.
+    A blocking statement would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for all older snapshots. A
+    migrator that builds an index and one that waits for the lock would deadlock.
     """
     while not connection.scalar(text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})")):
         connection.rollback()
@@ -47,7 +47,7 @@ def wait_for_turn(connection: Connection) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations that Alembic's command asks for."""
+    """Run the migrations of Alembic's command."""
     wait_for_turn(connection)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
@@ -64,7 +64,7 @@ def migrate(connection: Connection) -> None:
 
 
 def write_sql() -> None:
-    """Write the SQL that `alembic upgrade --sql` asks for, for a person or a linter to read."""
+    """Write the SQL for `alembic upgrade --sql`, for review and linters."""
     context.configure(
         dialect_name="postgresql",
         target_metadata=Base.metadata,

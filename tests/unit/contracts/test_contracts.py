@@ -107,6 +107,6 @@ def test_program_with_invalid_trace_endpoint_prints_its_name(
     with pytest.raises(SystemExit, match="2"):
         load(Settings)
     assert capsys.readouterr().err == (
-        "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: must be http(s)://host:port. "
+        "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: The value must be http(s)://host:port. "
         "Correct it in the environment or in .env.\n"
     )

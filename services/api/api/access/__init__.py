@@ -1,5 +1,5 @@
-"""Who may do what: authentication, scopes, rate limits, and what a browser is told.
+"""Access control: authentication, scopes, rate limits and security headers.
 
-`Access` finds out who asks, and closes everything that is not listed in `access/open_paths.py`; the dependency
-`require_scope_by_method` asks for the scope that a route needs. docs/decisions/0009-access.md tells why.
+The middleware `Access` authenticates each request to a path that is not in `access/open_paths.py`. The dependency
+`require_scope_by_method` checks the scope of the route. docs/decisions/0009-access.md has the reasons.
 """

@@ -1,4 +1,4 @@
-"""Finds out who has a token or a session's cookie, without asking the database each time."""
+"""Authenticate tokens and session cookies, with a cache in front of the database."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,27 +17,27 @@ from api.database import Database, DatabaseUnavailable
 from contracts.states import Scope
 
 CACHE_SECONDS = 5.0
-"""How long an answer of the database counts: a token that was revoked elsewhere works on for so long at most."""
+"""Lifetime of a cache entry: a token revoked in another process stays valid here for at most this long."""
 CACHE_SIZE = 1024
-"""Answers kept at a time."""
+"""Maximum number of cache entries."""
 
 logger = structlog.get_logger(__name__)
 
 
 class InvalidCredentials(Exception):
-    """The token or cookie lets nobody in; the message, for its holder, says why."""
+    """The token or cookie is not valid; the message gives the holder the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCredential:
-    """Who has a credential, and until when."""
+    """The principal of a valid credential, and its expiry."""
 
     principal: Principal
     ends_at: datetime
 
 
 class Credentials:
-    """Tokens, sessions and the admin token. What is unknown is remembered too: a stuck script asks once."""
+    """Authenticates tokens, sessions and the admin token. Failures are cached too, which bounds the load."""
 
     def __init__(self, database: Database, admin_token: str | None) -> None:
         self._database = database
@@ -45,24 +45,22 @@ class Credentials:
         self._cache = TTLCache[bytes, VerifiedCredential | str](CACHE_SIZE, CACHE_SECONDS)
 
     async def authenticate_token(self, secret: str) -> Principal:
-        """Return who has the bearer token; raise InvalidCredentials."""
+        """Return the principal of a bearer token; raise InvalidCredentials."""
         key = digest(secret)
         if self._is_admin(key):
             return ADMIN_TOKEN
         if not is_well_formed(secret, TOKEN_PREFIX):
-            raise InvalidCredentials(
-                "The token is not one of this IssueTracker: look whether it was copied whole."
-            )
+            raise InvalidCredentials("The token is not valid. Check that you copied all of it.")
         return await self._look_up(key, is_session=False)
 
     async def authenticate_session(self, secret: str) -> Principal:
-        """Return who has the session's cookie; raise InvalidCredentials."""
+        """Return the principal of a session cookie; raise InvalidCredentials."""
         if not is_well_formed(secret, SESSION_PREFIX):
-            raise InvalidCredentials("The session is not one of this IssueTracker: log in again.")
+            raise InvalidCredentials("The session is not valid. Log in again.")
         return await self._look_up(digest(secret), is_session=True)
 
     def clear_cache(self) -> None:
-        """Ask the database again for all; called where this process revokes something."""
+        """Clear the cache after this process has revoked a credential."""
         self._cache.clear()
 
     def _is_admin(self, key: bytes) -> bool:
@@ -71,24 +69,24 @@ class Credentials:
     async def _look_up(self, key: bytes, *, is_session: bool) -> Principal:
         found = self._cache.get(key)
         if found is None:
-            found = self._cache[key] = await self._ask(key, is_session=is_session)
+            found = self._cache[key] = await self._query(key, is_session=is_session)
         if isinstance(found, str):
             raise InvalidCredentials(found)
         if found.ends_at <= datetime.now(UTC):
             raise InvalidCredentials(_ended(is_session, found))
         return found.principal
 
-    async def _ask(self, key: bytes, *, is_session: bool) -> VerifiedCredential | str:
+    async def _query(self, key: bytes, *, is_session: bool) -> VerifiedCredential | str:
         try:
             return await (self._session(key) if is_session else self._token(key))
         except DatabaseUnavailable as error:
-            # Whatever was asked for has not begun.
+            # The request itself has not started.
             raise DatabaseUnavailable(error, may_be_committed=False) from error
 
     async def _session(self, key: bytes) -> VerifiedCredential | str:
         session = await repository.find_session(self._database, key)
         if session is None:
-            return "The session has ended: log in again."
+            return "The session has ended. Log in again."
         if self._is_admin(session.token_digest):
             return VerifiedCredential(ADMIN_TOKEN, session.expires_at)
         token = await self._token(session.token_digest)
@@ -99,18 +97,18 @@ class Credentials:
     async def _token(self, key: bytes) -> VerifiedCredential | str:
         token = await repository.find_token(self._database, key)
         if token is None:
-            return "The token is not one of this IssueTracker, or was made before its database was."
+            return "The token does not exist. Check that it belongs to this IssueTracker."
         if token.revoked_at is not None:
             when = f"{token.revoked_at:%Y-%m-%d %H:%M} UTC"
-            return f"The token {token.name} was revoked at {when}: ask for another."
+            return f"Token {token.name} was revoked at {when}. Request a new one from an admin."
         if token.unseen and token.expires_at > datetime.now(UTC):
             await self._note_use(token.id)
-        # Not those that only a newer release knows.
+        # A newer release may have stored scopes that this one does not have.
         scopes = frozenset(scope for scope in Scope if scope in token.scopes)
         return VerifiedCredential(Principal(token.name, scopes, token.id), token.expires_at)
 
     async def _note_use(self, token_id: UUID) -> None:
-        """Keep when it was used; a database that is full or read-only is no reason to refuse."""
+        """Store the time of use. A full or read-only database does not fail the request."""
         try:
             await repository.note_use(self._database, token_id)
         except DatabaseUnavailable as error:
@@ -128,5 +126,5 @@ CredentialsDep = Annotated[Credentials, Depends(_get_credentials)]
 def _ended(is_session: bool, known: VerifiedCredential) -> str:
     when = f"{known.ends_at:%Y-%m-%d %H:%M} UTC"
     if is_session:
-        return f"The session expired at {when}: log in again."
-    return f"The token {known.principal.name} expired at {when}: ask for another."
+        return f"The session expired at {when}. Log in again."
+    return f"Token {known.principal.name} expired at {when}. Request a new one from an admin."

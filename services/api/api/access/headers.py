@@ -1,4 +1,4 @@
-"""What every answer tells a browser."""
+"""Security headers of every response."""
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -9,9 +9,9 @@ POLICY = (
     b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
     b"object-src 'none'"
 )
-"""For the page, whose scripts and styles are files of its own; harmless for JSON."""
+"""For the page, which loads only its own scripts and styles; no effect on JSON."""
 DOCS_POLICY = b"base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
-"""The pages that FastAPI makes of the OpenAPI document load their scripts from elsewhere."""
+"""For FastAPI's documentation pages, which load scripts from a CDN."""
 _DOCS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
 
 FIXED = [
@@ -23,13 +23,13 @@ FIXED = [
 ]
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 PRIVATE = (b"cache-control", b"private, no-cache")
-"""A browser may keep an answer and ask whether it still holds; a shared cache may not keep it."""
+"""A browser may store the response and must revalidate it; a shared cache must not store it."""
 CHECKED = (b"cache-control", b"no-cache")
-"""A browser asks whether its copy still holds: after an upgrade the page and its modules fit together."""
+"""A browser revalidates its copy, so that the page and its modules match after an upgrade."""
 
 
 class SecurityHeaders(HttpMiddleware):
-    """Adds the headers to every answer; one that an endpoint has set stays."""
+    """Adds the headers to every response, unless the endpoint has set them."""
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""

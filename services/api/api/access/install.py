@@ -1,4 +1,4 @@
-"""Puts access control into the application, and says in its OpenAPI document what it asks for."""
+"""Add access control to the application and to its OpenAPI document."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,30 +30,30 @@ _SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "itk_...",
-        "description": "A token that an admin has made (`POST /api/v1/tokens`). Scopes: " + ", ".join(Scope),
+        "description": "An API token, created by an admin with `POST /api/v1/tokens`. Scopes: " + ", ".join(Scope),
     },
     "session": {
         "type": "apiKey",
         "in": "cookie",
         "name": SESSION_COOKIE,
-        "description": "The page's session (`POST /api/v1/session`); unsafe methods only from the API's own pages",
+        "description": "The session of the page (`POST /api/v1/session`). Cross-origin changes are rejected",
     },
 }
 _REFUSALS = {
-    "401": "No token, or one that lets nobody in; `WWW-Authenticate` and the detail say why",
-    "403": "The token lacks the scope, or another site's page sent the request",
-    "429": "Too many requests in a minute; `Retry-After` says when there is room",
+    "401": "Authentication failed; see `WWW-Authenticate` and `detail`",
+    "403": "Authorization failed: the token lacks the scope, or the request is cross-origin",
+    "429": "Too many requests per minute; retry after `Retry-After` seconds",
 }
 
 
 def install(app: FastAPI, settings: ApiSettings) -> None:
-    """Close the application. Add it before what is to see refused requests too, and after what is not to."""
+    """Add authentication and rate limits. Middleware added later also processes rejected requests."""
     limits = settings.limits
     app.add_middleware(Access, Rules(settings.auth, settings.cors_origins, *limits))
 
 
 def install_headers(app: FastAPI, settings: ApiSettings) -> None:
-    """Add what browsers are told; it belongs outside of all that answers."""
+    """Add security and CORS headers; add them outside of every middleware that responds."""
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -67,10 +67,10 @@ def install_headers(app: FastAPI, settings: ApiSettings) -> None:
 
 @asynccontextmanager
 async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -> AsyncIterator[None]:
-    """Hold what access control needs while the application runs."""
+    """Set up the credentials and rate limits while the application runs."""
     admin_token = settings.admin_token
     if settings.auth == "on" and admin_token is None:
-        logger.info("admin_token_omitted", meaning="only tokens that were made before let anybody in")
+        logger.info("admin_token_omitted", meaning="only existing tokens can authenticate")
     app.state.credentials = Credentials(database, None if admin_token is None else admin_token.get_secret_value())
     app.state.limiter = limiter = Limiter(settings.celery_broker_url)
     async with AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -
 
 
 def describe(app: FastAPI, document: dict[str, Any]) -> None:
-    """Say which scope each operation needs."""
+    """Document the scope of each operation."""
     document["components"]["securitySchemes"] = _SCHEMES
     content = next(iter(document["paths"].values()))
     content = next(iter(content.values()))["responses"]["default"]["content"]
@@ -93,7 +93,7 @@ def describe(app: FastAPI, document: dict[str, Any]) -> None:
                 operation["security"] = []
                 continue
             scope = required_scope(context.original_route, method)
-            needs = [] if scope is None else [str(scope)]
-            operation["security"] = [{scheme: needs} for scheme in _SCHEMES]
+            scopes = [] if scope is None else [str(scope)]
+            operation["security"] = [{scheme: scopes} for scheme in _SCHEMES]
             for status, description in _REFUSALS.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})

@@ -1,11 +1,11 @@
-"""Counts requests by key, in this process at once and with the other processes every second.
+"""Rate limits by key, counted in each process and synchronized through Redis every second.
 
-A counter in Redis for every request would add a round trip to each POST, and a reason to fail. So each process
-counts for itself, adds what it counted to Redis once a second, and learns there what the others did: a limit may
-be exceeded by what comes in within that second. While Redis is away each process counts alone.
+A Redis counter for each request would add a round trip to each POST, and a way to fail. Instead, each process
+counts its requests and exchanges the counts through Redis once a second. A limit can be exceeded by the requests
+of that second. While Redis is unavailable, each process counts alone.
 
-The window slides: of the minute before, as much counts as lies within the last 60 s if its requests were evenly
-spread (the "sliding window counter"). Requests that are refused are not counted.
+The algorithm is the sliding window counter: the previous minute counts by its share of the last 60 s. Rejected
+requests are not counted.
 """
 
 import asyncio
@@ -25,44 +25,44 @@ from api.redis_client import redis_client
 WINDOW_S = 60
 SHARE_EVERY_S = 1.0
 KEYS_MAX = 10_000
-"""Keys that one process counts at a time. The least recently used are forgotten first."""
+"""Maximum number of keys in one process; the least recently used ones are dropped."""
 _PREFIX = "ratelimit"
 
 
 @dataclass(slots=True)
 class Counter:
-    """What was counted of one key in one window and in the window before."""
+    """Requests of one key in the current window and in the previous one."""
 
     window: int
     current: int = 0
     previous: int = 0
     unshared: int = 0
-    """Of `current`, what Redis has not been told."""
+    """Part of `current` that was not added to Redis yet."""
 
     def move_to(self, window: int) -> None:
-        """Begin that window, if it is not this one."""
+        """Move to that window, if it is not the current one."""
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else 0
             self.window, self.current, self.unshared = window, 0, 0
 
     def used(self, elapsed: float) -> float:
-        """Return what counts now, `elapsed` (0 to 1) of the current window being over."""
+        """Return the weighted count; `elapsed` is the elapsed share (0 to 1) of the current window."""
         return self.current + self.previous * (1 - elapsed)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a limit says to a request, for the answer's headers."""
+    """Result of a rate limit check, for the response headers."""
 
     allowed: bool
     limit: int
     remaining: int
     wait_s: int
-    """Seconds until there is more; at least 1."""
+    """Seconds until more requests are allowed; at least 1."""
 
 
 class Limiter:
-    """Sliding windows of a minute; enter `sharing` to count together with other processes."""
+    """Rate limits per minute; `sharing` synchronizes them with other processes."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
@@ -70,7 +70,7 @@ class Limiter:
         self._active: set[str] = set()
 
     def hit(self, key: str, limit: int) -> Verdict:
-        """Count a request, and say whether it is within the limit; never waits."""
+        """Count a request and return whether it is within the limit; never blocks."""
         window, elapsed = divmod(time.time() / WINDOW_S, 1)
         counter = self._counter(key, int(window))
         used = counter.used(elapsed)
@@ -90,9 +90,9 @@ class Limiter:
 
     @asynccontextmanager
     async def sharing(self) -> AsyncIterator[None]:
-        """Share the counts beside the body."""
+        """Synchronize the counts while the body runs."""
         async with redis_client(self._redis_url, "limits") as redis:
-            task = asyncio.create_task(self._share_for_ever(redis), name="rate limits")
+            task = asyncio.create_task(self._share_periodically(redis), name="rate limits")
             try:
                 yield
             finally:
@@ -100,7 +100,7 @@ class Limiter:
                 with suppress(asyncio.CancelledError):
                     await task
 
-    async def _share_for_ever(self, redis: Redis) -> None:
+    async def _share_periodically(self, redis: Redis) -> None:
         outages = OutageLog("rate_limit_sync_failed", "rate_limit_sync_recovered")
         while True:
             await asyncio.sleep(SHARE_EVERY_S)
@@ -112,32 +112,32 @@ class Limiter:
                 outages.record_success()
 
     async def share(self, redis: Redis) -> None:
-        """Tell Redis what was counted since the last time, and learn what all processes counted."""
+        """Add the new counts to Redis, and read the totals of all processes."""
         keys, self._active = [key for key in self._active if key in self._counters], set()
         if not keys:
             return
-        told = [(key, counter := self._counters[key], counter.window, counter.unshared) for key in keys]
+        sent = [(key, counter := self._counters[key], counter.window, counter.unshared) for key in keys]
         async with redis.pipeline(transaction=False) as pipe:
-            for key, counter, window, unshared in told:
+            for key, counter, window, unshared in sent:
                 counter.unshared = 0
                 pipe.incrby(f"{_PREFIX}:{key}:{window}", unshared)
                 pipe.expire(f"{_PREFIX}:{key}:{window}", 2 * WINDOW_S)
                 pipe.get(f"{_PREFIX}:{key}:{window - 1}")
             answers = await pipe.execute()
-        for (_, counter, window, _), current, previous in zip(told, answers[::3], answers[2::3], strict=True):
+        for (_, counter, window, _), current, previous in zip(sent, answers[::3], answers[2::3], strict=True):
             if counter.window == window:
-                # What came in meanwhile is not in Redis yet; what was counted while it was away never gets there.
+                # Requests counted meanwhile are not in Redis yet; those of an outage never get there.
                 counter.current = max(counter.current, int(current) + counter.unshared)
                 counter.previous = max(counter.previous, int(previous or 0))
 
 
 def _wait_s(counter: Counter, elapsed: float, limit: int) -> int:
-    """Return in how many seconds one more request fits."""
+    """Return the seconds until one more request is allowed."""
     room = limit - 1 - counter.current
     if room >= 0 and counter.previous:
-        # Later in this window: when previous * (1 - elapsed) has come down to the room.
+        # Later in this window, when previous * (1 - elapsed) has fallen to the remaining room.
         share = 1 - room / counter.previous - elapsed
     else:
-        # In the next one, where what is counted now is the window before.
+        # In the next window, where the current count is the previous one.
         share = 1 - elapsed + max(0.0, 1 - (limit - 1) / counter.current)
     return max(1, ceil(share * WINDOW_S))

@@ -1,4 +1,4 @@
-"""Keeps an API without authentication on this machine: when it starts, and at each request."""
+"""Restrict an API without authentication to this machine, at startup and at each request."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from starlette.types import Scope
 from uvicorn.main import main as uvicorn_command
 
 WHAT_TO_DO = (
-    "set AUTH=on and ADMIN_TOKEN, or, if whoever reaches this address may change everything, AUTH=off-everywhere"
+    "Set AUTH=on and ADMIN_TOKEN, or AUTH=off-everywhere to give everyone who reaches this address full access"
 )
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 def refuse_open_listener(argv: Sequence[str]) -> None:
-    """End the program with one line and exit code 2 where uvicorn's command line has it listen to other machines.
+    """Exit with one line and code 2 if uvicorn's command line listens on an address other machines can reach.
 
-    Whatever else starts the application is found out by `outside_reason`, request by request.
+    For other ASGI servers, `outside_reason` checks each request.
     """
     program = Path(argv[0])
     if program.name != "uvicorn" and program.parts[-2:] != ("uvicorn", "__main__.py"):
         return
-    # uvicorn's own parser, so that UVICORN_HOST and abbreviations count as they do there.
+    # uvicorn's own parser also handles UVICORN_HOST and abbreviations.
     options = uvicorn_command.make_context("uvicorn", [*argv[1:]], resilient_parsing=True).params
     if options["uds"] is not None:
         _refuse(f"the socket {options['uds']}")
@@ -35,7 +35,7 @@ def refuse_open_listener(argv: Sequence[str]) -> None:
 
 def _refuse(listener: str) -> NoReturn:
     print(
-        f"issuetracker: AUTH=off answers only on 127.0.0.1, and this listens on {listener}: {WHAT_TO_DO}",
+        f"issuetracker: AUTH=off serves only 127.0.0.1, but uvicorn listens on {listener}. {WHAT_TO_DO}.",
         file=sys.stderr,
     )
     sys.exit(2)
@@ -43,9 +43,9 @@ def _refuse(listener: str) -> NoReturn:
 
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address is this machine and reached from nowhere else.
+    """Return whether a host name or address is a loopback address of this machine.
 
-    The last answers are kept: each request asks twice, and parsing was a sixteenth of what a POST costs.
+    Results are cached, because each request checks two hosts, and parsing took a sixteenth of the cost of a POST.
     """
     if host == "localhost":
         return True
@@ -56,20 +56,20 @@ def is_loopback(host: str) -> bool:
 
 
 def outside_reason(scope: Scope, headers: Mapping[str, str]) -> str | None:
-    """Return why a request may come from another machine; None where it comes from this one.
+    """Return why a request may come from another machine, or None if it comes from this one.
 
-    The connection's own address tells how it came in. A reverse proxy on this machine would hide where from, but
-    it says so in a header, or names the host that it was asked for; the latter also stops a page that has its own
-    name resolve to 127.0.0.1 (DNS rebinding).
+    The server address of the connection must be a loopback address. A reverse proxy on this machine is detected by
+    its forwarding headers, or by the Host header. The latter also stops DNS rebinding, in which the host name of a
+    page resolves to 127.0.0.1.
     """
     server = scope.get("server")
     if server is None or not is_loopback(server[0]):
-        return f"the request came in at {server[0] if server else 'a socket'}"
+        return f"the request arrived at {server[0] if server else 'a socket'}"
     for name in _FORWARDED:
         if name in headers:
-            return f"a proxy has passed the request on ({name})"
+            return f"a proxy forwarded the request (header {name})"
     host = _host_name(headers.get("host", ""))
-    return None if is_loopback(host) else f"the request is for the host {host or 'of no name'}"
+    return None if is_loopback(host) else f"the request is for the host {host or '(none)'}"
 
 
 def _host_name(host: str) -> str:

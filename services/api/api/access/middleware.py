@@ -1,4 +1,4 @@
-"""Finds out who makes a request before anything else looks at it, and closes what is not open."""
+"""Authenticate each request and enforce the rate limits, before anything else handles it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from api.problems import database_unavailable, problem
 SESSION_COOKIE = "issuetracker_session"
 REALM = 'Bearer realm="issuetracker"'
 NO_TOKEN = (
-    "This needs a token: send `Authorization: Bearer itk_...`. An admin makes one with "
-    "`issuetracker tokens create`; the first admin has the ADMIN_TOKEN of the API's settings."
+    "The request has no token. Send `Authorization: Bearer itk_...`. An admin creates tokens with "
+    "`issuetracker tokens create`; the first admin uses the ADMIN_TOKEN of the API's settings."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say of access."""
+    """Access settings."""
 
     auth: str
     origins: Collection[str]
@@ -38,7 +38,7 @@ class Rules:
 
 
 class AccessDenied(Exception):
-    """The request is not served; carries the answer."""
+    """The request is denied; `answer` is the response."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class AccessDenied(Exception):
 
 
 class Access:
-    """Serves a request only where it may come from there, from that page, from that holder, and that often."""
+    """Serves a request only if its network origin, page, credentials and rate are allowed."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         try:
-            # Looked up several times: a dictionary, where Headers goes through all of them each time.
+            # A dictionary, because Headers searches all headers at each lookup.
             verdict = await self._admit(scope, dict(Headers(scope=scope).items()))
         except AccessDenied as refusal:
             await refusal.answer(scope, receive, send)
@@ -68,15 +68,17 @@ class Access:
             await self._app(scope, receive, send if verdict is None else _with_rate_limit_headers(verdict, send))
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
-        """Find out who it is and remember it; return what its limit says, raise AccessDenied."""
+        """Authenticate the request and set its principal; return the rate limit verdict or raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
         has_bearer = self._rules.auth == "on" and "authorization" in headers
         if method not in SAFE_METHODS and not has_bearer:
             reason = cross_origin_reason(headers, self._rules.origins)
             if reason is not None:
-                raise AccessDenied(problem(403, f"Refused, because {reason}. CORS_ORIGINS names pages that may."))
+                raise AccessDenied(
+                    problem(403, f"The request is cross-origin: {reason}. Allow the page in CORS_ORIGINS.")
+                )
         if self._rules.auth != "on":
-            self._admit_anybody(scope, headers)
+            self._admit_anonymous(scope, headers)
         elif not is_open(method, path):
             return await self._admit_holder(scope, headers)
         else:
@@ -85,17 +87,17 @@ class Access:
             return self._count(scope, _address_key(scope), self._rules.per_address)
         return None
 
-    def _admit_anybody(self, scope: Scope, headers: Mapping[str, str]) -> None:
+    def _admit_anonymous(self, scope: Scope, headers: Mapping[str, str]) -> None:
         reason = outside_reason(scope, headers) if self._rules.auth == "off" else None
         if reason is not None:
-            raise AccessDenied(problem(403, f"AUTH=off serves this machine alone, and {reason}: {WHAT_TO_DO}."))
+            raise AccessDenied(problem(403, f"AUTH=off serves only this machine, but {reason}. {WHAT_TO_DO}."))
         set_principal(ANONYMOUS)
 
     async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
         try:
             principal = await self._authenticate(scope, headers)
         except InvalidCredentials as unknown:
-            # Only those who fail are counted by address: one stuck script keeps nobody else out.
+            # Only failures count by address, so that a faulty script does not block other users.
             self._count(scope, _address_key(scope), self._rules.per_address)
             raise AccessDenied(_unauthorised(str(unknown))) from None
         set_principal(principal)
@@ -120,7 +122,7 @@ class Access:
         limiter: Limiter = scope["app"].state.limiter
         verdict = limiter.hit(key, limit)
         if not verdict.allowed:
-            detail = f"More than {limit} requests a minute. Try again in {verdict.wait_s} s; nothing was stored."
+            detail = f"More than {limit} requests per minute. Nothing was stored. Try again in {verdict.wait_s} s."
             answer = problem(429, detail, headers={"Retry-After": str(verdict.wait_s)})
             _set_rate_limit_headers(verdict, answer.headers)
             raise AccessDenied(answer)
@@ -142,6 +144,6 @@ def _with_rate_limit_headers(verdict: Verdict, send: Send) -> Send:
 
 
 def _set_rate_limit_headers(verdict: Verdict, headers: MutableHeaders) -> None:
-    """Add the fields of draft-ietf-httpapi-ratelimit-headers: how many may come, and when there is more."""
+    """Set the headers of draft-ietf-httpapi-ratelimit-headers: remaining requests, and seconds until reset."""
     headers["RateLimit-Policy"] = f'"minute";q={verdict.limit};w=60'
     headers["RateLimit"] = f'"minute";r={verdict.remaining};t={verdict.wait_s}'

@@ -1,7 +1,7 @@
-"""Credentials in the database: tokens and sessions, by the SHA-256 of what their holders have.
+"""Credentials in the database: tokens and sessions, by the SHA-256 of their secrets.
 
-A lookup goes through an index on the digest. How long it takes says something of the digest, from which nobody
-gets to the token; so there is nothing to compare in constant time but the admin token.
+A lookup uses an index on the digest. Its timing reveals something about the digest, but not about the secret. Only
+the admin token needs a comparison in constant time.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _END_SESSION = "DELETE FROM api_session WHERE digest = $1"
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as it is stored."""
+    """A stored token."""
 
     id: UUID
     name: str
@@ -38,39 +38,39 @@ class StoredToken:
     expires_at: datetime
     revoked_at: datetime | None
     unseen: bool
-    """It has not been used for a minute, as far as is noted."""
+    """Whether the stored time of use is older than a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session as it is stored, and the digest of the token that it was made from."""
+    """A stored session with the digest of its token."""
 
     token_digest: bytes
     expires_at: datetime
 
 
 async def find_token(database: Database, digest: bytes) -> StoredToken | None:
-    """Return the token with that digest, also one that has expired or was revoked."""
+    """Return the token with that digest, including an expired or revoked one."""
     row = await database.fetchrow(_TOKEN, digest)
     return None if row is None else StoredToken(**row)
 
 
 async def note_use(database: Database, token_id: UUID) -> None:
-    """Keep that the token was used just now, unless that was kept in the last minute."""
+    """Store that the token was used now, unless a use in the last minute is stored."""
     await database.execute(_SEEN, token_id)
 
 
 async def find_session(database: Database, digest: bytes) -> StoredSession | None:
-    """Return the session with that digest, also one that has expired."""
+    """Return the session with that digest, including an expired one."""
     row = await database.fetchrow(_SESSION, digest)
     return None if row is None else StoredSession(**row)
 
 
 async def start_session(database: Database, digest: bytes, token_digest: bytes, expires_at: datetime) -> None:
-    """Store a session; forget those that have ended."""
+    """Store a session and delete expired ones."""
     await database.execute(_START_SESSION, digest, token_digest, expires_at)
 
 
 async def end_session(database: Database, digest: bytes) -> None:
-    """Forget a session."""
+    """Delete a session."""
     await database.execute(_END_SESSION, digest)

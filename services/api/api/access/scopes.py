@@ -1,4 +1,4 @@
-"""Which scope a route asks for: by its method, unless the route or its router says otherwise."""
+"""The scope that a route requires: by its method, unless the route or its router declares another."""
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
@@ -10,25 +10,25 @@ from contracts.states import Scope
 
 
 class RequireScope:
-    """A dependency of a route or a router that asks for this scope; None asks for any valid token."""
+    """Dependency of a route or router that requires a scope; None requires any valid token."""
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
 
     async def __call__(self) -> None:
-        """Refuse the request unless it may."""
+        """Raise a 403 error if the principal lacks the scope."""
         if self.scope is not None:
             _require(self.scope)
 
 
 ADMIN = Depends(RequireScope(Scope.ADMIN))
-"""`APIRouter(dependencies=[ADMIN])`: operators only."""
+"""`APIRouter(dependencies=[ADMIN])` requires the admin scope."""
 ANY_SCOPE = Depends(RequireScope(None))
-"""`@router.get(..., dependencies=[ANY_SCOPE])`: whoever has a valid token."""
+"""`@router.get(..., dependencies=[ANY_SCOPE])` requires any valid token."""
 
 
 async def require_scope_by_method(request: Request) -> None:
-    """Ask for the scope that the route needs; a dependency of the whole application."""
+    """Require the scope of the route; a dependency of the whole application."""
     if is_open(request.method, request.scope["path"]):
         return
     scope = required_scope(request.scope["route"], request.method)
@@ -37,10 +37,10 @@ async def require_scope_by_method(request: Request) -> None:
 
 
 def required_scope(route: BaseRoute, method: str) -> Scope | None:
-    """Return the scope that a closed route asks for; None where any valid token does.
+    """Return the scope that a route requires, or None if any valid token is enough.
 
-    What the route and its router declare counts, the innermost last; what is declared where a router is included
-    is asked for besides.
+    The innermost declaration of the route and its router applies. A declaration at the inclusion of a router is
+    checked in addition.
     """
     declared = [
         dependency.dependency
@@ -55,10 +55,10 @@ def required_scope(route: BaseRoute, method: str) -> Scope | None:
 def _require(scope: Scope) -> None:
     principal = current_principal()
     if not principal.has_scope(scope):
-        has = ", ".join(sorted(principal.scopes))
+        scopes = ", ".join(sorted(principal.scopes))
         raise HTTPException(
             403,
-            f"This needs a token with the scope {scope}; {principal.name} has {has}. An admin makes one: "
-            f"issuetracker tokens create NAME --scope {scope}",
+            f"{principal.name} has the scope {scopes}, but this request requires {scope}. An admin creates such a "
+            f"token with `issuetracker tokens create NAME --scope {scope}`.",
             {"WWW-Authenticate": f'Bearer realm="issuetracker", error="insufficient_scope", scope="{scope}"'},
         )

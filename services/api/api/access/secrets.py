@@ -1,8 +1,7 @@
-"""Tokens as their holders have them: a prefix that is easy to find, 256 random bits, and a checksum.
+"""Format of tokens: a recognizable prefix, 256 random bits, and a checksum.
 
-A secret scanner finds `itk_` and, by the checksum, tells a token from a look-alike without asking the server. Only
-the SHA-256 of a token is stored: of 256 random bits nobody finds the preimage, so that a slow password hash, which
-every request would pay for, gains nothing.
+Secret scanners find the prefix `itk_` and verify the checksum without contacting the server. Only the SHA-256 of a
+token is stored. A preimage of 256 random bits cannot be found, so a slow password hash would only cost time.
 """
 
 import secrets
@@ -12,7 +11,7 @@ from hashlib import sha256
 TOKEN_PREFIX = "itk_"
 SESSION_PREFIX = "its_"
 HINT_LENGTH = len(TOKEN_PREFIX) + 6
-"""Characters that are kept in clear, so that a person can tell which token a configuration holds."""
+"""Characters stored in clear, so that a user can identify the token in a configuration."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_BITS = 256
@@ -21,13 +20,13 @@ _CHECKSUM_LENGTH = 6
 
 
 def new_secret(prefix: str) -> str:
-    """Return a new token: the prefix, 43 random base-62 digits (256 bits), and the CRC-32 of both in six."""
+    """Return a new secret: the prefix, 43 random base-62 digits (256 bits), and their CRC-32 in six digits."""
     body = prefix + _base62(secrets.randbits(_RANDOM_BITS), _RANDOM_LENGTH)
     return body + _checksum(body)
 
 
 def is_well_formed(secret: str, prefix: str) -> bool:
-    """Tell whether it may be one of ours; what is not need not be looked up."""
+    """Return whether a secret has the prefix, length and checksum; others need no lookup."""
     length = len(prefix) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
     if len(secret) != length or not secret.startswith(prefix) or not secret.isascii():
         return False
@@ -35,7 +34,7 @@ def is_well_formed(secret: str, prefix: str) -> bool:
 
 
 def digest(secret: str) -> bytes:
-    """Return what is stored of a token: its SHA-256."""
+    """Return the SHA-256 of a secret, which is stored in its place."""
     return sha256(secret.encode(errors="surrogateescape")).digest()
 
 

@@ -14,11 +14,11 @@ from api.paging import page_by_id
 router = APIRouter(prefix="/api/v1/audit", tags=["access"], dependencies=[ADMIN])
 
 
-@router.get("", operation_id="listAudit", summary="List who changed what, newest first")
+@router.get("", operation_id="listAudit", summary="List audit log entries, newest first")
 async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[AuditQuery, Query()]
 ) -> AuditPage:
-    """Answer one page of the audit log; a `Link` header (RFC 8288) names the next one."""
+    """Return one page of the audit log. A `Link` header (RFC 8288) has the URL of the next page."""
     read = partial(repository.list_entries, database, query)
     page, next_cursor = await page_by_id(request, response, query, read)
     return AuditPage(items=page, next_cursor=next_cursor)

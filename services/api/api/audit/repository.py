@@ -1,4 +1,4 @@
-"""The audit log in the database; rows are only ever added."""
+"""The audit log in the database, which is append-only."""
 
 from uuid import UUID
 
@@ -17,7 +17,7 @@ _FILTERS = {
 
 
 async def list_entries(database: Database, query: AuditQuery, before: UUID, limit: int) -> list[AuditEntry]:
-    """Return at most `limit` entries that the filters let through, newest first, older than `before`."""
+    """Return at most `limit` matching entries older than `before`, newest first."""
     conditions, values = [], []
     given = {**query.model_dump(), "since": to_utc(query.since), "until": to_utc(query.until)}
     filters = [(condition, given[name]) for name, condition in _FILTERS.items()]

@@ -1,4 +1,4 @@
-"""What the audit endpoint takes and answers."""
+"""Request and response models of the audit endpoint."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,21 +24,21 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 class AuditQuery(PageQuery):
-    """Which entries; each filter narrows."""
+    """Filters of the audit log; an entry must match all of them."""
 
     actor: Annotated[Word | None, Field(description="A token's name, `admin-token`, or `anonymous`")] = None
     action: Annotated[Word | None, Field(description="Such as `issue.changed`")] = None
-    subject: Annotated[Word | None, Field(description="The id or name of what was changed")] = None
-    since: Annotated[Timestamp | None, Field(description="From then on")] = None
-    until: Annotated[Timestamp | None, Field(description="Before then")] = None
+    subject: Annotated[Word | None, Field(description="Id or name of the changed object")] = None
+    since: Annotated[Timestamp | None, Field(description="Only entries at or after this time")] = None
+    until: Annotated[Timestamp | None, Field(description="Only entries before this time")] = None
 
 
 class AuditEntry(BaseModel):
-    """Who changed what, and when."""
+    """One change: its actor, action, subject and time."""
 
     id: UUID
     actor: str
-    actor_id: UUID | None = Field(description="The token's id: names may be given again")
+    actor_id: UUID | None = Field(description="Id of the token, because names can be reused")
     action: str
     subject: str
     detail: dict[str, Any]
@@ -51,4 +51,4 @@ class AuditPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_EXAMPLE], "next_cursor": None}]})
 
     items: list[AuditEntry]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")

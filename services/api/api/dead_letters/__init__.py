@@ -1,1 +1,1 @@
-"""Dead letters over HTTP: what no machine can mend, for a person to replay or discard."""
+"""Dead letters over HTTP: jobs and messages that await a decision to replay or discard."""

@@ -96,18 +96,18 @@ async def list_dead_letters(
 
 
 async def count_dead_jobs(database: Database, matching: Filter) -> list[ErrorCount]:
-    """Return how many dead jobs there are of each error, the most frequent first."""
+    """Return the number of dead jobs by error, most frequent first."""
     return [ErrorCount(**row) for row in await database.fetch(_COUNT, *_values(matching))]
 
 
 async def replay_jobs(database: Database, matching: Filter, limit: int) -> int:
-    """Make at most `limit` dead jobs due now, the oldest first; return how many."""
+    """Schedule at most `limit` dead jobs to run now, oldest first; return the number of replayed jobs."""
     replayed: int = await database.fetchval(_REPLAY_JOBS.format(limit=limit), *_values(matching))
     return replayed
 
 
 async def get_dead_letter(database: Database, letter_id: UUID) -> DeadLetterDetail | None:
-    """Return a dead letter, or what became of it; None where the id is neither a job's nor a message's."""
+    """Return a dead letter, also after a decision, or None if no job or message has the id."""
     job = await database.fetchrow(_GET_JOB, letter_id)
     if job is not None:
         failures = [Attempt(**row) for row in await database.fetch(_FAILURES, letter_id)]
@@ -121,25 +121,25 @@ async def get_dead_letter(database: Database, letter_id: UUID) -> DeadLetterDeta
 
 
 async def get_decision(database: Database, letter_id: UUID) -> Decision | None:
-    """Return what state a job or dead message is in; None where there is none."""
+    """Return the state of a job or dead message, or None if it does not exist."""
     row = await database.fetchrow(_STATE, letter_id)
     return None if row is None else Decision(**row)
 
 
 async def replay_job(database: Database, letter_id: UUID) -> None:
-    """Make a dead job due now, with all its attempts before it; do nothing with any other."""
+    """Schedule a dead job to run now with all its attempts; do nothing if it is not dead."""
     await database.execute(_REPLAY_JOB, letter_id)
 
 
 async def replay_message(database: Database, letter_id: UUID) -> bool:
-    """Make a dead message a job of the ledger, which is due now; False when it names none, or no queue of ours."""
+    """Turn a dead message into a due job; return False if it contains no job or no known queue."""
     row = await database.fetchrow(_RAW, letter_id)
     if row is None:
         return True
     named = parse_named_job(row["raw"])
     if named is None:
         return False
-    # Who sent it may have had another queue in mind; of a task that is not known yet only the message tells.
+    # A known task has its own queue; for an unknown task, use the queue of the message.
     queue = next((queue for task, queue in QUEUE_OF.items() if task == named.task), row["queue"])
     if queue not in set(Queue):
         return False
@@ -155,5 +155,5 @@ def _values(matching: Filter) -> tuple[object, ...]:
 
 
 async def discard(database: Database, letter_id: UUID, reason: str) -> None:
-    """Give up a dead letter; do nothing with what is not dead."""
+    """Discard a dead letter; do nothing if it is not dead."""
     await database.execute(_DISCARD, letter_id, reason)

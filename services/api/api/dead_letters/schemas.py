@@ -1,4 +1,4 @@
-"""What the dead-letter endpoints take and answer."""
+"""Request and response models of the dead-letter endpoints."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -29,48 +29,48 @@ EXAMPLE: dict[str, Any] = {
 
 
 class DeadLetterKind(StrEnum):
-    """A job of the ledger that has used up its attempts, or a message that is no job."""
+    """A job that has failed permanently, or a message that is not a job."""
 
     JOB = "job"
     MESSAGE = "message"
 
 
 class Filter(BaseModel):
-    """Which dead letters; each condition that is given holds."""
+    """Filters of dead letters; a dead letter must match all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
     task: Line | None = None
     queue: Line | None = None
-    error: Line | None = Field(default=None, description="The error's class: what stands before the first colon")
+    error: Line | None = Field(default=None, description="Class of the error: the text before the first colon")
     died_after: Timestamp | None = None
     died_before: Timestamp | None = None
-    q: Line | None = Field(default=None, description="Words as they stand in the error, in any case")
+    q: Line | None = Field(default=None, description="Text that the error contains, in upper or lower case")
 
 
 class DeadLetterQuery(PageQuery, Filter):
-    """Which dead letters to list."""
+    """Filters and paging of the list of dead letters."""
 
     kind: DeadLetterKind | None = None
 
 
 class Replay(Filter):
-    """Which dead jobs to run again."""
+    """Filters of the dead jobs to replay."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"error": "ProviderError", "dry_run": True}]})
 
-    dry_run: StrictBool = Field(default=False, description="Only tell which are meant")
+    dry_run: StrictBool = Field(default=False, description="Count the matching jobs without replaying them")
 
 
 class ErrorCount(BaseModel):
-    """How many dead jobs have an error."""
+    """Number of dead jobs with an error."""
 
-    error: str | None = Field(description="The error's class")
+    error: str | None = Field(description="Class of the error")
     count: int
 
 
 class Replayed(BaseModel):
-    """What a bulk replay has done, or would do."""
+    """Result of a bulk replay or of its dry run."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,26 +87,28 @@ class Replayed(BaseModel):
 
     dry_run: bool
     matched: int
-    replayed: int = Field(description="Below `matched` where there are more than one call replays: call again")
-    errors: list[ErrorCount] = Field(description="Of those that match, the most frequent first")
+    replayed: int = Field(
+        description="Lower than `matched` if there are more jobs than one call replays; call again"
+    )
+    errors: list[ErrorCount] = Field(description="Errors of the matching jobs, most frequent first")
 
 
 class DeadLetter(BaseModel):
-    """A dead letter as the list shows it."""
+    """A dead letter in a list."""
 
     id: UUID
     kind: DeadLetterKind
-    state: str = Field(description="`dead` until a person has decided")
+    state: str = Field(description="`dead` until it is replayed or discarded")
     queue: str
     task: str | None = Field(description="Null for a message")
     issue_id: UUID | None
     attempts: int
     error: str | None
-    died_at: datetime | None = Field(description="Null for a job that runs again")
+    died_at: datetime | None = Field(description="Null for a replayed job")
 
 
 class Attempt(BaseModel):
-    """An attempt that failed."""
+    """A failed attempt."""
 
     attempt: int
     kind: FailureKind
@@ -118,7 +120,7 @@ class Attempt(BaseModel):
 
 
 class DeadLetterDetail(DeadLetter):
-    """A dead letter with all that is known of it."""
+    """A dead letter with its message and failed attempts."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -148,23 +150,23 @@ class DeadLetterDetail(DeadLetter):
         }
     )
 
-    message: dict[str, Any] | None = Field(description="A job's message")
-    raw: str | None = Field(description="A message as it lay in its queue; bytes that are no UTF-8 are escaped")
+    message: dict[str, Any] | None = Field(description="Message of a job")
+    raw: str | None = Field(description="Message as stored in its queue; bytes that are not UTF-8 are escaped")
     failures: list[Attempt]
-    note: str | None = Field(description="Why it was discarded")
+    note: str | None = Field(description="Reason for discarding it")
 
 
 class DeadLetterPage(BaseModel):
-    """A page of dead letters, the newest ids first."""
+    """A page of dead letters, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE], "next_cursor": None}]})
 
     items: list[DeadLetter]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
 
 
 class Decision(BaseModel):
-    """What became of a dead letter."""
+    """State of a dead letter after a decision."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"id": EXAMPLE["id"], "kind": "job", "state": "pending"}]}
@@ -176,7 +178,7 @@ class Decision(BaseModel):
 
 
 class Discard(BaseModel):
-    """Why a dead letter is given up."""
+    """Reason for discarding a dead letter."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "A test message"}]})
 

@@ -1,1 +1,1 @@
-"""What the API sees of all that it depends on, for `issuetracker doctor`."""
+"""The state of the API's dependencies, for `issuetracker doctor`."""

@@ -1,4 +1,4 @@
-"""What the API sees of Redis, and of the workers by their signs in it."""
+"""The state of Redis, and of the workers by their heartbeats in it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def broker_state(redis: "Redis") -> BrokerState:
-    """Return how Redis is. INFO tells its settings too, which a managed server's CONFIG may not."""
+    """Return the state of Redis. INFO includes the settings, while managed servers may not allow CONFIG."""
     before = datetime.now(UTC)
     async with redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
@@ -37,7 +37,7 @@ async def broker_state(redis: "Redis") -> BrokerState:
 
 
 async def worker_states(redis: "Redis") -> list[WorkerState]:
-    """Return the workers that have said lately that they consume, by name."""
+    """Return the workers with a recent heartbeat, by name."""
     consumers = await find_consumers(redis)
     now = datetime.now(UTC)
     return [_worker(consumer, now) for consumer in consumers]

@@ -1,4 +1,4 @@
-"""What the API sees of PostgreSQL, the schema and the ledger. Nothing reads the jobs that are done."""
+"""The state of PostgreSQL, the schema and the ledger. No query reads finished jobs."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_r
     current_setting('max_connections')::int AS connections_max,
     pg_database_size(current_database()) AS size_bytes
 """
-# The states are constants, so that the partial indexes serve.
+# The states are literals, so that the planner can use the partial indexes.
 _UNFINISHED = """
 SELECT state, count(*) FROM job WHERE state IN ('pending', 'retrying') GROUP BY state
 UNION ALL
@@ -30,7 +30,7 @@ WHERE state IN ('pending', 'retrying') GROUP BY 1
 
 
 async def database_state(database: Database) -> DatabaseState:
-    """Return how PostgreSQL itself is."""
+    """Return the state of PostgreSQL."""
     before = datetime.now(UTC)
     row = await database.fetchrow(_DATABASE)
     assert row is not None
@@ -39,7 +39,7 @@ async def database_state(database: Database) -> DatabaseState:
 
 
 async def migrations_state(database: Database) -> MigrationsState:
-    """Return which migration was the last, and which would be."""
+    """Return the current schema revision and the newest one."""
     head, *before = revisions()
     current: str | None = None
     if await database.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
@@ -50,7 +50,7 @@ async def migrations_state(database: Database) -> MigrationsState:
 
 
 async def jobs_state(database: Database) -> JobsState:
-    """Return what is not done, and since when it waits."""
+    """Return the numbers and waiting times of unfinished jobs."""
     dead = await database.fetchrow(_DEAD)
     assert dead is not None
     return JobsState(

@@ -1,4 +1,4 @@
-"""The diagnosis endpoint. A person reads it through `issuetracker doctor`, which judges what it sees."""
+"""The diagnosis endpoint. `issuetracker doctor` evaluates its response."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -18,7 +18,7 @@ from api.diagnosis.schemas import Diagnosis
 from api.dispatch.broker import Broker, BrokerUnavailable
 from contracts import CONTRACT_VERSION
 
-LOOK_TIMEOUT_S = 5
+PART_TIMEOUT_S = 5
 
 State = TypeVar("State")
 
@@ -26,15 +26,15 @@ logger = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/diagnosis", tags=["health"], dependencies=[ADMIN])
 
 
-@router.get("", operation_id="getDiagnosis", summary="Look at all that the service depends on")
+@router.get("", operation_id="getDiagnosis", summary="Get the state of every dependency")
 async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
-    """Answer 200 whatever is wrong: each part is looked at on its own, for a few seconds at most."""
+    """Return the state of each dependency, checked separately within 5 seconds. The status is always 200."""
     broker: Broker = request.app.state.broker
     errors: dict[str, str] = {}
 
-    async def look(part: str, state: Awaitable[State]) -> State | None:
+    async def measure(part: str, state: Awaitable[State]) -> State | None:
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
+            async with asyncio.timeout(PART_TIMEOUT_S):
                 return await state
         except (DatabaseUnavailable, BrokerUnavailable) as error:
             errors[part] = str(error)
@@ -43,11 +43,11 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
         return None
 
     found = await asyncio.gather(
-        look("database", database_state(database)),
-        look("migrations", migrations_state(database)),
-        look("jobs", jobs_state(database)),
-        look("broker", broker.ask(broker_state)),
-        look("workers", broker.ask(worker_states)),
+        measure("database", database_state(database)),
+        measure("migrations", migrations_state(database)),
+        measure("jobs", jobs_state(database)),
+        measure("broker", broker.query(broker_state)),
+        measure("workers", broker.query(worker_states)),
     )
     parts = dict(zip(("database", "migrations", "jobs", "broker", "workers"), found, strict=True))
     return Diagnosis.model_validate(

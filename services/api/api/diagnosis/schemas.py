@@ -1,4 +1,4 @@
-"""What the diagnosis answers: states as they are, without a verdict."""
+"""Response models of the diagnosis endpoint: measured states, without a verdict."""
 
 from datetime import datetime
 
@@ -8,60 +8,62 @@ from contracts.messages import WorkerHeartbeat
 
 
 class DatabaseState(BaseModel):
-    """PostgreSQL itself."""
+    """State of PostgreSQL."""
 
     version: str
     is_replica: bool
-    clock_ahead_s: float = Field(description="Its clock less the API's, in seconds")
+    clock_ahead_s: float = Field(description="Seconds that its clock is ahead of the API's")
     connections: int
     connections_max: int
     size_bytes: int
 
 
 class MigrationsState(BaseModel):
-    """Where the schema is, and where this API wants it."""
+    """Current schema revision, and the one that this API requires."""
 
     current: str | None = Field(description="Null before the first migration")
     head: str
-    is_newer: bool = Field(description="Whether a newer version has migrated, which this one works on")
+    is_newer: bool = Field(
+        description="Whether a newer release has migrated the schema; this release works with it"
+    )
 
 
 class JobsState(BaseModel):
-    """What the ledger holds that is not done."""
+    """Unfinished jobs in the ledger."""
 
     unfinished: dict[str, int] = Field(description="Jobs by state")
-    oldest_due_s: dict[str, float] = Field(
-        description="By queue, for how long its oldest due job has waited to be run"
-    )
+    oldest_due_s: dict[str, float] = Field(description="Seconds that the oldest due job of each queue has waited")
     dead_jobs: int
     dead_messages: int
-    open_circuits: dict[str, str] = Field(description="Tasks that wait for their provider, and its last error")
-    contract_versions: dict[str, int] = Field(description="Jobs that wait, by their messages' contract version")
+    open_circuits: dict[str, str] = Field(
+        description="Tasks whose circuit breaker is open, with the provider's last error"
+    )
+    contract_versions: dict[str, int] = Field(description="Waiting jobs by the contract version of their message")
 
 
 class BrokerState(BaseModel):
-    """Redis, or what speaks its protocol."""
+    """State of Redis, or of a compatible server."""
 
     version: str
     is_replica: bool
-    clock_ahead_s: float = Field(description="Its clock less the API's, in seconds")
+    clock_ahead_s: float = Field(description="Seconds that its clock is ahead of the API's")
     used_bytes: int
-    max_bytes: int = Field(description="0 where it has no bound")
+    max_bytes: int = Field(description="0 if unlimited")
     eviction_policy: str
-    append_only: bool = Field(description="Whether it keeps its append-only file")
-    is_writing: bool = Field(description="False when its last write to that file failed")
-    messages: dict[str, int] = Field(description="By queue, those that wait")
-    unacknowledged: int = Field(description="Messages that workers hold")
+    append_only: bool = Field(description="Whether the append-only file is on")
+    is_writing: bool = Field(description="False if the last write to that file failed")
+    messages: dict[str, int] = Field(description="Waiting messages by queue")
+    unacknowledged: int = Field(description="Messages that workers have received and not acknowledged")
 
 
 class WorkerState(WorkerHeartbeat):
-    """A worker that has said lately that it consumes."""
+    """A worker with a recent heartbeat."""
 
-    clock_ahead_s: float = Field(description="Its clock less the API's, in seconds")
+    clock_ahead_s: float = Field(description="Seconds that its clock is ahead of the API's")
 
 
 class Diagnosis(BaseModel):
-    """Each part on its own: one that cannot be seen is null, and `errors` says why."""
+    """State of each dependency. One that cannot be reached is null, with the reason in `errors`."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,1 +1,1 @@
-"""The dispatcher: from the ledger's due jobs to messages that Celery workers take."""
+"""The dispatcher, which publishes due jobs of the ledger as messages for Celery workers."""

@@ -13,11 +13,11 @@ from api.redis_client import redis_client
 from contracts.faults import allow_message_in_logs
 from contracts.names import REJECTED_MESSAGES_KEY
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class BrokerUnavailable(Exception):
-    """Redis does not answer in time, or refuses (it is full, or still loading its file)."""
+    """Redis does not respond in time, or rejects commands because it is full or still loading its file."""
 
 
 allow_message_in_logs(BrokerUnavailable, RedisError)
@@ -46,43 +46,43 @@ class Broker:
         await self._redis.aclose()
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable unless Redis answers."""
-        await self.ask(lambda redis: redis.ping())
+        """Raise BrokerUnavailable unless Redis responds."""
+        await self.query(lambda redis: redis.ping())
 
-    async def ask(self, question: Callable[[Any], Awaitable[Answer]]) -> Answer:
-        """Return the answer to what is asked of the client, which changes nothing."""
+    async def query(self, run: Callable[[Any], Awaitable[Result]]) -> Result:
+        """Return the result of a read-only query with the client, retried once after a lost connection."""
         async with _bounded():
             try:
-                return await question(self._redis)
+                return await run(self._redis)
             except exceptions.ConnectionError:
-                # The connection may have ended since its last use, with a Redis that is there again.
-                return await question(self._redis)
+                # The connection may have been lost since its last use, although Redis is available again.
+                return await run(self._redis)
 
     async def depth(self, queue: str) -> int:
-        """Return how many messages wait in the queue; what workers hold is not among them."""
+        """Return the number of messages in the queue, without those that workers hold."""
         async with _bounded():
             return await self._redis.llen(queue)
 
     async def waiting(self, queue: str) -> set[str]:
-        """Return the job ids of all messages that wait in the queue; its length is bounded by `queue_bound`."""
+        """Return the job ids of all messages in the queue, whose length is bounded by `queue_bound`."""
         async with _bounded():
             messages = await self._redis.lrange(queue, 0, -1)
         return {job_id for raw in messages if (job_id := job_id_of(raw)) is not None}
 
     async def list_rejected(self, limit: int) -> list[bytes]:
-        """Return what workers have given back, oldest first; each stays until it is forgotten."""
+        """Return rejected messages, oldest first. They stay in the list until `remove_rejected`."""
         async with _bounded():
             found = await self._redis.lrange(REJECTED_MESSAGES_KEY, 0, limit - 1)
         return [entry if isinstance(entry, bytes) else entry.encode() for entry in found]
 
     async def remove_rejected(self, entries: Sequence[bytes]) -> None:
-        """Remove entries that have been settled; another dispatcher may have done it."""
+        """Remove settled entries; another dispatcher may have removed them already."""
         async with _bounded(), self._redis.pipeline(transaction=False) as commands:
             for entry in entries:
                 commands.lrem(REJECTED_MESSAGES_KEY, 1, entry.decode())
             await commands.execute()
 
     async def publish(self, queue: str, messages: Sequence[bytes]) -> None:
-        """Push the messages in order, all or none; on BrokerUnavailable it is not known which."""
+        """Push the messages in order, atomically. After BrokerUnavailable the outcome is unknown."""
         async with _bounded():
             await self._redis.lpush(queue, *messages)

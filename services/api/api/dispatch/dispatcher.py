@@ -1,4 +1,4 @@
-"""The loop that publishes due jobs; each API process runs one, and any number of them get along."""
+"""The loop that publishes due jobs. Each API process runs one; they work concurrently."""
 
 import asyncio
 import time
@@ -31,27 +31,27 @@ Result = TypeVar("Result")
 logger = structlog.get_logger(__name__)
 
 FULL_QUEUE_POLL_S = 0.1
-"""How soon to look again when jobs are due but their queue has no room."""
+"""Seconds before the next poll if jobs are due but their queue is full."""
 OUTAGE_POLL_S = 1
-"""How soon at the latest to look again after an outage: whoever woke the dispatcher then does not do it again."""
+"""Maximum seconds before the next poll after an outage, because wake-ups during the outage are lost."""
 SWEEP_LIMIT = 1000
 REJECTED_LIMIT = 500
 REJECTED_ROUNDS = 20
-"""Batches of refused messages that are settled before other work has its turn."""
+"""Maximum batches of rejected messages to settle before other work."""
 BATCH = 200
-"""Jobs claimed and published at a time."""
+"""Maximum number of jobs in one published batch."""
 
 RENEWALS_S = 3
-"""How long workers have after an outage of the database to renew their leases."""
+"""Seconds that workers have after an outage of the database to renew their leases."""
 
 PRUNE_POLL_S = 600
-"""How often the hour's pruning is asked for, first after this time: a process may start at any minute."""
+"""Seconds between attempts to create the hourly pruning job; the first attempt comes after this time."""
 
 OUTAGES = (BrokerUnavailable, DatabaseUnavailable)
 
 
 class Dispatcher(BackgroundLoop):
-    """Publishes what is due when woken or polled, and finds what was lost on the way."""
+    """Publishes due jobs, when woken or polling, and recovers lost jobs and messages."""
 
     def __init__(self, database: Database, broker: Broker, settings: ApiSettings) -> None:
         super().__init__("dispatcher")
@@ -67,9 +67,9 @@ class Dispatcher(BackgroundLoop):
         self._next_pruning = 0.0
 
     async def run(self) -> None:
-        """Publish what is due, and every now and then look for what was lost."""
+        """Publish due jobs, and periodically recover lost jobs and messages."""
         next_sweep = 0.0
-        # It may have started in the middle of an outage.
+        # The process may have started during an outage.
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
         self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
@@ -93,7 +93,7 @@ class Dispatcher(BackgroundLoop):
         return min(poll, OUTAGE_POLL_S) if is_outage else poll
 
     async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
-        """Run one step; whatever it runs into, the loop and the other steps go on."""
+        """Run one step. The loop and the other steps continue after any exception."""
         try:
             return await step()
         except OUTAGES as error:
@@ -106,7 +106,7 @@ class Dispatcher(BackgroundLoop):
         return None
 
     async def publish_due(self) -> bool:
-        """Publish all due jobs that their queues have room for; return False where a queue has none."""
+        """Publish all due jobs that fit into their queues; return False if a queue is full."""
         had_room = True
         for queue in Queue:
             room = self._settings.queue_bound - await self._broker.depth(queue)
@@ -132,9 +132,9 @@ class Dispatcher(BackgroundLoop):
         metrics.PUBLISHED.labels(queue).inc(len(jobs))
 
     async def expire_running(self) -> None:
-        """Take back the jobs of workers that stopped renewing their leases.
+        """Requeue the jobs of workers that stopped renewing their leases.
 
-        While the database was away nobody could renew: workers that live get a moment to do it first.
+        After an outage of the database, running workers first get time to renew their leases.
         """
         if asyncio.get_running_loop().time() < self._renewals_until:
             return
@@ -147,11 +147,10 @@ class Dispatcher(BackgroundLoop):
             logger.warning("lease_expired", state=states[job_id], **fields)
 
     async def find_lost_messages(self) -> None:
-        """Make queued jobs due again whose messages are gone.
+        """Requeue queued jobs whose messages are lost.
 
-        A queued job whose message still waits in the list is not lost, however long it waits: its lease
-        is renewed. A message that a worker holds is not in the list; that worker has claimed the job
-        within milliseconds (prefetch 1), or it died first.
+        A queued job whose message is still in the list is not lost, so its lease is renewed. A message that a
+        worker holds is not in the list: the worker claims the job within milliseconds (prefetch 1) or has crashed.
         """
         for queue, ids in (await ledger.find_expired_queued(self._database, SWEEP_LIMIT)).items():
             waiting = await self._broker.waiting(queue)
@@ -164,10 +163,10 @@ class Dispatcher(BackgroundLoop):
                     logger.warning("message_lost", **fields)
 
     async def settle_rejected(self) -> None:
-        """Decide on the messages that workers have given back.
+        """Settle the messages that workers have rejected.
 
-        Faster than workers refuse: a message whose turn does not come within a lease counts as lost, is published
-        again, and refused again.
+        This must be faster than the workers. A rejected message that is not settled within its lease counts as
+        lost, and is published and rejected again.
         """
         for _ in range(REJECTED_ROUNDS):
             entries = await self._broker.list_rejected(REJECTED_LIMIT)
@@ -178,7 +177,7 @@ class Dispatcher(BackgroundLoop):
             await self._broker.remove_rejected(entries)
 
     async def prune(self) -> None:
-        """Have history pruned, once an hour, by whichever dispatcher asks first."""
+        """Create the hourly pruning job, unless another dispatcher has created it."""
         if (now := asyncio.get_running_loop().time()) >= self._next_pruning:
             self._next_pruning = now + PRUNE_POLL_S
             await prune_hourly(self._database)
@@ -188,7 +187,7 @@ def _read(entry: bytes) -> RejectedMessage:
     try:
         return RejectedMessage.model_validate_json(entry)
     except ValidationError as error:
-        # A newer worker's: kept whole, for a newer API or a person.
+        # From a newer worker: store it unchanged, for a newer API or an operator.
         return _unreadable(entry, str(error))
 
 

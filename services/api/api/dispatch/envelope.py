@@ -1,8 +1,8 @@
-"""A Celery message as kombu's Redis transport writes it (task protocol 2, virtual transport).
+"""Celery messages in the format of kombu's Redis transport (task protocol 2, virtual transport).
 
-Celery's own publisher costs 0.65 to 1.2 ms of CPU a message and blocks for seconds when Redis is away,
-so the dispatcher writes the bytes itself. `tests/integration/test_envelope.py` publishes the same job
-through Celery and compares. Source: docs.celeryq.dev, "Message Protocol", version 2.
+Celery's own publisher takes 0.65 to 1.2 ms of CPU per message and blocks for seconds during an outage of Redis. So
+the dispatcher encodes messages itself. `tests/integration/test_envelope.py` compares them with Celery's.
+Source: docs.celeryq.dev, "Message Protocol", version 2.
 """
 
 import json
@@ -20,9 +20,9 @@ _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, Any], retries: int) -> bytes:
-    """Return the bytes to push to the queue's list, with the job's id as the Celery task id.
+    """Return the encoded message for the queue's list, with the job's id as the Celery task id.
 
-    `retries` is what Flower shows as such; the ledger's count is the truth.
+    Flower displays `retries`; the ledger has the authoritative count.
     """
     task_id = str(job_id)
     body = json.dumps([[], message, _EMBED]).encode()
@@ -54,7 +54,7 @@ def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, An
             },
             "properties": {
                 "correlation_id": task_id,
-                # Nobody waits for a reply; the backend keys results by the task id.
+                # No reply is expected; the result backend uses the task id as the key.
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": queue},
@@ -67,7 +67,7 @@ def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, An
 
 
 def job_id_of(raw: bytes | str) -> str | None:
-    """Return the Celery task id in a message that lies in a queue, None when it is no such message."""
+    """Return the Celery task id of a raw message, or None if it is not a Celery message."""
     try:
         task_id = json.loads(raw)["headers"]["id"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -77,7 +77,7 @@ def job_id_of(raw: bytes | str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class NamedJob:
-    """The job that a message names."""
+    """The job in a message."""
 
     job_id: UUID
     task: str
@@ -85,9 +85,9 @@ class NamedJob:
 
 
 def parse_named_job(raw: bytes) -> NamedJob | None:
-    """Return the job that a dead message names, None where it names none; its message may still be invalid.
+    """Return the job in a dead message, or None if it has none. The job's own message is not validated.
 
-    It is an envelope as above, or what a worker keeps of a message without a job: `headers` and `message`.
+    `raw` is an envelope as above, or what a worker stores of a message without a job: `headers` and `message`.
     """
     try:
         envelope = json.loads(raw)

@@ -1,8 +1,8 @@
-"""The ledger's moves that the dispatcher makes, each one statement and one commit.
+"""The dispatcher's transitions of the ledger, each in one statement and one commit.
 
-pending | retrying  --claim_due-->        queued    (run_at has come, the queue has room)
+pending | retrying  --claim_due-->        queued    (run_at has passed, the queue has room)
 queued              --requeue-->          pending   (publishing failed, or the message is lost)
-running             --expire_running-->   pending | dead   (the worker's lease has ended)
+running             --expire_running-->   pending | dead   (the worker's lease has expired)
 queued              --settle_rejected-->  pending | dead   (no worker of this version can run it)
 """
 
@@ -25,7 +25,7 @@ LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """What is needed to publish a job."""
+    """A due job with the columns needed to publish it."""
 
     id: UUID
     task: str
@@ -36,7 +36,7 @@ class DueJob:
 
 @dataclass(frozen=True, slots=True)
 class ExpiredJob:
-    """A job whose worker is gone, and the state that it is in now."""
+    """A job whose worker was lost, and its new state."""
 
     id: UUID
     task: str
@@ -142,20 +142,20 @@ async def claim_due(database: Database, queue: str, limit: int, lease: timedelta
 
 
 async def requeue(database: Database, ids: Sequence[UUID]) -> int:
-    """Make queued jobs due again, unless a worker has claimed them meanwhile; return how many."""
+    """Requeue queued jobs, unless a worker has claimed them meanwhile; return the number of requeued jobs."""
     return len(await database.fetch(_REQUEUE, ids, True))
 
 
 async def requeue_lost(database: Database, ids: Sequence[UUID]) -> int:
-    """Make queued jobs due again whose lease has ended; another dispatcher may have published them meanwhile.
+    """Requeue queued jobs whose lease has expired, unless another dispatcher has published them meanwhile.
 
-    Return how many.
+    Return the number of requeued jobs.
     """
     return len(await database.fetch(_REQUEUE, ids, False))
 
 
 async def find_expired_queued(database: Database, limit: int) -> dict[str, list[UUID]]:
-    """Return queued jobs whose lease has ended, by queue: their messages wait, or are lost."""
+    """Return queued jobs whose lease has expired, by queue. Their messages are waiting or lost."""
     by_queue: dict[str, list[UUID]] = {}
     for row in await database.fetch(_FIND_EXPIRED_QUEUED, limit):
         by_queue.setdefault(row["queue"], []).append(row["id"])
@@ -163,7 +163,7 @@ async def find_expired_queued(database: Database, limit: int) -> dict[str, list[
 
 
 async def renew_queued(database: Database, ids: Collection[UUID], lease: timedelta) -> None:
-    """Give queued jobs, whose messages were seen waiting, a new lease."""
+    """Renew the leases of queued jobs whose messages are still waiting."""
     await database.execute(_RENEW_QUEUED, ids, lease)
 
 
@@ -173,7 +173,7 @@ async def expire_running(database: Database, limit: int, max_attempts: int) -> l
 
 
 async def find_log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Return what log lines tell of jobs, by their ids; for lines that are rare."""
+    """Return the log fields of jobs, by job id. This queries the database, so use it only for rare log lines."""
     rows = await database.fetch(_LOG_FIELDS, list(ids)) if ids else []
     return {row["id"]: {name: value for name, value in row["fields"].items() if value is not None} for row in rows}
 
@@ -181,7 +181,7 @@ async def find_log_fields(database: Database, ids: Collection[UUID]) -> dict[UUI
 async def settle_rejected(
     database: Database, rejected: Sequence[RejectedMessage], retry: timedelta, give_up_after: timedelta
 ) -> None:
-    """Decide on messages that workers gave back.
+    """Settle messages that workers have rejected.
 
     If a newer worker may be able to run the job, it is published again after `retry`, until `give_up_after`
     has passed since its first rejection. Otherwise the job is dead. A message without a job becomes a dead

@@ -1,4 +1,4 @@
-"""Has history pruned: once an hour, and when a webhook has left deliveries behind."""
+"""Create pruning jobs: once an hour, and after a webhook was deleted."""
 
 import time
 from functools import partial
@@ -14,7 +14,7 @@ from contracts.names import QUEUE_OF, Task
 
 HOUR_S = 3600
 HOURS_MAX = 24
-"""Where no worker prunes, jobs for it are a day apart."""
+"""If no worker prunes, a new job is created only after a day."""
 
 _CREATE = """
 INSERT INTO job (id, task, queue, message)
@@ -27,9 +27,9 @@ RETURNING id
 
 
 async def prune_hourly(database: Database, now_s: float | None = None) -> bool:
-    """Create this hour's job unless an earlier one is under way; return whether this call did.
+    """Create this hour's job, unless an earlier one is unfinished; return whether this call has created it.
 
-    The job's id is the hour's own. So of any number of dispatchers one creates it, and no lock is needed.
+    The job's id is derived from the hour, so only one dispatcher creates it, without a lock.
     """
     hour = int((time.time() if now_s is None else now_s) // HOUR_S)
     earlier = [_id_of(hour - back) for back in range(1, HOURS_MAX)]
@@ -37,7 +37,7 @@ async def prune_hourly(database: Database, now_s: float | None = None) -> bool:
 
 
 async def prune_now(database: Database) -> None:
-    """Create a job in the caller's transaction, whatever else is under way."""
+    """Create a pruning job in the caller's transaction, even if another one is unfinished."""
     await _create(database, new_id(), [])
 
 
@@ -56,5 +56,5 @@ async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> 
 
 
 def _id_of(hour: int) -> UUID:
-    """Return a UUIDv7 whose time is the hour's beginning and whose random bits are all 0."""
+    """Return a UUIDv7 of the start of the hour, with random bits of 0."""
     return UUID(int=hour * HOUR_S * 1000 << 80 | 0x7 << 76 | 0b10 << 62)

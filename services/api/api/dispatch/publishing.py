@@ -1,4 +1,4 @@
-"""Due jobs on their way to the broker: their messages, their spans and their log lines."""
+"""Render due jobs as messages, with their spans and log lines."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,10 +16,10 @@ logger = structlog.get_logger(__name__)
 
 @contextmanager
 def render_messages(jobs: Sequence[DueJob]) -> Iterator[list[bytes]]:
-    """Yield the jobs' messages; log each job when the body has published them.
+    """Yield the jobs' messages; log each job after the body has published them.
 
-    A job that goes back to a traced request gets a span of its own below that, which its attempt continues: each
-    retry is published again, and so is another branch of the same trace.
+    A job of a traced request gets a child span, which its attempt continues. Each retry is published again and is
+    another branch of the same trace.
     """
     with ExitStack() as spans:
         yield [_message(job, spans) for job in jobs]

@@ -1,1 +1,1 @@
-"""What the machine suggests for an issue, and what people make of it."""
+"""Enrichment results and confirmed tags over HTTP."""

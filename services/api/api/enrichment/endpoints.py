@@ -1,4 +1,4 @@
-"""The endpoints of what is suggested, and of what people confirm."""
+"""The endpoints for enrichment results and confirmed tags."""
 
 from uuid import UUID
 
@@ -14,16 +14,16 @@ from api.problems import require_found
 router = APIRouter(prefix="/api/v1/issues/{issue_id}", tags=["enrichment"])
 
 
-@router.get("/enrichment", operation_id="getEnrichment", summary="Get what was made of an issue")
+@router.get("/enrichment", operation_id="getEnrichment", summary="Get an issue's enrichment result")
 async def get_enrichment(issue_id: UUID, database: DatabaseDep) -> Enrichment:
-    """Answer the newest finished run's suggestions, how sure each is, and where it comes from."""
+    """Return the suggestions of the newest finished run, with their confidence and provenance."""
     enrichment = await repository.get_newest(database, issue_id)
-    return require_found(enrichment, f"finished enrichment of an issue {issue_id}")
+    return require_found(enrichment, f"enrichment result of issue {issue_id}")
 
 
-@router.put("/tags", operation_id="confirmTags", summary="Set an issue's tags by hand")
+@router.put("/tags", operation_id="confirmTags", summary="Confirm an issue's tags")
 async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, request: Request, database: DatabaseDep) -> Issue:
-    """Replace the tags; no run overwrites them from now on, and the project's models learn from them."""
+    """Replace all tags. Later runs do not overwrite them, and the project's models learn from them."""
     what = f"issue {issue_id}"
     project = require_found(await repository.confirm_tags(database, issue_id, confirmed.tags), what)
     issue = require_found(await get_issue(database, issue_id), what)

@@ -82,15 +82,15 @@ RETURNING id
 
 
 async def get_newest(database: Database, issue_id: UUID) -> Enrichment | None:
-    """Return the issue's newest enrichment, None where there is none."""
+    """Return the issue's newest enrichment, or None if there is none."""
     row = await database.fetchrow(_NEWEST, issue_id)
     return None if row is None else Enrichment(**row)
 
 
 async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) -> str | None:
-    """Set the tags that a person chose and keep what they made of each suggestion, all in one commit.
+    """Set the tags that a user chose and store the decision on each suggestion, in one commit.
 
-    Return the issue's project, None where there is no such issue.
+    Return the issue's project, or None if the issue does not exist.
     """
     actor = current_principal()
     project: str | None = await database.fetchval(_CONFIRM, issue_id, tags, new_id(), actor.name, actor.token_id)
@@ -98,17 +98,17 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
 
 
 async def train_where_due(request: Request, database: Database, project: str) -> None:
-    """Have the project's models learned anew where enough issues have been confirmed since."""
+    """Start a training of the project's models if enough issues were confirmed since the last one."""
     retrain_after: int = request.app.state.settings.retrain_after
     if retrain_after and await train_if_due(database, project, retrain_after):
         request.app.state.dispatcher.wake()
 
 
 async def train_if_due(database: Database, project: str, newly_confirmed: int) -> UUID | None:
-    """Create a job that learns the project's models anew, unless one is under way.
+    """Create a training job for the project's models, unless one is unfinished.
 
-    It is due when `newly_confirmed` issues that teach something, a type or an area, have been confirmed since the
-    last time. Return the job's id, None where none was created.
+    It requires `newly_confirmed` issues with a type or an area that were confirmed since the last training. Return
+    the job's id, or None if no job was created.
     """
     job_id = new_id()
     message = Retrain(

@@ -1,4 +1,4 @@
-"""What the enrichment endpoints take and answer."""
+"""Request and response models of the enrichment endpoints."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from contracts.states import Priority, TagVerdict
+from contracts.validation import format_value
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN, AreaTag, TypeTag, is_tag
 
 
@@ -16,13 +17,15 @@ def _of_vocabulary(tags: list[str]) -> list[str]:
     if unknown:
         known = ", ".join([*TypeTag, *AreaTag])
         raise PydanticCustomError(
-            "tag", "'{tag}' is no tag: use {known} or lang:xx", {"tag": unknown[0], "known": known}
+            "tag", "{tag} is not valid. Use {known} or lang:xx.", {"tag": format_value(unknown[0]), "known": known}
         )
     if len(set(tags)) < len(tags):
-        raise PydanticCustomError("unique", "Tags should not repeat")
+        raise PydanticCustomError("unique", "The tags are not unique. Use each tag once.")
     types = [tag for tag in tags if tag in set(TypeTag)]
     if len(types) > 1:
-        raise PydanticCustomError("one_type", "At most one of {types} fits", {"types": ", ".join(types)})
+        raise PydanticCustomError(
+            "one_type", "There are several types: {types}. Use at most one.", {"types": ", ".join(types)}
+        )
     return tags
 
 
@@ -32,11 +35,11 @@ _ONCE_AND_ONE_TYPE: dict[str, JsonValue] = {
     "minContains": 0,
     "maxContains": 1,
 }
-"""The rules above for the OpenAPI document."""
+"""The same rules for the OpenAPI document."""
 
 
 class ConfirmedTags(BaseModel):
-    """The tags that a person gives an issue, in place of those that it had."""
+    """Tags that replace all tags of an issue."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"tags": ["bug", "frontend"]}]})
 
@@ -48,23 +51,23 @@ class ConfirmedTags(BaseModel):
 
 
 class SuggestedTag(BaseModel):
-    """A tag of the closed vocabulary, and how sure the machine is of it."""
+    """A suggested tag with its confidence."""
 
     name: str
     confidence: float = Field(gt=0, lt=1)
-    verdict: TagVerdict | None = Field(description="What a person made of it; no run changes that")
+    verdict: TagVerdict | None = Field(description="Decision of a user; later runs do not change it")
 
 
 class SuggestedPriority(BaseModel):
-    """A priority that a rule suggests; the reporter's own stays as it is."""
+    """A priority that a rule suggests; it does not change the issue's priority."""
 
     value: Priority
     reason: str
-    verdict: TagVerdict | None = Field(description="What a person made of it")
+    verdict: TagVerdict | None = Field(description="Decision of a user")
 
 
 class Enrichment(BaseModel):
-    """What the newest finished run made of an issue, and where it came from."""
+    """Result of an issue's newest finished run, with its provenance."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,7 +80,7 @@ class Enrichment(BaseModel):
                         {"name": "bug", "confidence": 0.94, "verdict": "accepted"},
                         {"name": "frontend", "confidence": 0.81, "verdict": None},
                     ],
-                    "priority": {"value": "high", "reason": "nobody can log in", "verdict": None},
+                    "priority": {"value": "high", "reason": "cannot log in", "verdict": None},
                     "language": "en",
                     "provenance": {"provider": "local", "model": "linear-lexicon", "duration_ms": 4.1},
                     "created_at": "2026-11-24T09:55:10.304127Z",
@@ -91,8 +94,8 @@ class Enrichment(BaseModel):
     summary: str
     tags: list[SuggestedTag] = Field(description="At most one type, two areas and one `lang:xx`")
     priority: SuggestedPriority | None
-    language: str | None = Field(description="ISO 639-1 code, where the language was recognised")
+    language: str | None = Field(description="ISO 639-1 code; null if the language was not recognized")
     provenance: dict[str, JsonValue] = Field(
-        description="Provider, model, versions, the input's hash, latency, and tokens and cost where there are any"
+        description="Provider, model, versions, hash of the input, latency, and tokens and cost if known"
     )
     created_at: datetime

@@ -1,5 +1,5 @@
-"""What changes, as a stream of server-sent events that resumes without a gap.
+"""The stream of changes: server-sent events that resume without a gap.
 
-Triggers write each change into table `event` (migration 0009); `Hub` reads it once for all listeners of a process.
-Nobody is woken by NOTIFY: transactions that notify commit one after another, and POST would pay for it.
+Triggers write each change into the table `event` (migration 0009). `Hub` reads it once for all listeners of a
+process. NOTIFY is not used, because it serializes commits and would slow down POST.
 """

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 HEARTBEAT_S = 15.0
 STREAM_MAX_S = 300.0
-"""After that the client comes back, with a token that is still valid, and reads on."""
+"""Then the client reconnects, which checks its token again, and resumes."""
 RETRY_MS = 1000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -35,7 +35,7 @@ id: 4713-15
 """
 
 _EVENTS = ("sync", "status", "issue.created", "issue.changed", "issue.deleted", "job.changed")
-# OpenAPI 3.1 has no word for a stream's items: as its readers take it, this is one event.
+# OpenAPI 3.1 cannot describe the items of a stream. By convention, the schema describes one event.
 _EVENT = {
     "type": "object",
     "properties": {
@@ -49,14 +49,14 @@ _EVENT = {
 
 
 class EventStream(StreamingResponse):
-    """A stream that lets go of what it holds as soon as its client has gone."""
+    """A stream that releases its resources as soon as the client disconnects."""
 
     media_type = "text/event-stream"
 
     async def stream_response(self, send: Send) -> None:
-        """Send it until either side ends it."""
+        """Send events until either side closes the stream."""
         async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
-            # Also for a client that no longer reads.
+            # The timeout also ends the stream of a client that has stopped reading.
             with suppress(TimeoutError):
                 await asyncio.wait_for(super().stream_response(send), STREAM_MAX_S + HEARTBEAT_S)
 
@@ -64,14 +64,15 @@ class EventStream(StreamingResponse):
 @router.get(
     "",
     operation_id="streamEvents",
-    summary="Hear of every change",
+    summary="Stream change events",
     response_class=EventStream,
     responses={
         200: {
-            "description": "`sync`: read all that you show; from here on you hear of each change. "
-            "`issue.created`, `issue.changed`, `issue.deleted`, `job.changed`: what the data names has changed. "
-            "`status`: what `GET /api/v1/queues` answers now. "
-            "A stream ends after five minutes; come back with the last id.",
+            "description": "`sync`: fetch everything that you display; every later change is streamed. "
+            "`issue.created`, `issue.changed`, `issue.deleted`, `job.changed`: "
+            "the issue or job in the data has changed. "
+            "`status`: the current response of `GET /api/v1/queues`. "
+            "A stream ends after five minutes. Reconnect with the last event id.",
             "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         }
     },
@@ -81,19 +82,24 @@ async def stream(
     database: DatabaseDep,
     last_event_id: Annotated[
         str | None,
-        Header(max_length=100, description="The id of the last event that was read: the stream goes on after it"),
+        Header(max_length=100, description="The id of the last event received; the stream resumes after it"),
     ] = None,
     after: Annotated[
-        str | None, Query(max_length=100, description="The same, for a client that cannot set the header")
+        str | None,
+        Query(max_length=100, description="Replaces `Last-Event-ID` for clients that cannot set headers"),
     ] = None,
 ) -> EventStream:
-    """Announce each change of an issue or of a job's state, once at least, in the order of their transactions.
+    """Stream each change of an issue or of a job's state, at least once, in commit order.
 
-    Where it cannot go on after the last event (older than an hour, or of another database), it begins with `sync`.
+    The stream begins with `sync` if it cannot resume after the last event, which expires after an hour.
     """
     hub: Hub = request.app.state.hub
     if not hub.has_room:
-        raise HTTPException(503, "Too many listen already, or the API is about to stop.", {"Retry-After": "5"})
+        raise HTTPException(
+            503,
+            "Too many open streams, or the API is shutting down. Try again in 5 seconds.",
+            {"Retry-After": "5"},
+        )
     position = Position.parse(last_event_id or after)
     is_resumed = position is not None and await repository.has_all_since(database, position)
     cursor = position if position is not None and is_resumed else await repository.get_horizon(database)
@@ -118,11 +124,11 @@ async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGener
                 frames.append(format_sse_event(event="status", data_str=status.model_dump_json()))
             if frames:
                 yield b"".join(frames)
-            elif not await _hears(news):
+            elif not await _has_news(news):
                 yield format_sse_event(comment="heartbeat", id=str(cursor))
 
 
-async def _hears(news: asyncio.Event) -> bool:
+async def _has_news(news: asyncio.Event) -> bool:
     try:
         await asyncio.wait_for(news.wait(), HEARTBEAT_S)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Reads table `event` once for all listeners of a process, over a connection that is not the pool's."""
+"""Read the table `event` once for all listeners of a process, over a separate connection."""
 
 import asyncio
 from bisect import bisect_right
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from api.queues.schemas import QueuesState
 
 POLL_S = 0.25
-"""How often the table is read while anybody listens: one row's worth of index, 4 times a second."""
+"""Seconds between reads of the table while there are listeners. Each read costs one index look-up."""
 STATUS_S = 2.0
 RECONNECT_S = 1.0
 BATCH = 500
 RECENT_MAX = 2000
-"""Events held for all listeners together; whoever is further behind reads the table."""
+"""Events buffered for all listeners; a listener that is further behind reads the table."""
 LISTENERS_MAX = 1000
 KEPT_S = 3600.0
-"""How long an event can be resumed after."""
+"""Seconds that an event is stored, so that a stream can resume after it."""
 FORGET_POLL_S = 60.0
 FORGET_BATCH = 10_000
 
@@ -36,7 +36,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Hub:
-    """What has happened lately. Listeners pull from it as fast as they can send: it holds no queue for any."""
+    """A buffer of recent events. Each listener pulls at its own speed, so there is no queue per listener."""
 
     def __init__(self, settings: ApiSettings, database: Database, queues: "QueueMonitor") -> None:
         self._url = settings.database_url
@@ -45,40 +45,40 @@ class Hub:
         self._listeners = 0
         self._readers: list[asyncio.Task[None]] = []
         self._since: Position | None = None
-        """Every event after this one, and up to `_position`, is in `_recent`."""
+        """`_recent` has every event after this position, up to `_position`."""
         self._position: Position | None = None
         self._recent: list[Event] = []
         self.news = asyncio.Event()
-        """Set, and replaced by a new one, whenever there is something to pull."""
+        """Set, and replaced by a new one, when there is something to pull."""
         self.status: QueuesState | None = None
         self.epoch = 0
-        """Counts up when positions mean nothing any more: the database was restored from a backup."""
+        """Incremented when positions become invalid, because the database was restored from a backup."""
         self.closing = False
 
     @property
     def has_room(self) -> bool:
-        """Tell whether one more may listen."""
+        """Whether another listener is accepted."""
         return self._listeners < LISTENERS_MAX and not self.closing
 
     def close(self) -> None:
-        """End every stream: called when the process is told to stop."""
+        """End every stream; called when the process stops."""
         self.closing = True
-        self._tell()
+        self._notify()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Forget old events beside the body."""
-        forgetting = asyncio.create_task(self._forget(), name="events-forget")
+        """Delete old events while the body runs."""
+        pruning = asyncio.create_task(self._prune(), name="events-prune")
         try:
             yield
         finally:
             self.close()
-            forgetting.cancel()
+            pruning.cancel()
             self._stop_reading()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Read for a listener; the first one starts it, the last one ends it."""
+        """Read for a listener; the first one starts the readers, the last one stops them."""
         self._listeners += 1
         if not self._readers:
             self._readers = [
@@ -93,7 +93,7 @@ class Hub:
                 self._stop_reading()
 
     async def after(self, cursor: Position) -> tuple[list[Event], Position]:
-        """Return events after the cursor, and the cursor after them; raise DatabaseUnavailable."""
+        """Return the events after the cursor and the next cursor; raise DatabaseUnavailable."""
         known, since = self._position, self._since
         if known is None or since is None or cursor >= known:
             return [], cursor
@@ -104,7 +104,7 @@ class Hub:
             events = await repository.read(self._database, cursor, BATCH)
         if len(events) == BATCH:
             return events, events[-1].position
-        # All up to what the hub knew has been read, whether there was anything or not.
+        # Everything up to the hub's position has been read.
         return events, max(known, events[-1].position) if events else known
 
     def _stop_reading(self) -> None:
@@ -113,7 +113,7 @@ class Hub:
         self._since = self._position = self.status = None
         self._readers, self._recent = [], []
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 
@@ -149,7 +149,7 @@ class Hub:
             self.epoch += self._position is not None
             self._since = self._position = horizon
             self._recent = []
-        self._tell()
+        self._notify()
         while True:
             assert self._position is not None
             events = await repository.read(connection, self._position, BATCH)
@@ -165,30 +165,30 @@ class Hub:
         if len(self._recent) > RECENT_MAX:
             self._since = self._recent[-RECENT_MAX - 1].position
             self._recent = self._recent[-RECENT_MAX:]
-        self._tell()
+        self._notify()
 
     async def _watch(self) -> None:
-        """Look at the queues while anybody listens; beside the events, which wait for no Redis."""
+        """Read the queue status while there are listeners, separately from the events, which do not need Redis."""
         while True:
             try:
                 status = await self._queues.read_state()
             except DatabaseUnavailable:
-                pass  # whoever reads the events says so
+                pass  # logged by the reader of the events
             except Exception:
                 logger.exception("queue_status_failed")
             else:
                 if status != self.status:
                     self.status = status
-                    self._tell()
+                    self._notify()
             await asyncio.sleep(STATUS_S)
 
-    async def _forget(self) -> None:
+    async def _prune(self) -> None:
         while True:
             try:
                 while await repository.forget(self._database, KEPT_S, FORGET_BATCH) > FORGET_BATCH // 2:
                     pass
             except DatabaseUnavailable:
-                pass  # it is told by whoever needs it sooner
+                pass  # logged elsewhere; the next pass deletes the events
             except Exception:
                 logger.exception("event_pruning_failed")
             await asyncio.sleep(FORGET_POLL_S)

@@ -1,7 +1,7 @@
-"""The statements of the event stream.
+"""The SQL statements of the event stream.
 
-A row's place is its transaction's id, then its own. A transaction may commit after one with a higher id, so rows
-are read only of transactions below the horizon: the oldest that still runs. Nothing can appear below it any more.
+Events are ordered by transaction id, then by their own id. A transaction can commit after one with a higher id. So
+only transactions below the horizon are read: the oldest transaction that still runs. No event can appear below it.
 """
 
 import json
@@ -21,8 +21,8 @@ ORDER BY transaction_id, id LIMIT $3
 _HAS_ALL_SINCE = f"""
 SELECT $1 <= {_HORIZON} AND EXISTS (SELECT FROM event WHERE (transaction_id, id) <= ($1, $2))
 """
-# Reads no more than it may delete, by the key: an hour of a busy day is millions of rows. The last old row stays,
-# so that whoever stopped there can resume.
+# Reads only what it may delete, by the key, because a busy hour has millions of rows. The last old row stays, so
+# that a client that stopped there can resume.
 _FORGET = """
 WITH gone AS (
     DELETE FROM event WHERE (transaction_id, id) < (
@@ -37,14 +37,14 @@ SELECT count(*) FROM gone
 
 
 class Position(NamedTuple):
-    """How far somebody has read; written as an event's id, `4711-12`."""
+    """A position in the stream, written as an event id such as `4711-12`."""
 
     transaction_id: int
     id: int
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Read an event's id; None of what is none."""
+        """Parse an event id; return None if it is not valid."""
         transaction, _, number = (text or "").partition("-")
         if not (transaction.isascii() and transaction.isdecimal() and number.isascii() and number.isdecimal()):
             return None
@@ -57,7 +57,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """A change that was announced."""
+    """A change event."""
 
     position: Position
     kind: str
@@ -68,7 +68,7 @@ class Event:
 
     @cached_property
     def frame(self) -> bytes:
-        """The event as it is sent: written once, however many listen."""
+        """The encoded event, encoded once for all listeners."""
         data = {"issue_id": self.issue_id, "job_id": self.job_id, "task": self.task, "state": self.state}
         known = {name: value for name, value in data.items() if value is not None}
         return format_sse_event(event=self.kind, data_str=json.dumps(known, default=str), id=str(self.position))
@@ -88,12 +88,12 @@ class Source(Protocol):
 
 
 async def get_horizon(source: Source) -> Position:
-    """Return where a stream begins that wants no past: all that is committed later lies behind it."""
+    """Return the current end of the stream: every later commit comes after it."""
     return Position(await source.fetchval(f"SELECT {_HORIZON}"), 0)
 
 
 async def has_all_since(source: Source, position: Position) -> bool:
-    """Tell whether every event after the position is still there, and the position is of this database."""
+    """Return whether every event after the position is still stored, and the position is from this database."""
     return bool(await source.fetchval(_HAS_ALL_SINCE, *position))
 
 
@@ -104,6 +104,6 @@ async def read(source: Source, after: Position, limit: int) -> list[Event]:
 
 
 async def forget(source: Source, older_than_s: float, limit: int) -> int:
-    """Delete at most `limit` events of an age; return how many there were."""
+    """Delete at most `limit` events older than `older_than_s`; return the number of deleted events."""
     gone: int = await source.fetchval(_FORGET, older_than_s, limit)
     return gone

@@ -1,4 +1,4 @@
-"""Tells streams that the process is to stop: uvicorn waits for its connections before it ends the application."""
+"""Notify streams when the process stops, because uvicorn first waits for open connections."""
 
 import asyncio
 import signal
@@ -10,7 +10,10 @@ from types import FrameType
 
 @contextmanager
 def on_stop_signal(callback: Callable[[], None]) -> Iterator[None]:
-    """Call it in the event loop on SIGINT and SIGTERM, before whoever handles these; a thread hears of none."""
+    """Call `callback` in the event loop on SIGINT and SIGTERM, before the existing handlers run.
+
+    Outside of the main thread, which receives the signals, this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

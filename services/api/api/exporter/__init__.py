@@ -1,5 +1,5 @@
-"""The one exporter of what the ledger and the broker hold: `python -m api.exporter`.
+"""The exporter of metrics from the ledger and the broker: `python -m api.exporter`.
 
-Every API process would tell the same; one process of its own asks once a scrape. It looks at the servers only when
-it is scraped, each within a bound, and tells nothing of one that is away but that it is.
+A separate process, because every API process would export the same values. It queries the servers at each scrape,
+with a timeout. During an outage of a server it exports only that the server is down.
 """

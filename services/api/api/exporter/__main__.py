@@ -1,4 +1,4 @@
-"""Runs the exporter."""
+"""Run the exporter."""
 
 import uvicorn
 
@@ -12,5 +12,5 @@ uvicorn.run(
     host=settings.metrics_address,
     port=settings.metrics_port,
     log_config=None,
-    access_log=False,  # a line for each scrape says nothing
+    access_log=False,  # no log line per scrape
 )

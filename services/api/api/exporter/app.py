@@ -17,7 +17,7 @@ from contracts.network import LIVENESS_PATH, METRICS_PATH
 
 
 def create_app(settings: ExporterSettings) -> Starlette:
-    """Return the application."""
+    """Return the ASGI application."""
     configure_logging("exporter", settings.log_level, settings.log_format, take_over=("uvicorn",))
 
     own = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What Redis holds."""
+"""Read the state of Redis."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ TIMEOUT_S = 2
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """Messages by queue, those that workers hold, and bytes of memory: used, and allowed (0: unbounded)."""
+    """Waiting messages by queue, unacknowledged messages, and used and maximum memory in bytes (0: unlimited)."""
 
     messages: dict[str, int]
     unacknowledged: int
@@ -21,7 +21,7 @@ class BrokerState:
 
 
 async def read(url: str) -> BrokerState | None:
-    """Ask Redis; None where it does not answer in time."""
+    """Return the state of Redis, or None if it does not respond in time."""
     try:
         async with (
             redis_client(url, "exporter", TIMEOUT_S) as client,

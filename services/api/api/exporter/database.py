@@ -1,4 +1,4 @@
-"""What PostgreSQL holds."""
+"""Read the state of PostgreSQL and the ledger."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from contracts.names import Queue
 Found = TypeVar("Found")
 
 TIMEOUT_S = 2
-"""For the connection, and for each question."""
+"""Timeout of the connection and of each query."""
 TOTAL_TIMEOUT_S = 6
-"""For all of them: below the 10 s that Prometheus waits for an answer."""
+"""Timeout of all queries: below the 10 s scrape timeout of Prometheus."""
 SESSION = {"application_name": "issuetracker-exporter", "enable_sort": "off"}
-"""Nothing that a backlog holds needs sorting; the planner, who knows nothing of what is in JSON, would do it."""
+"""No query needs sorting, but without statistics on the JSON the planner would sort a backlog."""
 
 _UNAVAILABLE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""Among the first TimeoutError."""
+"""OSError includes TimeoutError."""
 
 _SERVER = """
 SELECT pg_database_size(current_database()) AS size,
@@ -28,7 +28,7 @@ SELECT pg_database_size(current_database()) AS size,
 """
 _VERSION = "SELECT version_num FROM alembic_version"
 
-# Each part reads a partial index, so that what has ended costs nothing. Their number grows with a backlog only.
+# Each part reads a partial index, so the cost depends on the backlog and not on finished jobs.
 _JOBS = """
 SELECT task, queue, state, message->>'contract_version' AS contract, count(*) AS number
 FROM job WHERE state IN ('pending', 'retrying') GROUP BY 1, 2, 3, 4
@@ -41,21 +41,21 @@ SELECT task, queue, state, NULL, count(*) FROM job WHERE state = 'dead' GROUP BY
 _DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = 'dead'"
 _CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
 
-# As the dispatcher looks for it: the jobs of an open circuit wait rightly.
+# The dispatcher's own condition: jobs of an open circuit breaker are supposed to wait.
 _OLDEST_UNPUBLISHED = """
 SELECT queue, (
     SELECT extract(epoch FROM now() - run_at)::float FROM job
-    WHERE state IN ('pending', 'retrying') AND job.queue = asked.queue AND run_at <= now()
+    WHERE state IN ('pending', 'retrying') AND job.queue = given.queue AND run_at <= now()
         AND task <> ALL (ARRAY(SELECT task FROM circuit WHERE open_until > now()))
     ORDER BY run_at LIMIT 1
 ) AS age
-FROM unnest($1::text[]) AS asked (queue)
+FROM unnest($1::text[]) AS given (queue)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class JobCount:
-    """How many jobs there are of a kind; the contract of those that wait or run."""
+    """Number of jobs by task, queue, state, and contract version if they are unfinished."""
 
     task: str
     queue: str
@@ -66,15 +66,15 @@ class JobCount:
 
 @dataclass(slots=True)
 class DatabaseState:
-    """What the server and the ledger's tables hold; ages in seconds, None for a queue where nothing is due.
+    """State of the server and the ledger. Ages are in seconds, or None for a queue without due jobs.
 
-    A part that was not found out in time, or whose table is missing, is None.
+    A part is None if its query timed out or its table is missing.
     """
 
     size: int
     connections: int
     version: str | None = None
-    """The schema's."""
+    """Revision of the schema."""
     jobs: list[JobCount] | None = None
     dead_messages: int | None = None
     open_circuits: set[str] | None = None
@@ -83,7 +83,7 @@ class DatabaseState:
 
 
 async def read(url: str) -> DatabaseState | None:
-    """Ask PostgreSQL; None where it does not answer in time."""
+    """Return the state of PostgreSQL, or None if it does not respond in time."""
     state: DatabaseState | None = None
     connection: Any = None
     try:
@@ -92,7 +92,7 @@ async def read(url: str) -> DatabaseState | None:
                 url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S, server_settings=SESSION
             )
             state = DatabaseState(**await connection.fetchrow(_SERVER))
-            await _look_at_ledger(connection, state)
+            await _read_ledger(connection, state)
             await connection.close()
     except _UNAVAILABLE_ERRORS:
         pass
@@ -102,8 +102,8 @@ async def read(url: str) -> DatabaseState | None:
     return state
 
 
-async def _look_at_ledger(connection: Any, state: DatabaseState) -> None:
-    async def ask(sql: str, *values: Any) -> list[asyncpg.Record] | None:
+async def _read_ledger(connection: Any, state: DatabaseState) -> None:
+    async def query(sql: str, *values: Any) -> list[asyncpg.Record] | None:
         try:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
         except (TimeoutError, asyncpg.PostgresError):
@@ -111,13 +111,13 @@ async def _look_at_ledger(connection: Any, state: DatabaseState) -> None:
         return rows
 
     queues = list(Queue)
-    # What takes longest comes last.
-    state.version = _map(await ask(_VERSION), lambda rows: rows[0][0] if rows else None)
-    state.oldest_due = _map(await ask(OLDEST_DUE, queues), _ages)
-    state.oldest_unpublished = _map(await ask(_OLDEST_UNPUBLISHED, queues), _ages)
-    state.open_circuits = _map(await ask(_CIRCUITS), lambda rows: {row["task"] for row in rows})
-    state.dead_messages = _map(await ask(_DEAD_MESSAGES), lambda rows: int(rows[0][0]))
-    state.jobs = _map(await ask(_JOBS), lambda rows: [JobCount(**row) for row in rows])
+    # The slowest query comes last.
+    state.version = _map(await query(_VERSION), lambda rows: rows[0][0] if rows else None)
+    state.oldest_due = _map(await query(OLDEST_DUE, queues), _ages)
+    state.oldest_unpublished = _map(await query(_OLDEST_UNPUBLISHED, queues), _ages)
+    state.open_circuits = _map(await query(_CIRCUITS), lambda rows: {row["task"] for row in rows})
+    state.dead_messages = _map(await query(_DEAD_MESSAGES), lambda rows: int(rows[0][0]))
+    state.jobs = _map(await query(_JOBS), lambda rows: [JobCount(**row) for row in rows])
 
 
 def _map(rows: list[asyncpg.Record] | None, read: Callable[[list[asyncpg.Record]], Found]) -> Found | None:

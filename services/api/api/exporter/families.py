@@ -1,4 +1,4 @@
-"""The gauges that follow from what was found; of a server that is away there is only that it is."""
+"""The gauges of one scrape. For a server that is down, only that gauge is exported."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,25 +18,25 @@ from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import JobState
 
 STATES = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING, JobState.DEAD)
-"""Those of jobs that have not ended well."""
+"""States of jobs that are unfinished or dead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot(Collector):
-    """What one scrape found; `queue_bound` is how many messages may wait in a queue."""
+    """The state at one scrape; `queue_bound` is the maximum number of messages in a queue."""
 
     database: DatabaseState | None
     broker: BrokerState | None
     queue_bound: int
 
     def collect(self) -> Iterator[Metric]:
-        """Return all that is known."""
-        yield gauge("database_up", "Whether PostgreSQL answers.", self.database is not None)
+        """Yield the metrics of every server that responds."""
+        yield gauge("database_up", "Whether PostgreSQL responds.", self.database is not None)
         if self.database is not None:
             yield from _server(self.database)
             yield from _ledger(self.database)
             yield from self._lag(self.database)
-        yield gauge("redis_up", "Whether Redis answers.", self.broker is not None)
+        yield gauge("redis_up", "Whether Redis responds.", self.broker is not None)
         if self.broker is not None:
             yield from _broker(self.broker)
 
@@ -44,13 +44,13 @@ class Snapshot(Collector):
         if state.oldest_unpublished is None:
             return
         lag = {queue: age or 0 for queue, age in state.oldest_unpublished.items() if self._has_room(queue)}
-        what = "How long the oldest job has waited to be published that should have been."
+        what = "Seconds that the oldest publishable job has waited for the dispatcher."
         yield labelled("dispatcher_lag_seconds", what, Queue, lag)
 
     def _has_room(self, queue: str) -> bool:
-        """Tell whether the dispatcher has no reason to let jobs of the queue wait.
+        """Return whether the queue has room, so that the dispatcher should not let its jobs wait.
 
-        While there are jobs it keeps a queue filled to its bound; less than half of that are no jitter.
+        The dispatcher fills a queue up to its bound. Less than half of that is more than jitter.
         """
         return self.broker is None or self.broker.messages[queue] < self.queue_bound / 2
 
@@ -61,7 +61,7 @@ def gauge(name: str, what: str, value: float) -> Metric:
 
 
 def labelled(name: str, what: str, words: type[StrEnum], values: Mapping[str, float | None]) -> Metric:
-    """Return a gauge with one label, of the words' own name; 0 for each word that has no value."""
+    """Return a gauge with one label, whose values are `words`; a word without a value gets 0."""
     family = GaugeMetricFamily(f"issuetracker_{name}", what, labels=[_LABEL[words]])
     for word in words:
         family.add_metric([word], values.get(word) or 0)
@@ -73,22 +73,24 @@ _LABEL: dict[type[StrEnum], str] = {Queue: "queue", Task: "task", Skew: "contrac
 
 def _server(state: DatabaseState) -> Iterator[Metric]:
     yield gauge("database_size_bytes", "Bytes of the database on disk.", state.size)
-    yield gauge("database_connections", "Connections to the database, of whomever.", state.connections)
+    yield gauge("database_connections", "Connections to the database, of all clients.", state.connections)
     yield gauge(
-        "schema_at_head", "Whether all migrations of this version are done.", state.version == revisions()[0]
+        "schema_at_head",
+        "Whether the schema is at the newest migration of this version.",
+        state.version == revisions()[0],
     )
 
 
 def _ledger(state: DatabaseState) -> Iterator[Metric]:
     if state.oldest_due is not None:
-        what = "Age of the oldest job that is due and has not begun."
+        what = "Age of the oldest due job that has not started."
         yield labelled("oldest_due_job_age_seconds", what, Queue, state.oldest_due)
     if state.open_circuits is not None:
-        what = "Whether the task's jobs wait for its provider."
+        what = "Whether the circuit breaker of the task's provider is open."
         yield labelled("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
     if state.jobs is not None:
         yield _jobs(state.jobs)
-        what = "Jobs that wait or run, by the contract that wrote them."
+        what = "Unfinished jobs by the contract version of their message."
         yield labelled("waiting_jobs_contract", what, Skew, _contracts(state.jobs))
     yield _dead_letters(state)
 
@@ -115,7 +117,7 @@ def _contracts(counts: Iterable[JobCount]) -> Mapping[str, int]:
 
 
 def _dead_letters(state: DatabaseState) -> Metric:
-    family = GaugeMetricFamily("issuetracker_dead_letters", "What waits for a person.", labels=["kind"])
+    family = GaugeMetricFamily("issuetracker_dead_letters", "Dead letters that await a decision.", labels=["kind"])
     if state.jobs is not None:
         family.add_metric(["job"], sum(count.number for count in state.jobs if count.state == JobState.DEAD))
     if state.dead_messages is not None:
@@ -124,8 +126,8 @@ def _dead_letters(state: DatabaseState) -> Metric:
 
 
 def _broker(state: BrokerState) -> Iterator[Metric]:
-    yield labelled("queue_messages", "Messages that wait, of all priorities.", Queue, state.messages)
-    what = "Messages that workers hold, or held when they died."
+    yield labelled("queue_messages", "Waiting messages of all priorities.", Queue, state.messages)
+    what = "Messages received by workers, including crashed ones, and not acknowledged."
     yield gauge("queue_unacknowledged", what, state.unacknowledged)
-    yield gauge("redis_memory_used_bytes", "Bytes that Redis uses.", state.memory_used)
-    yield gauge("redis_memory_max_bytes", "Bytes that Redis may use; 0: as many as there are.", state.memory_max)
+    yield gauge("redis_memory_used_bytes", "Memory used by Redis in bytes.", state.memory_used)
+    yield gauge("redis_memory_max_bytes", "Maximum memory of Redis in bytes; 0 is unlimited.", state.memory_max)

@@ -1,7 +1,7 @@
-"""Repeating a POST without repeating its effect: the Idempotency-Key header (draft-ietf-httpapi-idempotency-key).
+"""Idempotent POST requests: the Idempotency-Key header (draft-ietf-httpapi-idempotency-key).
 
-A POST with a key runs in one transaction, which also stores its answer. So whatever is killed in between, either
-both are there or neither, and a repetition gets the answer, or does the work. A POST without a key passes by.
+A POST with a key runs in one transaction, which also stores its response. After a crash either both are stored or
+neither, so a repeated request gets the response or does the work. A POST without a key is not affected.
 """
 
 from api.idempotency.dependency import answer_once

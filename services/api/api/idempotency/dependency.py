@@ -1,4 +1,4 @@
-"""Decides what a key means, once the request is known to be allowed."""
+"""Check the key of a request after its authorization."""
 
 import asyncio
 import re
@@ -15,14 +15,14 @@ from api.problems import invalid
 HEADER = "Idempotency-Key"
 SCOPE_ENTRY = "idempotency"
 _LONG = 1024 * 1024
-"""Bytes of a body, such as an import's, whose digest other requests should not wait for."""
+"""Bytes of a body, such as an import's, whose digest is computed in a thread."""
 _PIECE = 64 * 1024
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(slots=True)
 class KeyUse:
-    """A key that a request came with, and what is known of it; `fingerprint` is None until it was looked up."""
+    """The key of a request; `fingerprint` is None until the key was looked up."""
 
     key: str
     id: bytes = b""
@@ -31,7 +31,7 @@ class KeyUse:
 
 
 class Replayed(Exception):
-    """The request has been answered before."""
+    """The request is a repetition, whose stored response is in `answer`."""
 
     def __init__(self, answer: StoredAnswer) -> None:
         super().__init__()
@@ -39,19 +39,21 @@ class Replayed(Exception):
 
 
 async def answer_once(request: Request) -> None:
-    """Let a request with a key pass only once; list it after what decides whether a request is allowed at all."""
+    """Process a request with a key only once. This dependency belongs after authorization."""
     use: KeyUse | None = request.scope.get(SCOPE_ENTRY)
     if use is None:
         return
     if not _KEY.fullmatch(use.key):
-        detail = "Idempotency-Key should be 1 to 255 visible ASCII characters"
+        detail = "The key is not valid. Use 1 to 255 visible ASCII characters."
         raise invalid(("header", HEADER), "idempotency_key", detail)
     database = request.app.state.database
-    # Keys are each caller's own.
+    # Each caller has its own keys.
     caller = current_principal()
     use.id = _digest(str(caller.token_id or caller.name), use.key)
     if not await take_key(database, use.id):
-        raise HTTPException(409, "A request with this Idempotency-Key is under way.", {"Retry-After": "1"})
+        raise HTTPException(
+            409, "A request with this Idempotency-Key is in progress. Try again in 1 second.", {"Retry-After": "1"}
+        )
     body = await request.body()
     if len(body) > _LONG:
         fingerprint = await asyncio.to_thread(_fingerprint, request.url, body)
@@ -59,7 +61,7 @@ async def answer_once(request: Request) -> None:
         fingerprint = _fingerprint(request.url, body)
     answer = await find_answer(database, use.id)
     if answer is not None and answer.fingerprint != fingerprint:
-        detail = "Idempotency-Key belongs to another request: take a new one"
+        detail = "The key belongs to a different request. Use a new key."
         raise invalid(("header", HEADER), "idempotency_key_reused", detail)
     if answer is not None:
         use.is_replay = True
@@ -68,7 +70,7 @@ async def answer_once(request: Request) -> None:
 
 
 def _fingerprint(url: URL, body: bytes) -> bytes:
-    """Return a digest of the request, made piece by piece."""
+    """Return a digest of the request, computed in pieces."""
     digest = sha256(f"{url.path}\x00{url.query}\x00".encode(errors="surrogateescape"))
     for start in range(0, len(body), _PIECE):
         digest.update(body[start : start + _PIECE].hex().encode())

@@ -1,4 +1,4 @@
-"""Runs a POST with a key in one transaction and stores its answer before the client gets it."""
+"""Run a POST with a key in one transaction, and store its response before sending it."""
 
 import re
 from collections import deque
@@ -16,18 +16,18 @@ from api.problems import database_unavailable, problem
 SECRET_ANSWERS = frozenset(
     {"/api/v1/session", "/api/v1/tokens", "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}/secret"}
 )
-"""What these answer is shown once and not kept with a key, so they take none."""
+"""Paths that accept no key, because their responses contain a secret, which must not be stored."""
 _SECRET_PATHS = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_ANSWERS))
 KEPT_HEADERS = ("content-type", "location", "etag", "link")
-"""What of an answer's headers a client acts on; the rest is made anew."""
+"""Response headers that clients depend on; the others are generated again."""
 
 
 class _Undo(Exception):
-    """The request has no effect: its transaction ends without one."""
+    """Rolls back the transaction of a request without effect."""
 
 
 class IdempotentPosts:
-    """Leaves every request alone but a POST with an Idempotency-Key."""
+    """Handles POST requests with an Idempotency-Key; passes on all others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,13 +71,13 @@ class IdempotentPosts:
             if answer is None:
                 raise _Undo
             await store_answer(database, use.id, answer)
-        # Whoever woke them did it before the commit.
+        # The endpoint woke them before the commit.
         scope["app"].state.dispatcher.wake()
         scope["app"].state.importer.wake()
 
 
 async def _whole(receive: Receive) -> deque[Message]:
-    """Return the messages of the whole body: no transaction waits for a client that is slow to send it."""
+    """Return the messages of the whole body, so that no transaction waits for a slow client."""
     messages = deque([await receive()])
     while messages[-1].get("more_body"):
         messages.append(await receive())
@@ -85,9 +85,9 @@ async def _whole(receive: Receive) -> deque[Message]:
 
 
 def _answer(use: KeyUse, held: list[Message]) -> StoredAnswer | None:
-    """Return what is to be stored; None of an error, a replay, and where the key was never looked up.
+    """Return the response to store, or None for an error, a replay, and a key that was not looked up.
 
-    An error has no effect, so a repetition may well be tried anew.
+    An error has no effect, so a repeated request runs again.
     """
     start, *rest = held
     if use.fingerprint is None or use.is_replay or start["status"] >= 400:
@@ -108,20 +108,20 @@ async def _replay(_request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Take part in every POST of the application."""
+    """Add idempotency to every POST of the application."""
     app.add_middleware(IdempotentPosts)
     app.add_exception_handler(Replayed, _replay)
 
 
 def describe(document: dict[str, Any]) -> None:
-    """Say in the OpenAPI document which POSTs take a key."""
+    """Document the header on every POST that accepts it."""
     parameter = {
         "name": HEADER,
         "in": "header",
         "required": False,
-        "description": "A name of the client's choice, such as a UUID. The same request with the same key is "
-        "carried out once in 24 hours, and answered alike; 409 while it is under way, 422 for a key of another "
-        "request.",
+        "description": "A key that the client chooses, such as a UUID. A request repeated with the same key "
+        "within 24 hours has no further effect and gets the same response. The response is 409 while the first "
+        "request is in progress, and 422 if the key belongs to a different request.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
     for path, operations in document["paths"].items():

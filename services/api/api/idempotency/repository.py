@@ -1,4 +1,4 @@
-"""Answers by their Idempotency-Key in the database."""
+"""Stored responses by Idempotency-Key in the database."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,9 +8,9 @@ from api.database import Database
 
 KEPT_FOR = timedelta(hours=24)
 FORGOTTEN_AT_ONCE = 10
-"""Answers that each new one takes away, of those that are kept no longer: the table does not grow by itself."""
+"""Expired responses that each new one deletes, which bounds the table."""
 
-# Ends with the transaction: a process that dies holds no key.
+# The lock ends with the transaction, so a crashed process holds no key.
 _TAKE = "SELECT pg_try_advisory_xact_lock($1)"
 _FIND = """
 SELECT fingerprint, status, headers, body FROM idempotent_answer
@@ -31,7 +31,7 @@ ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excl
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer, and the request that it belongs to."""
+    """A stored response and the fingerprint of its request."""
 
     fingerprint: bytes
     status: int
@@ -40,19 +40,19 @@ class StoredAnswer:
 
 
 async def take_key(database: Database, key_id: bytes) -> bool:
-    """Hold the key until the transaction ends; False while another request holds it."""
+    """Lock the key until the transaction ends; return False if another request has locked it."""
     taken: bool = await database.fetchval(_TAKE, int.from_bytes(key_id[:8], signed=True))
     return taken
 
 
 async def find_answer(database: Database, key_id: bytes) -> StoredAnswer | None:
-    """Return the answer that the key has got within the last 24 hours."""
+    """Return the response stored for the key within the last 24 hours."""
     row = await database.fetchrow(_FIND, key_id, KEPT_FOR)
     return None if row is None else StoredAnswer(**row)
 
 
 async def store_answer(database: Database, key_id: bytes, answer: StoredAnswer) -> None:
-    """Keep the answer, in the transaction of what it tells."""
+    """Store the response, in the transaction of the request's changes."""
     await database.execute(
         _STORE, key_id, answer.fingerprint, answer.status, answer.headers, answer.body, KEPT_FOR
     )

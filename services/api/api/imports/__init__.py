@@ -1,1 +1,1 @@
-"""Imports of issues from files: received whole, stored as rows, then done batch by batch beside the dispatcher."""
+"""Imports of issues from files. A file is received, stored as rows, and processed in batches in the background."""

@@ -1,4 +1,4 @@
-"""Does the next rows of an import: their issues, their jobs and how far it is, all in one commit."""
+"""Process the next rows of an import: their issues, their jobs and the progress, in one commit."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,34 +18,34 @@ from api.imports.upsert import ImportOptions, Key, upsert, upsert_key
 from api.operations.schemas import RowError
 
 BATCH = 200
-"""Rows that are done at a time: some tens of milliseconds in which their issues are locked."""
+"""Rows in one batch, which locks their issues for some tens of milliseconds."""
 
 logger = structlog.get_logger(__name__)
 
 
 class BatchOutcome(Enum):
-    """What came of the attempt to do a batch."""
+    """Outcome of an attempt to process a batch."""
 
     DONE = auto()
     IDLE = auto()
-    """There is no import to do."""
+    """No import is unfinished."""
     BUSY = auto()
-    """Another process does one."""
+    """Another process is importing."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What is to be done next: so many rows, or the one that nothing can be made of."""
+    """The rows to process next: up to `limit` rows, or a single row that always fails."""
 
     limit: int = BATCH
     poison_row: tuple[UUID, int] | None = None
-    """An import and the number of its row that is to be counted as failed, without another attempt."""
+    """The import and number of a row to count as failed without another attempt."""
     first: tuple[UUID, int] | None = None
-    """The import and the number of the row that the attempt began with."""
+    """The import and number of the first row of the attempt."""
 
 
 async def run_batch(database: Database, batch: Batch, rerun_after_s: float) -> BatchOutcome:
-    """Do the next rows of the import that has waited longest; if this raises, nothing of it was done."""
+    """Process the next rows of the import that has waited longest. After an exception, nothing is stored."""
     async with database.transaction():
         if not await repository.lock_imports(database):
             return BatchOutcome.BUSY
@@ -67,7 +67,7 @@ async def run_batch(database: Database, batch: Batch, rerun_after_s: float) -> B
 
 @dataclass(slots=True)
 class _Reading:
-    """What rows say: the issues by whom they are about, and what became of the other rows."""
+    """Parsed rows: records by key, and the counts of the other rows."""
 
     rows: Sequence[StagedRow]
     records: dict[Key, Record] = field(default_factory=dict)
@@ -82,7 +82,9 @@ class _Reading:
 def _fail_all(rows: Sequence[StagedRow]) -> _Reading:
     reading = _Reading(rows)
     for row in rows:
-        reading.fail(row, RowProblem("#", "unexpected_error", "An unexpected error, which has been logged"))
+        reading.fail(
+            row, RowProblem("#", "unexpected_error", "An unexpected error occurred. It is in the API's log.")
+        )
     return reading
 
 
@@ -115,16 +117,17 @@ def _read_row(current: Import, row: StagedRow, reading: _Reading) -> None:
 
 
 def _fail_second(reading: _Reading, row: StagedRow, earlier: int) -> None:
-    """Fail the second of two rows about one issue: applied in turn, they would change it in each import."""
-    reading.fail(row, RowProblem("#/external_id", "repeated", f"Row {earlier} is about the same issue"))
+    """Fail the second of two rows for one issue. Applying both would change the issue in every import."""
+    detail = f"Row {earlier} has the same source and external id."
+    reading.fail(row, RowProblem("#/external_id", "repeated", detail))
 
 
 async def _apply(database: Database, current: Import, reading: _Reading, options: ImportOptions) -> None:
     tally = reading.tally
     if reading.records:
-        told = await upsert(database, list(reading.records.values()), options)
-        tally.created, tally.updated, tally.unchanged = told["created"], told["updated"], told["unchanged"]
-        tally.skipped += told["skipped"]
+        counts = await upsert(database, list(reading.records.values()), options)
+        tally.created, tally.updated, tally.unchanged = counts["created"], counts["updated"], counts["unchanged"]
+        tally.skipped += counts["skipped"]
     has_effect = not current.is_dry_run and bool(tally.created or tally.updated)
     if has_effect and not current.has_effect:
         await record_audit(database, "issues.imported", current.id, format=current.format, rows=current.total)

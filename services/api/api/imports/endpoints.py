@@ -1,4 +1,4 @@
-"""The endpoint that takes files with issues."""
+"""The endpoint that imports files of issues."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -23,9 +23,9 @@ router = APIRouter(prefix=PATH, tags=["operations"])
 
 STORED_ROWS = 1000
 STORED_BYTES = 1024 * 1024
-"""What one statement stores: bounded, so that other requests have their turn in between."""
+"""Bounds of what one statement stores, so that other requests run in between."""
 ROWS_MAX = 100_000
-"""Of one file: they are forgotten in one statement."""
+"""Rows of one file; one statement deletes them all."""
 
 _FORMATS = {
     "application/x-ndjson": ImportFormat.NDJSON,
@@ -34,12 +34,12 @@ _FORMATS = {
 }
 _BODIES: dict[str, Any] = {
     "application/x-ndjson": {
-        "schema": {"type": "string", "description": "One JSON object a line"},
+        "schema": {"type": "string", "description": "One JSON object per line"},
         "example": '{"title": "Login fails", "description": "A click does nothing.", "status": "open", '
         '"priority": "high", "source": "github:acme/shop", "external_id": "1207"}\n',
     },
     "text/csv": {
-        "schema": {"type": "string", "description": "RFC 4180, with a first row that names the columns"},
+        "schema": {"type": "string", "description": "RFC 4180, with a header row"},
         "example": "title,description,status,priority,source,external_id\n"
         "Login fails,A click does nothing.,open,high,github:acme/shop,1207\n",
     },
@@ -59,15 +59,15 @@ _BODIES: dict[str, Any] = {
 
 
 class ImportQuery(BaseModel):
-    """What to do with the rows of the file."""
+    """Options of an import."""
 
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: bool = Field(default=False, description="Change nothing, count what would change")
-    project: Project | None = Field(default=None, description="Of new issues whose row names none")
+    dry_run: bool = Field(default=False, description="Count changes without making them")
+    project: Project | None = Field(default=None, description="Project of new issues whose row has none")
     source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] | None = Field(
         default=None,
-        description="The system that rows come from which name none, such as `jira:SHOP`, in lower case",
+        description="Source system of rows that have none, in lower case, such as `jira:SHOP`",
     )
 
 
@@ -81,10 +81,11 @@ class ImportQuery(BaseModel):
 async def create(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[ImportQuery, Query()]
 ) -> Operation:
-    """Store the file's rows and answer; they are done in the background, each for itself.
+    """Store the rows of a file and import them in the background, each independently.
 
-    A row is told from others by its source and external id: a new one makes an issue, a changed one changes it,
-    but for what somebody has changed here, an equal one does nothing. `Location` names the operation.
+    A row's source and external id identify its issue. New rows create issues and changed rows update them;
+    unchanged rows are skipped. Fields that a user has edited keep their value.
+    The `Location` header is the URL of the operation.
     """
     file_format = _format(request.headers.get("content-type", ""))
     import_request = ImportRequest(file_format, query.dry_run, query.project, query.source)
@@ -103,22 +104,22 @@ def _format(content_type: str) -> ImportFormat:
     media_type, _, parameters = content_type.partition(";")
     file_format = _FORMATS.get(media_type.strip().lower())
     if file_format is None:
-        raise HTTPException(415, f"Send the body as {', '.join(_FORMATS)}.")
+        raise HTTPException(415, f"The content type is not supported. Send the body as {', '.join(_FORMATS)}.")
     _, _, charset = parameters.partition("charset=")
     if charset.strip(' "').lower() not in {"", "utf-8", "us-ascii"}:
-        raise HTTPException(415, "Send the body in UTF-8.")
+        raise HTTPException(415, "The character set is not supported. Send the body in UTF-8.")
     return file_format
 
 
 async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) -> None:
     total = 0
     parts = _parts(rows)
-    # Beside the event loop: cutting a long file takes a second or two.
+    # In a thread, because splitting a long file takes a second or two.
     while part := await asyncio.to_thread(next, parts, None):
         await repository.store(database, operation_id, total + 1, part)
         total += len(part)
         if total > ROWS_MAX:
-            raise HTTPException(413, f"A file should have at most {ROWS_MAX:,} rows: send it in parts.")
+            raise HTTPException(413, f"The file has more than {ROWS_MAX:,} rows. Split it into smaller files.")
     await repository.set_total(database, operation_id, total)
 
 

@@ -1,4 +1,4 @@
-"""Cuts a file into its rows, each JSON of its own, without judging what they say."""
+"""Split a file into rows of JSON, without validating their content."""
 
 import csv
 import json
@@ -13,11 +13,12 @@ from api.imports.rows import COLUMNS, REQUIRED_COLUMNS
 from api.problems import invalid
 from contracts.limits import DESCRIPTION_MAX
 from contracts.states import ImportFormat
+from contracts.validation import format_value
 
 ROW_MAX = 1024 * 1024
-"""Bytes of a row, as of the body of a POST of one issue."""
+"""Maximum bytes of a row, as of the body of a POST."""
 REREAD_MAX = 4 * ROW_MAX
-"""Bytes of a CSV file that are looked at a second time, since a broken row had swallowed them."""
+"""Maximum bytes of a CSV file that are read again after rows with an unclosed quote."""
 
 csv.field_size_limit(2 * DESCRIPTION_MAX)
 
@@ -27,7 +28,7 @@ _SPACE = " \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A row as it came; `line` is where it begins in a file that has lines, `fault` says why it is no row."""
+    """A raw row. `line` is its first line in a file with lines; `fault` is the reason why it cannot be read."""
 
     line: int | None
     body: bytes | None
@@ -37,7 +38,7 @@ class Frame:
 def frames(file_format: ImportFormat, body: bytes) -> Iterator[Frame]:
     """Yield a file's rows in order.
 
-    Raises an error of the request, at the latest at the end, where the whole is no such file.
+    Raise an HTTP error, at the end at the latest, if the file does not have this format.
     """
     return _READERS[file_format](body.removeprefix(_BOM))
 
@@ -50,7 +51,7 @@ def _ndjson(body: bytes) -> Iterator[Frame]:
 
 def _bounded(line: int | None, row: bytes) -> Frame:
     if len(row) > ROW_MAX:
-        return Frame(line, None, f"Row should have at most {ROW_MAX} bytes")
+        return Frame(line, None, f"The row is too long. Use at most {ROW_MAX} bytes.")
     return Frame(line, row)
 
 
@@ -67,16 +68,16 @@ def _array(body: bytes) -> Iterator[Frame]:
     except RecursionError:
         raise HTTPException(400, "The body is nested too deeply.") from None
     except JSONDecodeError as error:
-        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        detail = f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         raise HTTPException(400, detail) from None
 
 
 def _items(text: str) -> Iterator[Frame]:
-    decoder = JSONDecoder(parse_int=float)  # which takes any number of digits; only where an item ends counts
+    decoder = JSONDecoder(parse_int=float)  # accepts any number of digits; only the end of an item matters
     position = _after_space(text, 0)
     if text[position : position + 1] != "[":
-        decoder.raw_decode(text, position)  # says where it is no JSON at all
-        raise invalid(("body",), "list_type", "Body should be an array of issues, as GitHub exports them")
+        decoder.raw_decode(text, position)  # raises an error if the body is not JSON
+        raise invalid(("body",), "list_type", "The body is not a list of issues. Use an export from GitHub.")
     position = _after_space(text, position + 1)
     delimiter = text[position : position + 1]
     while delimiter != "]":
@@ -99,7 +100,7 @@ def _after_space(text: str, position: int) -> int:
 
 
 class _Lines:
-    """The lines of a file. A record may take several; it can be taken for one line, and the others read again."""
+    """The lines of a file. A record may span several lines; `keep_first` reduces it to its first line."""
 
     def __init__(self, body: bytes) -> None:
         self._file = BytesIO(body)
@@ -118,7 +119,7 @@ class _Lines:
             self.first, self._after_first = self._line, self._file.tell()
         elif self._file.tell() - self._after_first > ROW_MAX:
             raise csv.Error(f"it has more than {ROW_MAX} bytes")
-        # What is no UTF-8 becomes half a character, which no field of an issue takes.
+        # Invalid UTF-8 becomes a surrogate, which every field of an issue rejects.
         return line.decode(errors="surrogateescape")
 
     def begin_record(self) -> None:
@@ -129,7 +130,7 @@ class _Lines:
         return self._line > self.first
 
     def keep_first(self) -> int:
-        """Go back to the record's second line; return how many bytes are read again."""
+        """Go back to the record's second line; return the number of bytes to read again."""
         again = self._file.tell() - self._after_first
         self._file.seek(self._after_first)
         self._line = self.first
@@ -143,27 +144,27 @@ def _csv(body: bytes) -> Iterator[Frame]:
     again = 0
     while (record := _record(lines, records, header)) is not None:
         if record.fault and lines.is_long:
-            # A quote that nothing closes: the rows behind it are rows all the same.
+            # An unclosed quote: the following lines are still rows.
             again += lines.keep_first()
             if again > REREAD_MAX:
                 raise invalid(
-                    ("body", lines.first), "csv", "Too much of the file follows quotes that nothing closes"
+                    ("body", lines.first), "csv", "Too many quotes in the file are not closed. Close them."
                 )
         if record.fault or record.body:
             yield record
 
 
 def _record(lines: _Lines, records: Iterator[list[str]], header: list[str]) -> Frame | None:
-    """Return the next record, None at the end; an empty one has neither body nor fault."""
+    """Return the next record, or None at the end; an empty record has neither body nor fault."""
     lines.begin_record()
     try:
         cells = next(records, None)
     except csv.Error as error:
-        return Frame(lines.first, None, f"Row is no CSV: {error}")
+        return Frame(lines.first, None, f"The row is not valid CSV: {error}.")
     if not cells:
         return None if cells is None else Frame(lines.first, None)
     if len(cells) != len(header):
-        fault = f"Row should have {len(header)} cells, as the first row has; it has {len(cells)}"
+        fault = f"The row has {len(cells)} cells. Use {len(header)}, as in the header."
         return Frame(lines.first, None, fault)
     return _bounded(lines.first, _as_json(header, cells))
 
@@ -172,19 +173,20 @@ def _header(records: Iterator[list[str]]) -> list[str]:
     try:
         header = [cell.strip().lower() for cell in next(records, [])]
     except csv.Error as error:
-        raise invalid(("body", 0), "csv", f"The first row is no CSV: {error}") from None
+        raise invalid(("body", 0), "csv", f"The header is not valid CSV: {error}.") from None
     if unknown := [name for name in header if name not in COLUMNS]:
         known = ", ".join(COLUMNS)
-        raise invalid(("body", 0), "csv_header", f"'{unknown[0][:100]}' is no column; columns are {known}")
+        detail = f"{format_value(unknown[0])} is not a column. Use {known}."
+        raise invalid(("body", 0), "csv_header", detail)
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
-        raise invalid(("body", 0), "csv_header", f"The first row should name the column {missing[0]}")
+        raise invalid(("body", 0), "csv_header", f"The header has no column {missing[0]}. Add it.")
     if len(set(header)) != len(header):
-        raise invalid(("body", 0), "csv_header", "The first row should name each column once")
+        raise invalid(("body", 0), "csv_header", "The header repeats a column. Use each column once.")
     return header
 
 
 def _as_json(header: list[str], cells: list[str]) -> bytes:
-    """Return a row of NDJSON that says the same; an empty cell says nothing, but for the description."""
+    """Return the record as a row of NDJSON. Empty cells are left out, except for the description."""
     named = zip(header, cells, strict=True)
     return json.dumps({name: cell for name, cell in named if cell or name == "description"}).encode()
 

@@ -1,4 +1,4 @@
-"""The loop that does imports, batch by batch; each API process runs one, and one at a time does a batch."""
+"""The loop that processes imports in batches. Each API process runs one; only one works at a time."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from api.imports.batch import BATCH, Batch, BatchOutcome, run_batch
 from api.settings import ApiSettings
 
 BUSY_POLL_S = 1
-"""How soon at the latest to look again after an outage, or while another process imports."""
+"""Maximum seconds before the next poll after an outage, or while another process imports."""
 
 logger = structlog.get_logger(__name__)
 
 
 class Importer(BackgroundLoop):
-    """Goes on with imports that are not over, when woken or polled, whoever accepted them."""
+    """Processes unfinished imports of any API process, when woken or polling."""
 
     def __init__(self, database: Database, settings: ApiSettings, after_commit: Callable[[], None]) -> None:
         super().__init__("importer")
@@ -25,10 +25,10 @@ class Importer(BackgroundLoop):
         self._rerun_after_s = settings.reenrich_after_seconds
         self._after_commit = after_commit
         self._singly = 0
-        """Rows still to be done one by one: a batch of so many failed, or took longer than a statement may."""
+        """Rows left to process one by one, after a batch of them failed or exceeded the statement timeout."""
 
     async def run(self) -> None:
-        """Do one batch after the other while there is one."""
+        """Process batches until there are none, then poll."""
         while not self.stopping:
             outcome = await self._guarded()
             if outcome is BatchOutcome.DONE:
@@ -37,7 +37,7 @@ class Importer(BackgroundLoop):
             await self.rest(self._poll_s if outcome is BatchOutcome.IDLE else min(self._poll_s, BUSY_POLL_S))
 
     async def _guarded(self) -> BatchOutcome:
-        """Do one batch; whatever it runs into, the loop goes on."""
+        """Process one batch. The loop continues after any exception."""
         batch = Batch(limit=1 if self._singly else BATCH)
         self._singly = max(self._singly - 1, 0)
         try:

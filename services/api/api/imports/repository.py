@@ -13,7 +13,7 @@ from contracts.ids import new_id
 from contracts.states import ImportFormat
 
 BATCH_BYTES = 2 * 1024 * 1024
-"""Of the rows that are done at a time, unless the first alone has more."""
+"""Maximum bytes of the rows in one batch, unless the first row alone has more."""
 
 _BEGIN = """
 INSERT INTO operation (id, format, is_dry_run, project, source, actor, actor_id, request_id)
@@ -26,9 +26,9 @@ FROM unnest($2::int[], $3::int[], $4::bytea[], $5::text[]) AS frame (number, lin
 """
 _SET_TOTAL = "UPDATE operation SET total = $2 WHERE id = $1"
 
-# One batch at a time in the whole installation; ends with the transaction, so a process that dies holds nothing.
+# One batch at a time in the installation. The lock ends with the transaction, so a crashed process holds none.
 _LOCK_IMPORTS = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
-# A process that is stopped in the middle of a batch, and not dead, loses its turn.
+# Releases the lock of a process that hangs in the middle of a batch.
 _LIMIT_IDLE_TRANSACTION = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 _NEXT = """
 SELECT id, format, is_dry_run, project, source, total, done, actor, actor_id, request_id,
@@ -43,7 +43,7 @@ SELECT number, line, body, fault FROM (
 """
 _EARLIER = """
 SELECT DISTINCT ON (external_source, external_id) external_source, external_id, number FROM import_row
-JOIN unnest($2::text[], $3::text[]) AS asked (source, id) ON external_source = source AND external_id = asked.id
+JOIN unnest($2::text[], $3::text[]) AS given (source, id) ON external_source = source AND external_id = given.id
 WHERE operation_id = $1 ORDER BY external_source, external_id, number
 """
 _CLEAR = """
@@ -67,7 +67,7 @@ WHERE id = $1
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """An import that is not over."""
+    """An unfinished import."""
 
     id: UUID
     format: ImportFormat
@@ -77,7 +77,7 @@ class Import:
     total: int
     done: int
     has_effect: bool
-    """It has changed something."""
+    """Whether it has changed any issue."""
     errors_kept: int
     actor: str
     actor_id: UUID | None
@@ -86,7 +86,7 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class StagedRow:
-    """A row that waits; one with a fault has no body."""
+    """A stored row that awaits processing; a row with a fault has no body."""
 
     number: int
     line: int | None
@@ -96,7 +96,7 @@ class StagedRow:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a batch: how many rows went which way, and the errors of those that failed."""
+    """Result of a batch: the number of rows by outcome, and the errors of failed rows."""
 
     created: int = 0
     updated: int = 0
@@ -108,7 +108,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What a request says of an import besides the file."""
+    """Options of an import request, without the file."""
 
     format: ImportFormat
     is_dry_run: bool
@@ -117,26 +117,26 @@ class ImportRequest:
 
 
 async def begin(database: Database, requested: ImportRequest) -> UUID:
-    """Make an operation whose rows follow, within one transaction; return its id."""
+    """Create an operation and return its id. Store its rows in the same transaction."""
     actor, operation_id = current_principal(), new_id()
     await database.execute(_BEGIN, operation_id, *astuple(requested), actor.name, actor.token_id, request_id())
     return operation_id
 
 
 async def store(database: Database, operation_id: UUID, first: int, rows: Sequence[Frame]) -> None:
-    """Keep some of the file's rows, numbered from `first`."""
+    """Store rows of the file, numbered from `first`."""
     numbers = range(first, first + len(rows))
     columns = ([getattr(row, name) for row in rows] for name in ("line", "body", "fault"))
     await database.execute(_STORE, operation_id, list(numbers), *columns)
 
 
 async def set_total(database: Database, operation_id: UUID, total: int) -> None:
-    """Say how many rows the file has."""
+    """Store the number of rows of the file."""
     await database.execute(_SET_TOTAL, operation_id, total)
 
 
 async def lock_imports(database: Database) -> bool:
-    """Be the only one who imports until the transaction ends; False while another is."""
+    """Lock imports until the transaction ends; return False if another process holds the lock."""
     if not await database.fetchval(_LOCK_IMPORTS):
         return False
     await database.execute(_LIMIT_IDLE_TRANSACTION)
@@ -144,7 +144,7 @@ async def lock_imports(database: Database) -> bool:
 
 
 async def next_import(database: Database) -> Import | None:
-    """Return the import that has waited longest for its turn."""
+    """Return the import that has waited longest, or None."""
     row = await database.fetchrow(_NEXT)
     return None if row is None else Import(**{**row, "format": ImportFormat(row["format"])})
 
@@ -157,7 +157,7 @@ async def next_rows(database: Database, current: Import, limit: int) -> list[Sta
 async def earlier_rows(
     database: Database, operation_id: UUID, keys: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
-    """Return the numbers of the rows that were about these external ids, of those that are over."""
+    """Return the numbers of already processed rows with these keys."""
     rows = await database.fetch(_EARLIER, operation_id, *([key[part] for key in keys] for part in (0, 1)))
     return {(row["external_source"], row["external_id"]): row["number"] for row in rows}
 
@@ -165,12 +165,12 @@ async def earlier_rows(
 async def clear_rows(
     database: Database, operation_id: UUID, keys: Sequence[tuple[int, str | None, str | None]]
 ) -> None:
-    """Forget the text of rows that are over, but not whom they were about."""
+    """Delete the text of processed rows, and store their keys."""
     await database.execute(_CLEAR, operation_id, *([key[part] for key in keys] for part in (0, 1, 2)))
 
 
 async def advance(database: Database, current: Import, tally: Tally, rows: int) -> None:
-    """Count what became of the next rows; end the import with the last one."""
+    """Add the result of a batch to the import, and finish the import after its last row."""
     kept = tally.errors[: ERRORS_MAX - current.errors_kept]
     await database.execute(
         _ADVANCE,

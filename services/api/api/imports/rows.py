@@ -1,4 +1,4 @@
-"""Reads one row of a file as an issue, by the rules of `POST /api/v1/issues`."""
+"""Read one row of a file as an issue, with the rules of `POST /api/v1/issues`."""
 
 import re
 from dataclasses import dataclass
@@ -11,21 +11,22 @@ from api.problems import pointer_of
 from api.text import HttpUrl
 from contracts.limits import EXTERNAL_SOURCE_PATTERN, EXTERNAL_URL_MAX
 from contracts.states import ImportFormat, IssueStatus, Priority
+from contracts.validation import describe_error
 
 COLUMNS = ("title", "description", "status", "priority", "project", "source", "external_id", "url")
 REQUIRED_COLUMNS = ("title", "external_id")
-"""Of a CSV file."""
+"""Required columns of a CSV file."""
 
 FAULTS_MAX = 5
 FAULT_CHARACTERS = 300
-"""Faults of one row that are told."""
+"""Maximum number of reported faults of one row, and of characters of each."""
 
 _GITHUB_URL = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """A rule that a row breaks."""
+    """A fault of a row."""
 
     pointer: str
     rule: str
@@ -33,7 +34,7 @@ class RowProblem:
 
 
 class InvalidRow(Exception):
-    """A row that is no issue."""
+    """A row that is not a valid issue."""
 
     def __init__(self, *faults: RowProblem) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class InvalidRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An issue as a row says it; what is None the row does not say."""
+    """An issue from a row; fields that the row does not have are None."""
 
     external: External
     title: str
@@ -61,7 +62,7 @@ def _digits(value: object) -> object:
 
 
 Source = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)]
-"""Systems and their repositories are named without regard to case."""
+"""A source system. Upper case is accepted and lowered."""
 Url = Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)]
 
 
@@ -86,7 +87,7 @@ class _Row(BaseModel):
 
 
 class _GithubIssue(BaseModel):
-    """What is taken of an issue of GitHub's REST API, or of `gh issue list --json`; the rest is passed over."""
+    """The used fields of an issue from GitHub's REST API or `gh issue list --json`; others are ignored."""
 
     number: Annotated[int, Field(ge=1)]
     title: Title
@@ -98,9 +99,9 @@ class _GithubIssue(BaseModel):
 
 
 def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> Record | None:
-    """Return the issue that a row is, None of a pull request; raises InvalidRow.
+    """Return the issue of a row, or None for a pull request; raise InvalidRow.
 
-    `default_source` is the system that a row comes from which names none.
+    `default_source` is the source system of rows that have none.
     """
     try:
         if file_format is ImportFormat.GITHUB:
@@ -111,20 +112,19 @@ def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> 
 
 
 def _faults(error: ValidationError) -> list[RowProblem]:
-    told = error.errors(include_url=False, include_context=False, include_input=False)[:FAULTS_MAX]
     return [
-        RowProblem(_kept(pointer_of(("body", *fault["loc"]))), fault["type"], _kept(fault["msg"]))
-        for fault in told
+        RowProblem(_bounded(pointer_of(("body", *fault["loc"]))), fault["type"], _bounded(describe_error(fault)))
+        for fault in error.errors(include_url=False)[:FAULTS_MAX]
     ]
 
 
-def _kept(told: str) -> str:
-    """Cut what a row may have made long, and take out what PostgreSQL cannot store."""
-    return told[:FAULT_CHARACTERS].replace("\0", "\ufffd")
+def _bounded(text: str) -> str:
+    """Cut a text that a row may make long, and replace the NUL characters that PostgreSQL cannot store."""
+    return text[:FAULT_CHARACTERS].replace("\0", "\ufffd")
 
 
 def _of_row(row: _Row, default_source: str | None) -> Record:
-    # Null empties a description, as it does in a PATCH; left out it stays.
+    # As in a PATCH, null clears a description, and a missing one keeps its value.
     description = row.description or "" if "description" in row.model_fields_set else None
     return Record(_external(row, default_source), row.title, description, row.status, row.priority, row.project)
 
@@ -133,16 +133,22 @@ def _external(row: _Row, default_source: str | None) -> External:
     if row.external is not None:
         if {"source", "external_id", "url"} & row.model_fields_set:
             raise InvalidRow(
-                RowProblem("#/external", "external_twice", "Row should have external, or the flat fields")
+                RowProblem(
+                    "#/external", "external_twice", "The row has both external and flat fields. Use one of them."
+                )
             )
         return row.external
     source = row.source or default_source
     if row.external_id is None:
-        detail = "Row should say how its own system knows it: an import is told from the one before by that"
+        detail = "The external id is required, because it identifies the issue in later imports."
         raise InvalidRow(RowProblem("#/external_id", "missing", detail))
     if source is None:
         raise InvalidRow(
-            RowProblem("#/source", "missing", "Row should name its source, or the request in its query")
+            RowProblem(
+                "#/source",
+                "missing",
+                "The source is required. Set it in the row, or as the query parameter source.",
+            )
         )
     return External(source=source, id=row.external_id, url=row.url)
 
@@ -154,13 +160,17 @@ def _of_github(issue: _GithubIssue, default_source: str | None) -> Record | None
     named = _GITHUB_URL.fullmatch(url or "")
     source = f"github:{named[1].lower()}" if named else default_source
     if source is None:
-        detail = "Row should have its page at github.com, or the request name a source in its query"
+        detail = "The row has no URL at github.com. Add it, or set the query parameter source."
         raise InvalidRow(RowProblem("#/html_url", "missing", detail))
     try:
         external = External(source=source, id=str(issue.number), url=url)
     except ValidationError as error:
         raise InvalidRow(
-            RowProblem("#/html_url", "source", f"No source can be made of it: {_faults(error)[0].detail}")
+            RowProblem(
+                "#/html_url",
+                "source",
+                f"The repository of the URL is not a valid source. {_faults(error)[0].detail}",
+            )
         ) from None
     status = None if issue.state is None else IssueStatus(issue.state)
     return Record(external, issue.title, issue.body or "", status, None, None)

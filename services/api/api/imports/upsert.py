@@ -1,4 +1,4 @@
-"""Creates and changes the issues that rows of an import are about, each step one statement for all of them."""
+"""Create and change the issues of imported rows, with one statement per step for all of them."""
 
 import json
 from collections import Counter
@@ -24,15 +24,15 @@ Key = tuple[str, str]
 _FIELDS = ("title", "description", "status", "priority")
 _TEXT = {"title", "description"}
 
-# Each condition is that of a partial index.
+# Each condition matches a partial index.
 _FIND = """
 SELECT issue.id, external_source, external_id, title, description, status, priority, edited, false AS is_deleted
-FROM unnest($1::text[], $2::text[]) AS asked (source, id)
-JOIN issue ON external_source = source AND external_id = asked.id AND deleted_at IS NULL
+FROM unnest($1::text[], $2::text[]) AS given (source, id)
+JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NULL
 UNION ALL
 SELECT DISTINCT NULL::uuid, external_source, external_id, '', '', '', '', NULL::text[], true
-FROM unnest($1::text[], $2::text[]) AS asked (source, id)
-JOIN issue ON external_source = source AND external_id = asked.id AND deleted_at IS NOT NULL
+FROM unnest($1::text[], $2::text[]) AS given (source, id)
+JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NOT NULL
 """
 _LOCK = """
 SELECT id, external_source, external_id, title, description, status, priority, edited FROM issue
@@ -45,22 +45,22 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
     AS new (id, title, description, status, priority)
 WHERE issue.id = new.id
 """
-# An issue with the same external id that somebody else has just created leaves its row out.
+# A row is omitted if another transaction has just created an issue with the same external id.
 _CREATE = """
-WITH asked AS (
+WITH given AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::text[], $10::uuid[], $11::text[]
-    ) AS asked (id, source, external_id, url, project, title, description, status, priority, job_id, message)
+    ) AS given (id, source, external_id, url, project, title, description, status, priority, job_id, message)
 ), new_issue AS (
     INSERT INTO issue
         (id, external_source, external_id, external_url, project, title, description, status, priority)
-    SELECT id, source, external_id, url, project, title, description, status, priority FROM asked
+    SELECT id, source, external_id, url, project, title, description, status, priority FROM given
     ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
     RETURNING id
 ), new_job AS (
     INSERT INTO job (id, task, queue, message, issue_id)
-    SELECT job_id, $12, $13, message::jsonb, id FROM asked JOIN new_issue USING (id)
+    SELECT job_id, $12, $13, message::jsonb, id FROM given JOIN new_issue USING (id)
 )
 SELECT id FROM new_issue
 """
@@ -68,26 +68,26 @@ SELECT id FROM new_issue
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How records are applied."""
+    """Options of an import."""
 
     is_dry_run: bool
-    """Nothing is changed, only counted."""
+    """Count changes without making them."""
     project: str | None
-    """Of new issues whose record names none."""
+    """Project of new issues whose record has none."""
     rerun_after_s: float
 
 
 def upsert_key(record: Record) -> Key:
-    """Return what one import after another tells an issue by."""
+    """Return the key that identifies an issue across imports."""
     return record.external.source, record.external.id
 
 
 async def upsert(database: Database, records: Sequence[Record], options: ImportOptions) -> Counter[str]:
-    """Apply records that are about different issues, within a transaction.
+    """Apply records of different issues, within a transaction.
 
-    Return how many issues are `created`, `updated`, `unchanged`, and `skipped`: somebody has deleted these here.
+    Return the numbers of issues `created`, `updated`, `unchanged`, and `skipped` because a user has deleted them.
     """
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     waiting = list(records)
     while waiting:
         found = await _find(database, waiting)
@@ -95,20 +95,20 @@ async def upsert(database: Database, records: Sequence[Record], options: ImportO
         known = [(record, issue) for record in waiting if (issue := found.get(upsert_key(record)))]
         there = [(record, issue) for record, issue in known if not issue["is_deleted"]]
         changed = {issue["id"]: record for record, issue in there if _changes(record, issue)}
-        told.update(skipped=len(known) - len(there), unchanged=len(there) - len(changed))
+        counts.update(skipped=len(known) - len(there), unchanged=len(there) - len(changed))
         if options.is_dry_run:
-            told.update(created=len(new), updated=len(changed))
+            counts.update(created=len(new), updated=len(changed))
             break
         updated = await _change(database, changed, options)
         created = await _create(database, new, options)
-        told.update(updated=len(updated), created=len(created))
-        # Somebody was faster with the others: look again.
+        counts.update(updated=len(updated), created=len(created))
+        # Another transaction was faster with the others: query them again.
         waiting = [record for record in (*changed.values(), *new) if upsert_key(record) not in updated | created]
-    return told
+    return counts
 
 
 async def _find(database: Database, records: Sequence[Record]) -> dict[Key, asyncpg.Record]:
-    """Return the issues that there are; one that was deleted only where there is no other."""
+    """Return existing issues by key; a deleted issue only if no other has its key."""
     sources, ids = zip(*map(upsert_key, records), strict=True)
     rows = await database.fetch(_FIND, sources, ids)
     ordered = sorted(rows, key=lambda row: not row["is_deleted"])
@@ -116,18 +116,18 @@ async def _find(database: Database, records: Sequence[Record]) -> dict[Key, asyn
 
 
 def _changes(record: Record, issue: asyncpg.Record) -> dict[str, str]:
-    """Return what a record says otherwise than the issue, without what somebody has set here."""
-    said = {name: getattr(record, name) for name in _FIELDS}
+    """Return the fields in which a record differs from its issue, without those that a user has edited."""
+    fields = {name: getattr(record, name) for name in _FIELDS}
     edited = issue["edited"] or ()
     return {
         name: value
-        for name, value in said.items()
+        for name, value in fields.items()
         if value is not None and value != issue[name] and name not in edited
     }
 
 
 async def _change(database: Database, records: Mapping[UUID, Record], options: ImportOptions) -> set[Key]:
-    """Change issues as a PATCH does, by the same locks; return which still had to be."""
+    """Change issues with the same locks as a PATCH; return the keys of the changed ones."""
     if not records:
         return set()
     unfinished = await lock_unfinished_of(database, list(records))
@@ -142,7 +142,7 @@ async def _change(database: Database, records: Mapping[UUID, Record], options: I
 
 
 async def _create(database: Database, records: Sequence[Record], options: ImportOptions) -> set[Key]:
-    """Create issues, each with its enrichment job; return which were."""
+    """Create issues, each with its enrichment job; return the keys of the created ones."""
     if not records:
         return set()
     made = {new_id(): record for record in records}

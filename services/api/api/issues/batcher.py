@@ -1,7 +1,7 @@
-"""Stores new issues; those of requests that run at the same time share one statement and one commit.
+"""Store new issues; concurrent requests share one statement and one commit.
 
-The first is written at once, and what comes while it is under way goes together next. So a POST that is alone
-waits for nobody, and the busier the process is, the less each costs.
+The first issue is written immediately, and those that arrive meanwhile form the next batch. A single POST never
+waits, and the cost per issue falls under load.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from api.issues.schemas import Issue, IssueCreate
 from contracts import tracing
 
 BATCH_MAX = 100
-"""Issues that one statement stores."""
+"""Maximum number of issues in one statement."""
 
 QueuedIssue = tuple[NewRow, "asyncio.Future[Issue | None]"]
 
 
 class IssueBatcher:
-    """Writes what waits, one batch after the other."""
+    """Writes waiting issues, one batch after another."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,15 +30,15 @@ class IssueBatcher:
         self._writer: asyncio.Task[None] | None = None
 
     async def store(self, new: IssueCreate) -> Issue | None:
-        """Return the issue once it is committed; None where its source already has one of that external id."""
+        """Return the issue after its commit, or None if its external id already exists."""
         row = repository.row_of(new)
-        # By itself: a transaction commits when its request ends, and an external id may wait for another's end.
+        # Not batched: an open transaction commits later, and an external id may wait for another transaction.
         if new.external is not None or self._database.is_in_transaction:
             return (await repository.create_issues(self._database, [row]))[0]
         stored: asyncio.Future[Issue | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, stored))
         if self._writer is None:
-            # In a context of its own, since it goes on for other requests than the one that began it.
+            # In its own context, because it also serves requests other than the one that started it.
             self._writer = asyncio.create_task(self._write_all(), name="issue-batcher", context=Context())
         with tracing.sql(repository.CREATE):
             return await stored
@@ -46,7 +46,7 @@ class IssueBatcher:
     async def _write_all(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
-            # Of a request that was cancelled before its turn nothing is stored.
+            # The issue of a cancelled request is not stored.
             await self._write([waiting for waiting in batch if not waiting[1].done()])
         self._writer = None
 
@@ -54,24 +54,24 @@ class IssueBatcher:
         try:
             issues = await repository.create_issues(self._database, [row for row, _ in batch])
         except DatabaseUnavailable as error:
-            _refuse(batch, error)
+            _fail(batch, error)
             if not error.may_be_committed:
-                # Those behind it would only wait for the same, one batch after the other.
-                _refuse(self._waiting, error)
+                # The waiting batches would fail in the same way, one after another.
+                _fail(self._waiting, error)
                 self._waiting.clear()
-        except Exception as error:  # noqa: BLE001 - it is each request's own
+        except Exception as error:  # noqa: BLE001 - each request raises it
             if len(batch) > 1:
-                # Nothing was stored, because of one of them: each gets a statement of its own.
+                # One invalid row has failed the whole batch: store each row separately.
                 await asyncio.gather(*(self._write([waiting]) for waiting in batch))
                 return
-            _refuse(batch, error)
+            _fail(batch, error)
         else:
             for (_, stored), issue in zip(batch, issues, strict=True):
                 if not stored.done():
                     stored.set_result(issue)
 
 
-def _refuse(batch: Iterable[QueuedIssue], error: Exception) -> None:
+def _fail(batch: Iterable[QueuedIssue], error: Exception) -> None:
     for _, stored in batch:
         if not stored.done():
             stored.set_exception(error)

@@ -1,4 +1,4 @@
-"""Changes an issue as a person asks, in one transaction."""
+"""Apply a user's change to an issue, in one transaction."""
 
 from typing import Any
 from uuid import UUID
@@ -17,9 +17,9 @@ TEXT = {"title", "description"}
 
 
 async def apply_patch(database: Database, issue_id: UUID, patch: IssuePatch, request: Request) -> Issue | None:
-    """Apply a merge patch, under the request's `If-Match`; return the issue as it is then, None if there is none.
+    """Apply a merge patch if the request's `If-Match` allows it; return the issue, or None if it does not exist.
 
-    What is already as the patch says changes nothing, not even `updated_at`.
+    A patch with only current values changes nothing, not even `updated_at`.
     """
     async with database.transaction():
         unfinished = await lock_unfinished(database, issue_id)
@@ -32,7 +32,7 @@ async def apply_patch(database: Database, issue_id: UUID, patch: IssuePatch, req
             return issue
         await _check_original(database, issue_id, changes)
         await repository.change_issue(database, issue_id, changes)
-        await record(database, "issue.changed", issue_id, **_told(changes))
+        await record(database, "issue.changed", issue_id, **_audit_detail(changes))
         if TEXT & changes.keys():
             await schedule_rerun(database, issue_id, unfinished, request.app.state.settings.reenrich_after_seconds)
         return await repository.get_issue(database, issue_id)
@@ -44,10 +44,10 @@ async def _check_original(database: Database, issue_id: UUID, changes: dict[str,
         raise invalid(
             ("body", "duplicate_of"),
             "duplicate_of",
-            "The other issue should exist and be no duplicate, and this one should have no duplicates itself",
+            "The original must exist and not be a duplicate, and this issue must not have duplicates.",
         )
 
 
-def _told(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return what the audit log keeps of changes: texts may be long, that they changed is enough."""
+def _audit_detail(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes for the audit log, without the texts, which may be long."""
     return {name: None if name in TEXT else value and str(value) for name, value in changes.items()}

@@ -16,7 +16,7 @@ from api.paging import cut_page, read_cursor
 from api.problems import ProblemError, require_found
 from api.runs.repository import lock_unfinished
 
-# The whole path: the metrics label requests by the route's own path, which a prefix given at inclusion lacks.
+# The prefix is set here because metrics are labelled by the route's path, which lacks a prefix set at inclusion.
 router = APIRouter(prefix="/api/v1/issues", tags=["issues"])
 
 _MERGE_PATCH = "application/merge-patch+json"
@@ -24,30 +24,30 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "The `ETag` that the change is based on; 412 where the issue has changed since",
+    "description": "The `ETag` that the change is based on. The response is 412 if the issue has changed since",
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "The `ETag` of what the client has; 304 where that is still so",
+    "description": "The `ETag` of the client's copy. The response is 304 if the issue has not changed",
 }
 
 
 def _issue_batcher(request: Request) -> IssueBatcher:
-    # No dependency: FastAPI's share of each costs more than this.
+    # Not a dependency, because each one adds more overhead than this call.
     issue_batcher: IssueBatcher = request.app.state.issue_batcher
     return issue_batcher
 
 
 @router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
 async def create(new: IssueCreate, request: Request, response: Response) -> Issue:
-    """Store the issue and its enrichment job, then answer; workers enrich it in the background."""
+    """Store an issue and its enrichment job. Workers enrich the issue in the background."""
     issue = await _issue_batcher(request).store(new)
     if issue is None:
         assert new.external is not None
         existing = await repository.find_external(request.app.state.database, new.external)
-        detail = f"{new.external.source} has an issue {new.external.id} already."
+        detail = f"Issue {new.external.id} of {new.external.source} already exists."
         raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
     response.headers["Location"] = f"{router.prefix}/{issue.id}"
@@ -59,11 +59,11 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
     operation_id="getIssue",
     summary="Get an issue",
     response_model=Issue,
-    responses={304: {"description": "It is as `If-None-Match` says"}},
+    responses={304: {"description": "The issue has not changed"}},
     openapi_extra={"parameters": [_IF_NONE_MATCH]},
 )
 async def get_issue(issue_id: UUID, request: Request, database: DatabaseDep) -> Response:
-    """Answer the issue with what was made of it so far; its `ETag` changes with any of it."""
+    """Return an issue with its enrichment. The `ETag` changes with any of its fields."""
     issue = require_found(await repository.get_issue(database, issue_id), f"issue {issue_id}")
     return etag.represent_if_changed(request, issue)
 
@@ -81,7 +81,7 @@ async def change(
     request: Request,
     database: DatabaseDep,
 ) -> Response:
-    """Change what a JSON merge patch (RFC 7396) names. A changed text is enriched again, soon and once."""
+    """Apply a JSON merge patch (RFC 7396). If the text changes, the issue is enriched again once."""
     issue = require_found(await apply_patch(database, issue_id, patch, request), f"issue {issue_id}")
     return etag.represent(issue)
 
@@ -94,9 +94,9 @@ async def change(
     openapi_extra={"parameters": [_IF_MATCH]},
 )
 async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> None:
-    """Delete it for everybody; its jobs end `skipped`. Its row stays, so that an operator can bring it back.
+    """Delete an issue and skip its jobs. The row is retained, so that an operator can restore it.
 
-    Repeated, it answers 404: the effect is the same (RFC 9110, 9.2.2), and the answer is true.
+    A repeated call returns 404. The method stays idempotent (RFC 9110, section 9.2.2).
     """
     async with database.transaction():
         await lock_unfinished(database, issue_id)
@@ -110,7 +110,7 @@ async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> Non
 async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[IssueQuery, Query()]
 ) -> IssuePage:
-    """Answer one page, the newest or the most relevant first; a `Link` header (RFC 8288) names the next one."""
+    """Return one page of issues. A `Link` header (RFC 8288) has the URL of the next page."""
     after = read_cursor(request, query.cursor, listing.ORDERS[query.order].key)
     rows = await listing.list_issues(database, query, after, query.limit + 1)
     page, next_cursor = cut_page(request, response, rows, query.limit, lambda listed: listed.key)

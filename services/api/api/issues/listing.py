@@ -1,6 +1,6 @@
-"""Lists of issues: filtered, searched, sorted, by keyset; each read from an index.
+"""Lists of issues: filtered, searched, sorted and paginated by keyset, each with an index.
 
-A search ranks the newest `RANKED_MAX` matches: a word that a third of all issues have would cost a rank for each.
+A search ranks only the newest `RANKED_MAX` matches, which bounds the cost of frequent words.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _Rank = Annotated[int, Field(ge=1, le=len(Priority))]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A sort: the expressions of its key, the columns that hold their values, and the key's type in a cursor."""
+    """A sort order: the SQL expressions of its key, the columns of their values, and the type of the key."""
 
     expressions: tuple[str, ...]
     columns: tuple[str, ...]
@@ -37,7 +37,7 @@ class Order:
 
     @property
     def sql(self) -> str:
-        """The sort's ORDER BY."""
+        """The ORDER BY clause."""
         direction = " DESC" if self.is_descending else ""
         return ", ".join(f"{expression}{direction}" for expression in self.expressions)
 
@@ -68,7 +68,7 @@ ORDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An issue of a list, and the sort key of its place."""
+    """An issue of a list with its sort key."""
 
     issue: Issue
     key: tuple[Any, ...]
@@ -82,12 +82,12 @@ class _Statement:
         self.values: list[Any] = []
 
     def value(self, value: Any) -> str:
-        """Return the parameter that stands for the value."""
+        """Add a value and return its parameter, such as `$1`."""
         self.values.append(value)
         return f"${len(self.values)}"
 
     def where(self, condition: str, value: Any) -> None:
-        """Add a condition on a value, written as `{}` in it; None asks for nothing."""
+        """Add a condition with `{}` for the value, unless the value is None or empty."""
         if value is not None and value != []:
             self.conditions.append(condition.format(self.value(value)))
 
@@ -96,7 +96,7 @@ class _Statement:
         return " AND ".join(self.conditions)
 
 
-# The state's own word, not a parameter: so the planner sees which partial index of the ledger has the few.
+# The state is a literal, not a parameter, so that the planner can use a partial index of the ledger.
 _STATE = f"""EXISTS (
     SELECT FROM job WHERE job.issue_id = issue.id AND task = '{Task.ENRICH_ISSUE}' AND state = '{{state}}'
     AND NOT EXISTS (
@@ -106,7 +106,7 @@ _STATE = f"""EXISTS (
 
 
 async def list_issues(database: Database, query: IssueQuery, after: Any, limit: int) -> list[Listed]:
-    """Return at most `limit` issues of the query that come after the key `after`."""
+    """Return at most `limit` issues of the query after the sort key `after`."""
     sql, values = statement(query, after, limit)
     order = ORDERS[query.order]
     return [Listed(issue_of(row), _key(row, order)) for row in await database.fetch(sql, *values)]
@@ -115,46 +115,48 @@ async def list_issues(database: Database, query: IssueQuery, after: Any, limit: 
 def statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL of a page and its parameters."""
     order = ORDERS[query.order]
-    asked = _filtered(query)
+    filtered = _filtered(query)
     if query.order is IssueSort.RELEVANCE:
-        source = _ranked(asked, query.q, as_of=after[3] if after else None)
-        asked.conditions = ["true"]
+        source = _ranked(filtered, query.q, as_of=after[3] if after else None)
+        filtered.conditions = ["true"]
     else:
         source = f"SELECT *, {PRIORITY_RANK} AS priority_rank FROM issue"
         if query.q is not None:
-            asked.where(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
+            filtered.where(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
     if after:
-        place = ", ".join(asked.value(value) for value in after[: len(order.expressions)])
+        place = ", ".join(filtered.value(value) for value in after[: len(order.expressions)])
         comparison = "<" if order.is_descending else ">"
-        asked.conditions.append(f"({', '.join(order.expressions)}) {comparison} ({place})")
-    page = f"(SELECT * FROM ({source}) issue WHERE {asked.sql} ORDER BY {order.sql} LIMIT {asked.value(limit)})"
+        filtered.conditions.append(f"({', '.join(order.expressions)}) {comparison} ({place})")
+    page = (
+        f"(SELECT * FROM ({source}) issue WHERE {filtered.sql} ORDER BY {order.sql} LIMIT {filtered.value(limit)})"
+    )
     keys = [column for column in order.columns if column not in Issue.model_fields]
-    return f"{select(page, *keys)} ORDER BY {order.sql}", asked.values
+    return f"{select(page, *keys)} ORDER BY {order.sql}", filtered.values
 
 
 def _filtered(query: IssueQuery) -> _Statement:
-    asked = _Statement()
-    asked.where("status = {}", query.status)
-    asked.where(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
-    asked.where("project = {}", query.project)
-    asked.where("tag_list @> {}::text[]", query.tag)
-    asked.where("created_at > {}", to_utc(query.created_after))
-    asked.where("updated_at > {}", to_utc(query.updated_after))
+    statement = _Statement()
+    statement.where("status = {}", query.status)
+    statement.where(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
+    statement.where("project = {}", query.project)
+    statement.where("tag_list @> {}::text[]", query.tag)
+    statement.where("created_at > {}", to_utc(query.created_after))
+    statement.where("updated_at > {}", to_utc(query.updated_after))
     if query.enrichment is not None:
-        asked.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
+        statement.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
     if query.needs_review is not None:
-        asked.conditions.append(NEEDS_REVIEW if query.needs_review else f"NOT {NEEDS_REVIEW}")
-    return asked
+        statement.conditions.append(NEEDS_REVIEW if query.needs_review else f"NOT {NEEDS_REVIEW}")
+    return statement
 
 
-def _ranked(asked: _Statement, words: str | None, as_of: datetime | None) -> str:
-    """Return the SQL of the newest matches with their scores; pages after the first see what that one saw."""
-    query = _QUERY.format(words=asked.value(words))
-    timestamp = "now()" if as_of is None else f"{asked.value(as_of)}::timestamptz"
+def _ranked(statement: _Statement, words: str | None, as_of: datetime | None) -> str:
+    """Return the SQL of the newest matches with scores; `as_of` pins later pages to the first page's time."""
+    query = _QUERY.format(words=statement.value(words))
+    timestamp = "now()" if as_of is None else f"{statement.value(as_of)}::timestamptz"
     return f"""
 SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of
 FROM (
-    SELECT * FROM issue WHERE {asked.sql} AND lexemes @@ {query} AND created_at <= {timestamp}
+    SELECT * FROM issue WHERE {statement.sql} AND lexemes @@ {query} AND created_at <= {timestamp}
     ORDER BY created_at DESC, id DESC LIMIT {RANKED_MAX}
 ) newest
 """

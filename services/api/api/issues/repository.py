@@ -24,9 +24,9 @@ ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
 """
 
 NewRow = tuple[Any, ...]
-"""A new issue with its job and its audit record: the elements of the statement's thirteen arrays."""
+"""A new issue with its job and audit entry: one element of each of the statement's thirteen arrays."""
 
-# Another issue with the same external id leaves an element out.
+# A row is omitted if another issue has the same external id.
 CREATE = f"""
 WITH new_issue AS (
     INSERT INTO issue (id, project, title, description, priority, external_source, external_id, external_url)
@@ -57,7 +57,7 @@ SELECT id FROM issue WHERE external_source = $1 AND external_id = $2 AND deleted
 TEXT_DIGEST = r"""
 encode(sha256(convert_to(title, 'UTF8') || '\x00'::bytea || convert_to(description, 'UTF8')), 'hex')
 """
-"""SQL: what a worker writes of an issue's text into `provenance.input_sha256`."""
+"""SQL: the digest of an issue's text, which a worker writes into `provenance.input_sha256`."""
 
 _IS_OPEN = "issue.status IN ('open', 'in_progress')"
 _SUGGESTED = """
@@ -76,21 +76,21 @@ NEEDS_REVIEW = f"""
     SELECT {_UNDECIDED} FROM enrichment WHERE enrichment.issue_id = issue.id ORDER BY job_id DESC LIMIT 1
 ), false))
 """
-"""SQL: whether an issue is open, and the newest run suggests what nobody has decided on."""
+"""SQL: whether an issue is open and its newest run has undecided suggestions."""
 
 
 EDITED = "ARRAY(SELECT DISTINCT unnest(edited || {}))"
-"""SQL: what somebody has changed of an issue, with further fields, for `{}`."""
+"""SQL: the fields that users have edited, with further fields for `{}`."""
 
 
 def select(source: str, *columns: str) -> str:
-    """Return the SQL that selects issues, with what was made of them, from a table or `(SELECT ...)`.
+    """Return the SQL that selects issues with their enrichment from a table or `(SELECT ...)`.
 
-    `columns` are further ones of that source.
+    `columns` are additional columns of the source.
     """
-    also = "".join(f"issue.{column}, " for column in columns)
+    additional = "".join(f"issue.{column}, " for column in columns)
     return f"""
-SELECT {also}{_COLUMNS}, state, attempts, run_at, started_at, last_error, coalesce(stale, false) AS stale,
+SELECT {additional}{_COLUMNS}, state, attempts, run_at, started_at, last_error, coalesce(stale, false) AS stale,
     coalesce(needs_review, false) AS needs_review, confirmed, coalesce(suggested, '[]') AS suggested_tags
 FROM {source} issue LEFT JOIN LATERAL (
     SELECT state, attempts, run_at, started_at, last_error FROM job
@@ -130,7 +130,7 @@ DELETE FROM issue_search WHERE issue_id = $1
 
 
 def row_of(new: IssueCreate) -> NewRow:
-    """Return what `create_issues` stores of the issue that this request brings."""
+    """Return the row that `create_issues` stores for a new issue."""
     issue_id, job_id, actor = new_id(), new_id(), current_principal()
     message = EnrichIssue(
         contract_version=CONTRACT_VERSION,
@@ -148,9 +148,9 @@ def row_of(new: IssueCreate) -> NewRow:
 
 
 async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issue | None]:
-    """Store issues and their enrichment jobs in one statement and one commit; return them, in order, as stored.
+    """Store issues and their enrichment jobs in one statement and one commit; return the stored issues in order.
 
-    None where its source already has an issue of that external id.
+    The entry is None if the external id already exists.
     """
     if not rows:
         return []
@@ -162,31 +162,31 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
 
 
 async def find_external(database: Database, external: External) -> UUID | None:
-    """Return the id of the issue that the other system knows so."""
+    """Return the id of the issue with this external identity, or None."""
     found: UUID | None = await database.fetchval(_EXISTING, external.source, external.id)
     return found
 
 
 async def get_issue(database: Database, issue_id: UUID) -> Issue | None:
-    """Return the issue, None where there is none or it is deleted."""
+    """Return the issue, or None if it does not exist or is deleted."""
     row = await database.fetchrow(GET, issue_id)
     return None if row is None else issue_of(row)
 
 
 async def lock_issue(database: Database, issue_id: UUID) -> Issue | None:
-    """Return the issue as it is once nobody else changes it, until the transaction ends."""
+    """Lock the issue until the transaction ends and return it, or None if it does not exist."""
     if await database.fetchrow(_LOCK, issue_id) is None:
         return None
     return await get_issue(database, issue_id)
 
 
 async def may_be_original(database: Database, issue_id: UUID, original: UUID) -> bool:
-    """Tell whether an issue may be called a duplicate of the other: chains and circles are not made."""
+    """Return whether the issue can be a duplicate of the original without a chain or cycle."""
     return await database.fetchrow(_MAY_BE_ORIGINAL, issue_id, original) is not None
 
 
 async def change_issue(database: Database, issue_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Set columns of an issue; their names are those of `IssuePatch`. Imports leave them alone from then on."""
+    """Set columns of an issue, named as in `IssuePatch`. Later imports do not change them."""
     columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=3))
     await database.execute(
         f"UPDATE issue SET {columns}, edited = {EDITED.format('$2::text[]')}, updated_at = now() WHERE id = $1",
@@ -197,12 +197,12 @@ async def change_issue(database: Database, issue_id: UUID, changes: Mapping[str,
 
 
 async def delete_issue(database: Database, issue_id: UUID) -> None:
-    """Delete softly: nothing shows it, its jobs end skipped, what a worker still makes of it is refused."""
+    """Delete an issue softly: hide it, skip its jobs, and discard the results of running ones."""
     await database.execute(_DELETE, issue_id)
 
 
 def issue_of(row: asyncpg.Record) -> Issue:
-    """Return the issue that a row of `select` is."""
+    """Return the issue of a row of `select`."""
     columns: dict[str, Any] = dict(row)
     source, external_id = columns["external_source"], columns["external_id"]
     return Issue(

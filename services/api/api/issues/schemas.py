@@ -1,4 +1,4 @@
-"""What the issue endpoints take and answer."""
+"""Request and response models of the issue endpoints."""
 
 import re
 from datetime import datetime
@@ -69,19 +69,19 @@ EXAMPLE: dict[str, Any] = {
 
 
 class External(BaseModel):
-    """How another system knows the issue."""
+    """The issue's identity in another system."""
 
     model_config = ConfigDict(extra="forbid")
 
     source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] = Field(
-        description="The system, such as `github:acme/shop`"
+        description="Source system, such as `github:acme/shop`"
     )
-    id: ExternalId = Field(description="Its name there; unique in its source")
+    id: ExternalId = Field(description="Id in the source system; unique there")
     url: Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)] | None = None
 
 
 class IssueCreate(BaseModel):
-    """A new issue, as its reporter writes it."""
+    """A new issue."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -94,57 +94,57 @@ class IssueCreate(BaseModel):
     description: Description = ""
     priority: Priority = Priority.MEDIUM
     project: Project = Field(
-        default=DEFAULT_PROJECT, description="Whose habits of tagging it follows, such as `acme/shop`"
+        default=DEFAULT_PROJECT, description="Project whose model applies, such as `acme/shop`"
     )
     external: External | None = None
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """Say no default: what a patch leaves out stays as it is."""
+    """Remove the defaults: a field that is missing from a patch keeps its value."""
     schema["examples"] = [{"priority": "critical", "status": "in_progress"}]
     for field in schema["properties"].values():
         field.pop("default", None)
 
 
 class IssuePatch(BaseModel):
-    """What to change of an issue (RFC 7396): what is left out stays, null removes what can be missing."""
+    """Changes of an issue (RFC 7396). Missing fields keep their value; null clears an optional field."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_without_defaults)
 
     title: Title = ""
-    description: Description | None = Field(default="", description="Null empties it")
+    description: Description | None = Field(default="", description="Null clears it")
     priority: Priority = Priority.MEDIUM
     status: IssueStatus = IssueStatus.OPEN
     project: Project = DEFAULT_PROJECT
     duplicate_of: UUID | None = Field(
-        default=None, description="The issue that says the same and is itself no duplicate"
+        default=None, description="Id of the original issue, which must not be a duplicate itself"
     )
 
     def changes(self) -> dict[str, Any]:
-        """Return the columns that are to change and their values."""
+        """Return the changed columns and their new values."""
         changes = self.model_dump(exclude_unset=True)
         return {name: "" if name == "description" and value is None else value for name, value in changes.items()}
 
 
 class EnrichmentState(BaseModel):
-    """How far the newest enrichment of an issue has come."""
+    """State of an issue's newest enrichment run."""
 
     status: JobState
     attempts: int
-    started_at: datetime | None = Field(description="When a running job began its attempt")
-    next_retry_at: datetime | None = Field(description="When a retrying job runs again")
-    error: str | None = Field(description="The last attempt's error, where it failed")
+    started_at: datetime | None = Field(description="Start of a running job's attempt")
+    next_retry_at: datetime | None = Field(description="Time of a retrying job's next attempt")
+    error: str | None = Field(description="Error of the last attempt, if it failed")
 
 
 class Suggestion(BaseModel):
-    """A tag that the newest run suggests, and how sure the machine is of it."""
+    """A tag that the newest run suggests, with its confidence."""
 
     name: str
     confidence: float
 
 
 class Issue(BaseModel):
-    """An issue and what was made of it."""
+    """An issue with its enrichment."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -158,18 +158,20 @@ class Issue(BaseModel):
     external: External | None
     ai_summary: str | None
     stale: bool = Field(
-        description="The text has changed since the newest finished enrichment; another one follows"
+        description="Whether the text has changed since the newest finished run; another run is scheduled"
     )
     needs_review: bool = Field(
-        description="It is open or in progress, and nobody has decided on all that the newest run suggests"
+        description="Whether the issue is open or in progress, and has suggestions that await a decision"
     )
     tags: list[str]
     confirmed_tags: list[str] = Field(
-        description="Those of `tags` that a person set or accepted; no run takes them away"
+        description="Tags that a user set or accepted; later runs do not remove them"
     )
-    tags_confirmed_at: datetime | None = Field(description="When a person set all tags; no run changes them")
+    tags_confirmed_at: datetime | None = Field(
+        description="Time when a user set all tags; later runs do not change them"
+    )
     suggested_tags: list[Suggestion] = Field(
-        description="What the newest run suggests and nobody has decided on; with `AI=auto` it is in `tags` too"
+        description="Suggestions of the newest run that await a decision; with `AI=auto` they are also in `tags`"
     )
     enrichment: EnrichmentState | None
     created_at: datetime
@@ -182,43 +184,47 @@ class IssuePage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE], "next_cursor": None}]})
 
     items: list[Issue]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
 
 
-def _looks_for_something(value: str) -> str:
+def _require_positive_term(value: str) -> str:
     if _ONLY_ABSENT.fullmatch(value):
         raise PydanticCustomError(
-            "only_absent", "Search should look for something, and not only leave something out"
+            "only_absent", "The search only excludes words. Add at least one word to search for."
         )
     return value
 
 
 class IssueQuery(PageQuery):
-    """Which issues, and in which order."""
+    """Filters, sort order and paging of the list of issues."""
 
     status: IssueStatus | None = None
     priority: Priority | None = None
     project: Project | None = None
     tag: list[Annotated[str, StringConstraints(pattern=TAG_PATTERN)]] = Field(
-        default=[], max_length=MAX_TAGS, description="Repeat it for issues that have all of these tags"
+        default=[], max_length=MAX_TAGS, description="Repeat it to list only issues that have all given tags"
     )
-    enrichment: JobState | None = Field(default=None, description="The state of the newest enrichment")
-    needs_review: bool | None = Field(default=None, description="Whether suggestions wait for a person")
+    enrichment: JobState | None = Field(default=None, description="State of the newest enrichment run")
+    needs_review: bool | None = Field(default=None, description="Whether suggestions await a decision")
     created_after: Timestamp | None = None
     updated_after: Timestamp | None = None
-    q: Annotated[Search, AfterValidator(_looks_for_something)] | None = Field(
+    q: Annotated[Search, AfterValidator(_require_positive_term)] | None = Field(
         default=None,
-        description='Words in title or description; `"as a phrase"`, `or` and `-without` are understood',
+        description='Words in the title or description; supports `"a phrase"`, `or` and `-excluded`',
     )
-    sort: IssueSort | None = Field(default=None, description="`relevance` with `q`, else `-created`")
+    sort: IssueSort | None = Field(
+        default=None, description="Defaults to `relevance` with `q`, otherwise to `-created`"
+    )
 
     @model_validator(mode="after")
-    def _relevance_needs_words(self) -> Self:
+    def _require_search_for_relevance(self) -> Self:
         if self.sort is IssueSort.RELEVANCE and self.q is None:
-            raise PydanticCustomError("relevance", "Sorting by relevance needs q")
+            raise PydanticCustomError(
+                "relevance", "Sorting by relevance requires a search. Set q, or use another sort order."
+            )
         return self
 
     @property
     def order(self) -> IssueSort:
-        """The sort that is asked for, or that fits."""
+        """The requested sort order, or the default one."""
         return self.sort or (IssueSort.NEWEST if self.q is None else IssueSort.RELEVANCE)

@@ -1,9 +1,9 @@
-"""What an API process tells Prometheus; docs/reference/metrics.md lists it.
+"""Prometheus metrics of an API process; docs/reference/metrics.md lists them.
 
-Who counts a job's attempt or end is the process whose commit wrote it into the ledger, right after that commit.
+The process that commits the end of an attempt or job counts it, right after the commit.
 """
 
 from prometheus_client import disable_created_metrics
 
-# When each series began: nobody asks, and it would double the answer.
+# The creation time of each series is not used and would double the size of the response.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -1,10 +1,12 @@
-"""What runs here."""
+"""Build information."""
 
 from prometheus_client import Gauge
 
 from contracts import CONTRACT_VERSION, VERSION
 
-BUILD = Gauge("issuetracker_build_info", "What runs here.", ["service", "version", "contract_version"])
+BUILD = Gauge(
+    "issuetracker_build_info", "Versions of the running service.", ["service", "version", "contract_version"]
+)
 
 
 def set_build_info(service: str) -> None:

@@ -1,4 +1,4 @@
-"""Answers Prometheus."""
+"""The metrics endpoint for Prometheus."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,5 +10,5 @@ router = APIRouter(include_in_schema=False)
 
 @router.get(METRICS_PATH)
 async def metrics() -> Response:
-    """Answer a scrape."""
+    """Return the metrics."""
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

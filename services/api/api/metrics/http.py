@@ -1,4 +1,4 @@
-"""Requests, by route template: never by path, which would be one series an issue."""
+"""Metrics of requests by route template, not by path, which would create a series per issue."""
 
 import time
 from collections.abc import Iterable
@@ -13,20 +13,22 @@ from api.metrics.labels import OTHER
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
-"""The route of all paths that are none, and of what is refused before a route is looked for."""
+"""Route label of unknown paths, and of requests rejected before routing."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Seconds; 0.25 is the objective of a POST, 5 the longest wait for a connection to the database."""
+"""Bucket limits in seconds. The objective of a POST is 0.25; the timeout of a database connection is 5."""
 
 _LABELS = ["method", "route", "status_class"]
-REQUESTS = Counter("issuetracker_http_requests_total", "Requests answered.", _LABELS)
-SECONDS = Histogram("issuetracker_http_request_seconds", "Time until answered.", _LABELS, buckets=BUCKETS)
-IN_FLIGHT = Gauge("issuetracker_http_requests_in_flight", "Requests under way, the scrape itself among them.")
+REQUESTS = Counter("issuetracker_http_requests_total", "Completed requests.", _LABELS)
+SECONDS = Histogram(
+    "issuetracker_http_request_seconds", "Seconds until the response starts.", _LABELS, buckets=BUCKETS
+)
+IN_FLIGHT = Gauge("issuetracker_http_requests_in_flight", "Requests in progress, including the scrape itself.")
 
 
 def prepare(routes: Iterable[BaseRoute]) -> None:
-    """Begin each route's counts at 0."""
+    """Initialize the counts of each route with 0."""
     for route in routes:
-        # FastAPI keeps a router that was included as one entry.
+        # FastAPI stores an included router as one entry.
         included = getattr(route, "original_router", None)
         if included is not None:
             prepare(included.routes)
@@ -40,7 +42,7 @@ def prepare(routes: Iterable[BaseRoute]) -> None:
 class RequestMetrics(HttpMiddleware):
     """Counts and times requests.
 
-    A request is counted as its answer begins: a stream of events, which may never end, by how soon it began.
+    A request is counted when its response starts, because an event stream may never end.
     """
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Jobs, as this process's commits create and end them; workers count their own by the same names."""
+"""Metrics of jobs that this process creates or ends. Workers use the same names for theirs."""
 
 from prometheus_client import Counter
 
@@ -19,12 +19,12 @@ for _task, _queue in QUEUE_OF.items():
 
 
 def record_created(task: str, queue: str, count: int = 1) -> None:
-    """Count jobs."""
+    """Count created jobs."""
     CREATED.labels(known_or_other(Task, task), known_or_other(Queue, queue)).inc(count)
 
 
 def record_lost(task: str, queue: str, state: str) -> None:
-    """Count an attempt whose worker is gone, by the state that its job is in now."""
+    """Count an attempt whose worker was lost, by the new state of its job."""
     labels = known_or_other(Task, task), known_or_other(Queue, queue)
     ATTEMPTS.labels(*labels, FailureKind.LOST).inc()
     if state == JobState.DEAD:
@@ -34,5 +34,5 @@ def record_lost(task: str, queue: str, state: str) -> None:
 
 
 def record_dead(task: str, queue: str) -> None:
-    """Count a job that has died."""
+    """Count a dead job."""
     FINISHED.labels(known_or_other(Task, task), known_or_other(Queue, queue), JobState.DEAD).inc()

@@ -1,4 +1,4 @@
-"""Label values out of a fixed set: what a client or a message names is never one by itself."""
+"""Label values from fixed sets, so that clients and messages cannot create new series."""
 
 from collections.abc import Iterable
 
@@ -6,5 +6,7 @@ OTHER = "other"
 
 
 def known_or_other(words: Iterable[str], word: str) -> str:
-    """Return the word if it is one of these, else `other`."""
-    return word if word in [*words] else OTHER  # before Python 3.12 an enumeration refuses to be asked
+    """Return the word if it is in `words`, otherwise `other`."""
+    return (
+        word if word in [*words] else OTHER
+    )  # before Python 3.12, `in` on an enumeration raises TypeError for a string

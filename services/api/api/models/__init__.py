@@ -1,1 +1,1 @@
-"""What was learned of each project, over HTTP."""
+"""Projects' models over HTTP."""

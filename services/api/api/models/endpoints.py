@@ -15,17 +15,17 @@ from contracts.limits import DEFAULT_PROJECT
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
 
-@router.get("", operation_id="getModels", summary="Get what was learned of a project")
+@router.get("", operation_id="getModels", summary="Get a project's models")
 async def get_status(database: DatabaseDep, project: Annotated[Project, Query()] = DEFAULT_PROJECT) -> ModelStatus:
-    """Answer the project's models with how they did, and the newest training."""
+    """Return a project's models with their metrics, and the newest training."""
     return await repository.get_status(database, project)
 
 
-@router.post("/train", operation_id="trainModels", summary="Learn a project's models anew", status_code=202)
+@router.post("/train", operation_id="trainModels", summary="Train a project's models", status_code=202)
 async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) -> ModelStatus:
-    """Start a training from the confirmed tags; while one is under way a second call changes nothing.
+    """Start training on the confirmed tags. A call during a running training changes nothing.
 
-    What was learned becomes active only where it does better on issues that it has not seen.
+    A new model becomes active only if it performs better on held-out issues.
     """
     async with database.transaction():
         job_id = await train_if_due(database, choice.project, 0)
@@ -35,9 +35,10 @@ async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) 
     return await repository.get_status(database, choice.project)
 
 
-@router.post("/rollback", operation_id="rollBackModel", summary="Take the active model back")
+@router.post("/rollback", operation_id="rollBackModel", summary="Roll back the active model")
 async def roll_back(rollback: Rollback, database: DatabaseDep) -> ModelStatus:
-    """Return to the model that was active before, or to the shipped base."""
+    """Activate the previous model, or the shipped base model if there is none."""
     if not await repository.roll_back(database, rollback.project, rollback.kind):
-        raise HTTPException(409, f"No {rollback.kind} model of project {rollback.project} is active.")
+        detail = f"Project {rollback.project} has no active {rollback.kind} model to roll back."
+        raise HTTPException(409, detail)
     return await repository.get_status(database, rollback.project)

@@ -41,7 +41,7 @@ SELECT from_id FROM moved
 
 
 async def get_status(database: Database, project: str) -> ModelStatus:
-    """Return the project's models and its newest training; an unknown project has none."""
+    """Return the project's models and newest training; an unknown project has none."""
     training = await database.fetchrow(_TRAINING, Task.RETRAIN, project)
     return ModelStatus(
         project=project,
@@ -52,7 +52,7 @@ async def get_status(database: Database, project: str) -> ModelStatus:
 
 
 async def roll_back(database: Database, project: str, kind: ModelKind) -> bool:
-    """Return to the model that the active one replaced, or to the base; False where none is active."""
+    """Activate the model before the active one, or the base model; return False if none is active."""
     actor = current_principal()
     rolled_back = await database.fetchval(_ROLL_BACK, project, kind, new_id(), actor.name, actor.token_id)
     return rolled_back is not None

@@ -1,4 +1,4 @@
-"""What the model endpoints take and answer."""
+"""Request and response models of the model endpoints."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,21 +11,21 @@ from contracts.states import JobState, ModelKind
 
 
 class ProjectModel(BaseModel):
-    """A delta that was learned from a project's confirmed tags."""
+    """A model trained on a project's confirmed tags, stored as a delta to the base model."""
 
     id: UUID
     kind: ModelKind
     base_version: str
-    examples: int = Field(description="Confirmed issues that it was trained on")
+    examples: int = Field(description="Number of confirmed issues in the training set")
     metrics: dict[str, JsonValue] = Field(
-        description="On issues that it had not seen, beside what was active then"
+        description="Metrics on held-out issues, of this model and of the one that was active before"
     )
     is_active: bool
     created_at: datetime
 
 
 class Training(BaseModel):
-    """A run that learns a project's models."""
+    """A training run of a project's models."""
 
     job_id: UUID
     status: JobState
@@ -33,7 +33,7 @@ class Training(BaseModel):
 
 
 class ModelStatus(BaseModel):
-    """What a project has taught, and what is made of it."""
+    """A project's models and newest training."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,14 +54,14 @@ class ModelStatus(BaseModel):
 
     project: str
     confirmed_issues: int
-    training: Training | None = Field(description="The newest run")
+    training: Training | None = Field(description="Newest training run")
     models: list[ProjectModel] = Field(
-        description="The newest first; where none is active the shipped base answers"
+        description="Newest first. If none is active, the shipped base model is used"
     )
 
 
 class ProjectChoice(BaseModel):
-    """Which project is meant."""
+    """The project to train."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"project": "acme/shop"}]})
 
@@ -69,6 +69,6 @@ class ProjectChoice(BaseModel):
 
 
 class Rollback(ProjectChoice):
-    """Which of a project's models to take back."""
+    """The model to roll back."""
 
     kind: ModelKind = ModelKind.TYPE

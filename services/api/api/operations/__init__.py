@@ -1,1 +1,1 @@
-"""Work that goes on after its request was answered, over HTTP."""
+"""Long-running operations over HTTP."""

@@ -19,13 +19,13 @@ router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> OperationPage:
-    """Answer one page of imports and dry runs, the newest first; a `Link` header (RFC 8288) names the next one."""
+    """Return one page of imports, newest first. A `Link` header (RFC 8288) has the URL of the next page."""
     page, next_cursor = await page_by_id(request, response, query, partial(repository.list_operations, database))
     return OperationPage(items=page, next_cursor=next_cursor)
 
 
 @router.get("/{operation_id}", operation_id="getOperation", summary="Get an operation")
 async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
-    """Answer how far it has come, and the errors of its rows; ask again until its state is `finished`."""
+    """Return the progress of an operation and the errors of its rows. Poll until its state is `finished`."""
     operation = await repository.get_operation(database, operation_id)
     return require_found(operation, f"operation {operation_id}")

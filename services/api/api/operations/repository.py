@@ -17,13 +17,13 @@ _PAGE = f"SELECT {_SUMMARY} FROM operation WHERE id < $1 ORDER BY id DESC LIMIT 
 
 
 async def get_operation(database: Database, operation_id: UUID) -> Operation | None:
-    """Return the operation, None where there is none."""
+    """Return the operation, or None if it does not exist."""
     row = await database.fetchrow(_GET, operation_id)
     return None if row is None else Operation(**_members(row))
 
 
 async def list_operations(database: Database, before: UUID, limit: int) -> list[OperationSummary]:
-    """Return at most `limit` operations, the newest first, that are older than `before`."""
+    """Return at most `limit` operations, newest first, older than `before`."""
     rows = await database.fetch(_PAGE, before, limit)
     return [OperationSummary(**_members(row)) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What the operation endpoints answer."""
+"""Response models of the operation endpoints."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.states import ImportFormat, OperationState
 
 ERRORS_MAX = 100
-"""Errors that an operation keeps; of the others it knows how many they were."""
+"""Errors that an operation stores; further ones are only counted."""
 
 _EXAMPLE: dict[str, Any] = {
     "id": "0199b4f4-8c5e-7a31-9d2b-3f6a1c0e5d77",
@@ -34,34 +34,34 @@ _ERROR: dict[str, Any] = {
     "line": 17,
     "pointer": "#/title",
     "rule": "string_too_short",
-    "detail": "String should have at least 1 character",
+    "detail": "The text is empty. Use at least 1 character.",
 }
 
 
 class RowError(BaseModel):
-    """A rule that a row of the file breaks."""
+    """An error in one row of the file."""
 
-    row: int = Field(description="From 1; a CSV file's header is none")
-    line: int | None = Field(description="Of the file, where it has lines")
-    pointer: str = Field(description="JSON Pointer (RFC 6901) into the row; in CSV `#/` and the column")
-    rule: str = Field(description="The rule's stable name")
+    row: int = Field(description="Row number from 1, without the header of a CSV file")
+    line: int | None = Field(description="Line number in the file; null for a JSON array")
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the row; for CSV, `#/` and the column")
+    rule: str = Field(description="Stable name of the rule")
     detail: str
 
 
 class OperationSummary(BaseModel):
-    """Work that goes on after its request was answered, and how far it has come."""
+    """A long-running operation and its progress."""
 
     id: UUID
     kind: Literal["import"] = "import"
-    state: OperationState = Field(description="`finished` even where rows have failed: `failed` counts them")
-    dry_run: bool = Field(description="It changes nothing, and counts what would change")
+    state: OperationState = Field(description="`finished` even if rows have failed; see `failed`")
+    dry_run: bool = Field(description="Whether changes are only counted")
     format: ImportFormat
-    total: int = Field(description="Rows of the file")
-    done: int = Field(description="Rows that are over; the sum of the following five")
+    total: int = Field(description="Number of rows in the file")
+    done: int = Field(description="Number of processed rows: the sum of the next five fields")
     created: int
     updated: int
-    unchanged: int = Field(description="As the row says already, or changed here by somebody since")
-    skipped: int = Field(description="Pull requests, and issues that were deleted here")
+    unchanged: int = Field(description="Rows equal to their issue, or whose changed fields a user has edited")
+    skipped: int = Field(description="Pull requests, and issues that a user has deleted")
     failed: int
     requested_by: str
     created_at: datetime
@@ -70,20 +70,20 @@ class OperationSummary(BaseModel):
 
 
 class Operation(OperationSummary):
-    """An operation with the errors of its rows."""
+    """An operation with its row errors."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{**_EXAMPLE, "errors": [_ERROR], "errors_omitted": 0}]}
     )
 
-    errors: list[RowError] = Field(description=f"In the order of the rows, the first {ERRORS_MAX}")
-    errors_omitted: int = Field(description="How many more there are")
+    errors: list[RowError] = Field(description=f"First {ERRORS_MAX} errors, in row order")
+    errors_omitted: int = Field(description="Number of further errors")
 
 
 class OperationPage(BaseModel):
-    """A page of operations, the newest first."""
+    """A page of operations, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_EXAMPLE], "next_cursor": None}]})
 
     items: list[OperationSummary]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")

@@ -1,1 +1,1 @@
-"""The page at `/`: files that a browser takes as they are."""
+"""The page at `/`: static files without a build step."""

@@ -1,4 +1,4 @@
-"""Serves the page and its files."""
+"""Serve the page and its static files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _FRESH = {"Cache-Control": "no-cache"}
 
 
 async def page() -> FileResponse:
-    """Answer the page."""
+    """Return the page."""
     return FileResponse(STATIC / "index.html", headers=_FRESH)
 
 

@@ -1,1 +1,1 @@
-"""What waits, runs and has failed in each queue: for people who watch. Looked at once a second, whoever asks."""
+"""The state of the queues for users, read at most once a second."""

@@ -1,4 +1,4 @@
-"""What Redis holds of the queues, and the workers that say there that they consume."""
+"""Message counts and worker heartbeats in Redis."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 UNACKNOWLEDGED = "unacked"
-"""Kombu's hash of what workers have taken and not acknowledged."""
+"""Kombu's hash of messages that workers have received and not acknowledged."""
 SCAN_STEP = 1000
 SCANS_MAX = 20
-"""Steps of a search for workers: a database that others fill as well is not read to its end."""
+"""Maximum scan steps of a search for workers, so that a large shared database is not read completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Messages that wait, by queue, and those of all queues that workers hold, or held when they died."""
+    """Waiting messages by queue, and unacknowledged messages of all queues, including those of crashed workers."""
 
     waiting: dict[str, int]
     unacknowledged: int
@@ -30,14 +30,14 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """What a worker said of itself, and for how many milliseconds more that counts."""
+    """A worker's heartbeat, and the milliseconds until it expires."""
 
     heartbeat: WorkerHeartbeat
     expires_in_ms: int
 
 
 def queue_message_counts(commands: Any) -> None:
-    """Add to a pipeline what `parse_message_counts` reads the answers of."""
+    """Add the commands to a pipeline whose results `parse_message_counts` reads."""
     for queue in Queue:
         for suffix in PRIORITY_SUFFIXES:
             commands.llen(f"{queue.value}{suffix}")
@@ -45,7 +45,7 @@ def queue_message_counts(commands: Any) -> None:
 
 
 def parse_message_counts(answers: Sequence[int]) -> Messages:
-    """Return what a pipeline has answered to `queue_message_counts`."""
+    """Return the counts from the results of the commands of `queue_message_counts`."""
     *lengths, unacknowledged = answers
     each = len(PRIORITY_SUFFIXES)
     waiting = {queue.value: sum(lengths[place * each :][:each]) for place, queue in enumerate(Queue)}
@@ -53,14 +53,14 @@ def parse_message_counts(answers: Sequence[int]) -> Messages:
 
 
 async def count_messages(redis: "Redis") -> Messages:
-    """Return how many messages there are."""
+    """Return the numbers of messages."""
     async with redis.pipeline(transaction=False) as pipeline:
         queue_message_counts(pipeline)
         return parse_message_counts(await pipeline.execute())
 
 
 async def find_consumers(redis: "Redis") -> list[Consumer]:
-    """Return the workers that have said lately that they consume, by name; those of a version we can read."""
+    """Return the workers with a recent and readable heartbeat, by name."""
     keys: list[Any] = []
     cursor = 0
     for _ in range(SCANS_MAX):
@@ -75,7 +75,7 @@ async def find_consumers(redis: "Redis") -> list[Consumer]:
         answers = await pipeline.execute()
     consumers: list[Consumer] = []
     for raw, expires_in_ms in zip(answers[::2], answers[1::2], strict=True):
-        # One that has expired meanwhile has no value.
+        # A key that has expired meanwhile has no value.
         with suppress(ValidationError):
             consumers.append(Consumer(WorkerHeartbeat.model_validate_json(raw or b""), expires_in_ms))
     return sorted(consumers, key=lambda consumer: consumer.heartbeat.worker)

@@ -1,4 +1,4 @@
-"""The endpoint of the queues."""
+"""The queues endpoint."""
 
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api/v1/queues", tags=["queues"])
 
 
-@router.get("", operation_id="getQueues", summary="Look at the queues")
+@router.get("", operation_id="getQueues", summary="Get the state of the queues")
 async def get_queues(request: Request) -> QueuesState:
-    """Answer what waits, runs and has failed, as it was within the last second; the `status` events hold the same.
+    """Return the waiting, running and failed jobs of each queue, at most one second old.
 
-    Redis unreachable is an answer: what only Redis knows is null then.
+    `status` events carry the same data. If Redis is unreachable, the fields that come from Redis are null.
     """
     watch: QueueMonitor = request.app.state.queues
     return await watch.read_state()

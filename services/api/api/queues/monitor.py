@@ -1,4 +1,4 @@
-"""Looks at the queues for everybody who asks a process: once a second at most."""
+"""Read the state of the queues for all requests of a process, at most once a second."""
 
 import asyncio
 from typing import Any
@@ -15,22 +15,22 @@ FRESH_S = 1.0
 
 
 class QueueMonitor:
-    """What was seen last, or is being looked at: whoever asks meanwhile gets the same."""
+    """Caches the state of the queues; concurrent requests share one read."""
 
     def __init__(self, settings: ApiSettings, database: Database, broker: Broker) -> None:
         self._retries_max = len(settings.retry_delays)
         self._database = database
         self._broker = broker
-        self._looking: asyncio.Task[QueuesState] | None = None
+        self._reading: asyncio.Task[QueuesState] | None = None
         self._since = 0.0
 
     async def read_state(self) -> QueuesState:
-        """Return what the queues hold, as it was within the last second; raise DatabaseUnavailable."""
+        """Return the state of the queues, at most one second old; raise DatabaseUnavailable."""
         now = asyncio.get_running_loop().time()
-        if self._looking is None or (self._looking.done() and now - self._since >= FRESH_S):
-            self._looking, self._since = asyncio.create_task(self._read_state(), name="queues"), now
-        # One who goes away does not take it from the others.
-        return await asyncio.shield(self._looking)
+        if self._reading is None or (self._reading.done() and now - self._since >= FRESH_S):
+            self._reading, self._since = asyncio.create_task(self._read_state(), name="queues"), now
+        # A cancelled request must not cancel the read for the others.
+        return await asyncio.shield(self._reading)
 
     async def _read_state(self) -> QueuesState:
         messages, consumers = await self._read_broker()
@@ -39,14 +39,14 @@ class QueueMonitor:
             {
                 "broker": "unreachable" if messages is None else "ok",
                 "unacknowledged": None if messages is None else messages.unacknowledged,
-                "queues": [{**row, **_seen_in_broker(row["name"], messages, consumers)} for row in counts],
+                "queues": [{**row, **_broker_fields(row["name"], messages, consumers)} for row in counts],
                 "dead_messages": await repository.count_dead_messages(self._database),
                 "counted_max": repository.COUNTED_MAX,
                 "retries_max": self._retries_max,
                 "circuits": [
                     circuit
                     for circuit in await repository.find_circuits(self._database)
-                    # Of a webhook's receiver only admins hear, by the diagnosis.
+                    # Only admins may see the receivers of webhooks, in the diagnosis.
                     if not circuit["task"].startswith("webhook:")
                 ],
                 "recent": await repository.find_recent(self._database),
@@ -55,12 +55,12 @@ class QueueMonitor:
 
     async def _read_broker(self) -> tuple[Messages | None, list[Consumer]]:
         try:
-            return await self._broker.ask(count_messages), await self._broker.ask(find_consumers)
+            return await self._broker.query(count_messages), await self._broker.query(find_consumers)
         except BrokerUnavailable:
             return None, []
 
 
-def _seen_in_broker(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
+def _broker_fields(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
     if messages is None:
         return {"messages": None, "consumers": None, "processes": None}
     heartbeat = [consumer.heartbeat for consumer in consumers if queue in consumer.heartbeat.queues]

@@ -1,4 +1,4 @@
-"""What the queues endpoint answers, and a status of the event stream holds."""
+"""Response models of the queues endpoint, which `status` events carry too."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.queues.repository import COUNTED_MAX, RECENT
 
-_COUNTED = "Counted to `counted_max`"
+_COUNTED = "Counted up to `counted_max`"
 
 EXAMPLE: dict[str, Any] = {
     "broker": "ok",
@@ -42,51 +42,55 @@ EXAMPLE: dict[str, Any] = {
 
 
 class QueueState(BaseModel):
-    """A queue: its jobs by the ledger, its messages and workers by Redis."""
+    """A queue: its jobs come from the ledger, its messages and workers from Redis."""
 
     name: str
-    messages: int | None = Field(description="Those that wait in Redis; null while that is unreachable")
-    waiting: int = Field(description=f"Jobs that have not begun, published or not. {_COUNTED} in each place")
+    messages: int | None = Field(description="Messages waiting in Redis; null while Redis is unreachable")
+    waiting: int = Field(description=f"Due jobs that have not started, published and unpublished each. {_COUNTED}")
     running: int
-    retrying: int = Field(description=f"Jobs that wait for the time of their next attempt. {_COUNTED}")
-    next_retry_s: float | None = Field(description="Seconds until the first of them is due")
-    dead: int = Field(description=f"Jobs that wait for a person. {_COUNTED}")
-    oldest_due_s: float | None = Field(description="For how long the oldest job that is due has not begun")
+    retrying: int = Field(description=f"Jobs that wait for their next attempt. {_COUNTED}")
+    next_retry_s: float | None = Field(description="Seconds until the first of these attempts")
+    dead: int = Field(description=f"Dead jobs that await a decision. {_COUNTED}")
+    oldest_due_s: float | None = Field(description="Seconds that the oldest due job has waited")
     consumers: int | None = Field(
-        description="Workers that said within 10 seconds that they consume it; null while Redis is unreachable"
+        description="Workers that consume it, with a heartbeat within 10 seconds; null while Redis is unreachable"
     )
-    processes: int | None = Field(description="Processes of these workers: so many jobs run at once")
+    processes: int | None = Field(
+        description="Processes of these workers: the number of jobs that can run at once"
+    )
 
 
 class CircuitState(BaseModel):
-    """A task whose jobs wait for its provider."""
+    """A task whose circuit breaker is open."""
 
     task: str
     provider: str
-    error: str = Field(description="The provider's last")
-    open_until: datetime = Field(description="When one job tries it again")
+    error: str = Field(description="Last error of the provider")
+    open_until: datetime = Field(description="Time when one job tries the provider again")
 
 
 class Recent(BaseModel):
-    """The newest enrichments."""
+    """Latency of recent enrichments."""
 
-    issues: int = Field(description=f"First runs among the newest {RECENT}: those that are measured")
-    p95_s: float | None = Field(description="Seconds from POST to enriched, of 95 in 100 of them at most")
-    provider: str | None = Field(description="Who made the newest")
+    issues: int = Field(
+        description=f"Number of first runs among the newest {RECENT} runs; only these are measured"
+    )
+    p95_s: float | None = Field(description="95th percentile of the seconds from POST to enriched")
+    provider: str | None = Field(description="Provider of the newest result")
 
 
 class QueuesState(BaseModel):
-    """All queues. That Redis is away is an answer too: issues are accepted, and their enrichment waits."""
+    """State of all queues. While Redis is unreachable, issues are accepted and their enrichment waits."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     broker: Literal["ok", "unreachable"]
     unacknowledged: int | None = Field(
-        description="Messages that workers hold, of all queues; null while Redis is unreachable"
+        description="Unacknowledged messages of all queues; null while Redis is unreachable"
     )
     queues: list[QueueState]
-    dead_messages: int = Field(description=f"Messages that are no job and wait for a person. {_COUNTED}")
-    counted_max: int = Field(description="A number from here on means: at least so many")
-    retries_max: int = Field(description="How often a job is tried again")
+    dead_messages: int = Field(description=f"Dead messages that await a decision. {_COUNTED}")
+    counted_max: int = Field(description="Counts of this value mean: this many or more")
+    retries_max: int = Field(description="Number of retries of a job")
     circuits: list[CircuitState]
     recent: Recent

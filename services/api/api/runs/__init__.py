@@ -1,1 +1,1 @@
-"""Enrichment runs over HTTP: each is a job of the ledger, in the ledger's own states."""
+"""Enrichment runs over HTTP. Each run is a job of the ledger and has its states."""

@@ -1,4 +1,4 @@
-"""The endpoints of an issue's enrichment runs."""
+"""The enrichment run endpoints."""
 
 from functools import partial
 from typing import Annotated
@@ -26,7 +26,7 @@ async def list_page(
     database: DatabaseDep,
     query: Annotated[PageQuery, Query()],
 ) -> RunPage:
-    """Answer its runs, the newest first: those that wait and fail as well as those that made something."""
+    """Return an issue's runs in every state, newest first."""
     read = partial(repository.list_runs, database, issue_id)
     page, next_cursor = await page_by_id(request, response, query, read)
     if not page and not await repository.issue_exists(database, issue_id):
@@ -36,20 +36,21 @@ async def list_page(
 
 @router.get("/{job_id}", operation_id="getRun", summary="Get an enrichment run")
 async def get_run(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run:
-    """Answer how far it has come."""
+    """Return the state of an enrichment run."""
     run = await repository.get_run(database, issue_id, job_id)
-    return require_found(run, f"run {job_id} of an issue {issue_id}")
+    return require_found(run, f"run {job_id} of issue {issue_id}")
 
 
 @router.post("", operation_id="startRun", summary="Enrich an issue again", status_code=202)
 async def start(issue_id: UUID, request: Request, response: Response, database: DatabaseDep) -> Run:
-    """Plan a run, due at once. What a person has set stays as it is; 409 while another run waits or works."""
+    """Schedule a run to start now. It does not change user-set tags. Returns 409 if a run is unfinished."""
     async with database.transaction():
         unfinished = await repository.lock_unfinished(database, issue_id)
         require_found(await lock_issue(database, issue_id), f"issue {issue_id}")
         if unfinished:
             current = unfinished[-1]
-            raise ProblemError(409, f"Run {current.id} is {current.state}.", {"job_id": str(current.id)})
+            detail = f"Run {current.id} is {current.state}. Wait until it finishes, or cancel it."
+            raise ProblemError(409, detail, {"job_id": str(current.id)})
         job_id = await repository.start_run(database, issue_id)
         await record(database, "enrichment.started", issue_id, job_id=str(job_id))
     request.app.state.dispatcher.wake()
@@ -60,11 +61,11 @@ async def start(issue_id: UUID, request: Request, response: Response, database: 
 
 @router.post("/{job_id}/cancel", operation_id="cancelRun", summary="Cancel an enrichment run")
 async def cancel(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run:
-    """End a run that is not over; the result of a worker that is at it is refused. Twice is once."""
+    """Cancel an unfinished run. The running attempt's result is discarded. Idempotent."""
     async with database.transaction():
         if await repository.cancel_run(database, issue_id, job_id):
             await record(database, "enrichment.cancelled", issue_id, job_id=str(job_id))
         run = await get_run(issue_id, job_id, database)
     if run.state is not JobState.CANCELLED:
-        raise HTTPException(409, f"The run is {run.state}: there is nothing to cancel.")
+        raise HTTPException(409, f"Run {job_id} is {run.state}. Only an unfinished run can be cancelled.")
     return run

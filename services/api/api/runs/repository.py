@@ -20,7 +20,7 @@ from contracts.names import QUEUE_OF, Task
 from contracts.states import JobState
 
 DEBOUNCE_MAX = 10
-"""So many times the delay: changes that never cease do not keep an issue from being enriched."""
+"""Maximum total delay as a multiple of the delay, so that continuous changes do not prevent enrichment."""
 
 UNFINISHED = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
 _UNFINISHED = ", ".join(f"'{state}'" for state in UNFINISHED)
@@ -61,23 +61,23 @@ _IS_THERE = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NU
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A run that waits or is under way."""
+    """An unfinished run."""
 
     id: UUID
     state: JobState
 
 
 async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished]:
-    """Return the issue's runs that are not over, and hold all its jobs as they are until the transaction ends.
+    """Return the issue's unfinished runs, and lock all its unfinished jobs until the transaction ends.
 
-    Whoever changes an issue's text or its runs does this first. So there is one of them at a time, and a worker's
-    end of a job, which locks the job and then the issue, never waits the other way round.
+    Call this before any change of an issue's text or runs. It serializes these changes. It also prevents deadlocks
+    with workers, which lock the job before the issue.
     """
     return (await lock_unfinished_of(database, [issue_id]))[issue_id]
 
 
 async def lock_unfinished_of(database: Database, issue_ids: Sequence[UUID]) -> dict[UUID, list[Unfinished]]:
-    """Do the same for many issues, always in the same order."""
+    """Do the same for several issues, always in the same order."""
     ordered = sorted(issue_ids)
     await database.execute(_ONE_AT_A_TIME, ordered)
     unfinished: dict[UUID, list[Unfinished]] = {issue_id: [] for issue_id in ordered}
@@ -93,7 +93,7 @@ async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> U
 
 
 async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: float) -> list[UUID]:
-    """Do the same for many issues, in one statement."""
+    """Do the same for several issues, in one statement."""
     messages = [enrichment_message(issue_id) for issue_id in issue_ids]
     await database.execute(
         _INSERT,
@@ -123,10 +123,10 @@ def enrichment_message(issue_id: UUID) -> EnrichIssue:
 async def schedule_rerun(
     database: Database, issue_id: UUID, unfinished: Sequence[Unfinished], delay_s: float
 ) -> None:
-    """Have a changed text enriched once, when it has been left alone for `delay_s`.
+    """Schedule one run for a changed text, after `delay_s` without further changes.
 
-    A run that waits will read the new text by itself; one that was planned here waits for further changes. One
-    that is under way may have read the old text.
+    A waiting run will read the new text; one that was scheduled here is postponed. A running one may have read the
+    old text, so it needs another run.
     """
     await schedule_reruns(database, {issue_id: unfinished}, delay_s)
 
@@ -134,7 +134,7 @@ async def schedule_rerun(
 async def schedule_reruns(
     database: Database, unfinished: Mapping[UUID, Sequence[Unfinished]], delay_s: float
 ) -> None:
-    """Do the same for many issues: all that `unfinished` names."""
+    """Do the same for several issues: the keys of `unfinished`."""
     waiting = {
         issue_id: [run.id for run in runs if run.state is not JobState.RUNNING]
         for issue_id, runs in unfinished.items()
@@ -145,24 +145,24 @@ async def schedule_reruns(
 
 
 async def issue_exists(database: Database, issue_id: UUID) -> bool:
-    """Tell whether there is such an issue."""
+    """Return whether the issue exists."""
     found: bool = await database.fetchval(_IS_THERE, issue_id)
     return found
 
 
 async def list_runs(database: Database, issue_id: UUID, before: UUID, limit: int) -> list[Run]:
-    """Return at most `limit` runs of the issue, the newest first, that are older than the run `before`."""
+    """Return at most `limit` runs of the issue older than the run `before`, newest first."""
     return [_run(row) for row in await database.fetch(_PAGE, issue_id, before, limit)]
 
 
 async def get_run(database: Database, issue_id: UUID, job_id: UUID) -> Run | None:
-    """Return a run of the issue, None where there is none."""
+    """Return a run of the issue, or None if it does not exist."""
     row = await database.fetchrow(_GET, issue_id, job_id)
     return None if row is None else _run(row)
 
 
 async def cancel_run(database: Database, issue_id: UUID, job_id: UUID) -> bool:
-    """End a run that is not over; what a worker makes of it is refused. False where there is none."""
+    """Cancel an unfinished run and discard its result; return False if there is none."""
     return await database.fetchval(_CANCEL, issue_id, job_id) is not None
 
 

@@ -1,4 +1,4 @@
-"""What the run endpoints answer."""
+"""Response models of the run endpoints."""
 
 from datetime import datetime
 from typing import Any
@@ -26,29 +26,29 @@ EXAMPLE: dict[str, Any] = {
 
 
 class Run(BaseModel):
-    """One enrichment of an issue: planned, under way, or over."""
+    """One enrichment run of an issue: scheduled, running, or finished."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    id: UUID = Field(description="The job's id, which is also the Celery task id")
+    id: UUID = Field(description="Id of the job and of the Celery task")
     issue_id: UUID
     state: JobState
     attempts: int
     created_at: datetime
-    next_attempt_at: datetime | None = Field(description="When a run that waits is due")
-    started_at: datetime | None = Field(description="When its newest attempt began")
+    next_attempt_at: datetime | None = Field(description="Scheduled time of a waiting run")
+    started_at: datetime | None = Field(description="Start of the newest attempt")
     finished_at: datetime | None
-    error: str | None = Field(description="The newest failed attempt's error")
-    note: str | None = Field(description="Why it was discarded or skipped")
+    error: str | None = Field(description="Error of the newest failed attempt")
+    note: str | None = Field(description="Reason for discarding or skipping it")
     summary: str | None
-    provider: str | None = Field(description="Who made the result")
+    provider: str | None = Field(description="Provider of the result")
     model: str | None
 
 
 class RunPage(BaseModel):
-    """A page of runs, the newest first."""
+    """A page of runs, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE], "next_cursor": None}]})
 
     items: list[Run]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")

@@ -1,1 +1,1 @@
-"""Sessions of the page: a token in, a cookie out."""
+"""Sessions of the page: a token is exchanged for a cookie."""

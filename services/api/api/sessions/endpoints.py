@@ -1,4 +1,4 @@
-"""The session endpoints: how the page logs in and out."""
+"""The session endpoints, with which the page logs in and out."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,18 +16,18 @@ from api.database import DatabaseDep
 from api.sessions.schemas import Login, Session
 
 DURATION = timedelta(hours=12)
-"""Of a session, however much it is used: a working day."""
+"""Duration of a session, in use or not: a working day."""
 
 router = APIRouter(prefix=LOGIN_PATH, tags=["access"])
 
 
-@router.post("", operation_id="logIn", summary="Begin a session with a token")
+@router.post("", operation_id="logIn", summary="Start a session with a token")
 async def log_in(
     login: Login, request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
 ) -> Session:
-    """Set a cookie that stands for the token in this browser, for 12 hours or as long as the token is valid.
+    """Set a session cookie. It is valid for 12 hours, or until the token expires or is revoked.
 
-    Scripts cannot read it, other sites cannot send it, and it goes over https only where the page came over https.
+    The cookie is `HttpOnly` and `SameSite=Strict`, and `Secure` if the page uses https.
     """
     token = login.token.get_secret_value().strip()
     principal = await _holder(credentials, token)
@@ -55,9 +55,9 @@ async def _holder(credentials: Credentials, token: str) -> Principal:
         raise HTTPException(401, str(unknown), {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}) from None
 
 
-@router.get("", operation_id="getSession", summary="Get who the API takes one for", dependencies=[ANY_SCOPE])
+@router.get("", operation_id="getSession", summary="Get the current session", dependencies=[ANY_SCOPE])
 async def get_session(request: Request, actor: PrincipalDep) -> Session:
-    """Answer for any valid token or cookie; 401 tells a page to ask for a token."""
+    """Return the principal of a valid token or cookie. After a 401 the page requests a token."""
     return _session(request, actor)
 
 
@@ -65,7 +65,7 @@ async def get_session(request: Request, actor: PrincipalDep) -> Session:
 async def log_out(
     request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
 ) -> None:
-    """Forget the session and its cookie; done without one, too."""
+    """Delete the session and its cookie. Succeeds without a session."""
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
     cookie = request.cookies.get(SESSION_COOKIE, "")
     try:

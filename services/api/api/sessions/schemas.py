@@ -1,4 +1,4 @@
-"""What the session endpoints take and answer."""
+"""Request and response models of the session endpoints."""
 
 from typing import Annotated
 from uuid import UUID
@@ -9,7 +9,7 @@ from contracts.states import Scope
 
 
 class Login(BaseModel):
-    """A token to begin a session with."""
+    """The token to start a session with."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "itk_..."}]})
 
@@ -17,7 +17,7 @@ class Login(BaseModel):
 
 
 class Session(BaseModel):
-    """Who the API takes the caller for."""
+    """The principal of the request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -25,7 +25,7 @@ class Session(BaseModel):
         }
     )
 
-    name: str = Field(description="As in the audit log; `anonymous` where AUTH is off")
+    name: str = Field(description="Name in the audit log; `anonymous` if AUTH is off")
     token_id: UUID | None
-    scopes: list[Scope] = Field(description="What it may; `admin` includes the others")
-    auth: bool = Field(description="Whether a token is asked for at all")
+    scopes: list[Scope] = Field(description="Granted scopes; `admin` includes the others")
+    auth: bool = Field(description="Whether the API requires authentication")

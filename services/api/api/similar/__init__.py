@@ -1,1 +1,1 @@
-"""Issues that resemble an issue."""
+"""Similar issues over HTTP."""

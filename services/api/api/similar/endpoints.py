@@ -17,6 +17,6 @@ router = APIRouter(prefix="/api/v1/issues", tags=["issues"])
 async def list_similar(
     issue_id: UUID, database: DatabaseDep, limit: Annotated[int, Query(ge=1, le=20)] = 5
 ) -> SimilarIssues:
-    """Answer the issues that resemble it, likely duplicates marked; fewer, or none, where nothing does."""
+    """Return up to `limit` similar issues, with likely duplicates marked. The list may be empty."""
     similar = await repository.find_similar(database, issue_id, limit)
     return require_found(similar, f"issue {issue_id}")

@@ -1,10 +1,10 @@
-"""Similar issues in the database: full text with inverse document frequencies, vectors, and both together.
+"""Search for similar issues: full text with inverse document frequencies, vectors, and a fusion of both.
 
-Workers write the rows of `issue_search`. Every step is bounded, however many issues there are: the issue's most
-telling lexemes, the documents that hold the rarer ones of them, the best of these by BM25 (Robertson and
-Zaragoza, 2009), the nearest vectors by HNSW, and their ranks joined (reciprocal rank fusion; Cormack and others,
-2009). PostgreSQL's own `ts_rank` knows no document frequencies: here they are those that ANALYZE keeps, and exact
-where the documents were fetched. docs/decisions/0005-similar-issues.md has the measurements behind the numbers.
+Workers write the rows of `issue_search`. Every step is bounded for any number of issues: the issue's most
+distinctive lexemes, the documents with the rarer of them, the best of these by BM25 (Robertson and Zaragoza,
+2009), the nearest vectors by HNSW, and reciprocal rank fusion (Cormack and others, 2009). PostgreSQL's `ts_rank`
+ignores document frequencies. Here they come from ANALYZE, and are exact for fetched documents.
+docs/decisions/0005-similar-issues.md has the measurements behind the constants.
 """
 
 from uuid import UUID
@@ -16,13 +16,13 @@ from api.similar.schemas import Match, SimilarIssue, SimilarIssues
 from contracts.states import IssueStatus
 
 LIKELY_DUPLICATE = 0.85
-"""The cosine above which an older open issue is called a likely duplicate, where the words agree too."""
+"""Minimum cosine of a likely duplicate."""
 LIKELY_DUPLICATE_TEXT = 0.3
-"""Share of the telling words that it then has at least."""
+"""Minimum share of the distinctive words in a likely duplicate."""
 MEANING_FLOOR = 0.35
-"""Cosine below which two issues are not alike in meaning."""
+"""Minimum cosine of issues with a similar meaning."""
 TEXT_FLOOR = 0.1
-"""Share of the telling words below which two issues are not alike in text."""
+"""Minimum share of the distinctive words in issues with a similar text."""
 FULL_TEXT = "full text"
 
 _OPEN = ", ".join(f"'{status}'" for status in (IssueStatus.OPEN, IssueStatus.IN_PROGRESS))
@@ -34,7 +34,7 @@ FROM issue LEFT JOIN issue_search search ON search.issue_id = issue.id
 WHERE issue.id = $1 AND deleted_at IS NULL
 """
 
-# The issue asked about. One that is not indexed yet is looked for by the words of its title.
+# The given issue. If it is not indexed yet, the words of its title are used.
 _TARGET = """
 target AS MATERIALIZED (
     SELECT issue.id, title, project, created_at, embedding, model,
@@ -44,9 +44,9 @@ target AS MATERIALIZED (
 )"""
 
 _TF = "cardinality(positions) + 4.0 * cardinality(array_positions(weights, 'A'))"
-"""How often a document has a lexeme; a title's counts five times."""
+"""SQL: the frequency of a lexeme in a document; occurrences in the title count five times."""
 
-# The query: the 32 lexemes of highest weight. `documents` is how many have one, as far as ANALYZE lists it.
+# The query: the 32 lexemes with the highest weight. `documents` is the number of documents with each, by ANALYZE.
 _CHOSEN = rf"""
 corpus AS MATERIALIZED (
     SELECT greatest(reltuples, 1000)::float AS size FROM pg_class WHERE oid = 'issue_search'::regclass
@@ -64,7 +64,7 @@ corpus AS MATERIALIZED (
     FROM word CROSS JOIN corpus ORDER BY weight * ln(1 + size / documents) DESC, lexeme LIMIT 32
 )"""
 
-# The documents of the rarest first, until 15,000 are expected; of one lexeme at most 5,000, whatever was counted.
+# Documents of the rarest lexemes first, until 15,000 are expected; at most 5,000 per lexeme.
 _HIT = """
 hit AS MATERIALIZED (
     SELECT lexeme, found.issue_id
@@ -87,8 +87,8 @@ near AS MATERIALIZED (
 )"""
 _NOTHING_NEAR = "near AS (SELECT NULL::uuid AS issue_id WHERE false)"
 
-# BM25 with k1 = 2 and b = 0.75, a document's length being the number of its lexemes and 35 an ordinary one, as a
-# share of what the issue itself scores: of those that share most with it, and of the nearest.
+# BM25 with k1 = 2 and b = 0.75, for the documents that share most with the issue and for the nearest vectors. The
+# length of a document is its number of lexemes, on average 35. Scores are divided by the issue's own score.
 _ALIKE = f"""
 shortlist AS (
     (
@@ -113,7 +113,7 @@ shortlist AS (
     FROM shortlist CROSS JOIN itself LEFT JOIN scored USING (issue_id) WHERE issue_id <> $1
 )"""
 
-# Reciprocal rank fusion; meaning counts a little more than text.
+# Reciprocal rank fusion, in which meaning has a greater weight than text.
 _FUSED = """
 compared AS MATERIALIZED (
     SELECT issue_id, likeness, CASE WHEN search.model = target.model
@@ -152,7 +152,7 @@ BY_TEXT = _statement(_NOTHING_NEAR, _TEXT_ONLY)
 
 
 async def find_similar(database: Database, issue_id: UUID, limit: int) -> SimilarIssues | None:
-    """Return at most `limit` issues that resemble the issue, the most relevant first; None where there is none."""
+    """Return at most `limit` similar issues, most relevant first, or None if the issue does not exist."""
     profile = await database.fetchrow(_PROFILE, issue_id)
     if profile is None:
         return None

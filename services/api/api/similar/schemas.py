@@ -1,4 +1,4 @@
-"""What the similarity endpoint answers."""
+"""Response models of the similarity endpoint."""
 
 from enum import StrEnum
 from uuid import UUID
@@ -9,14 +9,14 @@ from contracts.states import IssueStatus
 
 
 class Match(StrEnum):
-    """In what two issues agree."""
+    """Search that found an issue: full text, or embedding vectors."""
 
     TEXT = "text"
     MEANING = "meaning"
 
 
 class SimilarIssue(BaseModel):
-    """An issue that resembles the one that was asked about."""
+    """A similar issue."""
 
     id: UUID
     title: str
@@ -24,19 +24,19 @@ class SimilarIssue(BaseModel):
     score: float = Field(
         ge=0,
         le=1,
-        description="How alike the two are: the cosine of their vectors where both have one, else the share of "
-        "the issue's telling words that the other has, by BM25",
+        description="Similarity: the cosine of the two vectors if both exist, otherwise the share of the issue's "
+        "distinctive words that the other contains, weighted by BM25",
     )
-    by: str = Field(description="What the score is from: the model's name, or `full text`")
-    matched_by: list[Match] = Field(description="By what it was found")
+    by: str = Field(description="Origin of the score: the name of the model, or `full text`")
+    matched_by: list[Match] = Field(description="Searches that found it")
     likely_duplicate: bool = Field(
-        description="It is an older open issue of the same project, and says nearly the same in meaning and in "
-        "words; a person decides, nothing is closed or merged"
+        description="Whether it is an older open issue of the same project with nearly the same meaning and "
+        "words. Nothing is closed or merged automatically"
     )
 
 
 class SimilarIssues(BaseModel):
-    """The issues that resemble an issue, the most relevant first: text and meaning together decide the order."""
+    """Similar issues, most relevant first; text and meaning both count."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -60,6 +60,6 @@ class SimilarIssues(BaseModel):
     )
 
     indexed: bool = Field(
-        description="False as long as its index job has not run: then only its title's words were looked for"
+        description="False until the issue's index job has run; until then only the words of the title count"
     )
     items: list[SimilarIssue]

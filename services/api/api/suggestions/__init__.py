@@ -1,1 +1,1 @@
-"""What people make of the machine's suggestions: accepted or rejected, and kept as feedback."""
+"""Decisions on suggestions over HTTP: accepted or rejected, and stored as feedback."""

@@ -1,4 +1,4 @@
-"""Applies what a person decides on suggestions, in one transaction."""
+"""Apply a user's decision on suggestions, in one transaction."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -15,26 +15,27 @@ from api.problems import invalid, require_found
 from api.suggestions import repository
 from api.suggestions.schemas import Choice
 from contracts.states import TagVerdict
+from contracts.validation import format_value
 from contracts.vocabulary import MAX_TAGS, TypeTag
 
 _TYPES = frozenset(TypeTag)
 
 
 async def decide(database: Database, issue_id: UUID, choice: Choice | None, verdict: TagVerdict) -> Issue:
-    """Accept or reject what the newest run suggests; without a choice, whatever nobody has rejected.
+    """Accept or reject suggestions of the newest run; without a choice, all that were not rejected.
 
-    An accepted tag is set, a rejected one taken away, and no run changes that. Once every suggested tag is decided
-    on, all of the issue's tags count as confirmed: the project's models learn from them. Raises a 409
-    where nothing is suggested, and a 422 that names what is not among the suggestions.
+    An accepted tag is set and a rejected one removed; later runs do not change that. When every suggested tag has
+    a decision, all tags of the issue count as confirmed, and the project's models learn from them. Raise a 409
+    error if there are no suggestions, and a 422 error for a choice that is not a suggestion.
     """
     async with database.transaction():
         issue = require_found(await lock_issue(database, issue_id), f"issue {issue_id}")
-        made = await get_newest(database, issue_id)
-        if made is None:
-            raise HTTPException(409, "Nothing is suggested yet: no run has ended.")
-        chosen = _all_open(made) if choice is None else choice
-        _check(chosen, made)
-        await _set(database, issue, made, chosen, verdict)
+        enrichment = await get_newest(database, issue_id)
+        if enrichment is None:
+            raise HTTPException(409, "There are no suggestions yet. Wait until an enrichment run finishes.")
+        chosen = _all_open(enrichment) if choice is None else choice
+        _check(chosen, enrichment)
+        await _set(database, issue, enrichment, chosen, verdict)
         await record(database, f"suggestions.{verdict}", issue_id, tags=chosen.tags, priority=chosen.priority)
         changed = await get_issue(database, issue_id)
         assert changed is not None
@@ -42,46 +43,49 @@ async def decide(database: Database, issue_id: UUID, choice: Choice | None, verd
 
 
 def with_tags(current: Sequence[str], accepted: Collection[str], rejected: Collection[str]) -> list[str]:
-    """Return an issue's tags after a decision; an accepted type takes the place of another type."""
+    """Return an issue's tags after a decision; an accepted type replaces another type."""
     replaced = _TYPES.difference(accepted) if _TYPES.intersection(accepted) else frozenset()
     kept = [tag for tag in current if tag not in rejected and tag not in replaced]
     return [*kept, *(tag for tag in accepted if tag not in kept)]
 
 
-def _all_open(made: Enrichment) -> Choice:
-    tags = [tag.name for tag in made.tags if tag.verdict is not TagVerdict.REJECTED]
-    has_priority = made.priority is not None and made.priority.verdict is not TagVerdict.REJECTED
+def _all_open(enrichment: Enrichment) -> Choice:
+    tags = [tag.name for tag in enrichment.tags if tag.verdict is not TagVerdict.REJECTED]
+    has_priority = enrichment.priority is not None and enrichment.priority.verdict is not TagVerdict.REJECTED
     return Choice.model_construct(tags=tags, priority=has_priority)
 
 
-def _check(chosen: Choice, made: Enrichment) -> None:
-    suggested = {tag.name for tag in made.tags}
+def _check(chosen: Choice, enrichment: Enrichment) -> None:
+    suggested = {tag.name for tag in enrichment.tags}
     for number, tag in enumerate(chosen.tags):
         if tag not in suggested:
             known = ", ".join(sorted(suggested)) or "none"
-            raise invalid(
-                ("body", "tags", number), "not_suggested", f"'{tag}' is not suggested; suggested: {known}"
-            )
-    if chosen.priority and made.priority is None:
-        raise invalid(("body", "priority"), "not_suggested", "No priority is suggested")
+            detail = f"{format_value(tag)} is not a suggestion. The suggestions are: {known}."
+            raise invalid(("body", "tags", number), "not_suggested", detail)
+    if chosen.priority and enrichment.priority is None:
+        raise invalid(("body", "priority"), "not_suggested", "There is no suggested priority.")
 
 
-async def _set(database: Database, issue: Issue, made: Enrichment, chosen: Choice, verdict: TagVerdict) -> None:
+async def _set(
+    database: Database, issue: Issue, enrichment: Enrichment, chosen: Choice, verdict: TagVerdict
+) -> None:
     is_accepted = verdict is TagVerdict.ACCEPTED
     tags = with_tags(issue.tags, chosen.tags if is_accepted else [], [] if is_accepted else chosen.tags)
     if len(tags) > MAX_TAGS:
-        raise invalid(("body", "tags"), "too_long", f"An issue should have at most {MAX_TAGS} tags")
-    suggested = made.priority if chosen.priority else None
+        raise invalid(
+            ("body", "tags"), "too_long", f"The issue would have {len(tags)} tags. Use at most {MAX_TAGS}."
+        )
+    suggested = enrichment.priority if chosen.priority else None
     await repository.set_chosen(
         database,
         issue.id,
         tags,
         suggested.value if suggested and is_accepted else None,
-        is_confirmed=all(tag.verdict or tag.name in chosen.tags for tag in made.tags),
+        is_confirmed=all(tag.verdict or tag.name in chosen.tags for tag in enrichment.tags),
     )
     if is_accepted:
         await repository.forget_verdicts(database, issue.id, [tag for tag in issue.tags if tag not in tags])
-    confidences = {tag.name: tag.confidence for tag in made.tags if tag.name in chosen.tags}
+    confidences = {tag.name: tag.confidence for tag in enrichment.tags if tag.name in chosen.tags}
     await repository.keep_verdict(database, issue.id, verdict, confidences)
     if suggested is not None:
         await repository.keep_priority_verdict(database, issue.id, suggested.value, verdict)

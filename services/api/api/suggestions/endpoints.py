@@ -1,4 +1,4 @@
-"""The endpoints that decide on suggestions, and tell how often people agree with them."""
+"""The endpoints that accept and reject suggestions, and report acceptance rates."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["enrichment"])
     "/issues/{issue_id}/suggestions/accept", operation_id="acceptSuggestions", summary="Accept suggestions"
 )
 async def accept(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue:
-    """Set the suggested tags that are named, and the suggested priority if it is meant; no run takes them away."""
+    """Set the given suggested tags, and the suggested priority if `priority` is true. Later runs keep them."""
     return await _decide(issue_id, choice, TagVerdict.ACCEPTED, request, database)
 
 
@@ -27,7 +27,7 @@ async def accept(issue_id: UUID, choice: Choice, request: Request, database: Dat
     "/issues/{issue_id}/suggestions/reject", operation_id="rejectSuggestions", summary="Reject suggestions"
 )
 async def reject(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue:
-    """Take the suggested tags away that are named; no run sets them again."""
+    """Remove the given suggested tags. Later runs do not set them again."""
     return await _decide(issue_id, choice, TagVerdict.REJECTED, request, database)
 
 
@@ -37,15 +37,15 @@ async def reject(issue_id: UUID, choice: Choice, request: Request, database: Dat
     summary="Accept all suggestions",
 )
 async def accept_all(issue_id: UUID, request: Request, database: DatabaseDep) -> Issue:
-    """Accept whatever the newest run suggests and nobody has rejected."""
+    """Accept all suggestions of the newest run that were not rejected."""
     return await _decide(issue_id, None, TagVerdict.ACCEPTED, request, database)
 
 
 @router.get(
-    "/stats/enrichment", operation_id="getEnrichmentStatistics", summary="Get how often suggestions are accepted"
+    "/stats/enrichment", operation_id="getEnrichmentStatistics", summary="Get acceptance rates of suggestions"
 )
 async def get_statistics(database: DatabaseDep) -> EnrichmentStatistics:
-    """Answer the verdicts on each tag that anybody has decided on, and on priorities."""
+    """Return the number of accepted and rejected suggestions, by tag and for priorities."""
     return await repository.get_statistics(database)
 
 

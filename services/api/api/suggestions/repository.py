@@ -1,4 +1,4 @@
-"""Suggestions and verdicts in the database."""
+"""Decisions on suggestions in the database."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -41,29 +41,29 @@ FROM priority_feedback
 async def set_chosen(
     database: Database, issue_id: UUID, tags: Sequence[str], priority: Priority | None, *, is_confirmed: bool
 ) -> None:
-    """Set an issue's tags, and its priority unless it is None; `is_confirmed`: a person knows them all."""
+    """Set an issue's tags, and its priority unless it is None; `is_confirmed` marks all tags as confirmed."""
     await database.execute(_SET, issue_id, tags, priority, is_confirmed)
 
 
 async def keep_verdict(
     database: Database, issue_id: UUID, verdict: TagVerdict, confidences: dict[str, float]
 ) -> None:
-    """Keep what a person made of suggested tags, beside how sure the machine was."""
+    """Store a decision on suggested tags, with their confidences."""
     await database.execute(_KEEP, issue_id, verdict, list(confidences), list(confidences.values()))
 
 
 async def forget_verdicts(database: Database, issue_id: UUID, tags: Sequence[str]) -> None:
-    """Forget what was made of tags that another has taken the place of."""
+    """Delete the decisions on replaced tags."""
     await database.execute(_FORGET, issue_id, tags)
 
 
 async def keep_priority_verdict(database: Database, issue_id: UUID, value: Priority, verdict: TagVerdict) -> None:
-    """Keep what a person made of a suggested priority."""
+    """Store a decision on a suggested priority."""
     await database.execute(_KEEP_PRIORITY, issue_id, value, verdict)
 
 
 async def get_statistics(database: Database) -> EnrichmentStatistics:
-    """Return how often people accepted each tag, and priorities."""
+    """Return the numbers of accepted and rejected suggestions."""
     tags = await database.fetch(_TAGS)
     priorities = await database.fetchrow(_PRIORITIES)
     assert priorities is not None

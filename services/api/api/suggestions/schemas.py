@@ -1,4 +1,4 @@
-"""What the endpoints of suggestions and their statistics take and answer."""
+"""Request and response models of the suggestion and statistics endpoints."""
 
 from typing import Annotated, Self
 
@@ -9,7 +9,7 @@ from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
 
 
 class Choice(BaseModel):
-    """Which suggestions are meant."""
+    """The suggestions to decide on."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -23,34 +23,34 @@ class Choice(BaseModel):
     )
 
     tags: list[Annotated[str, StringConstraints(pattern=TAG_PATTERN)]] = Field(default=[], max_length=MAX_TAGS)
-    priority: StrictBool = Field(default=False, description="The suggested priority too")
+    priority: StrictBool = Field(default=False, description="Whether to include the suggested priority")
 
     @model_validator(mode="after")
-    def _means_something(self) -> Self:
+    def _require_selection(self) -> Self:
         if not self.tags and not self.priority:
-            raise PydanticCustomError("no_choice", "Name tags, or the priority, or both")
+            raise PydanticCustomError("no_choice", "Nothing is selected. Set tags, or priority to true, or both.")
         return self
 
 
 class Acceptance(BaseModel):
-    """How often people accepted a suggestion."""
+    """Number of accepted and rejected suggestions."""
 
     accepted: int
     rejected: int
     acceptance: float | None = Field(
-        ge=0, le=1, description="Share of those decided on; null where there are none"
+        ge=0, le=1, description="Share of accepted suggestions; null if there are no decisions"
     )
 
 
 class TagAcceptance(Acceptance):
-    """How often people accepted a tag, and how often they set it where it was not suggested."""
+    """Decisions on one tag; `added` counts issues where a user set it without a suggestion."""
 
     tag: str
     added: int
 
 
 class EnrichmentStatistics(BaseModel):
-    """What people made of all suggestions so far: of each issue the newest verdict counts."""
+    """Decisions on all suggestions; the newest decision on each issue counts."""
 
     model_config = ConfigDict(
         json_schema_extra={

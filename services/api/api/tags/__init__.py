@@ -1,1 +1,1 @@
-"""The vocabulary of tags over HTTP: its words are closed, what they mean is for people to say."""
+"""The tags over HTTP: a fixed vocabulary whose descriptions admins can change."""

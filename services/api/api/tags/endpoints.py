@@ -11,15 +11,15 @@ from api.tags.schemas import Meanings, Vocabulary
 router = APIRouter(prefix="/api/v1/tags", tags=["tags"])
 
 
-@router.get("", operation_id="listTags", summary="List the tags that there are")
+@router.get("", operation_id="listTags", summary="List all tags")
 async def list_tags(database: DatabaseDep) -> Vocabulary:
-    """Answer the closed vocabulary with what each word means."""
+    """Return every tag of the fixed vocabulary with its description."""
     return Vocabulary(items=await repository.list_tags(database))
 
 
-@router.put("", operation_id="describeTags", summary="Say what tags mean", dependencies=[ADMIN])
+@router.put("", operation_id="describeTags", summary="Set tag descriptions", dependencies=[ADMIN])
 async def describe(meanings: Meanings, database: DatabaseDep) -> Vocabulary:
-    """Replace the descriptions. The words themselves are fixed: models are trained on them."""
+    """Replace all descriptions. The tags themselves are fixed, because the models are trained on them."""
     async with database.transaction():
         await repository.set_descriptions(database, meanings.descriptions)
         await record(database, "tags.described", "tags", **meanings.descriptions)

@@ -1,4 +1,4 @@
-"""What tags mean, in the database."""
+"""Tag descriptions in the database."""
 
 from collections.abc import Mapping
 
@@ -16,16 +16,16 @@ WHERE tag_description.description <> excluded.description
 
 
 async def list_tags(database: Database) -> list[Tag]:
-    """Return the vocabulary in its own order, in people's words where they have said any."""
-    said = {row["name"]: row["description"] for row in await database.fetch(_LIST)}
+    """Return the vocabulary in its own order, with custom descriptions where they exist."""
+    custom = {row["name"]: row["description"] for row in await database.fetch(_LIST)}
     return [
-        Tag(name=name, kind=_kind(name), description=said.get(name, description))
+        Tag(name=name, kind=_kind(name), description=custom.get(name, description))
         for name, description in DESCRIPTIONS.items()
     ]
 
 
 async def set_descriptions(database: Database, descriptions: Mapping[str, str]) -> None:
-    """Keep these descriptions and no others; for one transaction."""
+    """Replace all custom descriptions. Call this in a transaction."""
     await database.execute(_FORGET, list(descriptions))
     await database.execute(_SET, list(descriptions), list(descriptions.values()))
 

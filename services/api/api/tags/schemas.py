@@ -1,4 +1,4 @@
-"""What the tag endpoints take and answer."""
+"""Request and response models of the tag endpoints."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,7 +10,7 @@ from contracts.vocabulary import DESCRIPTIONS
 
 
 class TagKind(StrEnum):
-    """What a tag says of an issue."""
+    """Kind of a tag."""
 
     TYPE = "type"
     AREA = "area"
@@ -18,7 +18,7 @@ class TagKind(StrEnum):
 
 
 class Tag(BaseModel):
-    """A word of the vocabulary."""
+    """A tag of the vocabulary."""
 
     name: str = Field(description="`lang:xx` stands for every language")
     kind: TagKind = Field(description="An issue has at most one `type`")
@@ -26,7 +26,7 @@ class Tag(BaseModel):
 
 
 class Vocabulary(BaseModel):
-    """Every tag that an issue can have."""
+    """All tags that an issue can have."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -46,7 +46,7 @@ Meaning = Annotated[
 
 
 class Meanings(BaseModel):
-    """What tags mean here; those that are left out mean what they meant at first."""
+    """Descriptions of tags. Tags that are missing get their default description."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -54,5 +54,5 @@ class Meanings(BaseModel):
     )
 
     descriptions: dict[Name, Meaning] = Field(
-        description="By the tag's name", json_schema_extra={"additionalProperties": False}
+        description="Descriptions by tag name", json_schema_extra={"additionalProperties": False}
     )

@@ -1,1 +1,1 @@
-"""Bearer tokens: made, listed and revoked by admins, over HTTP."""
+"""API tokens over HTTP, for admins."""

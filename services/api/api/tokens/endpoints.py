@@ -21,20 +21,20 @@ from contracts.ids import new_id
 router = APIRouter(prefix="/api/v1/tokens", tags=["access"], dependencies=[ADMIN])
 
 
-@router.post("", operation_id="createToken", summary="Make a token", status_code=201)
+@router.post("", operation_id="createToken", summary="Create a token", status_code=201)
 async def create(new: TokenCreate, response: Response, database: DatabaseDep, actor: PrincipalDep) -> NewToken:
-    """Make a token and answer it, this once: only its SHA-256 is stored. 409 where its name is taken."""
+    """Create a token and return it once; only its SHA-256 is stored. Returns 409 if the name is in use."""
     secret, token_id = new_secret(TOKEN_PREFIX), new_id()
     async with database.transaction():
         token = await repository.create_token(
             database, token_id, new, digest(secret), secret[:HINT_LENGTH], actor.name
         )
         if token is None:
-            detail = f"There is a token {new.name} that is not revoked: take another name, or revoke that one."
+            detail = f"Token {new.name} already exists. Use another name, or revoke that token."
             raise HTTPException(409, detail)
         await record(database, "token.created", token_id, name=new.name, scopes=new.scopes)
     response.headers["Location"] = f"{router.prefix}/{token_id}"
-    # Nobody on the way is to keep it.
+    # No cache on the way may store the secret.
     response.headers["Cache-Control"] = "no-store"
     return NewToken(**token.model_dump(), token=secret)
 
@@ -43,20 +43,20 @@ async def create(new: TokenCreate, response: Response, database: DatabaseDep, ac
 async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> TokenPage:
-    """Answer all tokens, also those that have expired or were revoked: the audit log names them."""
+    """Return all tokens, including expired and revoked ones, because the audit log refers to them."""
     page, next_cursor = await page_by_id(request, response, query, partial(repository.list_tokens, database))
     return TokenPage(items=page, next_cursor=next_cursor)
 
 
 @router.get("/{token_id}", operation_id="getToken", summary="Get a token")
 async def get_one(token_id: UUID, database: DatabaseDep) -> Token:
-    """Answer what is known of it; never the token itself."""
+    """Return a token's details, without its secret."""
     return require_found(await repository.get_token(database, token_id), f"token {token_id}")
 
 
 @router.delete("/{token_id}", operation_id="revokeToken", summary="Revoke a token", status_code=204)
 async def revoke(token_id: UUID, database: DatabaseDep, credentials: CredentialsDep) -> None:
-    """Let nobody in with it, nor with a session made from it, within seconds; a second call changes nothing."""
+    """Revoke a token and its sessions, within 5 seconds on every API process. Idempotent."""
     async with database.transaction():
         token = await repository.revoke_token(database, token_id)
         if token is not None:

@@ -22,10 +22,10 @@ _GET = f"SELECT {_COLUMNS} FROM api_token WHERE id = $1"
 _REVOKE = f"UPDATE api_token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING {_COLUMNS}"
 
 
-async def create_token(  # noqa: PLR0913, PLR0917 - what a token is made of
+async def create_token(  # noqa: PLR0913, PLR0917 - the columns of a token
     database: Database, token_id: UUID, new: TokenCreate, digest: bytes, hint: str, created_by: str
 ) -> Token | None:
-    """Store a token; None where another one that is not revoked has its name."""
+    """Store a token; return None if the name belongs to another token that is not revoked."""
     scopes = [str(scope) for scope in new.scopes]
     return _token(
         await database.fetchrow(_CREATE, token_id, new.name, digest, hint, scopes, created_by, new.expires_in_days)
@@ -33,17 +33,17 @@ async def create_token(  # noqa: PLR0913, PLR0917 - what a token is made of
 
 
 async def list_tokens(database: Database, before: UUID, limit: int) -> list[Token]:
-    """Return at most `limit` tokens, newest first, older than `before`."""
+    """Return at most `limit` tokens older than `before`, newest first."""
     return [Token(**row) for row in await database.fetch(_PAGE, before, limit)]
 
 
 async def get_token(database: Database, token_id: UUID) -> Token | None:
-    """Return the token, None where there is none."""
+    """Return the token, or None if it does not exist."""
     return _token(await database.fetchrow(_GET, token_id))
 
 
 async def revoke_token(database: Database, token_id: UUID) -> Token | None:
-    """Revoke a token; None where there is nothing to revoke."""
+    """Revoke a token and return it, or None if there is none to revoke."""
     return _token(await database.fetchrow(_REVOKE, token_id))
 
 

@@ -1,4 +1,4 @@
-"""What the token endpoints take and answer."""
+"""Request and response models of the token endpoints."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +32,7 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 def _not_reserved(name: str) -> str:
     if name in RESERVED_NAMES:
-        raise PydanticCustomError("reserved", "Name is one that the audit log uses itself: take another")
+        raise PydanticCustomError("reserved", "The name is reserved for the audit log. Use another name.")
     return name
 
 
@@ -41,7 +41,7 @@ def _each_once(scopes: list[Scope]) -> list[Scope]:
 
 
 class TokenCreate(BaseModel):
-    """A new token: who is to have it, for what, and for how long."""
+    """A new token: its holder, scopes and lifetime."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -54,12 +54,14 @@ class TokenCreate(BaseModel):
         str,
         StringConstraints(pattern=HOLDER_PATTERN),
         AfterValidator(_not_reserved),
-        Field(description="What the audit log calls its holder; of those that are not revoked, each has its own"),
+        Field(description="Name of the holder in the audit log; unique among tokens that are not revoked"),
     ]
     scopes: Annotated[
         list[Scope],
         Field(
-            min_length=1, max_length=10, description="`admin` includes the others, which do not include each other"
+            min_length=1,
+            max_length=10,
+            description="Scopes to grant. `admin` includes all; `issues:write` does not include `issues:read`",
         ),
         AfterValidator(_each_once),
     ]
@@ -67,7 +69,7 @@ class TokenCreate(BaseModel):
 
 
 class TokenState(StrEnum):
-    """Whether a token lets anybody in."""
+    """State of a token."""
 
     ACTIVE = "active"
     EXPIRED = "expired"
@@ -75,28 +77,28 @@ class TokenState(StrEnum):
 
 
 class Token(BaseModel):
-    """A token as everybody but its holder sees it."""
+    """A token without its secret."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: UUID
     name: str
-    hint: str = Field(description="Its first characters")
+    hint: str = Field(description="First characters of the token")
     scopes: list[Scope]
     state: TokenState
     created_at: datetime
     created_by: str
     expires_at: datetime
     revoked_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the minute; null while it was not used")
+    last_used_at: datetime | None = Field(description="Last use, to the minute; null if never used")
 
 
 class NewToken(Token):
-    """A token that was just made."""
+    """A new token with its secret."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "token": "itk_..."}]})
 
-    token: str = Field(description="Shown this once: only its SHA-256 is stored")
+    token: str = Field(description="The secret. It is returned only once, because only its SHA-256 is stored")
 
 
 class TokenPage(BaseModel):
@@ -105,4 +107,4 @@ class TokenPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_EXAMPLE], "next_cursor": None}]})
 
     items: list[Token]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")

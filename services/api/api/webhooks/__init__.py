@@ -1,1 +1,1 @@
-"""Webhooks: other systems that are told of events; for admins, over HTTP. Workers deliver."""
+"""Webhooks over HTTP, for admins. Workers deliver the events."""

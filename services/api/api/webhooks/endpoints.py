@@ -1,4 +1,4 @@
-"""The webhook endpoints, for admins: whoever has one sees every issue, and has the workers send requests."""
+"""The webhook endpoints, for admins, because a webhook receives every issue and makes workers send requests."""
 
 from functools import partial
 from typing import Annotated
@@ -30,9 +30,9 @@ from contracts.webhook_targets import parse_ip_literal
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], dependencies=[ADMIN])
 
 
-@router.post("", operation_id="createWebhook", summary="Make a webhook", status_code=201)
+@router.post("", operation_id="createWebhook", summary="Create a webhook", status_code=201)
 async def create(new: WebhookCreate, request: Request, response: Response, database: DatabaseDep) -> NewWebhook:
-    """Have events delivered to a URL from now on; answer the secret that they are signed with, this once."""
+    """Deliver events to a URL from now on. The signing secret is returned only once."""
     _require_reachable(request, new.url)
     secret, webhook_id = new_webhook_secret(), new_id()
     async with database.transaction():
@@ -46,26 +46,26 @@ async def create(new: WebhookCreate, request: Request, response: Response, datab
 async def list_page(
     request: Request, response: Response, database: DatabaseDep, query: Annotated[PageQuery, Query()]
 ) -> WebhookPage:
-    """Answer all webhooks, without their secrets."""
+    """Return all webhooks, without their secrets."""
     page, next_cursor = await page_by_id(request, response, query, partial(repository.list_webhooks, database))
     return WebhookPage(items=page, next_cursor=next_cursor)
 
 
 @router.get("/{webhook_id}", operation_id="getWebhook", summary="Get a webhook")
 async def get_one(webhook_id: UUID, database: DatabaseDep) -> Webhook:
-    """Answer what is known of it; never its secret."""
+    """Return a webhook's details, without its secret."""
     return require_found(await repository.get_webhook(database, webhook_id), f"webhook {webhook_id}")
 
 
 @router.patch("/{webhook_id}", operation_id="changeWebhook", summary="Change a webhook")
 async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, database: DatabaseDep) -> Webhook:
-    """Apply a merge patch. Events that happen while it is not active are not delivered, now or later."""
+    """Apply a JSON merge patch (RFC 7396). Events that occur while a webhook is inactive are never delivered."""
     if "url" in patch.model_fields_set:
         _require_reachable(request, patch.url)
     async with database.transaction():
         webhook = require_found(await repository.lock_webhook(database, webhook_id), f"webhook {webhook_id}")
-        asked = patch.model_dump(exclude_unset=True)
-        changes = {name: value for name, value in asked.items() if value != getattr(webhook, name)}
+        requested = patch.model_dump(exclude_unset=True)
+        changes = {name: value for name, value in requested.items() if value != getattr(webhook, name)}
         if changes:
             await repository.change_webhook(database, webhook_id, changes)
             await record(database, "webhook.changed", webhook_id, **changes)
@@ -74,7 +74,7 @@ async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, databa
 
 @router.delete("/{webhook_id}", operation_id="deleteWebhook", summary="Delete a webhook", status_code=204)
 async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> None:
-    """Forget it and its secret; a worker then forgets its deliveries, and what waits ends skipped."""
+    """Delete a webhook and its secret. A worker then deletes its deliveries; waiting ones end `skipped`."""
     async with database.transaction():
         webhook = require_found(await repository.lock_webhook(database, webhook_id), f"webhook {webhook_id}")
         await repository.delete_webhook(database, webhook_id)
@@ -82,11 +82,11 @@ async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> N
     request.app.state.dispatcher.wake()
 
 
-@router.post("/{webhook_id}/secret", operation_id="rotateWebhookSecret", summary="Give a webhook another secret")
+@router.post("/{webhook_id}/secret", operation_id="rotateWebhookSecret", summary="Rotate a webhook's secret")
 async def rotate(
     webhook_id: UUID, rotation: SecretRotation, response: Response, database: DatabaseDep
 ) -> NewWebhook:
-    """Answer the new secret, this once; for a while deliveries carry a signature of each."""
+    """Return a new secret, once. During the overlap, deliveries are signed with both secrets."""
     secret = new_webhook_secret()
     async with database.transaction():
         rotated = await repository.rotate_secret(database, webhook_id, secret, rotation.overlap_hours)
@@ -96,10 +96,10 @@ async def rotate(
 
 
 @router.post(
-    "/{webhook_id}/test", operation_id="testWebhook", summary="Deliver a test event to a webhook", status_code=202
+    "/{webhook_id}/test", operation_id="testWebhook", summary="Send a test event to a webhook", status_code=202
 )
 async def test(webhook_id: UUID, request: Request, database: DatabaseDep) -> Queued:
-    """Queue an event `webhook.test`, also for a webhook that is not active; its deliveries tell how it went."""
+    """Queue a `webhook.test` event, also for an inactive webhook. Its deliveries show the outcome."""
     async with database.transaction():
         await get_one(webhook_id, database)
         delivery_id = await repository.create_test(database, webhook_id)
@@ -116,7 +116,7 @@ async def deliveries(
     database: DatabaseDep,
     query: Annotated[PageQuery, Query()],
 ) -> DeliveryPage:
-    """Answer what was, is and will be delivered, newest first; a dead one is replayed as its dead letter."""
+    """Return past, current and scheduled deliveries, newest first. Replay a dead one as a dead letter."""
     await get_one(webhook_id, database)
     read = partial(repository.list_deliveries, database, webhook_id)
     page, next_cursor = await page_by_id(request, response, query, read)
@@ -124,15 +124,15 @@ async def deliveries(
 
 
 def _require_reachable(request: Request, url: str) -> None:
-    """Refuse an address that no worker would deliver to; what a name leads to is looked at in each delivery."""
+    """Reject a literal address that workers do not deliver to. Host names are checked at each delivery."""
     host = urlsplit(url).hostname or ""
     address = parse_ip_literal(host)
     if address is not None and not request.app.state.settings.webhook_allow.permits(host, address):
-        detail = "URL should not be a private address that WEBHOOK_ALLOW does not name"
+        detail = f"{address} is a private address. Use a public one, or have the operator add it to WEBHOOK_ALLOW."
         raise invalid(("body", "url"), "private_address", detail)
 
 
 def _with_secret(response: Response, webhook: Webhook, secret: str) -> NewWebhook:
-    # Nobody on the way is to keep it.
+    # No cache on the way may store the secret.
     response.headers["Cache-Control"] = "no-store"
     return NewWebhook(**webhook.model_dump(), secret=secret)

@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries in the database; triggers make all deliveries but tests."""
+"""Webhooks and their deliveries in the database. Triggers create all deliveries except tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -59,24 +59,24 @@ async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreat
 
 
 async def list_webhooks(database: Database, before: UUID, limit: int) -> list[Webhook]:
-    """Return at most `limit` webhooks, newest first, older than `before`."""
+    """Return at most `limit` webhooks older than `before`, newest first."""
     return [Webhook(**row) for row in await database.fetch(_PAGE, before, limit)]
 
 
 async def get_webhook(database: Database, webhook_id: UUID) -> Webhook | None:
-    """Return the webhook, None where there is none."""
+    """Return the webhook, or None if it does not exist."""
     return _webhook(await database.fetchrow(_GET, webhook_id))
 
 
 async def lock_webhook(database: Database, webhook_id: UUID) -> Webhook | None:
-    """Return the webhook as it is once nobody else changes it, until the transaction ends."""
+    """Lock the webhook until the transaction ends and return it, or None if it does not exist."""
     if await database.fetchrow(_LOCK, webhook_id) is None:
         return None
     return await get_webhook(database, webhook_id)
 
 
 async def change_webhook(database: Database, webhook_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Set columns of a webhook, whose names are those of `WebhookPatch`; what it waited for is forgotten."""
+    """Set columns of a webhook, named as in `WebhookPatch`, and close its circuit breaker."""
     columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, start=2))
     await database.execute(
         f"UPDATE webhook SET {columns}, deactivated_reason = NULL, updated_at = now() WHERE id = $1",
@@ -87,14 +87,14 @@ async def change_webhook(database: Database, webhook_id: UUID, changes: Mapping[
 
 
 async def rotate_secret(database: Database, webhook_id: UUID, secret: str, overlap_hours: int) -> Webhook | None:
-    """Give a webhook another secret; None where there is no such webhook."""
+    """Replace the secret of a webhook and return the webhook, or None if it does not exist."""
     return _webhook(await database.fetchrow(_ROTATE, webhook_id, secret, overlap_hours))
 
 
 async def delete_webhook(database: Database, webhook_id: UUID) -> None:
-    """Delete a webhook. Its deliveries may be any number: pruning ends and deletes them, a batch a transaction.
+    """Delete a webhook. A pruning job then ends and deletes its deliveries in batches.
 
-    Meanwhile a worker delivers none of them; one that it is delivering at this moment may still arrive.
+    Workers start no further delivery. One that is in progress may still arrive.
     """
     await database.execute(_DELETE, webhook_id)
     await database.execute(_CLOSE_CIRCUIT, webhook_id)
@@ -102,13 +102,13 @@ async def delete_webhook(database: Database, webhook_id: UUID) -> None:
 
 
 async def list_deliveries(database: Database, webhook_id: UUID, before: UUID, limit: int) -> list[Delivery]:
-    """Return at most `limit` deliveries, newest first, older than `before`."""
+    """Return at most `limit` deliveries older than `before`, newest first."""
     rows = await database.fetch(_DELIVERIES, webhook_id, before, limit)
     return [Delivery(**row) for row in rows]
 
 
 async def create_test(database: Database, webhook_id: UUID) -> UUID:
-    """Create the delivery of a test event; return its id."""
+    """Create the delivery of a test event and return its id."""
     delivery_id = new_id()
     message = DeliverWebhook(
         contract_version=CONTRACT_VERSION,

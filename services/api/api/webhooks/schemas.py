@@ -1,4 +1,4 @@
-"""What the webhook endpoints take and answer."""
+"""Request and response models of the webhook endpoints."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -43,7 +43,8 @@ _DELIVERY: dict[str, Any] = {
 def _without_credentials(url: str) -> str:
     if "@" in url or "#" in url:
         raise PydanticCustomError(
-            "url_parts", "URL should hold no user, no password and no fragment (elsewhere write %40 and %23)"
+            "url_parts",
+            "The URL has a user, a password or a fragment. Remove it, or write %40 for @ and %23 for #.",
         )
     return url
 
@@ -56,33 +57,33 @@ Url = Annotated[
     HttpUrl,
     StringConstraints(max_length=URL_MAX),
     AfterValidator(_without_credentials),
-    # JSON Schema cannot look at parts of a URL: so the whole of it has neither character.
+    # JSON Schema cannot check parts of a URL, so its pattern excludes both characters everywhere.
     Field(json_schema_extra={"pattern": r'^https?://[!"$-?A-~]+$'}),
 ]
 Events = Annotated[list[WebhookEvent], Field(min_length=1, max_length=20), AfterValidator(_each_once)]
 
 
 class WebhookCreate(BaseModel):
-    """A new webhook: where to deliver, and what."""
+    """A new webhook: its URL and events."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{name: _EXAMPLE[name] for name in ("url", "events")}]}
     )
 
-    url: Url = Field(description="http or https; private addresses only where WEBHOOK_ALLOW names them")
+    url: Url = Field(description="An http or https URL. Private addresses must be in WEBHOOK_ALLOW")
     events: Events
     active: StrictBool = True
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """Say no default: what a patch leaves out stays as it is."""
+    """Remove the defaults: a field that is missing from a patch keeps its value."""
     schema["examples"] = [{"active": False}]
     for field in schema["properties"].values():
         field.pop("default", None)
 
 
 class WebhookPatch(BaseModel):
-    """What to change of a webhook (RFC 7396): what is left out stays."""
+    """Changes of a webhook (RFC 7396). Missing fields keep their value."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_without_defaults)
 
@@ -92,12 +93,13 @@ class WebhookPatch(BaseModel):
 
 
 class SecretRotation(BaseModel):
-    """How long deliveries are signed with the secret before as well."""
+    """Overlap during which deliveries are signed with both the new and the previous secret."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_hours": OVERLAP_HOURS}]})
 
     overlap_hours: Annotated[StrictInt, Field(ge=0, le=OVERLAP_HOURS_MAX)] = Field(
-        default=OVERLAP_HOURS, description="0 where the secret before has leaked"
+        default=OVERLAP_HOURS,
+        description="Hours that the previous secret also signs deliveries. Use 0 if it has leaked",
     )
 
 
@@ -110,12 +112,12 @@ class Webhook(BaseModel):
     url: str
     events: list[str]
     active: bool
-    deactivated_reason: str | None = Field(description="Why a worker deactivated it; null where a person did")
+    deactivated_reason: str | None = Field(description="Reason why a worker deactivated it; null if a user did")
     paused_until: datetime | None = Field(
-        description="The receiver failed several times in a row: deliveries wait, and lose no attempt"
+        description="End of a pause after several failures of the receiver. Waiting deliveries use no attempt"
     )
     previous_secret_until: datetime | None = Field(
-        description="Until then deliveries are signed with the secret before as well"
+        description="Time until which the previous secret also signs deliveries"
     )
     created_at: datetime
     created_by: str
@@ -123,11 +125,11 @@ class Webhook(BaseModel):
 
 
 class NewWebhook(Webhook):
-    """A webhook with the secret that it has just been given."""
+    """A webhook with its new secret."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "secret": "whsec_..."}]})
 
-    secret: str = Field(description="Shown this once; deliveries are signed with it")
+    secret: str = Field(description="Secret that signs deliveries. It is returned only once")
 
 
 class WebhookPage(BaseModel):
@@ -136,21 +138,21 @@ class WebhookPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_EXAMPLE], "next_cursor": None}]})
 
     items: list[Webhook]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
 
 
 class Delivery(BaseModel):
-    """One event for one webhook, and how far its delivery has come."""
+    """Delivery of one event to one webhook."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
 
-    id: UUID = Field(description="Its header `webhook-id`, the same in each attempt, and its job's id")
+    id: UUID = Field(description="Id of the job; also the `webhook-id` header of every attempt")
     event: str
     issue_id: UUID | None
-    state: JobState = Field(description="`dead`: replay it as the dead letter of this id")
+    state: JobState = Field(description="Replay a `dead` delivery as the dead letter with this id")
     attempts: int
-    status_code: int | None = Field(description="What the receiver last answered")
-    error: str | None = Field(description="The last attempt's error, where it failed")
+    status_code: int | None = Field(description="Last status code of the receiver")
+    error: str | None = Field(description="Error of the last attempt, if it failed")
     next_attempt_at: datetime | None
     created_at: datetime
     finished_at: datetime | None
@@ -162,12 +164,12 @@ class DeliveryPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_DELIVERY], "next_cursor": None}]})
 
     items: list[Delivery]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
 
 
 class Queued(BaseModel):
-    """A delivery that was asked for."""
+    """A queued delivery."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": _DELIVERY["id"]}]})
 
-    id: UUID = Field(description="Of the delivery")
+    id: UUID = Field(description="Id of the delivery")

@@ -1,4 +1,4 @@
-"""Secrets of webhooks, as Standard Webhooks writes them."""
+"""Webhook secrets in the format of Standard Webhooks."""
 
 import secrets
 from base64 import b64encode
@@ -8,5 +8,5 @@ _BYTES = 32
 
 
 def new_webhook_secret() -> str:
-    """Return a new secret: 256 random bits in base64, behind the prefix that libraries and scanners know."""
+    """Return a new secret: 256 random bits in base64, with the standard prefix."""
     return PREFIX + b64encode(secrets.token_bytes(_BYTES)).decode()

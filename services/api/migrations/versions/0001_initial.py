@@ -1,4 +1,4 @@
-"""Create the issue, its job ledger, and the record of enrichments.
+"""Create the tables of issues, jobs and enrichments.
 
 Revision: 0001
 """

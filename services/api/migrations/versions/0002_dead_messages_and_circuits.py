@@ -1,4 +1,4 @@
-"""Keep refused messages and circuits; note why a person discards a job.
+"""Store dead messages and circuit breakers, and the reason for discarding a job.
 
 Revision: 0002
 """

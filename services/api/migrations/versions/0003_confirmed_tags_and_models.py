@@ -1,4 +1,4 @@
-"""Keep what people confirm, what is learned from it, and who did what.
+"""Store confirmed tags, the models trained on them, and the audit log.
 
 Revision: 0003
 """
@@ -12,7 +12,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# Each is a transaction of its own and can be run again: none that anybody waits for reads every issue.
+# Each statement is a transaction and can be repeated. No statement that blocks other queries reads every issue.
 WHILE_ISSUES_COME_IN = (
     """
     ALTER TABLE issue
@@ -26,7 +26,7 @@ WHILE_ISSUES_COME_IN = (
     """,
     "SET statement_timeout = 0",
     "ALTER TABLE issue VALIDATE CONSTRAINT ck_issue_project",
-    # A build that was broken off leaves an index that is never used.
+    # An interrupted build leaves an invalid index.
     "DROP INDEX CONCURRENTLY IF EXISTS ix_issue_confirmed",
     """
     CREATE INDEX CONCURRENTLY ix_issue_confirmed ON issue (project, tags_confirmed_at)
@@ -53,7 +53,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("issue_id", "tag", name=op.f("pk_tag_feedback")),
     )
-    # After tag_feedback, whose foreign key locks issue: a worker's commit takes these two in the same order.
+    # After tag_feedback, whose foreign key locks issue, because a worker's commit locks both in the same order.
     op.add_column("enrichment", sa.Column("priority", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("enrichment", sa.Column("language", sa.Text(), nullable=True))
     op.create_table(

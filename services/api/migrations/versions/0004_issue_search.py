@@ -1,4 +1,4 @@
-"""Keep what similar issues are found by; index the vectors where the server has pgvector.
+"""Store the search data of similar issues, and index the vectors if the server has pgvector.
 
 Revision: 0004
 """
@@ -12,7 +12,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# pgvector is no trusted extension: where this role is no superuser, somebody else creates it before.
+# pgvector is not a trusted extension. If this role is not a superuser, a superuser must create it first.
 ENABLE = """
 DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_available_extensions WHERE name = '{extension}') THEN
@@ -52,7 +52,7 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     )
-    # ANALYZE then keeps 3,000 lexemes: their document frequencies tell which are worth looking for.
+    # ANALYZE then stores the document frequencies of 3,000 lexemes, which the search uses to select lexemes.
     op.execute("ALTER TABLE issue_search ALTER COLUMN words SET STATISTICS 300")
     op.execute(ENABLE.format(extension="vector"))
     op.execute(ENABLE.format(extension="pg_trgm"))
@@ -60,5 +60,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The extensions stay: others may use them, and they hold no data.
+    # The extensions stay, because other objects may use them and they hold no data.
     op.drop_table("issue_search")

@@ -1,7 +1,7 @@
-"""Delete softly, mark duplicates, know other systems' ids; keep lexemes, verdicts, descriptions, answers.
+"""Add soft deletion, duplicates, external ids, lexemes, decisions, tag descriptions and idempotent responses.
 
-Columns are nullable and hold no default, so no table is rewritten; 0006 fills and indexes them beside
-running services. Revision: 0005
+Columns are nullable and have no default, so no table is rewritten. 0006 fills and indexes them while services
+run. Revision: 0005
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# A trigger, since every writer of an issue's text is meant: the release before this one, and imports.
+# A trigger, because it must cover every writer of an issue's text, including the previous release and imports.
 LEXEMES = """
 CREATE FUNCTION issue_lexemes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -28,8 +28,8 @@ FOR EACH ROW EXECUTE FUNCTION issue_lexemes()
 """
 
 
-# Release 0.1.0 reads all columns, and asyncpg plans a statement again only once a request: one that met the change
-# before this one must have ended. Where there are no issues yet, nobody waits.
+# Release 0.1.0 reads all columns, and asyncpg re-plans a statement only once per request. So requests that met the
+# previous change must have ended. Without issues there is no wait.
 LET_REQUESTS_END = "SELECT pg_sleep(1) FROM issue LIMIT 1"
 
 
@@ -44,7 +44,7 @@ def upgrade() -> None:
         ("deleted_at", sa.DateTime(timezone=True)),
     ):
         op.add_column("issue", sa.Column(name, kind, nullable=True))
-    # Not valid: 0006 reads what is there, and nobody waits for it.
+    # Not valid: 0006 validates existing rows without blocking other queries.
     op.create_foreign_key(
         op.f("fk_issue_duplicate_of"),
         "issue",

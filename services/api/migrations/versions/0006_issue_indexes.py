@@ -1,7 +1,7 @@
-"""Fill what searches look in, and index what lists are read by, beside running services.
+"""Fill the search columns and index the lists, while services run.
 
-Nothing here holds a lock that a reader or a writer waits for. A migration that was cut off runs again from the
-start: rows that are filled are passed over, an index that was left half built is made anew. Revision: 0006
+No statement holds a lock that blocks a reader or a writer. An interrupted migration runs again from the start: it
+skips filled rows and rebuilds invalid indexes. Revision: 0006
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 BATCH = 1000
-# The trigger fills the lexemes of whatever has its title set. A batch is a transaction: no lock is held for long.
+# The trigger fills the lexemes when the title is set. Each batch is a transaction, so locks are short.
 FILL = f"""
 DO $$
 BEGIN
@@ -41,7 +41,7 @@ EXTERNAL = "(external_source, external_id) WHERE external_source IS NOT NULL AND
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # Building an index takes as long as it takes, and nobody waits for it.
+        # No timeout: building an index takes long and blocks no other query.
         op.execute("SET statement_timeout = 0")
         op.execute("SET lock_timeout = 0")
         op.execute("ALTER TABLE issue VALIDATE CONSTRAINT fk_issue_duplicate_of")

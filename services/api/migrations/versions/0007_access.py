@@ -1,4 +1,4 @@
-"""Keep API tokens and sessions; say in the audit log which token it was.
+"""Store API tokens and sessions, and the token's id in the audit log.
 
 Revision: 0007
 """

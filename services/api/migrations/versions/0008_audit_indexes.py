@@ -1,4 +1,4 @@
-"""Index the audit log by who and by what, beside running services; made anew where it was cut off.
+"""Index the audit log by actor and subject while services run; rebuild indexes after an interruption.
 
 Revision: 0008
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # Building an index takes as long as it takes, and nobody waits for it.
+        # No timeout: building an index takes long and blocks no other query.
         op.execute("SET statement_timeout = 0")
         op.execute("SET lock_timeout = 0")
         for column in ("actor", "subject"):

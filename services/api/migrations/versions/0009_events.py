@@ -1,6 +1,6 @@
-"""Announce what changes, whoever changes it: a row of table `event` for each change of an issue or of a job's state.
+"""Write a row of the table `event` for each change of an issue or of a job's state.
 
-Triggers, since every writer is meant: workers of the release before this one, and hands in psql. Revision: 0009
+Triggers, because they cover every writer, including workers of the previous release and psql. Revision: 0009
 """
 
 import sqlalchemy as sa
@@ -31,7 +31,7 @@ BEGIN
     RETURN NULL;
 END $$
 """
-# A new job needs no row of its own: its issue's says enough. The renewals of a lease change no state.
+# A new job needs no event, because its issue has one. Lease renewals change no state.
 ON_JOB = """
 CREATE TRIGGER announce_job AFTER UPDATE OF state ON job
 FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION announce_job()
@@ -43,7 +43,7 @@ FOR EACH ROW EXECUTE FUNCTION announce_issue()
 
 
 def upgrade() -> None:
-    # Run again where it was cut off: the part below that takes turns is committed piece by piece.
+    # Repeatable after an interruption, because the autocommit block below commits each statement.
     op.create_table(
         "event",
         sa.Column(
@@ -65,7 +65,7 @@ def upgrade() -> None:
     op.execute(ANNOUNCE_JOB)
     op.execute(ANNOUNCE_ISSUE)
     with op.get_context().autocommit_block():
-        # Each trigger's lock is let go before the next is asked for: a writer holds both tables.
+        # Release each trigger's lock before acquiring the next, because writers lock both tables.
         op.execute("DROP TRIGGER IF EXISTS announce_job ON job")
         op.execute(ON_JOB)
         op.execute("DROP TRIGGER IF EXISTS announce_issue ON issue")

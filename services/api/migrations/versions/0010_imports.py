@@ -1,4 +1,4 @@
-"""Keep operations, the rows of files that are being imported, and what people have changed of an issue.
+"""Store operations, the rows of imported files, and the fields of issues that users have edited.
 
 Revision: 0010
 """
@@ -23,7 +23,7 @@ LET_REQUESTS_END = "SELECT pg_sleep(1) FROM issue LIMIT 1"
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # Building an index takes as long as it takes, and nobody waits for it; made anew where it was cut off.
+        # No timeout: building an index takes long and blocks no other query. After an interruption it is rebuilt.
         op.get_bind().execute(text("SET statement_timeout = 0"))
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_issue_external_deleted")
         op.execute(f"CREATE INDEX CONCURRENTLY ix_issue_external_deleted ON issue {DELETED}")

@@ -1,7 +1,7 @@
-"""Tell other systems what happens to issues: webhooks, and the deliveries that triggers make for them.
+"""Add webhooks, and the deliveries that triggers create for them.
 
-Triggers, as in 0009: whoever writes, also the release before this one, the delivery is in the writer's own
-transaction. Without a webhook each costs a look at an empty table.
+Triggers, as in 0009, create the delivery in the writer's transaction, also for the previous release. Without
+webhooks, each costs one read of an empty table.
 
 Revision: 0011
 """
@@ -14,7 +14,7 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-# A UUIDv7, as `contracts.ids` makes them: dead letters are listed by the time of their ids.
+# A UUIDv7 as in `contracts.ids`, because dead letters are listed by the time of their ids.
 NEW_ID = """
 CREATE OR REPLACE FUNCTION new_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     SELECT encode(
@@ -65,13 +65,13 @@ BEGIN
     RETURN NULL;
 END $$
 """
-# A run's own statement sets ai_summary, tags and updated_at. Each of people's sets one of these columns.
+# A run sets only ai_summary, tags and updated_at. Each change by a user sets one of these columns.
 PEOPLE_SET = "title, description, priority, status, project, duplicate_of, tags_confirmed_at, external_url"
 CHANGED = " OR ".join(
     f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in (*PEOPLE_SET.split(", "), "tags")
 )
 ENDED = "NEW.task = 'app.tasks.issues.enrich_issue' AND OLD.state <> NEW.state AND NEW.state ="
-# In the order of the worker's commit.
+# In the lock order of a worker's commit.
 TRIGGERS = (
     ("job", "enriched", f"UPDATE OF state ON job FOR EACH ROW WHEN ({ENDED} 'succeeded')"),
     ("job", "enrichment_dead", f"UPDATE OF state ON job FOR EACH ROW WHEN ({ENDED} 'dead')"),
@@ -85,7 +85,7 @@ TRIGGERS = (
 
 
 def upgrade() -> None:
-    # Run again where it was cut off: the part below that takes turns is committed piece by piece.
+    # Repeatable after an interruption, because the autocommit block below commits each statement.
     op.create_table(
         "webhook",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -127,7 +127,7 @@ def upgrade() -> None:
     op.execute(NEW_ID)
     op.execute(TELL_WEBHOOKS)
     with op.get_context().autocommit_block():
-        # Each trigger's lock is let go before the next is asked for: a writer holds both tables.
+        # Release each trigger's lock before acquiring the next, because writers lock both tables.
         for table, what, when in TRIGGERS:
             op.execute(f"DROP TRIGGER IF EXISTS webhooks_{what} ON {table}")
             op.execute(

@@ -1,4 +1,4 @@
-"""Index what is pruned by its age, beside running services; made anew where it was cut off.
+"""Index pruned tables by age while services run; rebuild indexes after an interruption.
 
 Revision: 0012
 """
@@ -21,7 +21,7 @@ INDEXES = {
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # Building an index takes as long as it takes, and nobody waits for it.
+        # No timeout: building an index takes long and blocks no other query.
         op.execute("SET statement_timeout = 0")
         op.execute("SET lock_timeout = 0")
         for name, what in INDEXES.items():

@@ -1,37 +1,36 @@
-// The HTTP API. Every error is a problem document (RFC 9457), whose detail is a sentence to show.
+// Client of the HTTP API. Every error is a problem document (RFC 9457) whose detail is shown to the user.
 
 export const API = "/api/v1";
 
 export class Problem extends Error {
   constructor(status, document = {}) {
-    const fields = (document.errors ?? []).map((error) => error.detail ?? error.message).filter(Boolean);
-    super(fields.length ? fields.join(" ") : document.detail ?? `The API answered ${status}.`);
+    super(document.detail ?? `The API returned status ${status}.`);
     this.status = status;
   }
 }
 
-/** Call the API; return the answer's JSON, null of an empty one; throw a Problem. */
+/** Call the API. Return the JSON of the response, or null if it is empty; throw a Problem on an error. */
 export async function call(method, path, body, headers = {}) {
   const options = { method, headers: { ...headers } };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = method === "PATCH" ? "application/merge-patch+json" : "application/json";
   }
-  let answer;
+  let response;
   try {
-    answer = await fetch(API + path, options);
+    response = await fetch(API + path, options);
   } catch {
-    throw new Problem(0, { detail: "The API cannot be reached. Nothing was changed, or it is not known." });
+    throw new Problem(0, { detail: "The API cannot be reached. The change may not have been saved." });
   }
-  if (answer.status === 401 && path !== "/session") window.dispatchEvent(new Event("login-needed"));
-  const text = await answer.text();
+  if (response.status === 401 && path !== "/session") window.dispatchEvent(new Event("login-needed"));
+  const text = await response.text();
   let json = null;
-  try { json = text ? JSON.parse(text) : null; } catch { /* a proxy's page, not the API's */ }
-  if (!answer.ok) throw new Problem(answer.status, json ?? {});
+  try { json = text ? JSON.parse(text) : null; } catch { /* a proxy's response, not the API's */ }
+  if (!response.ok) throw new Problem(response.status, json ?? {});
   return json;
 }
 
-/** A new Idempotency-Key: with it a POST that is sent again is carried out once. */
+/** Return a new Idempotency-Key, with which a repeated POST takes effect only once. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

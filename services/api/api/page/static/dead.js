@@ -1,4 +1,4 @@
-// Dead letters: grouped by error, each to run again or to discard with a reason.
+// The dead letters view: replay and discard, one by one or by error.
 
 import { call, newKey } from "./api.js";
 import { confirmAction, byId, h, toast } from "./dom.js";
@@ -8,7 +8,7 @@ import { pluralize, formatTime } from "./labels.js";
 let cursor = null;
 let turn = 0;
 
-/** Read and show them. */
+/** Fetch and show the dead letters. */
 export async function load() {
   const mine = ++turn;
   try {
@@ -20,13 +20,13 @@ export async function load() {
     byId("dead-list").replaceChildren();
     byId("dead-groups").replaceChildren(...groups(counts));
     append(page);
-    tell(page.items.length ? "" : "None: everything that was begun is done, or still being tried.");
+    showState(page.items.length ? "" : "No dead letters.");
   } catch (problem) {
-    if (mine === turn) tell(problem.message);
+    if (mine === turn) showState(problem.message);
   }
 }
 
-function tell(text) {
+function showState(text) {
   byId("dead-state").textContent = text;
   byId("dead-state").hidden = !text;
 }
@@ -48,19 +48,19 @@ function append(page) {
 
 function groups(counts) {
   const rows = counts.errors.map(({ error, count }) => h("li", {},
-    h("code", {}, error ?? "no error kept"), ` ${pluralize(count, "job")} `,
+    h("code", {}, error ?? "no error stored"), ` ${pluralize(count, "job")} `,
     error && h("button", { type: "button", onclick: () => replayAll({ error }) }, "Replay all", h("span", { class: "unseen" }, ` with ${error}`))));
   if (counts.matched > 0) rows.push(h("li", {}, h("strong", {}, "All"), ` ${pluralize(counts.matched, "job")} `,
     h("button", { type: "button", onclick: () => replayAll({}) }, "Replay all", h("span", { class: "unseen" }, " dead jobs"))));
   return rows;
 }
 
-/** Count first, then ask, then do it. */
+/** Count the matching jobs, request a confirmation, and replay them. */
 async function replayAll(matching) {
   await act(async () => {
     const { matched } = await call("POST", "/dead-letters/replay", { ...matching, dry_run: true });
-    const yes = await confirmAction({ title: `Run ${pluralize(matched, "job")} again?`, text: matching.error ?? "All dead jobs.", action: `Replay ${matched}` });
-    if (!yes) return null;
+    const isConfirmed = await confirmAction({ title: `Replay ${pluralize(matched, "job")}?`, text: matching.error ?? "All dead jobs.", action: `Replay ${matched}` });
+    if (!isConfirmed) return null;
     const { replayed } = await call("POST", "/dead-letters/replay", matching, { "Idempotency-Key": newKey() });
     return `${pluralize(replayed, "job")} will run again.`;
   });
@@ -70,17 +70,17 @@ function row(letter) {
   const attempts = h("div");
   return h("li", {},
     h("details", { ontoggle: (event) => { if (event.target.open) showAttempts(letter.id, attempts); } },
-      h("summary", {}, h("span", { class: "title" }, letter.error ?? "No error was kept"),
-        h("span", { class: "hint" }, ` ${letter.task ?? "a message that is no job"} · ${pluralize(letter.attempts, "attempt")} · ${formatTime(letter.died_at)}`)),
+      h("summary", {}, h("span", { class: "title" }, letter.error ?? "No error stored"),
+        h("span", { class: "hint" }, ` ${letter.task ?? "not a job"} · ${pluralize(letter.attempts, "attempt")} · ${formatTime(letter.died_at)}`)),
       attempts),
     h("p", { class: "actions" },
       letter.issue_id && h("a", { href: `/?issue=${letter.issue_id}`, onclick: (event) => { event.preventDefault(); navigate({ view: null, issue: letter.issue_id }); } }, "Issue"),
-      h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "It will run again."; }) }, "Replay"),
+      h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "It will run again soon."; }) }, "Replay"),
       h("button", { type: "button", class: "danger", onclick: () => discard(letter) }, "Discard")));
 }
 
 async function discard(letter) {
-  const reason = await confirmAction({ title: "Give it up?", text: letter.error ?? "", action: "Discard", field: "Reason" });
+  const reason = await confirmAction({ title: "Discard this dead letter?", text: letter.error ?? "", action: "Discard", field: "Reason" });
   if (reason) await act(async () => { await call("POST", `/dead-letters/${letter.id}/discard`, { reason }); return "Discarded."; });
 }
 
@@ -106,7 +106,7 @@ async function act(action) {
   await load();
 }
 
-/** Start: the button for more. */
+/** Set up the "Show more" button. */
 export function start() {
   byId("dead-more").addEventListener("click", more);
 }

@@ -1,8 +1,8 @@
-// Elements from data. Text goes in as text: nothing that anybody wrote is ever parsed as HTML.
+// Build elements from data. Text is inserted as text: user input is never parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element: h("a", {href: "/", class: "x", onclick: f}, "text", child, null). */
+/** Create an element: h("a", {href: "/", class: "x", onclick: f}, "text", child, null). */
 export function h(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -14,18 +14,18 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
-let silence;
+let hideTimer;
 
-/** Say in one line, to eyes and screen readers, what has come of an action. */
+/** Show the result of an action in one line, also to screen readers. */
 export function toast(text) {
   const element = byId("toast");
   element.textContent = text;
   element.hidden = false;
-  clearTimeout(silence);
-  silence = setTimeout(() => { element.hidden = true; }, 6000);
+  clearTimeout(hideTimer);
+  hideTimer = setTimeout(() => { element.hidden = true; }, 6000);
 }
 
-/** Show a dialog and resolve with what it was closed with; "" when it was cancelled. */
+/** Show a dialog and resolve with its return value, which is "" if it was cancelled. */
 export function show(dialog) {
   const before = document.activeElement;
   document.body.append(dialog);
@@ -39,7 +39,7 @@ export function show(dialog) {
   });
 }
 
-/** Ask before something is done; `field` asks for a line of text too. Resolve with it, or true, or null. */
+/** Request a confirmation. Resolve with true, or with the text of the input if `field` labels one, or null if cancelled. */
 export async function confirmAction({ title, text, action, field }) {
   const input = field && h("input", { required: true, maxlength: "500", id: "asked" });
   const dialog = h("dialog", { "aria-labelledby": "ask-title" },

@@ -1,4 +1,4 @@
-// The strip above: what waits and what works, and what an operator should know.
+// The header: counts of jobs, and warnings for operators.
 
 import { byId, h } from "./dom.js";
 import { counted, span, troubles } from "./queues.js";
@@ -6,7 +6,7 @@ import { setRetries } from "./labels.js";
 
 const sum = (status, name) => status.queues.reduce((total, queue) => total + queue[name], 0);
 
-/** Show what the stream says of the queues. */
+/** Show the queue status from the event stream. */
 export function showStatus(status) {
   setRetries(status.retries_max);
   const next = status.queues.map((queue) => queue.next_retry_s).filter((seconds) => seconds !== null);
@@ -18,7 +18,7 @@ export function showStatus(status) {
     figure("Busy", counted(sum(status, "running"), status)),
     figure("Retries", counted(sum(status, "retrying"), status) + soon),
     figure("Dead", counted(dead, status), dead > 0),
-    p95 !== null && figure("p95", span(p95), false, "From POST to enriched: 95 in 100 of the newest issues took no longer"),
+    p95 !== null && figure("p95", span(p95), false, "95th percentile of the time from POST to enriched, over the newest issues"),
     provider !== null && figure("Provider", provider),
   ].filter(Boolean));
   const [trouble] = troubles(status);
@@ -29,7 +29,7 @@ export function showStatus(status) {
 /** Show whether the stream is connected. */
 export function showLive(isLive) {
   const badge = byId("stream");
-  badge.textContent = isLive ? "" : "Live updates interrupted; reconnecting";
+  badge.textContent = isLive ? "" : "Live updates interrupted. Reconnecting...";
   badge.hidden = isLive;
 }
 

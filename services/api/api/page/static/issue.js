@@ -1,4 +1,4 @@
-// The issue that is open: what its reporter wrote comes first, then what the machine made of it.
+// The open issue: the reporter's text first, then the enrichment.
 
 import { call, newKey } from "./api.js";
 import { confirmAction, byId, h, toast } from "./dom.js";
@@ -8,12 +8,12 @@ import { PRIORITIES, STATUSES, pluralize, humanize, formatTime } from "./labels.
 
 let shown = null;              // {issue, enrichment, runs, similar}
 let turn = 0;
-let again;
+let reloadTimer;
 
-/** Read and show the issue of the URL; `soon` waits for more of the same. */
+/** Fetch and show the issue of the URL. With `soon`, wait briefly, so that several events cause one fetch. */
 export async function load({ soon = false } = {}) {
-  clearTimeout(again);
-  if (soon) { again = setTimeout(load, 250); return; }
+  clearTimeout(reloadTimer);
+  if (soon) { reloadTimer = setTimeout(load, 250); return; }
   const id = selectedId(), mine = ++turn;
   if (!id) { shown = null; draw(); return; }
   try {
@@ -39,13 +39,13 @@ function orNull(problem) {
   throw problem;
 }
 
-/** Whether this event changes what is shown. */
+/** Return whether the event concerns the shown issue. */
 export const concerns = (data) => data.issue_id !== undefined && data.issue_id === selectedId();
 
 function draw() {
   const pane = byId("issue");
   if (!shown) {
-    pane.replaceChildren(h("p", { class: "empty" }, "Choose an issue: j and k go down and up the list."));
+    pane.replaceChildren(h("p", { class: "empty" }, "Select an issue. Press j and k to move down and up the list."));
     return;
   }
   const { issue } = shown;
@@ -56,7 +56,7 @@ function draw() {
     h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${formatTime(issue.created_at)} `,
       issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
     issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
-      : h("p", { class: "original empty" }, "Its reporter wrote nothing but the title."),
+      : h("p", { class: "original empty" }, "No description."),
     h("p", { class: "fields" },
       choice("Status", "status", STATUSES, issue), choice("Priority", "priority", PRIORITIES, issue),
       h("button", { type: "button", class: "danger", "data-key": "delete", onclick: remove }, "Delete")),
@@ -78,21 +78,21 @@ function summary() {
   return [
     h("h3", {}, "Summary"),
     h("p", { class: "summary" }, issue.ai_summary ?? waiting(issue),
-      issue.stale && h("span", { class: "badge", title: "The text has changed since" }, "stale")),
+      issue.stale && h("span", { class: "badge", title: "The text has changed since this enrichment" }, "stale")),
     made && h("p", { class: "hint" }, made),
     issue.enrichment?.error && issue.enrichment.status !== "succeeded" && h("p", { class: "error" }, issue.enrichment.error),
     h("p", {}, h("button", { type: "button", "data-key": "regenerate", "aria-keyshortcuts": "r", disabled: isBusy, onclick: regenerate },
-      isBusy ? "At work" : "Regenerate")),
+      isBusy ? "Running" : "Regenerate")),
   ].filter(Boolean);
 }
 
 function waiting(issue) {
   switch (issue.enrichment?.status) {
-    case "dead": return "None: every attempt failed. It is among the dead letters.";
-    case "retrying": return "None yet: the last attempt failed, and another one follows.";
-    case "skipped": return "None: the enrichment is turned off.";
-    case "cancelled": return "None: its run was cancelled. Regenerate begins another.";
-    default: return "None yet: it waits for a worker.";
+    case "dead": return "None. Every attempt failed; see the dead letters.";
+    case "retrying": return "None yet. The last attempt failed and will be retried.";
+    case "skipped": return "None. Enrichment is turned off.";
+    case "cancelled": return "None. The run was cancelled. Choose Regenerate to start another.";
+    default: return "None yet. Waiting for a worker.";
   }
 }
 
@@ -108,9 +108,9 @@ function open() {
 
 function nothingSuggested() {
   const { issue, enrichment } = shown;
-  if (enrichment.tags.length || enrichment.priority) return "None that nobody has decided on.";
-  return issue.description.trim() ? "None: the machine is not sure enough of anything."
-    : "None: the text is too short. A description would help.";
+  if (enrichment.tags.length || enrichment.priority) return "No open suggestions.";
+  return issue.description.trim() ? "None. Low-confidence results are omitted."
+    : "None. The text is too short. Add a description.";
 }
 
 function suggestions() {
@@ -134,7 +134,7 @@ function similar() {
     h("h3", {}, "Similar issues"),
     found.length === 0 ? h("p", { class: "empty" }, "None found.") : h("ul", { class: "similar" }, found.map((other) => h("li", {},
       h("a", { href: urlWith({ issue: other.id }), "data-key": `similar-${other.id}`, onclick: (event) => { event.preventDefault(); navigate({ issue: other.id }); } }, other.title),
-      ` ${humanize(other.status)}, ${Math.round(other.score * 100)} % alike `,
+      ` ${humanize(other.status)}, ${Math.round(other.score * 100)} % similar `,
       other.likely_duplicate && h("span", { class: "badge" }, "likely duplicate")))),
   ];
 }
@@ -146,12 +146,12 @@ function history() {
     runs.length === 0 ? h("p", { class: "empty" }, "None.") : h("ol", { class: "runs" }, runs.map((run) => h("li", {},
       h("details", { "data-key": `run-${run.id}` },
         h("summary", { "data-key": `summary-${run.id}` }, h("span", { class: `state ${run.state}` }, run.state), ` ${formatTime(run.created_at)}, ${pluralize(run.attempts, "attempt")}`),
-        h("p", {}, run.summary ?? run.error ?? run.note ?? "Nothing yet."),
+        h("p", {}, run.summary ?? run.error ?? run.note ?? "No result yet."),
         h("p", { class: "hint" }, [run.provider, run.model, run.finished_at && `finished ${formatTime(run.finished_at)}`].filter(Boolean).join(" · ")))))),
   ];
 }
 
-/** Do something to the issue, show what has become of it, and say so. */
+/** Run an action on the issue, show its result as a toast, and reload the issue. */
 async function act(action, text) {
   try {
     await action();
@@ -165,14 +165,14 @@ async function act(action, text) {
 const decide = (verdict, { label, choice: chosen }) => act(
   () => call("POST", `/issues/${shown.issue.id}/suggestions/${verdict}`, chosen), `${label} ${verdict}ed.`);
 
-const applyAll = () => act(() => call("POST", `/issues/${shown.issue.id}/suggestions/accept-all`), "All suggestions are applied.");
+const applyAll = () => act(() => call("POST", `/issues/${shown.issue.id}/suggestions/accept-all`), "All suggestions applied.");
 
 /** Enrich the open issue again. */
 export function regenerate() {
-  if (shown) act(() => call("POST", `/issues/${shown.issue.id}/enrichments`, undefined, { "Idempotency-Key": newKey() }), "It is enriched again.");
+  if (shown) act(() => call("POST", `/issues/${shown.issue.id}/enrichments`, undefined, { "Idempotency-Key": newKey() }), "Enrichment started.");
 }
 
-/** Accept the open issue's suggestion of that number, from 1. */
+/** Accept a suggestion of the open issue by its number, from 1. */
 export function acceptNumber(number) {
   const chosen = shown && open()[number - 1];
   if (chosen) decide("accept", chosen);
@@ -183,7 +183,7 @@ async function remove() {
   if (!await confirmAction({ title: "Delete this issue?", text: issue.title, action: "Delete" })) return;
   try {
     await call("DELETE", `/issues/${issue.id}`);
-    toast("The issue is deleted.");
+    toast("Issue deleted.");
     navigate({ issue: null });
   } catch (problem) {
     toast(problem.message);

@@ -1,4 +1,4 @@
-// The triage list: rows stay where they are, whatever happens; what is new waits behind a button.
+// The triage list. Rows never move while you work; new issues are shown only after a click.
 
 import { call } from "./api.js";
 import { byId, h } from "./dom.js";
@@ -21,7 +21,7 @@ let refreshing = false;
 
 const query = (more = {}) => new URLSearchParams([...filters(), ...Object.entries(more)]).toString();
 
-/** Read the first page anew. */
+/** Fetch the first page. */
 export function load() {
   loaded = loadFirst();
   return loaded;
@@ -38,11 +38,11 @@ async function loadFirst() {
     byId("list").replaceChildren();
     append(page);
   } catch (problem) {
-    if (turn === loading) tell(problem.message);
+    if (turn === loading) showState(problem.message);
   }
 }
 
-/** Read the next page. */
+/** Fetch the next page. */
 export async function more() {
   if (cursor === null) return;
   const turn = loading, from = cursor;
@@ -52,7 +52,7 @@ export async function more() {
     if (turn === loading) append(page);
   } catch (problem) {
     cursor = from;
-    tell(problem.message);
+    showState(problem.message);
   }
 }
 
@@ -67,19 +67,19 @@ function append(page) {
   cursor = page.next_cursor;
   byId("more").hidden = cursor === null;
   showUnseen();
-  tell(rows.size ? "" : emptiness());
+  showState(rows.size ? "" : emptyText());
 }
 
-function emptiness() {
-  return [...filters()].length ? "No issue matches. Change the filters, or press c for a new issue." : "No issues yet. Press c to write the first.";
+function emptyText() {
+  return [...filters()].length ? "No matching issues. Change the filters, or press c to create an issue." : "No issues yet. Press c to create one.";
 }
 
-function tell(text) {
+function showState(text) {
   byId("list-state").textContent = text;
   byId("list-state").hidden = !text;
 }
 
-/** Take note of an event; what is shown is read again soon, once for all that happen together. */
+/** Handle an event: fetch the changed issues soon, once for all events that arrive together. */
 export function note(kind, data) {
   if (!data.issue_id) return;
   if (kind === "issue.deleted") deleted.add(data.issue_id);
@@ -93,7 +93,7 @@ async function refresh() {
     let pause = PAUSE_MS;
     while (changed.size) {
       await new Promise((resolve) => setTimeout(resolve, pause));
-      await loaded;            // which may have been asked before this, and answered later
+      await loaded;            // a first page in flight may predate the change
       const ids = changed, turn = loading;
       changed = new Set();
       try {
@@ -134,7 +134,7 @@ async function read(ids, turn) {
   }
 }
 
-/** Show an issue as an action's answer, or an event, says it is now. */
+/** Show the current version of an issue in its row. */
 export function put(issue) {
   const row = rows.get(issue.id);
   if (!row) return;
@@ -168,7 +168,7 @@ function draw(id) {
   if (hadFocus) element.firstChild.focus();
 }
 
-/** An issue's live state; what it says of seconds goes on by itself. */
+/** Return an issue's live state, whose seconds are updated by a timer. */
 export function state(issue) {
   const [kind, text] = stateLabel(issue);
   const span = h("span", { class: `state ${kind}`, "data-ticks": kind === "retrying" || kind === "running" }, text);
@@ -176,24 +176,24 @@ export function state(issue) {
   return span;
 }
 
-/** An issue's tags: solid, with a mark where a person set them, and dashed ones that are only suggested. */
+/** Return an issue's tags: solid if applied, with a mark if a user set them, and dashed if suggested. */
 export function tags(issue) {
   const applied = issue.tags.map((tag) => {
     const isHuman = issue.tags_confirmed_at !== null || issue.confirmed_tags.includes(tag);
-    return h("span", { class: "tag", title: isHuman ? "Set by a person" : "Set by the machine" }, tag,
-      isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a person)")));
+    return h("span", { class: "tag", title: isHuman ? "Set by a user" : "Set automatically" }, tag,
+      isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a user)")));
   });
   const suggested = issue.suggested_tags.filter(({ name }) => !issue.tags.includes(name)).map(suggestion);
   return [...applied, ...suggested];
 }
 
-/** A tag that is suggested, with its confidence. */
+/** Return a suggested tag with its confidence. */
 export function suggestion({ name, confidence }) {
   return h("span", { class: "tag suggested", title: "Suggested" }, name,
     confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)} %`));
 }
 
-/** Mark the row of the issue that is open. */
+/** Mark the row of the open issue. */
 export function mark() {
   for (const { element } of rows.values()) {
     const link = element.firstChild;
@@ -202,7 +202,7 @@ export function mark() {
   }
 }
 
-/** Go to the row after (+1) or before (-1) the one that is open or has the focus. */
+/** Go to the next (+1) or previous (-1) row from the focused or open one. */
 export function step(by) {
   const links = [...byId("list").querySelectorAll("a")];
   const from = document.activeElement?.dataset?.id ?? selectedId();
@@ -215,7 +215,7 @@ export function step(by) {
   if (links.indexOf(next) > links.length - 5) more();
 }
 
-/** Start: the timers, the buttons, more rows where the end comes into view. */
+/** Set up the timer, the buttons and infinite scrolling. */
 export function start() {
   setInterval(() => {
     for (const span of document.querySelectorAll("[data-ticks]")) span.textContent = stateLabel(span.issue)[1];
@@ -228,5 +228,5 @@ export function start() {
   new IntersectionObserver((entries) => { if (entries[0].isIntersecting) more(); }).observe(byId("more"));
 }
 
-/** How many rows there are, as a sentence. */
+/** Return the number of rows in words. */
 export const summary = () => pluralize(rows.size, "issue");

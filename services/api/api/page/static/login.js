@@ -1,9 +1,9 @@
-// The login: a token goes in once, a cookie that scripts cannot read comes back.
+// Login: exchange a token for a session cookie that scripts cannot read.
 
 import { call } from "./api.js";
 import { byId, h, show } from "./dom.js";
 
-/** Ask for a token until one lets us in. */
+/** Request a token until the login succeeds. */
 export async function logIn() {
   const token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password", autofocus: true });
   const error = h("p", { class: "error", role: "alert", hidden: true });
@@ -22,13 +22,13 @@ export async function logIn() {
       },
     },
       h("h2", { id: "login-title" }, "Log in"),
-      h("p", {}, "This IssueTracker asks for a token. An admin makes one: issuetracker tokens create NAME"),
+      h("p", {}, "Log in with an API token. An admin creates one with: issuetracker tokens create NAME --scope SCOPE"),
       h("label", {}, "Token", token), error,
       h("p", { class: "actions" }, h("button", { class: "primary" }, "Log in"))));
   await show(dialog);
 }
 
-/** Show the button that ends the session, where there are sessions. */
+/** Show the logout button if authentication is on. */
 export async function offerLogout() {
   const session = await call("GET", "/session").catch(() => null);
   byId("logout").hidden = !session?.auth;

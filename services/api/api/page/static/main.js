@@ -1,4 +1,4 @@
-// Puts the parts together: the URL says what is shown, the stream says when to read it again.
+// Entry point: the URL determines the view, and the event stream triggers updates.
 
 import { call } from "./api.js";
 import * as dead from "./dead.js";
@@ -22,7 +22,7 @@ function options(name, values, text = humanize) {
   form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, text(value))));
 }
 
-/** Show the place that the URL names; `all` reads everything again. */
+/** Show the view of the URL; with `all`, fetch everything again. */
 function render({ all = false } = {}) {
   const now = { filters: JSON.stringify(filters()), issue: selectedId(), view: view() };
   const before = all ? {} : shown;
@@ -107,7 +107,7 @@ async function enter() {
   render({ all: true });
 }
 let entering = null;
-// Whatever is refused says so, the stream every few seconds: there is one form, and all is read once when it has let in.
+// Several requests may fail with 401 at the same time. Show one login form, and fetch everything once after the login.
 window.addEventListener("login-needed", () => { entering ??= enter().finally(() => { entering = null; }); });
 offerLogout();
 render({ all: true });

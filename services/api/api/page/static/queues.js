@@ -1,51 +1,51 @@
-// The queues: what waits, runs and has failed, and how that was in the minutes since the page was opened.
+// The queues view: current counts, and their history since the page was opened.
 
 import { byId, h } from "./dom.js";
 import { pluralize } from "./labels.js";
 
 const SAMPLE_S = 2;
 const SAMPLES = 150;           // five minutes
-const WIDTH_MIN = 30;          // samples that a line is as wide as, until there are more
+const WIDTH_MIN = 30;          // minimum width of a sparkline, in samples
 const STUCK_S = 10;
 const LINES = [["waiting", "Waiting"], ["running", "Running"], ["retrying", "Retrying"]];
 
 let status = null;
 let live = true;
 let seenAt = null;
-const history = new Map();     // queue -> [{waiting, running, retrying}, ...], the newest last
+const history = new Map();     // queue -> [{waiting, running, retrying}, ...], newest last
 
-/** A number of the API, which counts no further than it says. */
+/** Format a count of the API, which stops counting at `counted_max`. */
 export const counted = (number, { counted_max: max }) => (number >= max ? `${max.toLocaleString()}+` : number.toLocaleString());
 
-/** Seconds as people say them. */
+/** Format a duration in seconds. */
 export function span(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
-/** What is wrong, a sentence each, the cause before what follows from it. */
+/** Return the current problems as sentences, causes before effects. */
 export function troubles({ broker, queues, circuits }) {
-  if (broker !== "ok") return ["Redis is unreachable: issues are accepted; enrichment waits."];
+  if (broker !== "ok") return ["Redis is unreachable. Issues are accepted, but enrichment waits."];
   const found = [];
-  const lonely = queues.filter((queue) => queue.consumers === 0).map((queue) => queue.name);
-  if (lonely.length === queues.length) found.push("No worker runs: issues are accepted; enrichment waits.");
-  else if (lonely.length) found.push(`No worker consumes ${lonely.join(", ")}: its jobs wait.`);
-  for (const { provider, error } of circuits) found.push(`The provider ${provider} fails, and its jobs wait: ${error}`);
+  const unconsumed = queues.filter((queue) => queue.consumers === 0).map((queue) => queue.name);
+  if (unconsumed.length === queues.length) found.push("No worker is running. Issues are accepted, but enrichment waits.");
+  else if (unconsumed.length) found.push(`No worker consumes ${unconsumed.join(", ")}. Its jobs wait.`);
+  for (const { provider, error } of circuits) found.push(`Provider ${provider} is failing and its jobs wait: ${error}`);
   if (found.length) return found;
   for (const { name, running, oldest_due_s: age } of queues) {
-    if (running === 0 && (age ?? 0) > STUCK_S) found.push(`Nothing of ${name} has been taken up for ${span(age)}: do its workers hang?`);
+    if (running === 0 && (age ?? 0) > STUCK_S) found.push(`No job of ${name} has started for ${span(age)}. Check its workers.`);
   }
   return found;
 }
 
-/** Take note of a status. */
+/** Handle a status event. */
 export function note(now) {
   status = now;
   seenAt = new Date();
   draw();
 }
 
-/** Take note of whether the stream is connected: without it the figures are old. */
+/** Handle a change of the stream's connection. While it is down, the figures are out of date. */
 export function noteLive(isLive) {
   live = isLive;
   draw();
@@ -60,7 +60,7 @@ function sample() {
   draw();
 }
 
-/** Show them, where they are looked at. */
+/** Draw the view if it is visible. */
 export function draw() {
   if (byId("queues").hidden) return;
   byId("queues-state").textContent = state();
@@ -70,10 +70,10 @@ export function draw() {
 }
 
 function state() {
-  if (!status) return live ? "Looking at the queues." : "The API cannot be reached.";
-  if (!live) return `Interrupted: these are the figures of ${seenAt.toLocaleTimeString()}.`;
-  const messages = status.dead_messages ? ` ${pluralize(status.dead_messages, "message")} that are no job wait among the dead letters.` : "";
-  return status.broker === "ok" ? `${pluralize(status.unacknowledged, "message")} in the hands of workers.${messages}` : messages.trim();
+  if (!status) return live ? "Loading..." : "The API cannot be reached.";
+  if (!live) return `Live updates interrupted. Figures from ${seenAt.toLocaleTimeString()}.`;
+  const messages = status.dead_messages ? ` ${pluralize(status.dead_messages, "dead message")} in the dead letters.` : "";
+  return status.broker === "ok" ? `${pluralize(status.unacknowledged, "unacknowledged message")}.${messages}` : messages.trim();
 }
 
 function row(queue) {
@@ -84,17 +84,17 @@ function row(queue) {
       h("span", { class: "number" }, counted(queue[key], status), key === "retrying" && next),
       sparkline(name, history.get(queue.name)?.map((each) => each[key]) ?? []))),
     h("td", { class: queue.dead ? "bad" : null }, counted(queue.dead, status)),
-    h("td", {}, queue.oldest_due_s === null ? "none is due" : span(queue.oldest_due_s)),
+    h("td", {}, queue.oldest_due_s === null ? "none" : span(queue.oldest_due_s)),
     h("td", {}, queue.messages === null ? "unknown" : counted(queue.messages, status)),
     h("td", { class: queue.consumers === 0 ? "bad" : null }, workers(queue)));
 }
 
 function workers({ consumers, processes, running }) {
   if (consumers === null) return "unknown";
-  return consumers === 0 ? "none" : `${pluralize(consumers, "worker")}, ${running} of ${pluralize(processes, "process", "processes")} at work`;
+  return consumers === 0 ? "none" : `${pluralize(consumers, "worker")}, ${running} of ${pluralize(processes, "process", "processes")} busy`;
 }
 
-/** A line through the values, the newest at the right edge; it says in words from where to where it goes. */
+/** Draw a sparkline, newest value at the right edge, with its range as the text alternative. */
 function sparkline(name, values) {
   const low = Math.min(...values), high = Math.max(...values);
   const text = values.length < 2 ? `${name}: no history yet` : `${name} in the last ${span(values.length * SAMPLE_S)}: between ${low} and ${high}`;
@@ -111,7 +111,7 @@ function svg(name, attributes) {
   return element;
 }
 
-/** Start: a sample every two seconds, also while nobody looks. */
+/** Start sampling every two seconds, also while the view is hidden. */
 export function start() {
   setInterval(sample, SAMPLE_S * 1000);
 }

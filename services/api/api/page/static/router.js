@@ -1,11 +1,11 @@
-// Where the page is: everything is in the URL, so that a link shows what its sender saw.
+// The router: view, filters and selected issue are in the URL, so that they can be shared as a link.
 
 const FILTERS = ["q", "status", "priority", "enrichment", "needs_review", "tag"];
 
 export const VIEWS = ["issues", "queues", "dead"];
 
 let notifyNavigation = () => {};
-/** Call `then(before)` whenever the place changes. */
+/** Call `then()` after each navigation. */
 export function onNavigate(then) {
   notifyNavigation = then;
   window.addEventListener("popstate", () => then());
@@ -14,11 +14,11 @@ export function onNavigate(then) {
 const parameters = () => new URLSearchParams(location.search);
 
 export const selectedId = () => parameters().get("issue");
-/** Which of the views is shown: the issues, unless the URL says otherwise. */
+/** Return the current view; the default is the issues. */
 export const view = () => VIEWS.find((name) => name === parameters().get("view")) ?? "issues";
 export const filters = () => [...parameters()].filter(([name, value]) => FILTERS.includes(name) && value);
 
-/** The URL of this place with some parameters changed; null removes one. */
+/** Return the current URL with some parameters changed; null removes a parameter. */
 export function urlWith(changes) {
   const wanted = parameters();
   for (const [name, value] of Object.entries(changes)) {
@@ -29,7 +29,7 @@ export function urlWith(changes) {
   return text ? `/?${text}` : "/";
 }
 
-/** Go there; `replace` leaves no step behind for the back button. */
+/** Navigate to the changed URL; `replace` adds no history entry. */
 export function navigate(changes, { replace = false } = {}) {
   const url = urlWith(changes);
   if (url === location.pathname + location.search) return;

@@ -1,12 +1,12 @@
-// The event stream. EventSource resumes by itself where a connection breaks; this also resumes after an error answer.
+// The event stream. EventSource resumes after a lost connection; this module also resumes after an error response.
 
 import { API } from "./api.js";
 
 const KINDS = ["issue.created", "issue.changed", "issue.deleted", "job.changed"];
 const RECONNECT_GRACE_MS = 1500;
 
-/** Listen for good: onSync() when all must be read, onEvent(kind, data), onStatus(data), onLive(isLive); onRejected() when
-    the API answered with an error, which an EventSource does not tell: it may be that one must log in. */
+/** Listen permanently. Calls onSync() when everything must be fetched, onEvent(kind, data), onStatus(data),
+    onLive(isLive), and onRejected() after an error response, whose status EventSource hides: it may require a login. */
 export function listen({ onSync, onEvent, onStatus, onLive, onRejected }) {
   let source, lastId = "", warning, retry;
 
@@ -18,7 +18,7 @@ export function listen({ onSync, onEvent, onStatus, onLive, onRejected }) {
       onLive(true);
     });
     source.addEventListener("error", () => {
-      // A stream that ends on time is back before anybody need know.
+      // No warning for a stream that ends on schedule and reconnects at once.
       warning ??= setTimeout(() => onLive(false), RECONNECT_GRACE_MS);
       if (source.readyState === EventSource.CLOSED) {
         clearTimeout(retry);

@@ -1,4 +1,4 @@
-// The form for a new issue. What is similar is shown while the title is typed; the same form sent twice makes one issue.
+// The form for a new issue. It shows similar issues while you type, and creates one issue even if sent twice.
 
 import { call, newKey } from "./api.js";
 import { h, toast, show } from "./dom.js";
@@ -7,7 +7,7 @@ import { PRIORITIES, humanize } from "./labels.js";
 
 const PAUSE_MS = 300;
 
-/** Show the form; go to the issue that it makes. */
+/** Show the form, then open the created issue. */
 export async function write() {
   const key = newKey();
   const title = h("input", { name: "title", required: true, maxlength: "255", autocomplete: "off", autofocus: true });
@@ -16,7 +16,7 @@ export async function write() {
   const similar = h("div", { role: "status" });
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const create = h("button", { class: "primary" }, "Create");
-  let made = null, typing;
+  let created = null, typing;
 
   const dialog = h("dialog", { "aria-labelledby": "write-title", class: "write" },
     h("form", { onsubmit: submit },
@@ -35,7 +35,7 @@ export async function write() {
     const page = await call("GET", `/issues?${new URLSearchParams({ q, limit: 3 })}`).catch(() => ({ items: [] }));
     if (wanted !== title.value) return;
     similar.replaceChildren(...(page.items.length === 0 ? [] : [
-      h("p", { class: "hint" }, "Is it one of these?"),
+      h("p", { class: "hint" }, "Similar issues:"),
       h("ul", { class: "similar" }, page.items.map((issue) => h("li", {},
         h("a", { href: `/?issue=${issue.id}`, target: "_blank" }, issue.title), ` ${humanize(issue.status)}`)))]));
   }
@@ -46,23 +46,23 @@ export async function write() {
     error.hidden = true;
     const body = { title: title.value, description: description.value, priority: priority.value };
     try {
-      // The key is the content's as well: what was corrected after an error is another request.
-      made = await call("POST", "/issues", body, { "Idempotency-Key": `${key}-${await digest(JSON.stringify(body))}` });
-      dialog.close("made");
+      // The key depends on the content, because a form corrected after an error is a different request.
+      created = await call("POST", "/issues", body, { "Idempotency-Key": `${key}-${await digest(JSON.stringify(body))}` });
+      dialog.close("created");
     } catch (problem) {
-      error.textContent = problem.status === 0 ? "The API cannot be reached. Press Create again: it will not make two." : problem.message;
+      error.textContent = problem.status === 0 ? "The API cannot be reached. Press Create again; only one issue will be created." : problem.message;
       error.hidden = false;
     }
     create.disabled = false;
   }
 
   await show(dialog);
-  if (!made) return;
-  toast("The issue is stored; it is enriched in the background.");
-  navigate({ view: null, issue: made.id });
+  if (!created) return;
+  toast("Issue created. It is enriched in the background.");
+  navigate({ view: null, issue: created.id });
 }
 
-// Not for secrecy: crypto.subtle is missing where the page came over plain HTTP.
+// FNV-1a: no secrecy is needed, and crypto.subtle is missing on pages served over plain HTTP.
 async function digest(text) {
   let hash = 2166136261;
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
