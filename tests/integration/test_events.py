@@ -222,7 +222,7 @@ def test_old_events_of_one_transaction_are_pruned_in_batches(database: Database,
     async def delete_old_events() -> list[int]:
         connection = await asyncpg.connect(servers.database_url)
         try:
-            return [await repository.forget(connection, 3600.0, 10) for _ in range(5)]
+            return [await repository.delete_old(connection, 3600.0, 10) for _ in range(5)]
         finally:
             await connection.close()
 

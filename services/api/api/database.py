@@ -107,7 +107,7 @@ class Database:
                 try:
                     yield
                 except BaseException:
-                    # A connection that fails here has rolled back; the caller's error says more.
+                    # A connection that fails here has rolled back; the caller's error has the details.
                     with suppress(*UNAVAILABLE_ERRORS, asyncpg.InterfaceError):
                         await running.rollback()
                     raise

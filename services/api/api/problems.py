@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -123,9 +124,10 @@ def field_of(location: tuple[str | int, ...]) -> str:
 
 
 def _allowed(request: Request) -> str:
-    """Return all methods of the path; Starlette lists only those of the first matching route."""
-    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return ", ".join(sorted({method for route in routes for method in getattr(route, "methods", None) or ()}))
+    """Return all methods of the path, also of included routers; Starlette lists only those of the first match."""
+    contexts = iter_route_contexts(request.app.routes)
+    matching = (each for each in contexts if each.original_route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for each in matching for method in each.methods or ()}))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -134,7 +136,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         allowed = _allowed(request)
         return problem(
             405,
-            f"{request.method} is not allowed on {request.url.path}. Use {allowed}.",
+            f"The method {request.method} is not allowed on this path. Use {allowed}.",
             headers={"Allow": allowed},
         )
     extensions = error.extensions if isinstance(error, ProblemError) else None

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, HTTPException, Query
+from fastapi import APIRouter, FastAPI, HTTPException, Query
 from fastapi.testclient import TestClient
 
 from api import problems
@@ -19,8 +19,12 @@ def client() -> TestClient:
     @app.post("/issues")
     async def create(new: IssueCreate) -> None: ...
 
-    @app.get("/issues")
+    router = APIRouter(prefix="/issues")
+
+    @router.get("")
     async def list_page(query: Annotated[IssueQuery, Query()]) -> None: ...
+
+    app.include_router(router)
 
     @app.post("/session")
     async def log_in(login: Login) -> None: ...

@@ -27,10 +27,10 @@ BATCH = 500
 RECENT_MAX = 2000
 """Events buffered for all listeners; a listener that is further behind reads the table."""
 LISTENERS_MAX = 1000
-KEPT_S = 3600.0
+RETENTION_S = 3600.0
 """Seconds that an event is stored, so that a stream can resume after it."""
-FORGET_POLL_S = 60.0
-FORGET_BATCH = 10_000
+PRUNE_POLL_S = 60.0
+PRUNE_BATCH = 10_000
 
 logger = structlog.get_logger(__name__)
 
@@ -185,10 +185,10 @@ class Hub:
     async def _prune(self) -> None:
         while True:
             try:
-                while await repository.forget(self._database, KEPT_S, FORGET_BATCH) > FORGET_BATCH // 2:
+                while await repository.delete_old(self._database, RETENTION_S, PRUNE_BATCH) > PRUNE_BATCH // 2:
                     pass
             except DatabaseUnavailable:
                 pass  # logged elsewhere; the next pass deletes the events
             except Exception:
                 logger.exception("event_pruning_failed")
-            await asyncio.sleep(FORGET_POLL_S)
+            await asyncio.sleep(PRUNE_POLL_S)

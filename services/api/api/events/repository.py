@@ -23,8 +23,8 @@ SELECT $1 <= {_HORIZON} AND EXISTS (SELECT FROM event WHERE (transaction_id, id)
 """
 # Reads only what it may delete, by the key, because a busy hour has millions of rows. The last old row stays, so
 # that a client that stopped there can resume.
-_FORGET = """
-WITH gone AS (
+_DELETE_OLD = """
+WITH deleted AS (
     DELETE FROM event WHERE (transaction_id, id) < (
         SELECT transaction_id, id FROM (
             SELECT transaction_id, id, created_at FROM event ORDER BY transaction_id, id LIMIT $2
@@ -32,7 +32,7 @@ WITH gone AS (
         ORDER BY transaction_id DESC, id DESC LIMIT 1
     ) RETURNING 1
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM deleted
 """
 
 
@@ -103,7 +103,7 @@ async def read(source: Source, after: Position, limit: int) -> list[Event]:
     return [Event(Position(row[0], row[1]), *row[2:]) for row in map(tuple, rows)]
 
 
-async def forget(source: Source, older_than_s: float, limit: int) -> int:
+async def delete_old(source: Source, older_than_s: float, limit: int) -> int:
     """Delete at most `limit` events older than `older_than_s`; return the number of deleted events."""
-    gone: int = await source.fetchval(_FORGET, older_than_s, limit)
-    return gone
+    deleted: int = await source.fetchval(_DELETE_OLD, older_than_s, limit)
+    return deleted
