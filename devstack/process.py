@@ -62,6 +62,7 @@ class Process:
             bufsize=1,
             start_new_session=True,
         )
+        self._is_group_killed = False
         self._pump = threading.Thread(target=self._pass_on, name=f"output of {name}", daemon=True)
         self._pump.start()
 
@@ -97,16 +98,25 @@ class Process:
             os.killpg(self.pid, number)
 
     def kill_group(self) -> None:
-        """Kill the child and its descendants, and wait until the child has ended."""
-        self.send_group(signal.SIGKILL)
+        """Kill the child and its descendants, and wait until the child has ended.
+
+        Only once: later the system may have given the id of the group to another one.
+        """
+        if not self._is_group_killed:
+            self._is_group_killed = True
+            self.send_group(signal.SIGKILL)
         self.wait(10)
 
     def stop(self, timeout_s: float) -> bool:
-        """Send the stop signal and wait; after `timeout_s` seconds kill the child and return False."""
+        """Send the stop signal and wait; after `timeout_s` seconds kill the child and return False.
+
+        Descendants that outlive the child are killed too.
+        """
         self.send(self._stop_signal)
         try:
             self.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill_group()
             return False
+        self.kill_group()
         return True
