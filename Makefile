@@ -85,12 +85,12 @@ chaos: $(VENV)/ready ## Kill, stop and pause processes at random under load; ROU
 
 .PHONY: bench
 bench: $(VENV)/bench/ready ## Measure against the usual way and the peers: 15 minutes; QUICK=1 3 minutes, OUT=file.json
-	@$(BIN)/python -m benchmarks.paired $(if $(QUICK),--quick) $(if $(BACKLOG),--backlog $(BACKLOG)) \
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(BACKLOG),--backlog $(BACKLOG)) \
 		$(if $(OUT),--out $(OUT)) $(if $(CHARTS),--charts $(CHARTS))
 
 .PHONY: bench-guard
 bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer against the usual way: 2 minutes
-	@$(BIN)/python -m benchmarks.paired.guard
+	@$(BIN)/python -m benchmarks --guard
 
 .PHONY: lint
 lint: $(VENV)/ready prose ## Run ruff, mypy, the import rules, and the linters of Dockerfiles, workflows and docs
@@ -171,7 +171,7 @@ lock: $(VENV)/ready ## Lock the dependencies; UPGRADE=1 upgrades to newer versio
 	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 	@echo checkov | $(COMPILE) - --output-file requirements/checkov.txt
-	@$(COMPILE) --overrides requirements/bench-overrides.in requirements/bench.in --output-file requirements/bench.txt
+	@$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 	@$(COMPILE) --overrides requirements/docs-overrides.in requirements/docs.in --output-file requirements/docs.txt
 
 .PHONY: clean

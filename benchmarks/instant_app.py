@@ -1,4 +1,4 @@
-"""The worker's application with an enricher that takes no time, or WORK_S seconds: the rest is the product's own.
+"""The worker's application with an enricher that takes WORK_S seconds (0): everything else is the product's own.
 
 `celery -A benchmarks.instant_app worker`, in services/worker.
 """
@@ -16,10 +16,10 @@ WORK_S = float(os.environ.get("WORK_S", "0"))
 
 
 class InstantEnricher:
-    """Says the same of every issue."""
+    """Return the same tag for every issue."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        """Return a summary and a tag at once."""
+        """Return a summary and a tag."""
         time.sleep(WORK_S)
         return Enrichment(
             summary=f"AI Summary: {issue.title}",

@@ -1,13 +1,13 @@
-"""The worker: `celery -A benchmarks.naive.worker worker`."""
+"""The worker: `celery -A benchmarks.naive.worker worker`. As a program, it queues every issue that waits."""
 
 import os
 import time
 
 from celery import Celery
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 from sqlalchemy.orm import sessionmaker
 
-from benchmarks.naive.models import DATABASE_URL, Issue
+from benchmarks.naive.models import DATABASE_URL, Base, Issue
 
 app = Celery("naive", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_RESULT_BACKEND"])
 app.conf.update(
@@ -25,7 +25,7 @@ Session = sessionmaker(engine)
 WORK_S = float(os.environ.get("WORK_S", "0"))
 
 
-@app.task(bind=True, max_retries=3, default_retry_delay=60)
+@app.task(name="enrich_issue", bind=True, max_retries=3, default_retry_delay=60)
 def enrich_issue(self: object, issue_id: str) -> dict[str, str]:
     """Give an issue its summary and tags."""
     del self
@@ -38,3 +38,10 @@ def enrich_issue(self: object, issue_id: str) -> dict[str, str]:
         issue.tags = "bug"
         session.commit()
     return {"status": "done", "issue_id": issue_id}
+
+
+if __name__ == "__main__":
+    Base.metadata.create_all(engine)
+    with Session() as waiting:
+        for waiting_id in waiting.scalars(select(Issue.id).where(Issue.ai_summary.is_(None))).all():
+            enrich_issue.delay(str(waiting_id))

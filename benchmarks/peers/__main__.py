@@ -1,4 +1,4 @@
-"""Runs a peer, in the peers' environment: `python -m benchmarks.peers PEER prepare | feed COUNT | work`."""
+"""Run a peer in the peers' environment: `python -m benchmarks.peers PEER prepare | feed COUNT | work`."""
 
 import os
 import sys
@@ -9,17 +9,15 @@ from benchmarks.peers import rows
 
 
 def main() -> None:
-    """Make its tables, hand rows over, or become its worker."""
+    """Create its tables, queue new rows, or become its worker."""
     peer = import_module(f"benchmarks.peers.{sys.argv[1]}_peer")
     match sys.argv[2:]:
         case ["prepare"]:
             getattr(peer, "prepare", lambda: None)()
         case ["feed", count]:
-            peer.hand_over(rows.insert(int(count)))
+            peer.enqueue(rows.insert(int(count)))
         case _:
             program = str(Path(sys.executable).with_name(peer.COMMAND[0]))
-            # As `python -m` does: the peer is looked for from here.
-            os.environ["PYTHONPATH"] = str(Path.cwd())
             os.execv(program, [program, *peer.COMMAND[1:]])
 
 

@@ -1,4 +1,4 @@
-"""Dramatiq on Redis: one process with its default of eight threads, messages acknowledged after the work."""
+"""Dramatiq on Redis: one process with eight threads; it acknowledges a message after the work."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,10 @@ from benchmarks.peers import rows
 COMMAND = ("dramatiq", "benchmarks.peers.dramatiq_peer", "--processes", "1", "--threads", "8")
 
 dramatiq.set_broker(RedisBroker(url=rows.REDIS_URL, heartbeat_timeout=30_000))
+work = dramatiq.actor(max_retries=3)(rows.work)
 
 
-@dramatiq.actor(max_retries=3)
-def work(item_id: int) -> None:
-    """Do the work of one row."""
-    rows.work(item_id)
-
-
-def hand_over(ids: Sequence[int]) -> None:
+def enqueue(ids: Sequence[int]) -> None:
     """Send a message for each row."""
     for item_id in ids:
         work.send(item_id)

@@ -1,13 +1,15 @@
-"""The rows that peers work on: `runs` counts how often each was worked on."""
+"""The rows that the peers work on: `runs` counts how often each was worked on."""
 
 import asyncio
 import os
 import threading
 import time
-from functools import cache
+from typing import TYPE_CHECKING
 
-import asyncpg
 import psycopg2
+
+if TYPE_CHECKING:
+    import asyncpg
 
 DATABASE_URL = os.environ["DATABASE_URL"]
 REDIS_URL = os.environ["CELERY_BROKER_URL"]
@@ -20,7 +22,7 @@ _local = threading.local()
 
 
 def _execute(sql: str, value: int) -> "psycopg2.extensions.cursor":
-    # One connection a thread, and none that a fork has brought along.
+    # One connection per thread and per process: a fork must not use its parent's.
     if getattr(_local, "pid", None) != os.getpid():
         _local.pid, _local.connection = os.getpid(), psycopg2.connect(DATABASE_URL)
         _local.connection.autocommit = True
@@ -30,12 +32,12 @@ def _execute(sql: str, value: int) -> "psycopg2.extensions.cursor":
 
 
 def insert(count: int) -> list[int]:
-    """Insert so many rows that wait; return their ids."""
+    """Insert `count` rows and return their ids."""
     return [row[0] for row in _execute(_INSERT, count)]
 
 
 def _seconds(item_id: int) -> float:
-    """Return how long a row takes, on average WORK_S: those that begin together do not end together."""
+    """Return how long a row takes, on average WORK_S: rows that start together end apart."""
     return WORK_S * (item_id % 11) / 5
 
 
@@ -45,17 +47,7 @@ def work(item_id: int) -> None:
     _execute(f"{_UPDATE}%s", item_id)
 
 
-@cache
-def _pool() -> "asyncio.Future[asyncpg.Pool[asyncpg.Record]]":
-    return asyncio.ensure_future(_open())
-
-
-async def _open() -> "asyncpg.Pool[asyncpg.Record]":
-    return await asyncpg.create_pool(DATABASE_URL, min_size=1, max_size=10)
-
-
-async def work_async(item_id: int) -> None:
+async def work_async(pool: "asyncpg.Pool[asyncpg.Record]", item_id: int) -> None:
     """Do the work of one row."""
     await asyncio.sleep(_seconds(item_id))
-    pool = await _pool()
     await pool.execute(f"{_UPDATE}$1", item_id)

@@ -7,7 +7,7 @@ engine is reachable and has the images.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -141,7 +141,7 @@ def migrate(servers: Servers) -> None:
 
 def start_servers(directory: Path) -> Servers:
     """Start both servers. Servers from wheels store their data in the directory."""
-    return _in_containers() if kind() == "containers" else _from_wheels(directory)
+    return _in_containers() if kind() == "containers" else start_local_servers(directory, FAST_OPTIONS)
 
 
 def _in_containers() -> Servers:
@@ -151,11 +151,12 @@ def _in_containers() -> Servers:
     return Servers(postgres, redis, postgres.url, redis.port, Log())
 
 
-def _from_wheels(directory: Path) -> Servers:
+def start_local_servers(directory: Path, options: Sequence[str]) -> Servers:
+    """Start both from the wheels, with their data in the directory and these options of PostgreSQL."""
     log = Log()
     redis_port = free_port()
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
-    postgres = Postgres(directory / "postgres", make_url(url), log, FAST_OPTIONS)
+    postgres = Postgres(directory / "postgres", make_url(url), log, options)
     valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
     postgres.start()
     valkey.start()
