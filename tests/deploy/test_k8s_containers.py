@@ -89,7 +89,7 @@ def test_services_started_in_any_order_become_ready(installation: Installation) 
         installation.ready(server)
     assert exit_code(init_containers[-1]) == 0
     wait_until(
-        lambda: "the schema is at nothing" in log(init_containers[0]),
+        lambda: "the schema is at no revision" in log(init_containers[0]),
         TIMEOUT_S,
         "the init container to log the missing schema",
     )
@@ -207,7 +207,7 @@ def test_restore_job_restores_issues(installation: Installation) -> None:
     installation.sql("DELETE FROM issue WHERE id IN (SELECT id FROM issue LIMIT 1)")
     result = installation.job("restore", "-without-replace")
     assert result[0] == 2
-    assert "REPLACE=yes deletes them" in result[1]
+    assert "Set REPLACE=yes to delete them" in result[1]
 
     code, output = installation.job("restore", "-with-replace", REPLACE="yes")
 

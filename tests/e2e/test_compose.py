@@ -300,7 +300,7 @@ def test_restored_backup_enriches_pending_issues(project: Project, tmp_path: Pat
     project.command("docker compose stop worker-issues")
     project.post("Pending in the backup", 20)
     dump = tmp_path / "all.dump"
-    assert " issues now" in project.command(f"deploy/backup save {dump}")
+    assert "the database now has " in project.command(f"deploy/backup save {dump}")
     project.post("After the backup", 1)
     assert "connections to the database" in project.command(f"deploy/backup restore {dump} --replace", code=2)
 

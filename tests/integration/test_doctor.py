@@ -240,4 +240,4 @@ def test_doctor_with_stopped_api_exits_with_3() -> None:
     assert done.stdout == ""
     error, next_step = done.stderr.splitlines()
     assert error.startswith("issuetracker: Cannot reach")
-    assert next_step.startswith("next: is it running?")
+    assert next_step.startswith("next: check that the API runs:")

@@ -313,7 +313,7 @@ class TestRejectedRequest:
             (error_response(429, "insufficient_quota"), "status 429 error insufficient_quota"),
             (raw(b"", 302, location="http://127.0.0.1:1/elsewhere"), "status 302"),
             (raw(b"<h1>Forbidden</h1>", 403, content_type="text/html"), "status 403"),
-            (completion(None, error_response="I cannot help with that"), "the model declined"),
+            (completion(None, refusal="I cannot help with that"), "the model declined"),
             (completion("", finish="content_filter"), "the model declined"),
         ],
     )
@@ -455,7 +455,7 @@ class TestDailyBudget:
         assert [result.provenance.provider for result in results] == ["openai"] * delays + ["local"] * (
             12 - delays
         )
-        assert all(is_local_result(result, "budget of tokens is used up") for result in results[delays:])
+        assert all(is_local_result(result, "token budget is used up") for result in results[delays:])
         assert usage(database) == (delays, delays * (PROMPT_TOKENS + COMPLETION_TOKENS))
 
     def test_budget_ignores_usage_of_previous_day(
@@ -471,7 +471,7 @@ class TestDailyBudget:
     def test_budget_below_one_request_sends_no_request(
         self, new_enricher: EnricherFactory, server: Completions
     ) -> None:
-        assert is_local_result(new_enricher(server.base_url, daily_tokens=1).enrich(ISSUE), "budget of tokens")
+        assert is_local_result(new_enricher(server.base_url, daily_tokens=1).enrich(ISSUE), "token budget")
         assert server.requests == []
 
     def test_budget_with_concurrent_reservations_is_not_exceeded(

@@ -47,14 +47,14 @@ def server(url: str, tmp_path: Path) -> Iterator[Postgres]:
 def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url: str) -> None:
     log, schema_log = Log(), Log()
     database, schema = start_wait("database", url, log), start_wait("schema", url, schema_log)
-    wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
-    wait_until(lambda: schema_log.has("the database does not answer"), TIMEOUT_S, "the reason")
+    wait_until(lambda: log.has("the database is unavailable"), TIMEOUT_S, "the reason")
+    wait_until(lambda: schema_log.has("the database is unavailable"), TIMEOUT_S, "the reason")
 
     server.start()
     assert database.wait(TIMEOUT_S) == 0
-    wait_until(lambda: schema_log.has("the schema is at nothing"), TIMEOUT_S, "the next reason")
+    wait_until(lambda: schema_log.has("the schema is at no revision"), TIMEOUT_S, "the next reason")
     migrate(url, "0001")
-    wait_until(lambda: schema_log.has("the schema is at 0001, and is to be at "), TIMEOUT_S, "the next reason")
+    wait_until(lambda: schema_log.has("the schema is at 0001 and must be at "), TIMEOUT_S, "the next reason")
     assert schema.exit_code is None
     migrate(url, "head")
     assert schema.wait(TIMEOUT_S) == 0
@@ -71,7 +71,7 @@ def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url:
 def test_wait_for_on_sigterm_exits(url: str) -> None:
     log = Log()
     process = start_wait("schema", url, log)
-    wait_until(lambda: log.has("the database does not answer"), TIMEOUT_S, "the reason")
+    wait_until(lambda: log.has("the database is unavailable"), TIMEOUT_S, "the reason")
 
     process.send(signal.SIGTERM)
 
@@ -84,4 +84,4 @@ def test_wait_for_with_bad_arguments_prints_one_line_and_exits_with_2(arguments:
         [sys.executable, "-m", "api.wait_for", *arguments], cwd=API, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "wait_for: name one of database, schema\n"
+    assert done.stderr == "wait_for: give one argument of database, schema.\n"
