@@ -64,10 +64,10 @@ def _unprivileged_prefix() -> tuple[str, ...]:
         raise ProcessFailed(
             "PostgreSQL does not run as root, and setpriv is missing. Use another user, or install util-linux."
         )
-    nobody = pwd.getpwnam("nobody")
+    unprivileged = pwd.getpwnam("nobody")
     capability = "-all,+dac_override"
     return (
-        *(setpriv, "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"),
+        *(setpriv, "--reuid", str(unprivileged.pw_uid), "--regid", str(unprivileged.pw_gid), "--clear-groups"),
         *("--inh-caps", capability, "--ambient-caps", capability, "--pdeathsig", "INT"),
     )
 
@@ -113,10 +113,10 @@ def _owned_directory(path: Path) -> Path:
         if owner != os.geteuid():
             raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, or delete the directory.")
     else:
-        nobody = pwd.getpwnam("nobody")
-        if owner not in {0, nobody.pw_uid}:
+        unprivileged = pwd.getpwnam("nobody")
+        if owner not in {0, unprivileged.pw_uid}:
             raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, not as root.")
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        os.chown(path, unprivileged.pw_uid, unprivileged.pw_gid)
     return path
 
 
