@@ -172,7 +172,7 @@ def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
 
     assert run.process.wait(TIMEOUT_S) == 2
     (line,) = run.log.lines
-    assert "DATABASE_URL names db.example.org" in line
+    assert "DATABASE_URL: the host db.example.org is not this machine" in line
 
 
 def test_make_reset_deletes_data(start: Callable[..., Run], env: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def test_project_model_is_trained_used_and_rolled_back(
     )
     result = cli(api, "model", "rollback", "--project", PROJECT)
     assert result.returncode == 2
-    assert result.stderr == f"issuetracker: No type model of project {PROJECT} is active.\n"
+    assert result.stderr == f"issuetracker: Project {PROJECT} has no active type model to roll back.\n"
 
 
 def test_training_with_too_few_confirmed_issues_is_skipped(

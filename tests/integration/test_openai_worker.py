@@ -65,7 +65,7 @@ class TestOpenAIWorker:
 
         job_id = database.one("SELECT id FROM job WHERE queue = 'issues'")
         errors = [failure["error"] for failure in database.failures(job_id)]
-        assert [error.split(":")[0] for error in errors] == ["ProviderError", "NoAnswer"]
+        assert [error.split(":")[0] for error in errors] == ["ProviderError", "NoResponse"]
         assert read_enrichment(database)["provenance"]["provider"] == "openai"
         # The worker closes the circuit breaker after it completes the job.
         wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")
