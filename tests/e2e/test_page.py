@@ -192,7 +192,7 @@ def test_dead_letters_are_replayed_and_discarded_on_page(page: Any, api: Api, da
     page.get_by_role("button", name="Discard").click()
     page.get_by_label("Reason").fill("A test")
     page.get_by_role("dialog").get_by_role("button", name="Discard").click()
-    expect(page.locator("#dead-state")).to_contain_text("None")
+    expect(page.locator("#dead-state")).to_contain_text("No dead letters")
 
 
 def test_interrupted_stream_is_shown_and_resumed_without_gap(
