@@ -223,4 +223,4 @@ def test_servers_of_root_with_private_temporary_directory_print_fix(
 
     assert run.process.wait(TIMEOUT_S) == 2
     (line,) = run.log.lines
-    assert f"cannot run programs in {home}: set TMPDIR" in line
+    assert f"cannot run programs in {home}. Set TMPDIR to a directory that every user can enter" in line
