@@ -3,13 +3,11 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from contracts import network
 from contracts.retry import RETRY_DELAYS
@@ -20,17 +18,22 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 def _database_url(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    # A password may contain "/", "#" or "?", which urlsplit takes for the end of the host.
+    credentials, _, location = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
     try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        url = None
-    if (
-        url is None
-        or url.get_backend_name() not in {"postgresql", "postgres"}
-        or not (url.database and url.username)
-    ):
+        url = urlsplit(f"postgresql://{location}")
+        usable = bool(user and url.path.strip("/")) and url.port != 0 and not url.netloc.endswith(":")
+    except ValueError:
+        usable = False
+    if not usable or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("must be postgresql://user:password@host:port/database")
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return f"postgresql://{_quoted(user)}{colon}{_quoted(password)}@{location}"
+
+
+def _quoted(text: str) -> str:
+    return quote(unquote(text), safe="")
 
 
 def _redis_url(value: str) -> str:

@@ -49,6 +49,10 @@ class Priority(StrEnum):
     CRITICAL = "critical"
 
 
+PRIORITY_RANK = f"array_position(ARRAY[{', '.join(repr(word.value) + '::text' for word in Priority)}], priority)"
+"""SQL expression for the rank of a priority, from 1 for the lowest. An index uses the same expression."""
+
+
 class IssueStatus(StrEnum):
     """The progress of people's work on an issue."""
 

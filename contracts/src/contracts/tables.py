@@ -27,6 +27,7 @@ from contracts.names import Task
 from contracts.states import (
     ENDED_STATES,
     LEASED_STATES,
+    PRIORITY_RANK,
     WAITING_STATES,
     DeadMessageState,
     FailureKind,
@@ -50,9 +51,6 @@ def _in_states(states: frozenset[JobState]) -> Any:
 
 
 _NOT_DELETED = text("deleted_at IS NULL")
-
-PRIORITY_RANK = f"array_position(ARRAY[{', '.join(repr(word.value) + '::text' for word in Priority)}], priority)"
-"""SQL expression for the rank of a priority, from 1 for the lowest. An index uses the same expression."""
 
 
 class Base(DeclarativeBase):

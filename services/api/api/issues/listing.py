@@ -16,8 +16,7 @@ from api.issues.repository import NEEDS_REVIEW, issue_of, select
 from api.issues.schemas import Issue, IssueQuery
 from api.timestamps import to_utc
 from contracts.names import Task
-from contracts.states import IssueSort, JobState, Priority
-from contracts.tables import PRIORITY_RANK
+from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
 RANKED_MAX = 1000
 
