@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from contracts.states import ImportFormat
 from issuetracker_cli.client import BAD_INPUT, FAILED, call, fail
@@ -79,6 +77,9 @@ def _read(file: Path) -> bytes:
 
 def _follow(operation: dict[str, Any]) -> dict[str, Any]:
     """Return the finished operation; show a progress bar on a terminal."""
+    from rich.console import Console  # noqa: PLC0415 - as httpx in client.py
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"))
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("dry run" if operation["dry_run"] else "import", total=operation["total"])

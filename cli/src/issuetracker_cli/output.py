@@ -4,11 +4,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON response of the API.")]
 
@@ -34,8 +35,10 @@ def print_json(answer: Any) -> None:
     typer.echo(json.dumps(answer, indent=2))
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
     """Return a table with a header and each row on one line."""
+    from rich.table import Table  # noqa: PLC0415 - as httpx in client.py
+
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(strip_control, row))
@@ -46,6 +49,8 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table with a header and each row on one line."""
+    from rich.console import Console  # noqa: PLC0415 - as httpx in client.py
+
     # Names may contain rich's markup, which must stay text.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
     console.print(make_table(columns, rows), crop=False)

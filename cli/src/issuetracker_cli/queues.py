@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
 
 from issuetracker_cli.client import BAD_INPUT, call, fail
 from issuetracker_cli.output import AsJson, make_table, print_json, print_table
@@ -34,6 +31,10 @@ def queues(
 
 
 def _watch(as_json: bool) -> None:
+    from rich.console import Console, Group  # noqa: PLC0415 - as httpx in client.py
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     console = Console(markup=False, highlight=False)
     if as_json or not console.is_terminal:
         fail(
