@@ -48,12 +48,18 @@ class Process:
         self.name = name
         self._output = output
         self._stop_signal = stop_signal
+        self._popen = self._start(command, cwd, {**os.environ, **(env or {})})
+        self._is_group_killed = False
+        self._pump = threading.Thread(target=self._pass_on, name=f"output of {name}", daemon=True)
+        self._pump.start()
+
+    def _start(self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[str]:
         prefix = _death_signal_prefix()
-        argv = [*prefix, stop_signal.name.removeprefix("SIG"), *command] if prefix else [*command]
-        self._popen = subprocess.Popen(
-            argv,
+        name = self._stop_signal.name.removeprefix("SIG")
+        return subprocess.Popen(
+            [*prefix, name, *command] if prefix else [*command],
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,9 +68,6 @@ class Process:
             bufsize=1,
             start_new_session=True,
         )
-        self._is_group_killed = False
-        self._pump = threading.Thread(target=self._pass_on, name=f"output of {name}", daemon=True)
-        self._pump.start()
 
     def _pass_on(self) -> None:
         assert self._popen.stdout is not None

@@ -9,6 +9,7 @@ import httpx
 
 from devstack.network import free_port, wait_until
 from devstack.process import Process
+from tests.support.forked import ForkedProcess
 from tests.support.servers import Log
 
 ROOT = Path(__file__).parents[2]
@@ -40,13 +41,18 @@ class Api(RunningProcess):
         return self.client.post("/api/v1/issues", json={"title": title, **fields})
 
 
+def _program(directory: Path) -> type[Process]:
+    """Return how to start a program: only those of this tree share its environment, and can be forked."""
+    return ForkedProcess if directory in {API, WORKER} else Process
+
+
 def start_api(
     env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API, port: int | None = None
 ) -> Api:
     """Start an API process. `app` is the application argument of uvicorn, relative to `directory`."""
     port, log = port or free_port(), Log()
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
-    process = Process("api", command, log, cwd=directory, env=env)
+    process = _program(directory)("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     def is_live() -> bool:
@@ -66,11 +72,11 @@ def start_worker(
     """Start a worker. `app` is the application argument of Celery, relative to `directory`."""
     log = Log()
     command = [
-        *(tool("celery"), "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
+        *(sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
         *("--without-mingle", "--without-gossip"),
     ]
     env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env}
-    process = Process(name, command, log, cwd=directory, env=env)
+    process = _program(directory)(name, command, log, cwd=directory, env=env)
 
     def is_ready() -> bool:
         assert process.exit_code is None, f"the worker ended:\n{log}"
