@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-T ?= tests
 J ?= auto
 
 # Use the system's certificate authorities, like pip and git. uv's own list is not sufficient behind a company proxy.
@@ -67,8 +66,21 @@ images: $(VENV)/ready ## Build the images of API, worker and Flower, and print t
 
 ##@ Check
 .PHONY: test
-test: $(VENV)/ready $(VENV)/llm ## Run all tests; T=path selects tests, J=n sets the number of processes
+test: $(VENV)/ready $(VENV)/llm ## Run the tests that need no Docker; T=path selects tests, J=n sets the number of processes
 	@$(BIN)/pytest -n $(J) --dist loadgroup $(T)
+
+# The outages also on the servers of the images: their signals, restarts and files differ from those of the wheels.
+ON_IMAGES := tests/integration/test_outages.py tests/integration/test_issues_api.py tests/integration/test_envelope.py
+.PHONY: test-containers
+test-containers: $(VENV)/ready ## Run the tests of images, compose, and Kubernetes' containers, which need Docker
+	@docker version >/dev/null || { echo "make test-containers: no Docker engine is reachable. Start Docker." >&2; exit 2; }
+	@TEST_SERVERS=containers $(BIN)/pytest -n $(J) --dist loadgroup tests/containers tests/deploy $(ON_IMAGES)
+
+.PHONY: test-nightly
+test-nightly: $(VENV)/ready ## Run the long tests: upgrades, random inputs, and an hour of chaos
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(J) --dist loadgroup \
+		tests/upgrade tests/unit tests/integration/test_openapi_contract.py
+	@$(MAKE) --no-print-directory chaos ROUNDS=60 SEED=$$RANDOM
 
 .PHONY: coverage
 coverage: $(VENV)/ready $(VENV)/llm ## Run the tests and report their line coverage; slower

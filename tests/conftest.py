@@ -1,7 +1,9 @@
 """Fixtures: one set of real servers per test process, an API on them, and workers on demand."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 
+import hypothesis
 import pytest
 import redis
 
@@ -15,6 +17,11 @@ STOP_TIMEOUT_S = 60
 WORKER_STOP_TIMEOUT_S = 8
 """A worker that is stopped just as its task ends sometimes waits for the soft time limit of the task (Celery
 5.6.3, billiard 4.3.2). The reason is unknown. Separate tests cover the shutdown of a worker."""
+
+# The same inputs in each run, so that a red test means a fault. `make test-nightly` tries new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # The shared API dispatches only the issues posted to it. Tests that need more start their own dispatchers.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}

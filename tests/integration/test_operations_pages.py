@@ -1,6 +1,6 @@
 """The commands of the guides and runbooks are valid. This module runs the read-only ones on real servers.
 
-tests/e2e/test_compose.py runs the same commands in containers.
+tests/containers/test_compose.py runs the same commands in containers.
 """
 
 import os

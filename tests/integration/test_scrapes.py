@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(find_spec("api.exporter") is None, reason="api.e
 PROMETHEUS_METRICS = {"ALERTS", "up"}
 KUBELET_METRICS = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
 FLOWER_METRICS = {"flower_worker_online"}
-"""Metrics that tests/e2e/test_compose.py checks in Prometheus."""
+"""Metrics that tests/containers/test_compose.py checks in Prometheus."""
 
 
 @pytest.fixture

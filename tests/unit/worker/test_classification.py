@@ -190,7 +190,7 @@ def test_prediction_for_repetitive_text_terminates(piece):
     assert 0 < prediction.confidence <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.text(max_size=2_000))
 def test_prediction_for_any_text_is_deterministic_and_normalised(title, description):
     first, second = (load_base().predict(title, description) for _ in range(2))

@@ -49,7 +49,7 @@ def test_embedding_of_hostile_text_has_unit_length(text: str, embedder: Embedder
     _assert_unit(embedder.embed(text))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(max_size=300))
 def test_embedding_of_any_text_has_unit_length(embedder: Embedder, text: str) -> None:
     _assert_unit(embedder.embed(text))

@@ -27,7 +27,7 @@ TIMEOUT_S = 180
 
 pytestmark = [
     needs_images(BASE, POSTGRES, REDIS),
-    # tests/deploy/test_images.py builds the same images.
+    # tests/containers/test_images.py builds the same images.
     pytest.mark.xdist_group("images"),
     pytest.mark.timeout(600),
 ]
