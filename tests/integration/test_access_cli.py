@@ -12,8 +12,9 @@ import pytest
 
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.access import ADMIN, CLOSED
+from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.processes import API, Api, start_api, tool
+from tests.support.processes import API, Api, start_api
 from tests.support.servers import Servers
 
 
@@ -26,10 +27,8 @@ def closed_api(servers: Servers) -> Iterator[Api]:
 
 
 def cli(api: Api, *arguments: str, token: str | None = ADMIN) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "ISSUETRACKER_URL": str(api.client.base_url), "COLUMNS": "60"}
-    if token is not None:
-        env["ISSUETRACKER_TOKEN"] = token
-    return subprocess.run([tool("issuetracker"), *arguments], env=env, capture_output=True, text=True, check=False)
+    env = {"COLUMNS": "60", **({} if token is None else {"ISSUETRACKER_TOKEN": token})}
+    return run_cli(str(api.client.base_url), *arguments, env=env)
 
 
 def test_tokens_cli_creates_lists_and_revokes_token(closed_api: Api, database: Database) -> None:

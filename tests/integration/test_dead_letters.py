@@ -1,7 +1,6 @@
 """Dead letters over HTTP and in the CLI."""
 
 import json
-import os
 import subprocess
 from typing import Any
 from uuid import UUID
@@ -11,21 +10,16 @@ import pytest
 from contracts.ids import new_id
 from contracts.names import Task
 from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.cli import run_cli, run_installed
 from tests.support.database import Database
-from tests.support.processes import Api, tool
+from tests.support.processes import Api
 from tests.support.tasks import TASK
 
 SHORT = {"RETRY_DELAYS": "0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
 
 
 def cli(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tool("issuetracker"), *arguments],
-        env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_cli(str(api.client.base_url), *arguments)
 
 
 def add_dead_job(database: Database, error: str = "ConnectionError: away") -> UUID:
@@ -203,14 +197,8 @@ def test_cli_with_invalid_arguments_prints_error_and_exits_with_code(
     ],
 )
 def test_cli_without_reachable_api_prints_one_line_and_exits_with_code(url: str, code: int, message: str) -> None:
-    run = subprocess.run(
-        [tool("issuetracker"), "dead-letters", "list"],
-        env={**os.environ, "ISSUETRACKER_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_installed(url, "dead-letters", "list")
 
-    assert run.returncode == code
-    assert run.stderr.startswith(f"issuetracker: {message}")
-    assert run.stderr.count("\n") == 1
+    assert done.returncode == code
+    assert done.stderr.startswith(f"issuetracker: {message}")
+    assert done.stderr.count("\n") == 1

@@ -1,7 +1,6 @@
 """`issuetracker doctor` reports each fault. The module uses its own servers and causes real faults."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from contracts.messages import WorkerHeartbeat
 from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
 from devstack.network import free_port, wait_until
 from issuetracker_cli.doctor import Finding, examine, exit_code
+from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.processes import Api, RunningProcess, start_api, start_worker, tool
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
 
 pytestmark = pytest.mark.xdist_group("doctor")
@@ -61,13 +61,7 @@ class Product:
 
 
 def doctor(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tool("issuetracker"), "doctor", *arguments],
-        env={**os.environ, "ISSUETRACKER_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_cli(url, "doctor", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Issue and import commands of the CLI."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -9,15 +8,14 @@ import pytest
 
 from devstack.network import wait_until
 from tests.conftest import WorkerFactory
+from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.imports import ndjson, row
-from tests.support.processes import Api, tool
+from tests.support.processes import Api
 
 
 def cli(api: Api, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)}
-    command = [tool("issuetracker"), *arguments]
-    return subprocess.run(command, env=env, input=text, capture_output=True, text=True, check=False)
+    return run_cli(str(api.client.base_url), *arguments, text=text)
 
 
 def test_import_cli_with_dry_run_and_repetition_prints_counts(

@@ -3,9 +3,7 @@
 tests/containers/test_compose.py runs the same commands in containers.
 """
 
-import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,10 @@ import redis
 import yaml
 
 from contracts.names import Task
+from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.operations import COMPOSE_PAGES, commands
-from tests.support.processes import ROOT, Api, tool
+from tests.support.processes import ROOT, Api
 
 SERVICES = {
     name
@@ -88,12 +87,6 @@ def check_cli_command(api: Api, database: Database, arguments: list[str]) -> Non
         letter = database.add_job(Task.ENRICH_ISSUE)
         database.query("UPDATE job SET state = 'dead', lease_until = NULL WHERE id = %s", letter)
         arguments = [str(letter) if word == "ID" else word for word in arguments]
-    done = subprocess.run(
-        [tool("issuetracker"), *arguments],
-        env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_cli(str(api.client.base_url), *arguments)
     # The doctor exits with 14 because no worker runs.
     assert done.returncode in ({14} if arguments == ["doctor"] else {0}), done.stdout + done.stderr

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 from typing import Any
 
@@ -18,8 +17,9 @@ from api.settings import ApiSettings
 from contracts.names import PRIORITY_SUFFIXES, Task
 from devstack.network import wait_until
 from tests.conftest import WorkerFactory
+from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.processes import Api, tool
+from tests.support.processes import Api
 from tests.support.servers import Servers
 
 ENRICH = Task.ENRICH_ISSUE
@@ -53,13 +53,7 @@ def wait_for(api: Api, condition: Any, description: str) -> dict[str, Any]:
 
 
 def run_queues_command(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tool("issuetracker"), "queues", *arguments],
-        env={**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_cli(str(api.client.base_url), "queues", *arguments)
 
 
 def test_queue_state_contains_counts_of_every_job_state(api: Api, database: Database, broker: redis.Redis) -> None:

@@ -1,7 +1,6 @@
 """Webhooks: delivered events, retries, pauses and failures of the receiver."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -19,8 +18,9 @@ from contracts.names import Task
 from contracts.states import WebhookEvent
 from devstack.network import wait_until
 from tests.conftest import STOP_TIMEOUT_S
+from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.processes import Api, RunningProcess, start_api, start_worker, tool
+from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
 
@@ -397,9 +397,7 @@ def test_webhook_list_is_paginated_and_changes_are_audited(
 
 def test_webhook_cli_manages_webhooks(stack: Stack, receiver: Receiver) -> None:
     def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "ISSUETRACKER_URL": str(stack.api.client.base_url)}
-        command = [tool("issuetracker"), "webhooks", *arguments]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return run_cli(str(stack.api.client.base_url), "webhooks", *arguments)
 
     created = cli("create", receiver.url, "--event", "issue.enriched", "--event", "issue.deleted")
     secret = created.stdout.strip()
