@@ -96,12 +96,12 @@ chaos: $(VENV)/ready ## Kill, stop and pause processes at random under load; ROU
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --issues $(ISSUES) --seed $(SEED)
 
 .PHONY: bench
-bench: $(VENV)/bench/ready ## Measure against the usual way and the peers: 15 minutes; QUICK=1 3 minutes, OUT=file.json
+bench: $(VENV)/bench/ready ## Measure beside a naive system and peers: 15 minutes; QUICK=1 3 minutes, OUT=file.json
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(BACKLOG),--backlog $(BACKLOG)) \
 		$(if $(OUT),--out $(OUT)) $(if $(CHARTS),--charts $(CHARTS))
 
 .PHONY: bench-guard
-bench-guard: $(VENV)/ready ## Fail when a POST or a job has become dearer against the usual way: 2 minutes
+bench-guard: $(VENV)/ready ## Fail if a POST or a job became more expensive relative to the naive system: 2 minutes
 	@$(BIN)/python -m benchmarks --guard
 
 .PHONY: lint
@@ -216,7 +216,7 @@ $(VENV)/docs/ready: requirements/docs.txt $(VENV)/ready
 	@$(UV) pip install --quiet --python $(VENV)/docs/bin/python --no-deps --require-hashes -r requirements/docs.txt
 	@touch $@
 
-# The peers' own dependencies must not hold back the project's either.
+# The peers' dependencies are independent of the project's too.
 $(VENV)/bench/ready: requirements/bench.txt $(VENV)/ready
 	@$(UV) venv --quiet --clear $(VENV)/bench
 	@$(UV) pip install --quiet --python $(VENV)/bench/bin/python --no-deps --require-hashes -r requirements/bench.txt

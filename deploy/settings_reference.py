@@ -50,6 +50,7 @@ ADVANCED = (
     ),
     *("circuit_threshold", "circuit_pause_seconds", "celery_result_backend", "heartbeat_directory"),
 )
+LOCAL_NOTE = "For `make run`. Compose reads `API_PORT` and `FLOWER_PORT` too."
 ADVANCED_NOTE = "Change these only for tests or after measurements."
 
 ELSEWHERE: dict[str, tuple[str, str]] = {
@@ -79,7 +80,7 @@ def page() -> str:
         ("API and worker", "", rest(shared)),
         ("API", "", rest(api, shared)),
         ("Worker", "", rest(worker, shared)),
-        ("Local development", "For `make run`.", rest(DevSettings.model_fields, shared)),
+        ("Local development", LOCAL_NOTE, rest(DevSettings.model_fields, shared)),
         ("Advanced", ADVANCED_NOTE, ADVANCED),
     )
     parts = [HEAD]

@@ -135,6 +135,7 @@ class TestRenderedProject:
         for name, settings in (("api", ApiSettings), ("worker-issues", WorkerSettings)):
             expected = {field.upper() for field in set(settings.model_fields) - computed_settings}
             assert expected <= set(services[name]["environment"])
+        assert {"FLOWER_READ_ONLY", "FLOWER_URL_PREFIX"} <= set(services["flower"]["environment"])
 
     def test_api_has_authentication_on(self, services: dict[str, Any]) -> None:
         for name in ("api", "api-dev"):
