@@ -6,11 +6,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import psutil
+import psycopg2
 import pytest
 
 from devstack.network import free_port, is_taken, wait_until
@@ -42,6 +45,14 @@ class Run:
     @property
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}")
+
+    def query(self, sql: str) -> Any:
+        """Return the first column of the first row."""
+        with closing(psycopg2.connect(self.env["DATABASE_URL"])) as connection, connection:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            (value,) = cursor.fetchone() or (None,)
+            return value
 
     def service(self, command: str) -> psutil.Process:
         """Return the first process of this run whose command line contains `command`."""
@@ -136,18 +147,28 @@ def test_make_run_with_stale_lock_file_starts(start: Callable[..., Run], env: di
     local.mkdir()
     (local / "lock").write_text("4711")
 
-    start("servers").wait_ready()
+    run = start("servers")
+    run.wait_ready()
+
+    assert run.query("SELECT 1") == 1
 
 
 def test_make_run_after_kill_stops_servers_and_reuses_data(start: Callable[..., Run]) -> None:
     first = start("servers")
     first.wait_ready()
+    inserted = first.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
+        "VALUES ('a task', 'a provider', 1, 'refused', now()) RETURNING provider"
+    )
     first.process.send(signal.SIGKILL)
     first.process.wait(TIMEOUT_S)
     port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
     wait_until(lambda: not is_taken(port), 30, "PostgreSQL to stop")
 
-    start("servers").wait_ready()
+    second = start("servers")
+    second.wait_ready()
+
+    assert second.query("SELECT provider FROM circuit") == inserted
 
 
 @pytest.mark.parametrize("service", ["api", "worker"])

@@ -156,6 +156,8 @@ def test_stream_after_database_outage_continues(new_api: ApiFactory, servers: Se
         )
         listener.wait_for(lambda: len(listener.ids("issue.created")) == 1, "the issue posted after the outage")
 
+    assert listener.ids("issue.created") == [api.client.get("/api/v1/issues").json()["items"][0]["id"]]
+
 
 def _queues(listener: Listener) -> list[dict[str, Any]]:
     return listener.statuses[-1]["queues"] if listener.statuses else []

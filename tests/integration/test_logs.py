@@ -240,3 +240,4 @@ def test_log_with_console_format_is_text(new_api: ApiFactory, broker: redis.Redi
     wait_until(
         lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), 10, "the log line"
     )
+    assert not api.log.has("api | {"), "no line may be JSON"

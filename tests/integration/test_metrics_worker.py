@@ -97,6 +97,7 @@ def test_metrics_with_other_pools_are_counted(
     database.wait_for_states({"succeeded": 5})
 
     wait_for_count(port, 5)
+    assert database.one("SELECT count(*) FROM effect") == 5
 
 
 def test_worker_consuming_metric_lists_consumed_queues(
@@ -117,6 +118,7 @@ def test_worker_consuming_metric_lists_consumed_queues(
         wait_until(lambda: consumed_queues() == {}, 60, "no consumed queue while Redis hangs")
     finally:
         servers.valkey_process.send_group(signal.SIGCONT)
+    wait_until(lambda: ("issues",) in consumed_queues(), 60, "the issues queue to be consumed again")
 
 
 def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) -> None:

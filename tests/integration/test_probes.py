@@ -114,6 +114,8 @@ def test_worker_when_busy_is_ready(
     with probes.expect_touches(CONSUMING_FILE, times=3):
         pass
 
+    assert probes.passes(CONSUMING_FILE)
+    assert database.states() == {"running": 2, "queued": 1}
     worker.process.kill_group()
 
 
@@ -123,6 +125,7 @@ def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes
         wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
     finally:
         worker.process.send(signal.SIGCONT)
+    wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass again")
 
 
 def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:

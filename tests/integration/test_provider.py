@@ -106,5 +106,7 @@ def test_provider_that_rejects_after_outage_closes_circuit_breaker(
     provider.status = 400
 
     database.wait_for_states({"dead": 30}, 30)
+    last_failures = "SELECT DISTINCT ON (job_id) kind FROM job_failure ORDER BY job_id, attempt DESC"
+    assert {row["kind"] for row in database.query(last_failures)} == {"permanent"}
     # The worker closes the circuit breaker after it completes the job.
     wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")

@@ -229,6 +229,7 @@ def test_index_job_of_unknown_issue_is_skipped(
     job_id = database.add_job(Task.INDEX_ISSUE, queue="default", issue_id=str(new_id()))
 
     wait_until(lambda: database.job(job_id)["state"] == "skipped", 60, "the job to be skipped")
+    assert database.failures(job_id) == []
 
 
 def test_similar_excludes_deleted_issue(api: Api, store: Store, database: Database) -> None:

@@ -63,6 +63,7 @@ def test_job_of_deleted_issue_is_skipped(api: Api, new_worker: WorkerFactory, da
     new_worker({})
 
     database.wait_for_states({"skipped": 1})
+    assert database.one("SELECT count(*) FROM job_failure") == 0
 
 
 def test_task_with_transient_error_is_retried_and_succeeds(
