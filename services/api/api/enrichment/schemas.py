@@ -12,7 +12,7 @@ from contracts.validation import format_value
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN, AreaTag, TypeTag, is_tag
 
 
-def _of_vocabulary(tags: list[str]) -> list[str]:
+def _require_known_tags(tags: list[str]) -> list[str]:
     unknown = [tag for tag in tags if not is_tag(tag)]
     if unknown:
         known = ", ".join([*TypeTag, *AreaTag])
@@ -46,7 +46,7 @@ class ConfirmedTags(BaseModel):
     tags: Annotated[
         list[Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN})]],
         Field(max_length=MAX_TAGS, json_schema_extra=_ONCE_AND_ONE_TYPE),
-        AfterValidator(_of_vocabulary),
+        AfterValidator(_require_known_tags),
     ]
 
 
