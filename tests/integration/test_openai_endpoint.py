@@ -264,7 +264,10 @@ class TestInvalidResponse:
         assert second[2]["role"] == "assistant"
         assert "urgent" in second[2]["content"]
         assert second[3]["role"] == "user"
-        assert "type.name: Input should be 'bug', 'feature'" in second[3]["content"]
+        assert (
+            "type.name: The value is not valid. Use bug, feature, question or documentation. Answer again"
+            in second[3]["content"]
+        )
         assert (result.provenance.prompt_tokens, result.provenance.completion_tokens) == (
             2 * PROMPT_TOKENS,
             2 * COMPLETION_TOKENS,

@@ -125,13 +125,25 @@ class TestResponse:
     @pytest.mark.parametrize(
         ("change", "fault"),
         [
-            ({"summary": None}, "summary: Input should be a valid string"),
-            ({"summary": "<br>"}, "summary: contains no words"),
-            ({"type": {"name": "incident", "confidence": "high"}}, "type.name: Input should be"),
-            ({"type": {"name": "bug", "confidence": "certain"}}, "type.confidence: Input should be"),
-            ({"type": {"name": "bug"}}, "type.confidence: Field required"),
-            ({"area": {"name": "pwned", "confidence": "low"}}, "area.name: Input should be"),
-            ({"priority": {"value": "urgent", "reason": "now"}}, "priority.value: Input should be"),
+            ({"summary": None}, "summary: The value is not valid. Use a string"),
+            ({"summary": "<br>"}, "summary: The text has no words"),
+            (
+                {"type": {"name": "incident", "confidence": "high"}},
+                "type.name: The value is not valid. Use bug, feature, question or documentation",
+            ),
+            (
+                {"type": {"name": "bug", "confidence": "certain"}},
+                "type.confidence: The value is not valid. Use low, medium or high",
+            ),
+            ({"type": {"name": "bug"}}, "type.confidence: This field is required"),
+            (
+                {"area": {"name": "pwned", "confidence": "low"}},
+                "area.name: The value is not valid. Use frontend, ",
+            ),
+            (
+                {"priority": {"value": "urgent", "reason": "now"}},
+                "priority.value: The value is not valid. Use low, ",
+            ),
         ],
     )
     def test_response_with_invalid_field_raises_error_without_model_text(
@@ -143,6 +155,11 @@ class TestResponse:
         assert str(caught.value).startswith(fault)
         for foreign in ("pwned", "incident", "urgent", "certain"):
             assert foreign not in str(caught.value)
+
+    @pytest.mark.parametrize("content", ["", "{", "A bug in the login."])
+    def test_response_without_json_raises_error_without_parser_text(self, content: str) -> None:
+        with pytest.raises(InvalidResponse, match=r"^it is not valid JSON$"):
+            read(content)
 
     @given(st.text(max_size=1000))
     def test_response_of_any_text_is_parsed_or_rejected(self, content: str) -> None:
@@ -269,8 +286,8 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"openai_model": None}, "OPENAI_MODEL must be set where AI_PROVIDER is openai"),
-            ({"openai_base_url": None}, "OPENAI_BASE_URL must be set where AI_PROVIDER is openai"),
+            ({"openai_model": None}, "OPENAI_MODEL must be set if AI_PROVIDER is openai"),
+            ({"openai_base_url": None}, "OPENAI_BASE_URL must be set if AI_PROVIDER is openai"),
             ({"openai_base_url": "ftp://x"}, "must be http"),
             ({"openai_base_url": "http://user:pw@x"}, "without a user, a password"),
             ({"openai_timeout_seconds": 25, "task_soft_time_limit": 25}, "must be below TASK_SOFT_TIME_LIMIT"),

@@ -25,6 +25,7 @@ from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
 from contracts.states import RejectionReason
+from contracts.validation import describe_errors
 
 Result = TypeVar("Result")
 
@@ -188,7 +189,7 @@ def _read(entry: bytes) -> RejectedMessage:
         return RejectedMessage.model_validate_json(entry)
     except ValidationError as error:
         # From a newer worker: store it unchanged, for a newer API or an operator.
-        return _describe_unreadable(entry, str(error))
+        return _describe_unreadable(entry, describe_errors(error.errors(include_url=False)))
 
 
 def _describe_unreadable(entry: bytes, error: str) -> RejectedMessage:

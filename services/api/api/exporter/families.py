@@ -13,7 +13,7 @@ from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
 from api.schema import revisions
-from contracts.messages import Skew, skew
+from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import JobState
 
@@ -110,7 +110,7 @@ def _jobs(counts: Iterable[JobCount]) -> Metric:
 def _contracts(counts: Iterable[JobCount]) -> Mapping[str, int]:
     numbers: Counter[str] = Counter()
     for count in counts:
-        contract = None if count.contract is None else skew(count.contract)
+        contract = None if count.contract is None else classify_skew(count.contract)
         if contract is not None:
             numbers[contract] += count.number
     return numbers
