@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.cleaning import paragraphs
-from app.enrichment.ranking import FEATURES, extract_features, look
+from app.enrichment.ranking import FEATURES, build_contexts, extract_features
 from app.enrichment.sentences import Sentence, sentences, words_of
 from app.enrichment.summary import cut_at_clause
 from evaluation.issues import Row, read_rows
@@ -70,7 +70,7 @@ def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Arra
     for _, title, candidates in issues:
         reference = rouge_words(title)
         starts.append(len(features))
-        features.extend(extract_features(seen) for seen in look(candidates, values))
+        features.extend(extract_features(seen) for seen in build_contexts(candidates, values))
         targets.extend(rouge_l(rouge_words(cut_at_clause(candidate.text)), reference) for candidate in candidates)
     return np.array(features), np.array(targets), np.array(starts)
 
@@ -109,7 +109,7 @@ def train(paths: list[Path]) -> dict[str, object]:
     values = word_values(issues)
     weights = fit(*matrices(issues, values), shares_of(issues))
     return {
-        "about": "Ranking of an issue's sentences: evaluation/train_summary.py says how it was made",
+        "about": "Ranking of an issue's sentences: trained by evaluation/train_summary.py",
         "trained_on": {"issues": len(issues), "repositories": sorted({repo for repo, _, _ in issues})},
         "weights": {name: round(float(weight), 3) for name, weight in zip(FEATURES, weights, strict=True)},
         "words": values,

@@ -133,7 +133,7 @@ def load_model() -> RankingModel:
     return RankingModel(document["weights"], document["words"])
 
 
-def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
+def build_contexts(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
     """Return the context of each candidate."""
     heads = [sentence.text[:HEAD_CHARS] for sentence in candidates]
     words = [words_of(head) for head in heads]

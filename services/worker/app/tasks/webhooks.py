@@ -52,7 +52,7 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
     with SyncSessionLocal() as session:
         found = store.find(session, message.job_id)
         if found is None:
-            raise SkipJob("the webhook is gone")
+            raise SkipJob("the webhook does not exist")
         delivery, webhook = found
         if not webhook.active and delivery.event != WEBHOOK_TEST:
             raise SkipJob("the webhook is not active")
@@ -66,7 +66,7 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
             # Lock the webhook first, in the same order as its deletion does.
             if status == GONE:
                 store.deactivate(
-                    session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"
+                    session, webhook, "the receiver returned 410 Gone", self.request.hostname or "worker"
                 )
             store.store_status(session.connection(), message.job_id, status)
         raise

@@ -30,7 +30,7 @@ def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
         return {"webhook_id": delivery.webhook_id}
     issue = session.scalar(select(Issue).where(Issue.id == delivery.issue_id))
     if issue is None:
-        raise SkipJob("the issue is gone")
+        raise SkipJob("the issue does not exist")
     if delivery.event == WebhookEvent.ISSUE_DELETED:
         return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
     if issue.deleted_at is not None:
