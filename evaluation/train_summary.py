@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.enrichment.cleaning import paragraphs
 from app.enrichment.ranking import FEATURES, build_contexts, extract_features
-from app.enrichment.sentences import Sentence, sentences, words_of
+from app.enrichment.sentences import Sentence, sentences, split_words
 from app.enrichment.summary import cut_at_clause
 from evaluation.issues import Row, read_rows
 from evaluation.rouge import rouge_l, rouge_words
@@ -49,8 +49,8 @@ def word_values(issues: list[Issue]) -> dict[str, float]:
     recurring: Counter[str] = Counter()
     repos: defaultdict[str, set[str]] = defaultdict(set)
     for repo, title, candidates in issues:
-        in_title = {*words_of(title)}
-        for word in {word for candidate in candidates for word in words_of(candidate.text[:160])}:
+        in_title = {*split_words(title)}
+        for word in {word for candidate in candidates for word in split_words(candidate.text[:160])}:
             held[word] += 1
             recurring[word] += word in in_title
             repos[word].add(repo)

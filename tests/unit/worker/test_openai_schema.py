@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from app.enrichment.interface import IssueText, Tag
 from app.enrichment.local import LocalEnricher
 from app.enrichment.remote import answer, prompt
-from app.enrichment.remote.answer import InvalidResponse, read, schema
+from app.enrichment.remote.answer import InvalidResponse, build_schema, read
 from app.enrichment.remote.masking import mask
 from app.enrichment.sanitize import to_one_line, truncate_bytes
 from app.settings import WorkerSettings
@@ -79,7 +79,7 @@ class TestSchema:
             own = [part] if part.get("type") == "object" else []
             return own + [found for item in part.values() for found in objects(item)]
 
-        found = objects(schema())
+        found = objects(build_schema())
 
         assert len(found) == 5
         for part in found:
@@ -99,7 +99,7 @@ class TestSchema:
                 for item in part:
                     collect(item)
 
-        collect(schema())
+        collect(build_schema())
 
         assert words == {"type", "properties", "required", "additionalProperties", "enum", "anyOf"}
 

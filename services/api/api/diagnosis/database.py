@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from api.database import Database
 from api.diagnosis.schemas import DatabaseState, JobsState, MigrationsState
 from api.queues.repository import find_circuits, find_oldest_due
-from api.schema import revisions
+from api.schema import list_revisions
 
 _DATABASE = """
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica, clock_timestamp() AS now,
@@ -40,7 +40,7 @@ async def read_database_state(database: Database) -> DatabaseState:
 
 async def read_migrations_state(database: Database) -> MigrationsState:
     """Return the current schema revision and the newest one."""
-    head, *before = revisions()
+    head, *before = list_revisions()
     current: str | None = None
     if await database.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
         current = await database.fetchval("SELECT version_num FROM alembic_version")

@@ -49,10 +49,10 @@ async def run_batch(database: Database, batch: Batch, rerun_after_s: float) -> B
     async with database.transaction():
         if not await repository.lock_imports(database):
             return BatchOutcome.BUSY
-        current = await repository.next_import(database)
+        current = await repository.find_next_import(database)
         if current is None:
             return BatchOutcome.IDLE
-        rows = await repository.next_rows(database, current, batch.limit)
+        rows = await repository.fetch_next_rows(database, current, batch.limit)
         batch.first = (current.id, current.done + 1)
         set_principal(Principal(current.actor, frozenset(), current.actor_id))
         with bound_contextvars(request_id=current.request_id):
@@ -92,7 +92,7 @@ async def _read(database: Database, current: Import, rows: Sequence[StagedRow]) 
     reading = _Reading(rows)
     for row in rows:
         _read_row(current, row, reading)
-    for key, number in (await repository.earlier_rows(database, current.id, list(reading.records))).items():
+    for key, number in (await repository.find_earlier_rows(database, current.id, list(reading.records))).items():
         del reading.records[key]
         _fail_duplicate(reading, reading.numbers.pop(key), number)
     reading.tally.errors.sort(key=lambda error: error.row)

@@ -143,18 +143,18 @@ async def lock_imports(database: Database) -> bool:
     return True
 
 
-async def next_import(database: Database) -> Import | None:
+async def find_next_import(database: Database) -> Import | None:
     """Return the import that has waited longest, or None."""
     row = await database.fetchrow(_NEXT)
     return None if row is None else Import(**{**row, "format": ImportFormat(row["format"])})
 
 
-async def next_rows(database: Database, current: Import, limit: int) -> list[StagedRow]:
+async def fetch_next_rows(database: Database, current: Import, limit: int) -> list[StagedRow]:
     """Return the import's next rows."""
     return [StagedRow(**row) for row in await database.fetch(_ROWS, current.id, current.done, limit)]
 
 
-async def earlier_rows(
+async def find_earlier_rows(
     database: Database, operation_id: UUID, keys: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     """Return the numbers of already processed rows with these keys."""

@@ -94,7 +94,7 @@ async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> U
 
 async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: float) -> list[UUID]:
     """Create a job for each issue, in one statement; return the ids of the jobs."""
-    messages = [enrichment_message(issue_id) for issue_id in issue_ids]
+    messages = [build_enrichment_message(issue_id) for issue_id in issue_ids]
     await database.execute(
         _INSERT,
         [message.job_id for message in messages],
@@ -109,7 +109,7 @@ async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: flo
     return [message.job_id for message in messages]
 
 
-def enrichment_message(issue_id: UUID) -> EnrichIssue:
+def build_enrichment_message(issue_id: UUID) -> EnrichIssue:
     """Return the message of a new job that enriches the issue."""
     return EnrichIssue(
         contract_version=CONTRACT_VERSION,

@@ -6,7 +6,7 @@ from typing import Final
 
 from app.enrichment.cleaning import Paragraph, clean_inline
 from app.enrichment.ranking import HEAD_CHARS, build_contexts, load_model, score
-from app.enrichment.sentences import sentences, words_of
+from app.enrichment.sentences import sentences, split_words
 
 PREFIX: Final = "AI Summary: "
 MAX_CHARS: Final = HEAD_CHARS
@@ -29,7 +29,7 @@ def summarise(title: str, body: list[Paragraph]) -> str:
     """Return the summary: the prefix and at most `MAX_CHARS` characters. It is never empty."""
     head = _clean_title(title)
     room = MAX_CHARS - len(head) - len(". ")
-    sentence = choose_sentence(body, frozenset(words_of(head))) if room >= _ROOM_MIN else None
+    sentence = choose_sentence(body, frozenset(split_words(head))) if room >= _ROOM_MIN else None
     if sentence is None:
         return PREFIX + cut_at_clause(head)
     joint = " " if head.endswith(_CLOSED) else ". "

@@ -13,7 +13,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
-from app.tasks.tagging import tags_to_write
+from app.tasks.tagging import choose_tags
 from contracts import names, tracing
 from contracts.messages import EnrichIssue
 from contracts.tables import Enrichment, Issue
@@ -47,7 +47,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     duration_ms = round((perf_counter() - started) * 1000, 1)
 
     def write(connection: Connection) -> None:
-        tags = tags_to_write(connection, message.issue_id, [tag.name for tag in result.tags])
+        tags = choose_tags(connection, message.issue_id, [tag.name for tag in result.tags])
         connection.execute(_STORE_RESULT, _row(message, result, duration_ms))
         connection.execute(
             _UPDATE_ISSUE,
@@ -67,7 +67,7 @@ def _enrich(task: LedgerTask, issue: IssueText) -> interface.Enrichment:
         if not task.is_last_attempt:
             raise
         task.provider_error = error if isinstance(error, ProviderError) else None
-        return selection.without_provider(issue, error)
+        return selection.enrich_without_provider(issue, error)
 
 
 def _row(message: EnrichIssue, result: interface.Enrichment, duration_ms: float) -> dict[str, object]:

@@ -12,7 +12,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.webhooks import signature, store
 from app.webhooks.client import raise_for_status, send
-from app.webhooks.payload import payload
+from app.webhooks.payload import build_payload
 from contracts.messages import DeliverWebhook, Message
 from contracts.names import Task
 from contracts.states import WEBHOOK_TEST
@@ -56,8 +56,8 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
         delivery, webhook = found
         if not webhook.active and delivery.event != WEBHOOK_TEST:
             raise SkipJob("the webhook is not active")
-        body = payload(session, delivery)
-    headers = signature.headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
+        body = build_payload(session, delivery)
+    headers = signature.build_headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
     status, retry_after = send(webhook.url, headers, body)
     try:
         raise_for_status(status, retry_after)

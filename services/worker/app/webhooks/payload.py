@@ -19,7 +19,7 @@ ISSUE_FIELDS = (
 """The fields of an issue in the payload, with the same names as in the API."""
 
 
-def payload(session: Session, delivery: WebhookDelivery) -> bytes:
+def build_payload(session: Session, delivery: WebhookDelivery) -> bytes:
     """Return the body of the delivery; raise SkipJob if the event is obsolete."""
     event = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
     return json.dumps(event, default=_text, ensure_ascii=False, separators=(",", ":")).encode()

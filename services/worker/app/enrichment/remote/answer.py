@@ -121,7 +121,7 @@ def _describe(error: ValidationError) -> str:
     return describe_errors(errors, with_values=False).removesuffix(".")
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """Return the JSON schema in strict form: every field is required, and no others are allowed."""
     confidence = _words(Confidence)
     area = _or_null(_object(name=_words(AreaTag), confidence=confidence))

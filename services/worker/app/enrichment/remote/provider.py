@@ -111,7 +111,7 @@ class OpenAIEnricher:
         self._limits = limits
         self._prices = prices
         self._metrics = ProviderMetrics(PROVIDER, endpoint.model)
-        self._schema = answer.schema()
+        self._schema = answer.build_schema()
         self._schema_bytes = len(json.dumps(self._schema))
 
     @classmethod
