@@ -35,14 +35,14 @@ class Size:
     jobs: int
     """Per round."""
     backlog: int
-    patience_s: float
+    stall_timeout_s: float
     """Without progress after a kill until the missing jobs count as lost."""
     issues: int
     """In the larger database."""
 
 
-FULL = Size(4, 4, posts=60, jobs=800, backlog=20_000, patience_s=60, issues=1_000_000)
-QUICK = Size(2, 2, posts=30, jobs=300, backlog=2_000, patience_s=30, issues=50_000)
+FULL = Size(4, 4, posts=60, jobs=800, backlog=20_000, stall_timeout_s=60, issues=1_000_000)
+QUICK = Size(2, 2, posts=30, jobs=300, backlog=2_000, stall_timeout_s=30, issues=50_000)
 
 
 def measure(size: Size) -> Results:
@@ -60,7 +60,7 @@ def measure(size: Size) -> Results:
         jobs.measure_cost(peers, results, max(1, size.rounds // 2), size.jobs * 4)
         print("kill -9", flush=True)
         with ours.running_api():
-            kills.measure([ours, naive, *peers], results, size.patience_s)
+            kills.measure([ours, naive, *peers], results, size.stall_timeout_s)
         ours.clear()
         print("scale", flush=True)
         scale.measure_backlog(ours, results, size.backlog)
@@ -87,18 +87,20 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, help="jobs of the backlog, instead of 20,000 or 2,000")
     parser.add_argument("--out", type=Path, default=ROOT / ".local/benchmark.json", help="the JSON file")
     parser.add_argument("--charts", type=Path, default=ROOT / ".local", help="the directory of the charts")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     # SIGTERM ends the run through `finally`, which stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if given.guard:
+    if arguments.guard:
         sys.exit(guard())
-    size = QUICK if given.quick else FULL
-    results = measure(replace(size, backlog=given.backlog or size.backlog))
+    size = QUICK if arguments.quick else FULL
+    results = measure(replace(size, backlog=arguments.backlog or size.backlog))
     goals = [goal.line(results) for goal in GOALS]
     print(*results.lines(), *goals, sep="\n")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({**results.as_json(), "goals": goals}, indent=1) + "\n")
-    subprocess.run([PEERS_PYTHON, "-m", "benchmarks.charts", given.out, given.charts], cwd=ROOT, check=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({**results.as_json(), "goals": goals}, indent=1) + "\n")
+    subprocess.run(
+        [PEERS_PYTHON, "-m", "benchmarks.charts", arguments.out, arguments.charts], cwd=ROOT, check=True
+    )
 
 
 if __name__ == "__main__":

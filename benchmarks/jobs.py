@@ -46,8 +46,8 @@ def _times(system: System, port: int, issues: int) -> list[float]:
         for _ in range(issues):
             time.sleep(0.01)  # the rest of the previous job
             started = time.perf_counter()
-            answer = client.post(PATH, content=BODY, headers={"Content-Type": "application/json"})
-            issue_id = answer.raise_for_status().json()["id"]
+            response = client.post(PATH, content=BODY, headers={"Content-Type": "application/json"})
+            issue_id = response.raise_for_status().json()["id"]
             while not system.database.one("SELECT ai_summary IS NOT NULL FROM issue WHERE id = %s", issue_id):
                 time.sleep(POLL_S)
                 assert time.perf_counter() < started + TIMEOUT_S, f"{system.name}: {issue_id} is not enriched"

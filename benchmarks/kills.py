@@ -15,16 +15,16 @@ START_S = 60
 POLL_S = 0.005
 
 
-def measure(systems: Sequence[System], results: Results, patience_s: float) -> None:
+def measure(systems: Sequence[System], results: Results, stall_timeout_s: float) -> None:
     """Kill the workers of all systems, side by side: only the recovery is timed."""
     with ExitStack() as stack:
-        runs = [_run(system, results, patience_s, stack) for system in systems]
+        runs = [_run(system, results, stall_timeout_s, stack) for system in systems]
         while runs:
             runs = [run for run in runs if next(run, "over") is None]
             time.sleep(POLL_S)
 
 
-def _run(system: System, results: Results, patience_s: float, stack: ExitStack) -> Iterator[None]:
+def _run(system: System, results: Results, stall_timeout_s: float, stack: ExitStack) -> Iterator[None]:
     system.add_backlog(JOBS)
     for kill in range(1, KILLS + 1):
         worker = system.start_worker(WORK_S=WORK_S)
@@ -33,7 +33,7 @@ def _run(system: System, results: Results, patience_s: float, stack: ExitStack) 
         worker.process.kill_group()
     last, began = system.start_worker(WORK_S=WORK_S), time.monotonic()
     stack.callback(last.process.kill_group)
-    yield from _wait(system, JOBS, patience_s)
+    yield from _wait(system, JOBS, stall_timeout_s)
     results.kills[system.name] = {
         "jobs": JOBS,
         "not done": JOBS - system.done(),
@@ -43,10 +43,10 @@ def _run(system: System, results: Results, patience_s: float, stack: ExitStack) 
     last.process.kill_group()
 
 
-def _wait(system: System, count: int, patience_s: float) -> Iterator[None]:
-    """Wait until `count` jobs are done, or there is no progress for `patience_s`."""
+def _wait(system: System, count: int, stall_timeout_s: float) -> Iterator[None]:
+    """Wait until `count` jobs are done, or there is no progress for `stall_timeout_s`."""
     moved, before = time.monotonic(), -1
-    while (done := system.done()) < count and time.monotonic() < moved + patience_s:
+    while (done := system.done()) < count and time.monotonic() < moved + stall_timeout_s:
         if done != before:
             moved, before = time.monotonic(), done
         yield

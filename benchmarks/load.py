@@ -71,8 +71,8 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float)
-    given = parser.parse_args()
-    print(json.dumps(uvloop.run(load(given.port, CONNECTIONS, given.seconds, given.rate))))
+    arguments = parser.parse_args()
+    print(json.dumps(uvloop.run(load(arguments.port, CONNECTIONS, arguments.seconds, arguments.rate))))
 
 
 if __name__ == "__main__":

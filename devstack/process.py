@@ -50,7 +50,7 @@ class Process:
         self._stop_signal = stop_signal
         self._popen = self._start(command, cwd, {**os.environ, **(env or {})})
         self._is_group_killed = False
-        self._pump = threading.Thread(target=self._pass_on, name=f"output of {name}", daemon=True)
+        self._pump = threading.Thread(target=self._forward_output, name=f"output of {name}", daemon=True)
         self._pump.start()
 
     def _start(self, command: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -69,7 +69,7 @@ class Process:
             start_new_session=True,
         )
 
-    def _pass_on(self) -> None:
+    def _forward_output(self) -> None:
         assert self._popen.stdout is not None
         for line in self._popen.stdout:
             self._output(self.name, line.rstrip("\n"))

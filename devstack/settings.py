@@ -31,7 +31,7 @@ class DevSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _servers_are_local(self) -> "DevSettings":
+    def _require_local_servers(self) -> "DevSettings":
         for name, host in (
             ("DATABASE_URL", self.postgres.host),
             ("CELERY_BROKER_URL", urlsplit(self.celery_broker_url).hostname),

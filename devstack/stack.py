@@ -41,7 +41,7 @@ SERVERS_READY = """\
 _COLOURS = {"postgres": 34, "valkey": 35, "migrate": 33, "api": 32, "worker": 36, "flower": 31, "exporter": 37}
 
 
-def prefixed(name: str, line: str) -> None:
+def print_prefixed(name: str, line: str) -> None:
     """Print one line of a process's output, prefixed with the process's name."""
     label = f"{name:<8} |"
     if sys.stdout.isatty():
@@ -93,8 +93,8 @@ class Stack:
         with exclusive_lock(LOCAL), ExitStack() as stack:
             self._check_ports()
             servers = (
-                Postgres(LOCAL / "postgres", self._settings.postgres, prefixed),
-                Valkey(LOCAL / "valkey", self._settings.valkey_port, prefixed),
+                Postgres(LOCAL / "postgres", self._settings.postgres, print_prefixed),
+                Valkey(LOCAL / "valkey", self._settings.valkey_port, print_prefixed),
             )
             for server in servers:
                 stack.callback(server.stop)
@@ -103,9 +103,9 @@ class Stack:
             if self._with_services:
                 stack.callback(self._stop_services)
                 self._start_services()
-            if not self._with_services or self._wait_ready():
+            if not self._with_services or self._wait_until_ready():
                 self._announce(time.monotonic() - started)
-            return self._watch()
+            return self._wait_until_end()
 
     def _interrupt(self, _number: int, _frame: object) -> None:
         self._interrupts += 1
@@ -135,25 +135,27 @@ class Stack:
                 )
 
     def _migrate(self) -> None:
-        migrate = Process("migrate", [_tool("alembic"), "upgrade", "head"], prefixed, cwd=ROOT / "services/api")
+        migrate = Process(
+            "migrate", [_find_tool("alembic"), "upgrade", "head"], print_prefixed, cwd=ROOT / "services/api"
+        )
         if migrate.wait() != 0:
             raise ProcessFailed("the migrations failed. The lines above show the reason.")
 
     def _start_services(self) -> None:
         def worker_output(name: str, line: str) -> None:
-            prefixed(name, line)
+            print_prefixed(name, line)
             if "celery@" in line and " ready." in line:
                 self._worker_ready.set()
 
         settings = self._settings
         env = {"LOG_FORMAT": "console"} if settings.log_format == "auto" else {}
-        celery = [_tool("celery"), "-A", "app.celery_app"]
+        celery = [_find_tool("celery"), "-A", "app.celery_app"]
         # Without the second that a worker spends on looking for other workers: there are none.
         worker = [*celery, "worker", f"--loglevel={settings.log_level}", "--without-mingle", "--without-gossip"]
         uvicorn = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(settings.api_port)]
         flower = [*celery, "flower", f"--port={settings.flower_port}"]
         self._services += [
-            Process("api", uvicorn, prefixed, cwd=ROOT / "services/api", env=env),
+            Process("api", uvicorn, print_prefixed, cwd=ROOT / "services/api", env=env),
             Process(
                 "worker",
                 worker,
@@ -161,18 +163,18 @@ class Stack:
                 cwd=ROOT / "services/worker",
                 env={**env, "METRICS_PORT": str(settings.worker_metrics_port)},
             ),
-            Process("flower", flower, prefixed, cwd=ROOT / "services/worker", env=env),
+            Process("flower", flower, print_prefixed, cwd=ROOT / "services/worker", env=env),
             Process(
                 "exporter",
                 [sys.executable, "-m", "api.exporter"],
-                prefixed,
+                print_prefixed,
                 cwd=ROOT / "services/api",
                 env={**env, "METRICS_PORT": str(settings.exporter_port)},
             ),
         ]
         self._watched += self._services
 
-    def _wait_ready(self) -> bool:
+    def _wait_until_ready(self) -> bool:
         """Wait until API and worker are ready. Return False on an interrupt or if a process ended."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self._worker_ready.is_set() and self._is_ready(READINESS_PATH)):
@@ -184,8 +186,8 @@ class Stack:
 
     def _is_ready(self, path: str) -> bool:
         try:
-            with urlopen(f"{self._api}{path}", timeout=2) as answer:  # noqa: S310 - our own address
-                return bool(answer.status == 200)
+            with urlopen(f"{self._api}{path}", timeout=2) as response:  # noqa: S310 - our own address
+                return bool(response.status == 200)
         except (URLError, OSError):
             return False
 
@@ -198,7 +200,7 @@ class Stack:
         text = about.format(api=self._api, settings=self._settings)
         print(f"\nIssueTracker is ready after {seconds:.1f} s. Press Ctrl-C to stop it.\n{text}", flush=True)
 
-    def _watch(self) -> int:
+    def _wait_until_end(self) -> int:
         while not self._interrupted.wait(0.2):
             for process in self._watched:
                 if process.exit_code is not None:
@@ -229,6 +231,6 @@ def reset() -> None:
             shutil.rmtree(LOCAL)
 
 
-def _tool(name: str) -> str:
+def _find_tool(name: str) -> str:
     """Return the path of a console script of this environment, independent of PATH."""
     return str(Path(sys.executable).with_name(name))

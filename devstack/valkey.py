@@ -44,11 +44,11 @@ class Valkey:
             self._output,
             cwd=self.directory,
         )
-        self._wait_ready()
+        self._wait_until_ready()
         return self.process
 
-    def _wait_ready(self) -> None:
-        def ready() -> bool:
+    def _wait_until_ready(self) -> None:
+        def is_ready() -> bool:
             assert self.process is not None
             if self.process.exit_code is not None:
                 raise ProcessFailed("Valkey did not start. Its last log lines above show the reason.")
@@ -58,7 +58,7 @@ class Valkey:
             except redis.RedisError:
                 return False
 
-        wait_until(ready, START_TIMEOUT_S, "Valkey")
+        wait_until(is_ready, START_TIMEOUT_S, "Valkey")
 
     def stop(self) -> None:
         """Stop the server. Its data stays on disk."""

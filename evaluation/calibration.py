@@ -30,7 +30,7 @@ def evaluate(train_file: Path | None, data_file: Path) -> dict[str, Any]:
         "accuracy": float(right.mean()),
         "sure_accuracy": float(right[sure].mean()) if sure.any() else None,
         "sure_coverage": float(sure.mean()),
-        "said_accuracy": float(right[predicted].mean()) if predicted.any() else None,
-        "said_coverage": float(predicted.mean()),
+        "predicted_accuracy": float(right[predicted].mean()) if predicted.any() else None,
+        "predicted_coverage": float(predicted.mean()),
         "bins": calibration_bins(confidences, right),
     }

@@ -27,7 +27,7 @@ from api.database import Database, open_database
 from api.settings import ApiSettings
 from api.similar import repository
 from api.similar.schemas import SimilarIssue
-from app.tasks.index import search_entry, write_entry
+from app.tasks.index import build_search_entry, write_entry
 from contracts.ids import new_id
 from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
 from contracts.tables import Issue
@@ -131,7 +131,7 @@ def _index(engine: Engine, rows: Sequence[Row], embedder: "Embedder") -> tuple[C
                 title, description = row["title"][:TITLE_MAX] or "-", row["body"][:DESCRIPTION_MAX]
                 session.execute(insert(Issue).values(id=issue_id, title=title, description=description))
                 began = time.thread_time()
-                entry = search_entry(title, description, embedder)
+                entry = build_search_entry(title, description, embedder)
                 embedding_ms.append((time.thread_time() - began) * 1000)
                 write_entry(session.connection(), issue_id, entry)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

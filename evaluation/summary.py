@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from app.enrichment.cleaning import Paragraph, paragraphs
-from app.enrichment.summary import PREFIX, best_sentence, cut_at_clause, summarise
+from app.enrichment.summary import PREFIX, choose_sentence, cut_at_clause, summarise
 from evaluation.issues import read_rows
 from evaluation.rouge import rouge_l, rouge_words
 
@@ -78,7 +78,7 @@ def _scores(title: str, body: str, prose: list[Paragraph]) -> dict[str, float]:
         return rouge_l(rouge_words(text), reference)
 
     return {
-        "rouge_l": against(cut_at_clause(best_sentence(prose) or "")),
+        "rouge_l": against(cut_at_clause(choose_sentence(prose) or "")),
         "first_35_characters": against(body[:35]),
         "lead_sentence": against(cut_at_clause(every[0])),
         "oracle": max(against(cut_at_clause(sentence)) for sentence in every[:100]),

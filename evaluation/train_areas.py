@@ -55,7 +55,7 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
     values, right, weights = (np.array(column) for column in zip(*top_ranked, strict=True))
     return {
         "areas": {area: curve._asdict() for area, curve in curves.items()},
-        "told": _fit(values, right, weights)._asdict(),
+        "top_ranked": _fit(values, right, weights)._asdict(),
     }
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.enrichment.cleaning import paragraphs
-from app.enrichment.ranking import FEATURES, extract_features, look
-from app.enrichment.sentences import Sentence, sentences, words_of
+from app.enrichment.ranking import FEATURES, build_contexts, extract_features
+from app.enrichment.sentences import Sentence, sentences, split_words
 from app.enrichment.summary import cut_at_clause
 from evaluation.issues import Row, read_rows
 from evaluation.rouge import rouge_l, rouge_words
@@ -49,8 +49,8 @@ def word_values(issues: list[Issue]) -> dict[str, float]:
     recurring: Counter[str] = Counter()
     repos: defaultdict[str, set[str]] = defaultdict(set)
     for repo, title, candidates in issues:
-        in_title = {*words_of(title)}
-        for word in {word for candidate in candidates for word in words_of(candidate.text[:160])}:
+        in_title = {*split_words(title)}
+        for word in {word for candidate in candidates for word in split_words(candidate.text[:160])}:
             held[word] += 1
             recurring[word] += word in in_title
             repos[word].add(repo)
@@ -70,7 +70,7 @@ def matrices(issues: list[Issue], values: dict[str, float]) -> tuple[Array, Arra
     for _, title, candidates in issues:
         reference = rouge_words(title)
         starts.append(len(features))
-        features.extend(extract_features(seen) for seen in look(candidates, values))
+        features.extend(extract_features(seen) for seen in build_contexts(candidates, values))
         targets.extend(rouge_l(rouge_words(cut_at_clause(candidate.text)), reference) for candidate in candidates)
     return np.array(features), np.array(targets), np.array(starts)
 
@@ -109,7 +109,7 @@ def train(paths: list[Path]) -> dict[str, object]:
     values = word_values(issues)
     weights = fit(*matrices(issues, values), shares_of(issues))
     return {
-        "about": "Ranking of an issue's sentences: evaluation/train_summary.py says how it was made",
+        "about": "Ranking of an issue's sentences: trained by evaluation/train_summary.py",
         "trained_on": {"issues": len(issues), "repositories": sorted({repo for repo, _, _ in issues})},
         "weights": {name: round(float(weight), 3) for name, weight in zip(FEATURES, weights, strict=True)},
         "words": values,

@@ -67,8 +67,8 @@ def short_issues() -> dict[str, Any]:
     return {
         "rows": len(rows),
         "short_accuracy": float(np.mean(right)),
-        "said": len(predicted),
-        "short_said_accuracy": float(np.mean(predicted)) if predicted else None,
+        "predicted": len(predicted),
+        "short_predicted_accuracy": float(np.mean(predicted)) if predicted else None,
         "of_type": {
             name: float(np.mean([hit for hit, row in zip(right, rows, strict=True) if row["label"] == name]))
             for name in CLASSES

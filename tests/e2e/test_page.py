@@ -58,7 +58,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 def visit(page: Any, api: Api, path: str = "/") -> None:
     page.goto(f"{str(api.client.base_url).rstrip('/')}{path}")
-    expect(page.locator("#counts")).to_contain_text("Enqueued")
+    expect(page.locator("#counts")).to_contain_text("Waiting")
 
 
 def row(page: Any, title: str) -> Any:
@@ -249,7 +249,7 @@ def test_page_of_closed_api_requires_token(page: Any, new_api: ApiFactory, datab
     expect(page.get_by_role("alert")).to_contain_text("is not valid")
     page.get_by_label("Token").fill(token)
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
-    expect(page.locator("#counts")).to_contain_text("Enqueued")
+    expect(page.locator("#counts")).to_contain_text("Waiting")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
 
@@ -275,7 +275,7 @@ def test_page_of_closed_api_after_lost_request_requires_token(
     page.get_by_label("Token").fill(token)
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
 
-    expect(page.locator("#counts")).to_contain_text("Enqueued")
+    expect(page.locator("#counts")).to_contain_text("Waiting")
     assert requests.count("issues") <= 2, (
         "the page must load the issues at most once after login and once after the stream starts"
     )
@@ -297,7 +297,7 @@ def test_running_and_retrying_jobs_show_seconds(page: Any, api: Api, database: D
     expect(row(page, "It runs").locator(".state")).to_have_text(re.compile(r"running [2-9] s"))
     expect(page.locator("#issue .state.running").first).to_have_text(re.compile(r"running [2-9] s"))
     expect(row(page, "It failed").locator(".state")).to_have_text(re.compile(r"retrying 2/3 in 3\d\d\d s"))
-    expect(page.locator("#counts")).to_contain_text(re.compile(r"Busy1.*Retries1 \(next in 3\d\d\d s\)"))
+    expect(page.locator("#counts")).to_contain_text(re.compile(r"Running1.*Retrying1 \(next in 3\d\d\d s\)"))
 
 
 def test_queues_show_workers_and_outages(
@@ -331,7 +331,7 @@ def test_queues_show_workers_and_outages(
         expect(page.locator("#queues-troubles")).to_have_text(unreachable)
         expect(issues.locator("td").last).to_have_text("unknown")
         assert api.post("It waits").status_code == 201
-        expect(page.locator("#counts")).to_contain_text("Enqueued16")
+        expect(page.locator("#counts")).to_contain_text("Waiting16")
     finally:
         servers.valkey.start()
     expect(page.locator("#health")).to_be_hidden(timeout=LONG_MS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devstack.network import wait_until
-from devstack.postgres import binary
+from devstack.postgres import find_program
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
@@ -42,7 +42,7 @@ def new_servers(directory: Path) -> Iterator[tuple[Servers, Database]]:
 
 def run_backup_script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the script behind `make backup` and `make restore`."""
-    programs = Path(binary("pg_dump")).parent
+    programs = Path(find_program("pg_dump")).parent
     return subprocess.run(
         [ROOT / "deploy/backup", *arguments],
         env={"PATH": f"{programs}:{os.environ['PATH']}", "PG_EXEC": "", "PG_URL": servers.database_url},

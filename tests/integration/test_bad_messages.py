@@ -9,7 +9,7 @@ import httpx
 import pytest
 import redis
 
-from api.dispatch.envelope import celery_message
+from api.dispatch.envelope import encode_message
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.limits import MESSAGE_MAX
@@ -32,7 +32,7 @@ def envelope(task: str = Task.ENRICH_ISSUE, **fields: Any) -> Envelope:
         "issue_id": str(new_id()),
         **fields,
     }
-    result: Envelope = json.loads(celery_message(job_id, task, "issues", message, 0))
+    result: Envelope = json.loads(encode_message(job_id, task, "issues", message, 0))
     return result
 
 

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from api.access.principal import ANONYMOUS, set_principal
 from api.database import Database as Pool
 from api.database import DatabaseUnavailable, open_database
-from api.issues.repository import create_issues, row_of
+from api.issues.repository import build_row, create_issues
 from api.issues.schemas import IssueCreate
 from api.settings import ApiSettings
 from contracts.names import Queue, Task
@@ -46,7 +46,7 @@ async def create_issue_then(pool: Pool, fail: Callable[[], Awaitable[None]]) -> 
 
 
 async def create_issue(pool: Pool) -> None:
-    await create_issues(pool, [row_of(IssueCreate(title="Printing fails"))])
+    await create_issues(pool, [build_row(IssueCreate(title="Printing fails"))])
 
 
 async def test_file_error_in_transaction_is_raised_unchanged(pool: Pool, database: Database) -> None:

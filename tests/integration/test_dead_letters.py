@@ -174,7 +174,7 @@ def test_cli_lists_shows_replays_and_discards_dead_letters(api: Api, database: D
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("dead-letters", "replay", "seven"), 2, "'ID...'"),
+        (("dead-letters", "replay", "seven"), 2, 'ID...: "seven" is not valid. Use a UUID'),
         (("dead-letters", "replay", "01a20614-800e-771f-862f-526a86f415ac"), 2, "does not exist"),
         (("dead-letters", "discard", "01a20614-800e-771f-862f-526a86f415ac"), 2, "--reason"),
     ],

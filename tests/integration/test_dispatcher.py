@@ -11,7 +11,7 @@ from api.database import Database as ApiDatabase
 from api.database import open_database
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.dispatcher import Dispatcher
-from api.dispatch.envelope import job_id_of
+from api.dispatch.envelope import parse_job_id
 from api.settings import ApiSettings
 from devstack.network import wait_until
 from tests.conftest import ApiFactory
@@ -47,7 +47,7 @@ def queued_ids(broker: redis.Redis, queue: str = "issues") -> list[str | None]:
     """Return the job ids of a queue in the order in which a worker receives them."""
     messages = broker.lrange(queue, 0, -1)
     assert isinstance(messages, list)
-    return [job_id_of(message) for message in reversed(messages)]
+    return [parse_job_id(message) for message in reversed(messages)]
 
 
 def expire_leases(database: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from api.dispatch.envelope import celery_message, job_id_of
+from api.dispatch.envelope import encode_message, parse_job_id
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import EnrichIssue
@@ -34,14 +34,14 @@ def test_celery_message_equals_message_published_by_celery(servers: Servers, bro
     by_celery = broker.lpop("issues")
     assert isinstance(by_celery, str)
 
-    ours = celery_message(job_id, Task.ENRICH_ISSUE, Queue.ISSUES, fields, retries=0).decode()
+    ours = encode_message(job_id, Task.ENRICH_ISSUE, Queue.ISSUES, fields, retries=0).decode()
 
     # Same keys, order and values. Only the fields of the publisher differ.
     assert json.dumps(without_publisher(ours)) == json.dumps(without_publisher(by_celery))
     assert json.loads(ours).keys() == json.loads(by_celery).keys()
-    assert job_id_of(by_celery) == str(job_id)
+    assert parse_job_id(by_celery) == str(job_id)
 
 
 def test_job_id_of_invalid_message_is_none() -> None:
     for raw in (b"", b"x", b"[]", b"{}", b'{"headers": null}', b'{"headers": {"id": 7}}'):
-        assert job_id_of(raw) is None
+        assert parse_job_id(raw) is None

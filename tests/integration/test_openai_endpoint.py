@@ -19,7 +19,7 @@ from app.enrichment.remote import provider
 from app.enrichment.remote.answer import SUMMARY_MAX
 from app.enrichment.remote.budget import DailyBudget
 from app.enrichment.remote.endpoint import Endpoint
-from app.enrichment.remote.prompt import instructions
+from app.enrichment.remote.prompt import read_instructions
 from app.enrichment.remote.provider import Limits, OpenAIEnricher, Prices
 from app.ledger.errors import ProviderError
 from contracts.states import Priority
@@ -264,7 +264,10 @@ class TestInvalidResponse:
         assert second[2]["role"] == "assistant"
         assert "urgent" in second[2]["content"]
         assert second[3]["role"] == "user"
-        assert "type.name: Input should be 'bug', 'feature'" in second[3]["content"]
+        assert (
+            "type.name: The value is not valid. Use bug, feature, question or documentation. Answer again"
+            in second[3]["content"]
+        )
         assert (result.provenance.prompt_tokens, result.provenance.completion_tokens) == (
             2 * PROMPT_TOKENS,
             2 * COMPLETION_TOKENS,
@@ -422,13 +425,13 @@ class TestFailingServer:
     def test_truncated_response_raises_provider_error(self, enricher: OpenAIEnricher, server: Completions) -> None:
         server.then(completions.truncated_response)
 
-        with pytest.raises(ProviderError, match="connection lost"):
+        with pytest.raises(ProviderError, match="the connection was lost"):
             enricher.enrich(ISSUE)
 
     def test_unreachable_server_is_not_charged(self, new_enricher: EnricherFactory, database: Database) -> None:
         enricher = new_enricher("http://127.0.0.1:1/v1")
 
-        with pytest.raises(ProviderError, match="cannot be reached: ConnectError"):
+        with pytest.raises(ProviderError, match="the server cannot be reached: ConnectError"):
             enricher.enrich(ISSUE)
 
         assert usage(database) == (1, 0)
@@ -522,7 +525,7 @@ class TestPromptInjection:
         (request,) = server.requests
         assert {*request.body} == {"model", "messages", "response_format", "temperature", "max_tokens"}
         assert [message["role"] for message in request.messages] == ["system", "user"]
-        assert request.messages[0]["content"] == instructions()
+        assert request.messages[0]["content"] == read_instructions()
         assert KEY.encode() not in request.raw
 
     @pytest.mark.parametrize("injection", injections(), ids=lambda injection: injection.goal)

@@ -76,7 +76,7 @@ def test_issue_list_query_uses_index(filled_database: Database, servers: Servers
     time, issue_id = datetime(2026, 11, 20, tzinfo=UTC), new_id()
     cursors = {3: (2, time, issue_id), 2: (time, issue_id), 4: (0.1, time, issue_id, time)}
     statements = [
-        listing.statement(query, after, 51)
+        listing.build_statement(query, after, 51)
         for query in queries
         for after in (None, cursors[len(listing.ORDERS[query.order].columns)])
     ]

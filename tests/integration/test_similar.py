@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
 from app.enrichment.embedding import MODEL, Embedder
-from app.tasks.index import enqueue_index, search_entry, write_entry
+from app.tasks.index import build_search_entry, enqueue_index, write_entry
 from contracts.ids import new_id
 from contracts.names import Task
 from contracts.tables import Issue
@@ -50,7 +50,9 @@ def store(session: Session, embedder: Embedder) -> Store:
         new_issue_id = new_id()
         session.execute(insert(Issue).values(id=new_issue_id, title=title, description=description, **columns))
         write_entry(
-            session.connection(), new_issue_id, search_entry(title, description, embedder if with_model else None)
+            session.connection(),
+            new_issue_id,
+            build_search_entry(title, description, embedder if with_model else None),
         )
         session.commit()
         return str(new_issue_id)
@@ -246,7 +248,7 @@ def test_similar_after_reindex_uses_new_text(api: Api, store: Store, session: Se
     issue_id = store(CRASH, CRASH_BODY)
     assert similar(api, issue_id) == []
 
-    write_entry(session.connection(), UUID(changed), search_entry(CRASH, "", None))
+    write_entry(session.connection(), UUID(changed), build_search_entry(CRASH, "", None))
     session.commit()
 
     assert [found["id"] for found in similar(api, issue_id)] == [changed]

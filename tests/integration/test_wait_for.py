@@ -84,4 +84,4 @@ def test_wait_for_with_bad_arguments_prints_one_line_and_exits_with_2(arguments:
         [sys.executable, "-m", "api.wait_for", *arguments], cwd=API, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "wait_for: give one argument of database, schema.\n"
+    assert done.stderr == "wait_for: Pass one argument: database or schema.\n"

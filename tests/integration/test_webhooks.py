@@ -242,7 +242,7 @@ def test_webhook_after_410_is_deactivated(stack: Stack, receiver: Receiver, data
 
     webhook = stack.api.client.get(f"{WEBHOOKS_URL}/{hook['id']}").json()
 
-    assert (webhook["active"], webhook["deactivated_reason"]) == (False, "the receiver answered 410 Gone")
+    assert (webhook["active"], webhook["deactivated_reason"]) == (False, "the receiver returned 410 Gone")
     (entry,) = database.query("SELECT actor, subject FROM audit_log WHERE action = 'webhook.deactivated'")
     assert entry["actor"].startswith("webhooks@")
     assert entry["subject"] == hook["id"]

@@ -1,4 +1,4 @@
-"""`issuetracker doctor`: report problems and what to do next."""
+"""`issuetracker doctor`: report problems and the next steps."""
 
 import json
 from collections.abc import Callable
@@ -19,53 +19,52 @@ RUNBOOKS = "docs/runbooks"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Result of one check, and what to do about a problem."""
+class CheckResult:
+    """The result of one check, and the next step if there is a problem."""
 
     text: str
-    wrong: bool = False
+    is_problem: bool = False
     next_step: str | None = None
 
 
-def _see(alert: str) -> str:
+def _runbook(alert: str) -> str:
     return f"{RUNBOOKS}/{alert}.md"
 
 
-Check = Callable[[dict[str, Any]], Verdict]
-
-
-def _database(seen: dict[str, Any]) -> Verdict:
-    database = seen["database"]
+def _check_database(diagnosis: dict[str, Any]) -> CheckResult:
+    database = diagnosis["database"]
     text = (
         f"PostgreSQL {database['version']}, {database['connections']} of {database['connections_max']} connections"
     )
     if database["is_replica"]:
-        return Verdict(f"{text}; it is a replica and accepts no writes", True, _see("DatabaseDown"))
-    return Verdict(text)
+        return CheckResult(f"{text}; it is a replica and accepts no writes", True, _runbook("DatabaseDown"))
+    return CheckResult(text)
 
 
-def _migrations(seen: dict[str, Any]) -> Verdict:
-    current, head = seen["migrations"]["current"], seen["migrations"]["head"]
+def _check_migrations(diagnosis: dict[str, Any]) -> CheckResult:
+    current, head = diagnosis["migrations"]["current"], diagnosis["migrations"]["head"]
     if current == head:
-        return Verdict(f"at {head}")
-    if seen["migrations"]["is_newer"]:
-        return Verdict(f"at {current}, newer than {head} of this API: an upgrade is in progress")
-    return Verdict(
+        return CheckResult(f"at {head}")
+    if diagnosis["migrations"]["is_newer"]:
+        return CheckResult(f"at {current}, newer than {head} of this API: an upgrade is in progress")
+    return CheckResult(
         f"{f'at {current}' if current else 'not migrated'}; this version requires {head}",
         True,
-        f"make migrate, or `docker compose up migrate`; {_see('SchemaNotAtHead')}",
+        f"make migrate, or `docker compose up migrate`; {_runbook('SchemaNotAtHead')}",
     )
 
 
-def _broker(seen: dict[str, Any]) -> Verdict:
-    broker = seen["broker"]
+def _check_broker(diagnosis: dict[str, Any]) -> CheckResult:
+    broker = diagnosis["broker"]
     if broker["is_replica"]:
-        return Verdict(f"{broker['version']} is a replica and accepts no messages", True, _see("DispatchFails"))
-    return Verdict(f"{broker['version']}, {_mib(broker['used_bytes'])} used")
+        return CheckResult(
+            f"{broker['version']} is a replica and accepts no messages", True, _runbook("DispatchFails")
+        )
+    return CheckResult(f"{broker['version']}, {_mib(broker['used_bytes'])} used")
 
 
-def _broker_settings(seen: dict[str, Any]) -> Verdict:
-    broker = seen["broker"]
+def _check_broker_settings(diagnosis: dict[str, Any]) -> CheckResult:
+    broker = diagnosis["broker"]
     faults = []
     if broker["eviction_policy"] != "noeviction":
         faults.append(
@@ -81,89 +80,95 @@ def _broker_settings(seen: dict[str, Any]) -> Verdict:
         faults.append(f"{_mib(broker['used_bytes'])} of {_mib(broker['max_bytes'])} used")
     if faults:
         step = "set maxmemory-policy noeviction and appendonly yes, as deploy/compose/servers.yaml does"
-        return Verdict("; ".join(faults), True, f"{step}; {_see('RedisMemoryNearBound')}")
-    return Verdict("noeviction, append-only file on")
+        return CheckResult("; ".join(faults), True, f"{step}; {_runbook('RedisMemoryNearBound')}")
+    return CheckResult("noeviction, append-only file on")
 
 
-def _consumers(seen: dict[str, Any]) -> Verdict:
-    workers, waiting = seen["workers"], seen["broker"]["messages"]
+def _check_consumers(diagnosis: dict[str, Any]) -> CheckResult:
+    workers, waiting = diagnosis["workers"], diagnosis["broker"]["messages"]
     consumers = {queue: sum(queue in worker["queues"] for worker in workers) for queue in waiting}
     text = ", ".join(
         f"{queue}: {_count(consumers[queue], 'worker')}, {_count(waiting[queue], 'message')}" for queue in waiting
     )
     if all(consumers.values()):
-        return Verdict(text)
-    return Verdict(text, True, f"start a worker: `docker compose up --wait`; {_see('QueueHasNoConsumer')}")
+        return CheckResult(text)
+    return CheckResult(text, True, f"start a worker: `docker compose up --wait`; {_runbook('QueueHasNoConsumer')}")
 
 
-def _oldest_job(seen: dict[str, Any]) -> Verdict:
-    jobs = seen["jobs"]
+def _check_oldest_job(diagnosis: dict[str, Any]) -> CheckResult:
+    jobs = diagnosis["jobs"]
     oldest = max(jobs["oldest_due_s"].values(), default=0)
     text = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "no unfinished jobs"
     if jobs["open_circuits"]:
         text += "; waiting for a provider: " + ", ".join(jobs["open_circuits"])
     if not jobs["oldest_due_s"]:
-        return Verdict(text if jobs["open_circuits"] else f"{text}; none due")
+        return CheckResult(text if jobs["open_circuits"] else f"{text}; none due")
     if oldest <= OLDEST_JOB_MAX_S:
-        return Verdict(f"{text}; the oldest has waited for {oldest:.0f} s")
-    step = _see("CircuitOpen" if jobs["open_circuits"] else "JobsWaitTooLong")
-    return Verdict(f"{text}; the oldest has waited for {oldest:.0f} s", True, step)
+        return CheckResult(f"{text}; the oldest has waited for {oldest:.0f} s")
+    step = _runbook("CircuitOpen" if jobs["open_circuits"] else "JobsWaitTooLong")
+    return CheckResult(f"{text}; the oldest has waited for {oldest:.0f} s", True, step)
 
 
-def _dead_letters(seen: dict[str, Any]) -> Verdict:
-    jobs, messages = seen["jobs"]["dead_jobs"], seen["jobs"]["dead_messages"]
+def _check_dead_letters(diagnosis: dict[str, Any]) -> CheckResult:
+    jobs, messages = diagnosis["jobs"]["dead_jobs"], diagnosis["jobs"]["dead_messages"]
     if jobs + messages == 0:
-        return Verdict("none")
-    step = f"issuetracker dead-letters list; {_see('DeadLettersGrow')}"
-    return Verdict(f"{_count(jobs, 'job')} and {_count(messages, 'message')} await a decision", True, step)
+        return CheckResult("none")
+    step = f"issuetracker dead-letters list; {_runbook('DeadLettersGrow')}"
+    return CheckResult(f"{_count(jobs, 'job')} and {_count(messages, 'message')} await a decision", True, step)
 
 
-def _clocks(seen: dict[str, Any]) -> Verdict:
-    ahead = {part: seen[part]["clock_ahead_s"] for part in ("database", "broker") if seen[part] is not None}
-    ahead |= {worker["worker"]: worker["clock_ahead_s"] for worker in seen["workers"] or ()}
+def _check_clocks(diagnosis: dict[str, Any]) -> CheckResult:
+    ahead = {
+        part: diagnosis[part]["clock_ahead_s"] for part in ("database", "broker") if diagnosis[part] is not None
+    }
+    ahead |= {worker["worker"]: worker["clock_ahead_s"] for worker in diagnosis["workers"] or ()}
     wrong = {name: seconds for name, seconds in ahead.items() if abs(seconds) > CLOCK_MAX_S}
     if not wrong:
-        return Verdict(f"at most {max(map(abs, ahead.values()), default=0):.1f} s apart")
+        return CheckResult(f"at most {max(map(abs, ahead.values()), default=0):.1f} s apart")
     text = ", ".join(f"{name} is {seconds:+.1f} s from the API" for name, seconds in wrong.items())
-    return Verdict(text, True, "synchronize the machines' clocks (chrony, systemd-timesyncd)")
+    return CheckResult(text, True, "synchronize the machines' clocks (chrony, systemd-timesyncd)")
 
 
-def _contracts(seen: dict[str, Any]) -> Verdict:
-    ours = seen["contract_version"]
-    readers = [worker["contract_version"] for worker in seen["workers"]]
-    written = list(seen["jobs"]["contract_versions"])
+def _check_contracts(diagnosis: dict[str, Any]) -> CheckResult:
+    ours = diagnosis["contract_version"]
+    readers = [worker["contract_version"] for worker in diagnosis["workers"]]
+    written = list(diagnosis["jobs"]["contract_versions"])
     text = f"API {ours}, workers {_versions(readers)}, waiting jobs {_versions(written)}"
     newest = max(map(_major, [ours, *written]))
     if any(_major(version) < newest for version in readers):
-        step = f"upgrade the workers; {_see('ContractSkew')}"
-        return Verdict(f"{text}: some workers cannot read all messages", True, step)
-    return Verdict(text)
+        step = f"upgrade the workers; {_runbook('ContractSkew')}"
+        return CheckResult(f"{text}: some workers cannot read all messages", True, step)
+    return CheckResult(text)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """One check: the parts of the diagnosis that it needs, and its exit code."""
+class Check:
+    """One check: the parts of the diagnosis that it reads, and its exit code."""
 
     name: str
     exit_code: int
-    needs: tuple[str, ...]
-    check: Check
+    parts: tuple[str, ...]
+    run: Callable[[dict[str, Any]], CheckResult]
     step_if_missing: str = ""
-    """What to do if those parts are missing from the diagnosis."""
+    """The next step if one of these parts is missing from the diagnosis."""
 
 
-SUBJECTS = (
-    Subject(
-        "database", 10, ("database",), _database, f"`docker compose up --wait postgres`; {_see('DatabaseDown')}"
+CHECKS = (
+    Check(
+        "database",
+        10,
+        ("database",),
+        _check_database,
+        f"`docker compose up --wait postgres`; {_runbook('DatabaseDown')}",
     ),
-    Subject("schema", 11, ("migrations",), _migrations, _see("SchemaNotAtHead")),
-    Subject("redis", 12, ("broker",), _broker, f"`docker compose up --wait redis`; {_see('RedisDown')}"),
-    Subject("redis settings", 13, ("broker",), _broker_settings),
-    Subject("consumers", 14, ("broker", "workers"), _consumers, _see("QueueHasNoConsumer")),
-    Subject("oldest job", 15, ("jobs",), _oldest_job, _see("SchemaNotAtHead")),
-    Subject("dead letters", 16, ("jobs",), _dead_letters, _see("SchemaNotAtHead")),
-    Subject("clocks", 17, (), _clocks),
-    Subject("contracts", 18, ("jobs", "workers"), _contracts),
+    Check("schema", 11, ("migrations",), _check_migrations, _runbook("SchemaNotAtHead")),
+    Check("redis", 12, ("broker",), _check_broker, f"`docker compose up --wait redis`; {_runbook('RedisDown')}"),
+    Check("redis settings", 13, ("broker",), _check_broker_settings),
+    Check("consumers", 14, ("broker", "workers"), _check_consumers, _runbook("QueueHasNoConsumer")),
+    Check("oldest job", 15, ("jobs",), _check_oldest_job, _runbook("SchemaNotAtHead")),
+    Check("dead letters", 16, ("jobs",), _check_dead_letters, _runbook("SchemaNotAtHead")),
+    Check("clocks", 17, (), _check_clocks),
+    Check("contracts", 18, ("jobs", "workers"), _check_contracts),
 )
 """Checks, causes before effects: the first problem sets the exit code."""
 
@@ -181,21 +186,24 @@ class Finding:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Check the installation and print what to do about each problem.
+    """Check the installation and print the next step for each problem.
 
     The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
     14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions.
     """
     try:
-        seen = call("GET", "/diagnosis")
+        diagnosis = call("GET", "/diagnosis")
     except typer.Exit as end:
         if end.exit_code == UNAVAILABLE:
             typer.echo(
-                f"next: check that the API runs: `docker compose ps api`, or `make run`; {_see('ApiDown')}",
+                f"next: check that the API runs: `docker compose ps api`, or `make run`; {_runbook('ApiDown')}",
                 err=True,
             )
         raise
-    findings = [Finding("api", "ok", f"version {seen['version']} at {TARGET.get().url}", None, 0), *examine(seen)]
+    findings = [
+        Finding("api", "ok", f"version {diagnosis['version']} at {TARGET.get().url}", None, 0),
+        *examine(diagnosis),
+    ]
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -208,22 +216,22 @@ def exit_code(findings: list[Finding]) -> int:
     return next((finding.exit_code for finding in findings if finding.exit_code), 0)
 
 
-def examine(seen: dict[str, Any]) -> list[Finding]:
+def examine(diagnosis: dict[str, Any]) -> list[Finding]:
     """Return the findings of a diagnosis; a server that is down is reported once, as its first check."""
     findings: list[Finding] = []
     down: set[str] = set()
-    for subject in SUBJECTS:
-        missing = [part for part in subject.needs if seen[part] is None]
+    for check in CHECKS:
+        missing = [part for part in check.parts if diagnosis[part] is None]
         if not missing:
-            verdict = subject.check(seen)
-            status, code = ("wrong", subject.exit_code) if verdict.wrong else ("ok", 0)
-            findings.append(Finding(subject.name, status, verdict.text, verdict.next_step, code))
+            result = check.run(diagnosis)
+            status, code = ("wrong", check.exit_code) if result.is_problem else ("ok", 0)
+            findings.append(Finding(check.name, status, result.text, result.next_step, code))
             continue
-        text = seen["errors"].get(missing[0], "no response")
+        text = diagnosis["errors"].get(missing[0], "no response")
         if down.isdisjoint(_SERVER[part] for part in missing):
-            findings.append(Finding(subject.name, "wrong", text, subject.step_if_missing, subject.exit_code))
+            findings.append(Finding(check.name, "wrong", text, check.step_if_missing, check.exit_code))
         else:
-            findings.append(Finding(subject.name, "unknown", "cannot be checked", None, 0))
+            findings.append(Finding(check.name, "unknown", "cannot be checked", None, 0))
         down |= {_SERVER[part] for part in missing}
     return findings
 

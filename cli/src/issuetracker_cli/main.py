@@ -1,11 +1,12 @@
 """The command `issuetracker`."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
+from contracts.validation import describe_error
 from issuetracker_cli import audit, dead_letters, issues, model, tokens, webhooks
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
@@ -53,5 +54,18 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except TyperException as error:
-        typer.echo(f"issuetracker: {' '.join(error.format_message().split())}", err=True)
+        message = error.format_message()
+        # A group without a command raises its help text, whose lines must stay.
+        is_help = message.startswith("Usage: ")
+        typer.echo(message if is_help else f"issuetracker: {_describe(error)}", err=True)
         sys.exit(BAD_INPUT)
+
+
+def _describe(error: TyperException) -> str:
+    """Return an error of the command line in one line. typer validates values with pydantic."""
+    cause: Any = error.__cause__
+    message = " ".join(error.format_message().split())
+    if not hasattr(cause, "errors"):
+        return message
+    _, name, _ = message.split("'", 2)
+    return f"{name}: {' '.join(map(describe_error, cause.errors(include_url=False)))}"

@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def strip_control(text: str) -> str:
-    """Return text without terminal control characters, because issues hold untrusted text."""
+    """Return text without terminal control characters, because issues contain untrusted text."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
@@ -30,9 +30,9 @@ def print_line(text: str) -> None:
     typer.echo(strip_control(text))
 
 
-def print_json(answer: Any) -> None:
+def print_json(response: Any) -> None:
     """Print a JSON response of the API."""
-    typer.echo(json.dumps(answer, indent=2))
+    typer.echo(json.dumps(response, indent=2))
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":

@@ -21,6 +21,9 @@ REQUEST_ID_PATTERN = "^[A-Za-z0-9._~+/=:-]{1,128}$"
 TRACEPARENT_PATTERN = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 """The `traceparent` header of W3C Trace Context."""
 
+CONTRACT_VERSION_PATTERN = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
+"""The version of the contracts that a message conforms to, such as `1.1.0`."""
+
 MESSAGE_MAX = 64 * 1024
 """Maximum bytes of a message in its queue. Ours are below 1 KiB, because they contain ids and no text."""
 

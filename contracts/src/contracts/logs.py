@@ -21,7 +21,7 @@ from contracts.faults import safe_message, safe_traceback
 
 Event = MutableMapping[str, Any]
 
-_CARRY_DATA = ("httpcore", "httpcore2", "httpx", "httpx2", "openai", "sqlalchemy", "urllib3")
+_DATA_LOGGERS = ("httpcore", "httpcore2", "httpx", "httpx2", "openai", "sqlalchemy", "urllib3")
 """Loggers that write requests, responses and rows at DEBUG. Their level is WARNING, regardless of LOG_LEVEL."""
 
 _PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+@")
@@ -56,7 +56,7 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_data, *renderers],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _remove_data, *renderers],
         )
     )
     root = logging.getLogger()
@@ -66,11 +66,11 @@ def configure_logging(service: str, level: str | int, log_format: str, *, take_o
     for name in take_over:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in _CARRY_DATA:
+    for name in _DATA_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Our own lines bypass the standard library, which would cost more than the rest of the line's processing.
     structlog.configure(
-        processors=[*shared, _without_data, *renderers],
+        processors=[*shared, _remove_data, *renderers],
         logger_factory=partial(_Writer, handler),
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
@@ -96,19 +96,23 @@ class _Writer:
 def log_unhandled() -> None:
     """Log exceptions that end this process or one of its threads, and exceptions that cannot be caught."""
 
-    def ended(_class: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    def log_exception(_class: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):
             logger.critical("exception_unhandled", exc_info=error)
 
-    def thread_ended(args: threading.ExceptHookArgs) -> None:
+    def log_thread_exception(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
             logger.error("exception_unhandled", thread=getattr(args.thread, "name", None), exc_info=args.exc_value)
 
-    def unraisable(args: "sys.UnraisableHookArgs") -> None:
+    def log_unraisable(args: "sys.UnraisableHookArgs") -> None:
         if args.exc_value is not None:
             logger.error("exception_ignored", exc_info=args.exc_value)
 
-    sys.excepthook, threading.excepthook, sys.unraisablehook = ended, thread_ended, unraisable
+    sys.excepthook, threading.excepthook, sys.unraisablehook = (
+        log_exception,
+        log_thread_exception,
+        log_unraisable,
+    )
 
 
 def _hide_exception_messages(record: logging.LogRecord) -> bool:
@@ -122,7 +126,7 @@ def _hide_exception_messages(record: logging.LogRecord) -> bool:
     return True
 
 
-def _without_data(_logger: object, _method: str, event: Event) -> Event:
+def _remove_data(_logger: object, _method: str, event: Event) -> Event:
     """Replace exceptions with their safe tracebacks, and mask passwords."""
     event.pop("color_message", None)  # uvicorn's second copy
     error = event.pop("exc_info", None)
@@ -132,10 +136,10 @@ def _without_data(_logger: object, _method: str, event: Event) -> Event:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
         event["exception"] = safe_traceback(error)
-    return {key: _safe(value) for key, value in event.items()}
+    return {key: _make_safe(value) for key, value in event.items()}
 
 
-def _safe(value: object) -> object:
+def _make_safe(value: object) -> object:
     if isinstance(value, BaseException):
         return safe_message(value)
     return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) and "://" in value else value

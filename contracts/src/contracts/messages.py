@@ -13,11 +13,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts import CONTRACT_VERSION
-from contracts.limits import PROJECT_PATTERN, REQUEST_ID_PATTERN, TRACEPARENT_PATTERN
+from contracts.limits import CONTRACT_VERSION_PATTERN, PROJECT_PATTERN, REQUEST_ID_PATTERN, TRACEPARENT_PATTERN
 from contracts.names import Task
 from contracts.states import RejectionReason
-
-_VERSION = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"
 
 
 class Message(BaseModel):
@@ -25,7 +23,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    contract_version: str = Field(pattern=_VERSION)
+    contract_version: str = Field(pattern=CONTRACT_VERSION_PATTERN)
     job_id: UUID
     request_id: str | None = Field(default=None, pattern=REQUEST_ID_PATTERN)
     """The id of the HTTP request that caused the work. A job copies it to the jobs that it creates."""
@@ -86,7 +84,7 @@ class RejectedMessage(BaseModel):
         title="RefusedMessage", extra="ignore", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
     )
 
-    contract_version: str = Field(pattern=_VERSION)
+    contract_version: str = Field(pattern=CONTRACT_VERSION_PATTERN)
     queue: str
     reason: RejectionReason
     error: str
@@ -101,7 +99,7 @@ class WorkerHeartbeat(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    contract_version: str = Field(pattern=_VERSION)
+    contract_version: str = Field(pattern=CONTRACT_VERSION_PATTERN)
     worker: str
     queues: list[str]
     processes: int
@@ -121,20 +119,20 @@ class Skew(StrEnum):
     NEWER = "newer"
 
 
-def skew(contract_version: str) -> Skew | None:
+def classify_skew(contract_version: str) -> Skew | None:
     """Compare a message's full version with this package's; return None if it is not a version."""
-    if re.fullmatch(_VERSION, contract_version) is None:
+    if re.fullmatch(CONTRACT_VERSION_PATTERN, contract_version) is None:
         return None
-    written, known = (tuple(map(int, version.split("."))) for version in (contract_version, CONTRACT_VERSION))
-    if written == known:
+    written, ours = (tuple(map(int, version.split("."))) for version in (contract_version, CONTRACT_VERSION))
+    if written == ours:
         return Skew.SAME
-    return Skew.NEWER if written > known else Skew.OLDER
+    return Skew.NEWER if written > ours else Skew.OLDER
 
 
 def is_newer(contract_version: str) -> bool:
     """Return whether a message's major version is above the one that this package reads."""
-    known = re.fullmatch(_VERSION, contract_version) is not None
-    return known and _major(contract_version) > _major(CONTRACT_VERSION)
+    is_version = re.fullmatch(CONTRACT_VERSION_PATTERN, contract_version) is not None
+    return is_version and _major(contract_version) > _major(CONTRACT_VERSION)
 
 
 def _major(version: str) -> int:

@@ -42,16 +42,16 @@ class _OutageLogger(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self._is_away = False
+        self._is_outage = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
-        is_away = result is not SpanExportResult.SUCCESS
-        if is_away and not self._is_away:
+        is_outage = result is not SpanExportResult.SUCCESS
+        if is_outage and not self._is_outage:
             logger.warning("trace_export_failed", spans=len(spans))
-        elif self._is_away and not is_away:
+        elif self._is_outage and not is_outage:
             logger.info("trace_export_resumed")
-        self._is_away = is_away
+        self._is_outage = is_outage
         return result
 
     def shutdown(self) -> None:

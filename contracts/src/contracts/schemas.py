@@ -18,7 +18,7 @@ class IncompatibleChange(Exception):
     """A message changed in a way that breaks older readers or writers."""
 
 
-def current_schemas() -> dict[str, Schema]:
+def build_schemas() -> dict[str, Schema]:
     """Return the JSON Schema of each message by its title.
 
     The title is the name of the class unless the model sets another one.
@@ -27,7 +27,7 @@ def current_schemas() -> dict[str, Schema]:
     return {schema["title"]: schema for schema in schemas}
 
 
-def breaks(old: Schema, new: Schema) -> list[str]:
+def find_breaking_changes(old: Schema, new: Schema) -> list[str]:
     """Return the differences between `old` and `new` that break older readers or writers.
 
     Readers ignore unknown fields. An optional field may be added, because older writers omit it. A field that
@@ -36,31 +36,31 @@ def breaks(old: Schema, new: Schema) -> list[str]:
     before, now = old.get("properties", {}), new.get("properties", {})
     needed_before, needed_now = set(old.get("required", [])), set(new.get("required", []))
     found = [f"{name}: now required, but older writers omit it" for name in sorted(needed_now - needed_before)]
-    found += [f"{name}: now optional, but older readers need it" for name in sorted(needed_before - needed_now)]
+    found += [f"{name}: now optional, but older readers require it" for name in sorted(needed_before - needed_now)]
     found += [f"{name}: removed, but older versions use it" for name in sorted(before.keys() - now.keys())]
     found += [
         f"{name}: meaning changed"
         for name in sorted(before.keys() & now.keys())
-        if _meaning(before[name], old) != _meaning(now[name], new)
+        if _resolve(before[name], old) != _resolve(now[name], new)
     ]
     return found
 
 
-def _meaning(part: Any, schema: Schema) -> Any:
+def _resolve(part: Any, schema: Schema) -> Any:
     """Return a part of a schema without its prose, with references replaced by the models that they name.
 
     A nested model may therefore change the name of its class.
     """
     if isinstance(part, list):
-        return [_meaning(item, schema) for item in part]
+        return [_resolve(item, schema) for item in part]
     if not isinstance(part, dict):
         return part
     if "$ref" in part:
-        return _meaning(schema["$defs"][part["$ref"].removeprefix("#/$defs/")], schema)
+        return _resolve(schema["$defs"][part["$ref"].removeprefix("#/$defs/")], schema)
     return {
-        key: {name: _meaning(field, schema) for name, field in value.items()}
+        key: {name: _resolve(field, schema) for name, field in value.items()}
         if key == "properties"
-        else _meaning(value, schema)
+        else _resolve(value, schema)
         for key, value in part.items()
         if key not in _PROSE
     }
@@ -74,9 +74,9 @@ def write_schemas(directory: Path) -> list[Path]:
     folder = directory / CONTRACT_VERSION.split(".", maxsplit=1)[0]
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, schema in current_schemas().items():
+    for name, schema in build_schemas().items():
         path = folder / f"{name}.json"
-        faults = breaks(json.loads(path.read_text()), schema) if path.exists() else []
+        faults = find_breaking_changes(json.loads(path.read_text()), schema) if path.exists() else []
         if faults:
             raise IncompatibleChange("; ".join(f"{name}: {fault}" for fault in faults))
         path.write_text(json.dumps(schema, indent=2, sort_keys=True) + "\n")

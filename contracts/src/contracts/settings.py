@@ -1,9 +1,10 @@
 """Settings that every service reads, by the same names, from the environment or a `.env` file."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,8 +17,25 @@ from contracts.webhook_targets import AllowedTargets
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
+HTTP = frozenset({"http", "https"})
 
-def _database_url(value: str) -> str:
+
+def split_commas(value: object) -> object:
+    """Split the text of a setting at its commas; return any other value unchanged."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def split_url(value: str, schemes: Collection[str]) -> SplitResult | None:
+    """Split a URL; return None unless it has one of the schemes, a host, and a valid port or none."""
+    try:
+        url = urlsplit(value)
+        is_valid = url.scheme in schemes and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_valid = False
+    return url if is_valid else None
+
+
+def _normalize_database_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     # A password may contain "/", "#" or "?", which urlsplit takes for the end of the host.
     credentials, _, location = rest.rpartition("@")
@@ -29,40 +47,26 @@ def _database_url(value: str) -> str:
         usable = False
     if not usable or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("must be postgresql://user:password@host:port/database")
-    return f"postgresql://{_quoted(user)}{colon}{_quoted(password)}@{location}"
+    return f"postgresql://{_quote(user)}{colon}{_quote(password)}@{location}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quote(unquote(text), safe="")
 
 
-def _redis_url(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        usable = url.scheme in {"redis", "rediss"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+def _check_redis_url(value: str) -> str:
+    if split_url(value, {"redis", "rediss"}) is None:
         raise ValueError("must be redis://:password@host:port/database")
     return value
 
 
-def _delays(value: object) -> object:
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _http_base_url(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+def _check_http_base_url(value: str) -> str:
+    if split_url(value, HTTP) is None:
         raise ValueError("must be http(s)://host:port")
     return value
 
 
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
 
 
 def _env_files() -> tuple[Path, ...]:
@@ -73,13 +77,13 @@ def _env_files() -> tuple[Path, ...]:
 class Settings(BaseSettings):
     """The settings that services share; each adds its own in a subclass.
 
-    `.env` is looked for in the working directory and, from a service's directory, at the project's root; the
-    environment wins over both.
+    They are read from `.env` in the working directory and, if that is a service's directory, from `.env` in the
+    project's root. The environment overrides both.
     """
 
     model_config = SettingsConfigDict(env_file=_env_files(), env_ignore_empty=True, extra="ignore", frozen=True)
 
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+    database_url: Annotated[str, AfterValidator(_normalize_database_url)] = Field(
         default=f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker",
         description="URL of PostgreSQL. The default is the server of `make run`.",
     )
@@ -90,9 +94,11 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=20, gt=0, description="Lease duration. A job is retried if its lease is not renewed."
     )
-    retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_delays)] = Field(
-        default=RETRY_DELAYS,
-        description="Delays before the retries, separated by commas. Their number is the number of retries.",
+    retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(split_commas)] = (
+        Field(
+            default=RETRY_DELAYS,
+            description="Delays before the retries, separated by commas. Their number is the number of retries.",
+        )
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`. Overrides the worker's `--loglevel`."
@@ -104,7 +110,7 @@ class Settings(BaseSettings):
         default=AllowedTargets(),
         description="Private networks, addresses and host names that webhooks may call, separated by commas.",
     )
-    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_http_base_url)] | None = Field(
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_check_http_base_url)] | None = Field(
         default=None, description="URL of an OTLP/HTTP receiver. Enables tracing."
     )
 

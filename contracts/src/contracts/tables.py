@@ -371,7 +371,7 @@ class TagDescription(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class IdempotentAnswer(Base):
+class IdempotentResponse(Base):
     """The response to a POST with an Idempotency-Key, committed in the same transaction as the POST's changes."""
 
     __tablename__ = "idempotent_answer"

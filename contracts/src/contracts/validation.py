@@ -5,11 +5,18 @@ pydantic writes for developers: "Input should be 'low' or 'high'". Users of the 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from contracts.limits import EXTERNAL_SOURCE_PATTERN, HOLDER_PATTERN, PROJECT_PATTERN
-from contracts.vocabulary import TAG_PATTERN, AreaTag, TypeTag
+from contracts.limits import (
+    CONTRACT_VERSION_PATTERN,
+    EXTERNAL_SOURCE_PATTERN,
+    HOLDER_PATTERN,
+    PROJECT_PATTERN,
+    REQUEST_ID_PATTERN,
+    TRACEPARENT_PATTERN,
+)
+from contracts.vocabulary import TAG_PATTERN, TAG_RULE
 
 VALUE_MAX = 80
 """Characters of an offending value that a sentence shows."""
@@ -25,9 +32,12 @@ _PATTERNS = {
     "beginning with a letter or digit",
     HOLDER_PATTERN: "up to 64 letters, digits and . _ @ -, beginning with a letter or digit",
     HTTP_URL_PATTERN: "an http or https URL without spaces",
-    TAG_PATTERN: f"{', '.join([*TypeTag, *AreaTag])} or lang:xx",
+    TAG_PATTERN: TAG_RULE,
+    CONTRACT_VERSION_PATTERN: "a version such as 1.1.0",
+    REQUEST_ID_PATTERN: "up to 128 letters, digits and . _ ~ + / = : -",
+    TRACEPARENT_PATTERN: "a traceparent header of W3C Trace Context",
 }
-"""Patterns of the project's own formats, in words."""
+"""The rules of the project's own patterns, for sentences."""
 
 _WHOLE_NUMBER = "a whole number"
 _NUMBER = "a number"
@@ -61,7 +71,7 @@ _ALLOWED: dict[str, str] = {
     "less_than": "a number less than {lt}",
     "less_than_equal": "a number of at most {le}",
 }
-"""What to use instead, by pydantic's error type (https://docs.pydantic.dev/latest/errors/validation_errors/)."""
+"""Allowed values by pydantic's error type (https://docs.pydantic.dev/latest/errors/validation_errors/)."""
 
 _SENTENCES: dict[str, str] = {
     "missing": "This field is required.",
@@ -76,24 +86,31 @@ _SENTENCES: dict[str, str] = {
 """Rules whose sentence does not show the value."""
 
 
-def describe_error(error: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value and what to use instead, in sentences.
+def describe_errors(errors: Iterable[Mapping[str, Any]], *, with_values: bool = True) -> str:
+    """Describe several errors in sentences, each after the name of its field."""
+    described = ((_format_field(error), describe_error(error, with_value=with_values)) for error in errors)
+    return " ".join(": ".join(filter(None, field_and_error)) for field_and_error in described)
 
-    `error` is an item of `ValidationError.errors()`. One without `input` is not pydantic's: its message is kept.
+
+def describe_error(error: Mapping[str, Any], *, with_value: bool = True) -> str:
+    """Describe an error in sentences: the offending value and the rule.
+
+    `error` is an item of `ValidationError.errors()`. An error without `input` comes from this project, and its
+    message is returned. Use `with_value=False` if the value must not be shown, for example in logs.
     """
     if "input" not in error:
-        return _as_sentence(str(error["msg"]))
+        return _complete_sentence(str(error["msg"]))
     kind, context = str(error["type"]), error.get("ctx") or {}
     if kind == "string_too_short" and context.get("min_length") == 1:
         return "The text is empty. Use at least 1 character."
     if kind in _SENTENCES:
         return _SENTENCES[kind].format_map(context)
     if kind == "string_pattern_mismatch":
-        return _not_valid(error, _describe_pattern(str(context.get("pattern", ""))))
+        return _reject(error, _describe_pattern(str(context.get("pattern", ""))), with_value)
     if kind in _ALLOWED:
         words = {name: str(value).replace("'", "") for name, value in context.items()}
-        return _not_valid(error, _ALLOWED[kind].format_map(words))
-    return _as_sentence(str(error["msg"]))
+        return _reject(error, _ALLOWED[kind].format_map(words), with_value)
+    return _complete_sentence(str(error["msg"]))
 
 
 def format_value(value: object) -> str:
@@ -127,17 +144,21 @@ _FORMATTERS: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _not_valid(error: Mapping[str, Any], allowed: str) -> str:
+def _reject(error: Mapping[str, Any], allowed: str, with_value: bool) -> str:
     location: Sequence[str | int] = error.get("loc", ())
-    is_secret = any(_SECRET.search(str(part)) for part in location)
-    return f"{'The value' if is_secret else format_value(error['input'])} is not valid. Use {allowed}."
+    is_shown = with_value and not any(_SECRET.search(str(part)) for part in location)
+    return f"{format_value(error['input']) if is_shown else 'The value'} is not valid. Use {allowed}."
+
+
+def _format_field(error: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in error.get("loc", ()))
 
 
 def _describe_pattern(pattern: str) -> str:
     return _PATTERNS.get(pattern, f"text of the form {pattern}")
 
 
-def _as_sentence(message: str) -> str:
+def _complete_sentence(message: str) -> str:
     message = message.removeprefix("Value error, ").replace("Input should", "must")
     if message.startswith(("must ", "should ")):
         message = f"The value {message}"

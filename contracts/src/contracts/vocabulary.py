@@ -43,18 +43,18 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """The default description of every tag. `lang:xx` describes all language tags."""
 
-LANGUAGE_TAG = re.compile(r"lang:[a-z]{2}")
-"""`lang:fr`: the issue is not in English but in the language with that ISO 639-1 code."""
-
 MAX_TAGS = 10
 """Maximum number of tags of one issue."""
 
-_WORDS = {*TypeTag, *AreaTag}
-
 TAG_PATTERN = f"^({'|'.join([*TypeTag, *AreaTag])}|lang:[a-z]{{2}})$"
-"""The pattern of a tag, for schemas."""
+"""The pattern of a tag. `lang:fr` tags an issue in the language with that ISO 639-1 code."""
+
+TAG_RULE = f"{', '.join([*TypeTag, *AreaTag])} or lang:xx"
+"""The same rule for sentences: the tags that people can use."""
+
+_TAG = re.compile(TAG_PATTERN)
 
 
 def is_tag(word: str) -> bool:
     """Return whether the word is in the vocabulary."""
-    return word in _WORDS or LANGUAGE_TAG.fullmatch(word) is not None
+    return _TAG.fullmatch(word) is not None

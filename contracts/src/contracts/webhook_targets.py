@@ -44,27 +44,27 @@ class AllowedTargets:
 
     def permits(self, host: str, address: Address) -> bool:
         """Return whether a delivery to a URL's host at its resolved address is allowed."""
-        meant = embedded_ipv4(address)
-        is_named = host.lower() in self.hosts or any(meant in network for network in self.networks)
+        target = extract_ipv4(address)
+        is_named = host.lower() in self.hosts or any(target in network for network in self.networks)
         return is_named or is_public(address)
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is public. For an address that embeds an IPv4 address, the latter counts."""
-    meant = embedded_ipv4(address)
-    if isinstance(meant, IPv4Address):
-        return meant.is_global and not meant.is_multicast and not meant.is_reserved
-    return meant.is_global and meant in _GLOBAL_UNICAST
+    target = extract_ipv4(address)
+    if isinstance(target, IPv4Address):
+        return target.is_global and not target.is_multicast and not target.is_reserved
+    return target.is_global and target in _GLOBAL_UNICAST
 
 
-def embedded_ipv4(address: Address) -> Address:
+def extract_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address embeds (mapped, 6to4, NAT64), or the address itself."""
     if isinstance(address, IPv4Address):
         return address
-    in_it = address.ipv4_mapped or address.sixtofour
-    if in_it is None and address in _NAT64:
-        in_it = IPv4Address(int(address) & 0xFFFF_FFFF)
-    return in_it or address
+    embedded = address.ipv4_mapped or address.sixtofour
+    if embedded is None and address in _NAT64:
+        embedded = IPv4Address(int(address) & 0xFFFF_FFFF)
+    return embedded or address
 
 
 def parse_ip_literal(host: str) -> Address | None:

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Request
 
 from api import health, idempotency, problems
 from api.access import install as access
-from api.access.loopback import refuse_open_listener
+from api.access.loopback import require_loopback_listener
 from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
@@ -76,14 +76,14 @@ _ROUTED = (
 async def _authorize(request: Request) -> None:
     # One dependency, because each one adds overhead. Authorization comes before the look-up of the key.
     await require_scope_by_method(request)
-    await idempotency.answer_once(request)
+    await idempotency.process_once(request)
 
 
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
     """Return the application. Without `settings`, read them from the environment."""
     settings = settings or load(ApiSettings)
     if settings.auth == "off":
-        refuse_open_listener(sys.argv)
+        require_loopback_listener(sys.argv)
     set_build_info("api")
     configure_logging("api", settings.log_level, settings.log_format, take_over=("uvicorn", "uvicorn.access"))
     # uvicorn's access log has the full path and query, so it is off. api.request_log replaces it.

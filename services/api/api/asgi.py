@@ -1,4 +1,4 @@
-"""What the ASGI middlewares share."""
+"""Base class and helper of the ASGI middlewares."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

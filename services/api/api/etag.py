@@ -13,7 +13,7 @@ from starlette.responses import Response
 MEDIA_TYPE = "application/json"
 
 
-def etag_of(body: bytes) -> str:
+def compute_etag(body: bytes) -> str:
     """Return the strong entity tag of a representation."""
     return f'"{blake2b(body, digest_size=16).hexdigest()}"'
 
@@ -21,17 +21,17 @@ def etag_of(body: bytes) -> str:
 def represent(model: BaseModel, *, status: int = 200) -> Response:
     """Return the model as JSON with its entity tag."""
     body = model.model_dump_json().encode()
-    return Response(body, status, {"ETag": etag_of(body)}, MEDIA_TYPE)
+    return Response(body, status, {"ETag": compute_etag(body)}, MEDIA_TYPE)
 
 
 def represent_if_changed(request: Request, model: BaseModel) -> Response:
     """Return the model as JSON, or 304 if `If-None-Match` has its tag."""
-    answer = represent(model)
-    tag = answer.headers["ETag"]
+    response = represent(model)
+    tag = response.headers["ETag"]
     known = _tags(request, "if-none-match")
     if known is not None and ("*" in known or tag in {each.removeprefix("W/") for each in known}):
         return Response(status_code=304, headers={"ETag": tag})
-    return answer
+    return response
 
 
 def require_match(request: Request, model: BaseModel) -> None:
@@ -39,7 +39,7 @@ def require_match(request: Request, model: BaseModel) -> None:
     expected = _tags(request, "if-match")
     if expected is None or "*" in expected:
         return
-    tag = etag_of(model.model_dump_json().encode())
+    tag = compute_etag(model.model_dump_json().encode())
     if tag not in expected:
         raise HTTPException(412, "The resource has changed. Fetch it and retry.", {"ETag": tag})
 

@@ -35,7 +35,7 @@ class FieldProblem(BaseModel):
         description="JSON Pointer (RFC 6901) into the body, or the parameter, such as `query.limit`"
     )
     rule: str = Field(description="Stable name of the rule")
-    detail: str = Field(description="What is wrong and what to use instead")
+    detail: str = Field(description="The offending value and the rule, in sentences")
 
 
 class Problem(BaseModel):
@@ -107,7 +107,7 @@ def problem(
     )
 
 
-def pointer_of(location: tuple[str | int, ...]) -> str:
+def format_pointer(location: tuple[str | int, ...]) -> str:
     """Return the pointer of a location in FastAPI's form: `#/title`, `query.cursor`."""
     source, *path = location
     if source != "body":
@@ -115,7 +115,7 @@ def pointer_of(location: tuple[str | int, ...]) -> str:
     return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
-def field_of(location: tuple[str | int, ...]) -> str:
+def format_field(location: tuple[str | int, ...]) -> str:
     """Return the name of a field for a sentence: `external.id`, `cursor`; `body` for the body or its rows."""
     source, *path = location
     while path and isinstance(path[0], int):
@@ -168,10 +168,12 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
         return problem(415, detail)
     shown = faults[:ERRORS_MAX]
     errors = [
-        FieldProblem(pointer=pointer_of(fault["loc"]), rule=fault["type"], detail=describe_error(fault))
+        FieldProblem(pointer=format_pointer(fault["loc"]), rule=fault["type"], detail=describe_error(fault))
         for fault in shown
     ]
-    sentences = [f"{field_of(fault['loc'])}: {error.detail}" for fault, error in zip(shown, errors, strict=True)]
+    sentences = [
+        f"{format_field(fault['loc'])}: {error.detail}" for fault, error in zip(shown, errors, strict=True)
+    ]
     if len(faults) > ERRORS_MAX:
         sentences.append(f"{len(faults) - ERRORS_MAX} more errors are not listed.")
     return problem(422, " ".join(sentences), errors=errors)

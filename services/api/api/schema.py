@@ -7,7 +7,7 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 @cache
-def revisions() -> tuple[str, ...]:
+def list_revisions() -> tuple[str, ...]:
     """Return the revisions, newest first."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes half a second, and few callers need it
 

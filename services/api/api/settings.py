@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from contracts.settings import Settings
+from contracts.settings import Settings, split_commas
 
 PER_TOKEN = 12_000
 PER_ADDRESS = 300
@@ -16,24 +16,20 @@ MAX_BODY_BYTES = 1024 * 1024
 """The longest description has 64 Ki characters of up to 12 bytes each as JSON escapes."""
 
 
-def _origins(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _origin(value: str) -> str:
+def _check_origin(value: str) -> str:
     url = urlsplit(value)
     if url.scheme not in {"http", "https"} or not url.netloc or value != f"{url.scheme}://{url.netloc}":
         raise ValueError("must be origins such as https://issues.example.org, separated by commas")
     return value
 
 
-def _long_enough(value: SecretStr) -> SecretStr:
+def _check_length(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < ADMIN_TOKEN_MIN:
         raise ValueError(f"must have at least {ADMIN_TOKEN_MIN} characters. Run `make env` to generate one")
     return value
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(_check_origin)]
 
 
 class ApiSettings(Settings):
@@ -85,7 +81,7 @@ class ApiSettings(Settings):
         description="`on` requires a token. `off` serves loopback only. `off-everywhere` serves all without "
         "authentication. The image sets `on`.",
     )
-    admin_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+    admin_token: Annotated[SecretStr, AfterValidator(_check_length)] | None = Field(
         default=None, description="Bootstrap admin token, at least 32 characters. `make env` generates one."
     )
     rate_limit: int | None = Field(
@@ -99,7 +95,7 @@ class ApiSettings(Settings):
         description="Failed authentications per minute and address. 0: unlimited. "
         f"With `AUTH=on` the default is {PER_ADDRESS}.",
     )
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_origins)] = Field(
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(split_commas)] = Field(
         default=(),
         description="Origins of other sites that may call the API.",
     )

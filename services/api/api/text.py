@@ -7,20 +7,20 @@ from pydantic_core import PydanticCustomError
 
 from contracts.validation import HTTP_URL_PATTERN, format_value
 
-ANYTHING = r"^[^\x00]*$"
-SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
+NOT_NUL_PATTERN = r"^[^\x00]*$"
+NOT_BLANK_PATTERN = r"^[^\x00]*[^\s\x00][^\x00]*$"
 """Patterns for the OpenAPI document: any text, and text that is not blank. JSON Schema cannot strip spaces."""
 
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
-def _no_nul(value: str) -> str:
+def _reject_nul(value: str) -> str:
     if "\x00" in value:
         raise PydanticCustomError("string_nul", "The text contains a NUL character. Remove it.")
     return value
 
 
-def _http_url(value: str) -> str:
+def _check_http_url(value: str) -> str:
     try:
         _HTTP_URL.validate_python(value)
     except ValidationError:
@@ -31,13 +31,13 @@ def _http_url(value: str) -> str:
     return value  # unchanged, not normalized
 
 
-NOT_NUL = AfterValidator(_no_nul)
+NOT_NUL = AfterValidator(_reject_nul)
 """Belongs after the length constraint: pydantic names that rule by its input type."""
-AS_SENT = Field(json_schema_extra={"pattern": ANYTHING})
-NOT_BLANK = Field(json_schema_extra={"pattern": SOMETHING})
+NOT_NUL_SCHEMA = Field(json_schema_extra={"pattern": NOT_NUL_PATTERN})
+NOT_BLANK = Field(json_schema_extra={"pattern": NOT_BLANK_PATTERN})
 HttpUrl = Annotated[
     str,
     StringConstraints(pattern=HTTP_URL_PATTERN),
-    AfterValidator(_http_url),
+    AfterValidator(_check_http_url),
     Field(json_schema_extra={"format": "uri"}),
 ]

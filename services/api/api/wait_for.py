@@ -29,13 +29,13 @@ logger = structlog.get_logger("wait_for")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-async def database(connection: Connection) -> str:
+async def check_database(connection: Connection) -> str:
     """Return an empty string: the connection shows that the database is ready."""
     del connection
     return ""
 
 
-async def schema(connection: Connection) -> str:
+async def check_schema(connection: Connection) -> str:
     """Return why the schema is not ready, or an empty string if it is.
 
     An unknown revision belongs to a newer release. This release works with it, so its pods may start beside newer
@@ -53,10 +53,10 @@ async def schema(connection: Connection) -> str:
     return f"the schema is at {at or 'no revision'} and must be at {head}: the migration has not finished"
 
 
-NEEDS: dict[str, Callable[[Connection], Awaitable[str]]] = {"database": database, "schema": schema}
+CHECKS: dict[str, Callable[[Connection], Awaitable[str]]] = {"database": check_database, "schema": check_schema}
 
 
-async def check(url: str, need: str) -> str:
+async def check(url: str, dependency: str) -> str:
     """Connect and return why the dependency is not ready."""
     try:
         connection = await asyncpg.connect(
@@ -66,7 +66,7 @@ async def check(url: str, need: str) -> str:
             server_settings={"application_name": "issuetracker-wait"},
         )
         try:
-            return await NEEDS[need](connection)
+            return await CHECKS[dependency](connection)
         finally:
             await connection.close(timeout=TIMEOUT_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -75,8 +75,8 @@ async def check(url: str, need: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Wait, log the reason whenever it changes, and return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in NEEDS:
-        print(f"wait_for: give one argument of {', '.join(NEEDS)}.", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in CHECKS:
+        print(f"wait_for: Pass one argument: {' or '.join(CHECKS)}.", file=sys.stderr)
         return 2
     # Process 1 of a container ignores SIGTERM by default.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
             logger.info("dependency_check_failed", reason=missing)
         logged = missing
         time.sleep(PAUSE_S)
-    logger.info("dependency_check_passed", need=arguments[0])
+    logger.info("dependency_check_passed", dependency=arguments[0])
     return 0
 
 

@@ -1,7 +1,7 @@
 """The worker's heartbeat: two files that its main process touches. A probe checks them without starting Celery.
 
 `alive`: the main loop is running or tries to reach the broker. A broker outage is no reason to restart the worker.
-`consuming`: the broker has answered a request for messages, or no process is free to run one.
+`consuming`: the broker has replied to a request for messages, or no process is free to run one.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
 INTERVAL_S = 2
 BROKER_REPLY_MAX_AGE_S = 5
-"""If the last reply is older, the worker is not consuming. The broker answers each request within a second."""
+"""If the last reply is older, the worker is not consuming. The broker replies to each request within a second."""
 HEARTBEAT_MAX_AGE_S = 10
 """If the last heartbeat is older, the metrics report no consumed queues: the main loop has missed several."""
 
@@ -28,13 +28,13 @@ class HeartbeatFiles:
     """The heartbeat of this process. It touches no files unless a directory is set."""
 
     def __init__(self) -> None:
-        self._answered = float("-inf")
-        self._consuming = float("-inf")
+        self._replied_at = float("-inf")
+        self._consumed_at = float("-inf")
         self._queues: frozenset[str] = frozenset()
 
     def record_broker_reply(self) -> None:
-        """Record that the broker has answered, with or without a message."""
-        self._answered = monotonic()
+        """Record that the broker has replied, with or without a message."""
+        self._replied_at = monotonic()
 
     def touch_alive(self) -> None:
         """Touch the file which shows that the main process is alive."""
@@ -42,15 +42,15 @@ class HeartbeatFiles:
 
     def touch_consuming(self, free_processes: int, queues: Collection[str]) -> bool:
         """Touch the file which shows that the worker is consuming, if it is; return whether it is."""
-        is_consuming = free_processes <= 0 or monotonic() - self._answered < BROKER_REPLY_MAX_AGE_S
+        is_consuming = free_processes <= 0 or monotonic() - self._replied_at < BROKER_REPLY_MAX_AGE_S
         if is_consuming:
             self._touch(CONSUMING_FILE)
-            self._consuming, self._queues = monotonic(), frozenset(queues)
+            self._consumed_at, self._queues = monotonic(), frozenset(queues)
         return is_consuming
 
     def consumed_queues(self) -> frozenset[str]:
         """Return the consumed queues, or an empty set if the last heartbeat is too old."""
-        return self._queues if monotonic() - self._consuming < HEARTBEAT_MAX_AGE_S else frozenset()
+        return self._queues if monotonic() - self._consumed_at < HEARTBEAT_MAX_AGE_S else frozenset()
 
     @staticmethod
     def _touch(name: str) -> None:

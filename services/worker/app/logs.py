@@ -50,7 +50,7 @@ def _log_banner(text: str, *_: Any) -> None:
     logger.info("celery_message_logged", text=text.strip())
 
 
-def job_log_fields(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:
+def build_log_fields(job_id: object, task: str, queue: object, message: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a log line that belongs to a job."""
     passed_on = {name: str(message[name]) for name in _PASSED_ON if message.get(name) is not None}
     return {"job_id": str(job_id), "task": task, "queue": queue, **passed_on}

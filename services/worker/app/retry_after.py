@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
-def retry_after_s(header: str | None) -> float | None:
+def parse_retry_after(header: str | None) -> float | None:
     """Return the delay of a Retry-After header in seconds, or None if the header is missing or not valid."""
     if header is None:
         return None

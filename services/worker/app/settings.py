@@ -8,23 +8,19 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from contracts.network import RESULT_DB
-from contracts.settings import RedisUrl, Settings, load
+from contracts.settings import HTTP, RedisUrl, Settings, load, split_url
 
 DELIVERY_SECONDS = 15.0
 
 
-def _http_url(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable or url.username or url.password or url.query or url.fragment:
+def _check_http_url(value: str) -> str:
+    url = split_url(value, HTTP)
+    if url is None or url.username or url.password or url.query or url.fragment:
         raise ValueError("must be http(s)://host:port/path, without a user, a password or a query")
     return value
 
 
-def _header_word(value: SecretStr) -> SecretStr:
+def _check_header_value(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]{1,4096}", value.get_secret_value()):
         raise ValueError("must be printable ASCII without spaces")
     return value
@@ -69,11 +65,11 @@ class WorkerSettings(Settings):
     ai_provider: Literal["local", "openai"] = Field(
         default="local", description="`local`, or `openai` for a server with the OpenAI protocol."
     )
-    openai_base_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+    openai_base_url: Annotated[str, AfterValidator(_check_http_url)] | None = Field(
         default=None, description="URL of that server, for example `http://127.0.0.1:8080/v1`."
     )
     openai_model: str | None = Field(default=None, max_length=200, description="Model of that server.")
-    openai_api_key: Annotated[SecretStr, AfterValidator(_header_word)] | None = Field(
+    openai_api_key: Annotated[SecretStr, AfterValidator(_check_header_value)] | None = Field(
         default=None, description="API key, if the server requires one."
     )
     openai_timeout_seconds: float = Field(
@@ -102,11 +98,11 @@ class WorkerSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _provider_is_complete(self) -> Self:
+    def _require_complete_provider(self) -> Self:
         if self.ai_provider == "openai":
             for name in ("openai_base_url", "openai_model"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{name.upper()} must be set where AI_PROVIDER is openai")
+                    raise ValueError(f"{name.upper()} must be set if AI_PROVIDER is openai")
             if self.openai_timeout_seconds >= self.task_soft_time_limit:
                 raise ValueError("OPENAI_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
         if (self.openai_price_in is None) != (self.openai_price_out is None):
@@ -114,19 +110,19 @@ class WorkerSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _delivery_fits_its_task(self) -> Self:
+    def _require_delivery_below_task_limit(self) -> Self:
         if self.delivery_seconds >= self.task_soft_time_limit:
             raise ValueError("WEBHOOK_TIMEOUT_SECONDS must be below TASK_SOFT_TIME_LIMIT")
         return self
 
     @property
     def delivery_seconds(self) -> float:
-        """How long one delivery may take; a short soft limit, set before there were webhooks, shortens it."""
+        """The timeout of a delivery in seconds. It is always below the soft time limit of the task."""
         return self.webhook_timeout_seconds or min(DELIVERY_SECONDS, 0.6 * self.task_soft_time_limit)
 
     @property
     def result_backend(self) -> str:
-        """The result backend's URL, derived from the broker's where it is not set."""
+        """The URL of the result backend. If it is not set, it is derived from the broker's URL."""
         if self.celery_result_backend is not None:
             return self.celery_result_backend
         return urlsplit(self.celery_broker_url)._replace(path=f"/{RESULT_DB}").geturl()

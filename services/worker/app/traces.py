@@ -10,7 +10,7 @@ from sqlalchemy import event
 from structlog.contextvars import bound_contextvars
 
 from app.database.config import engine
-from app.logs import job_log_fields
+from app.logs import build_log_fields
 from app.settings import settings
 from contracts import tracing
 from contracts.messages import Message
@@ -19,7 +19,7 @@ from contracts.messages import Message
 @contextmanager
 def job_context(task: str, queue: object, message: Message) -> Iterator[None]:
     """Add the fields of the job to each log line of the body, and continue the trace of the message."""
-    fields = job_log_fields(message.job_id, task, queue, message.as_json())
+    fields = build_log_fields(message.job_id, task, queue, message.as_json())
     span = tracing.span(
         task.rpartition(".")[2],
         fields,

@@ -7,9 +7,9 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from api.access import secrets
-from api.access.cross_origin import cross_origin_reason
+from api.access.cross_origin import explain_cross_origin
 from api.access.limiter import WINDOW_S, Limiter
-from api.access.loopback import outside_reason, refuse_open_listener
+from api.access.loopback import explain_remote_request, require_loopback_listener
 from api.access.open_paths import is_open
 from api.access.scopes import required_scope
 from api.app import create_app
@@ -102,7 +102,7 @@ def test_token_format_check_rejects_malformed_tokens() -> None:
     ],
 )
 def test_request_from_other_site_is_rejected(headers: dict[str, str], is_rejected: bool) -> None:
-    reason = cross_origin_reason({"host": "tracker:8000", **headers}, {"https://friend.example"})
+    reason = explain_cross_origin({"host": "tracker:8000", **headers}, {"https://friend.example"})
 
     assert (reason is not None) == is_rejected
 
@@ -126,7 +126,7 @@ def test_request_from_other_site_is_rejected(headers: dict[str, str], is_rejecte
 def test_request_without_authentication_is_accepted_only_from_loopback(
     server: Any, headers: dict[str, str], is_local: bool
 ) -> None:
-    assert (outside_reason({"server": server}, headers) is None) == is_local
+    assert (explain_remote_request({"server": server}, headers) is None) == is_local
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_uvicorn_command_line_with_open_listener_exits_with_2(
 ) -> None:
     argv = ["/x/uvicorn/__main__.py", "main:app", *arguments]
     if listener is None:
-        refuse_open_listener(argv)
+        require_loopback_listener(argv)
         return
     with pytest.raises(SystemExit) as exit_info:
-        refuse_open_listener(argv)
+        require_loopback_listener(argv)
 
     assert exit_info.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -163,16 +163,16 @@ def test_rate_limit_uses_sliding_window(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(time, "time", lambda: now)
     limiter = Limiter("redis://127.0.0.1:1/0")
 
-    assert [limiter.hit("a", 4).allowed for _ in range(6)] == [True] * 4 + [False] * 2
-    assert limiter.hit("b", 4).allowed
+    assert [limiter.hit("a", 4).is_allowed for _ in range(6)] == [True] * 4 + [False] * 2
+    assert limiter.hit("b", 4).is_allowed
     assert (
         limiter.hit("a", 4).wait_s == 75
     )  # 15 s into the next minute, one of the four requests leaves the window
     now += 74
-    assert not limiter.hit("a", 4).allowed
+    assert not limiter.hit("a", 4).is_allowed
     now += 1
-    verdict = limiter.hit("a", 4)
-    assert (verdict.allowed, verdict.remaining) == (True, 0)
+    rate = limiter.hit("a", 4)
+    assert (rate.is_allowed, rate.remaining) == (True, 0)
     assert limiter.hit("a", 4).wait_s == 15
     now += 5 * WINDOW_S
     assert limiter.hit("a", 4).remaining == 3

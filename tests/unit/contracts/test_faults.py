@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from contracts.faults import CHAIN_MAX, FRAMES_MAX, safe_message, safe_traceback
-from contracts.logs import _hide_exception_messages, _safe
+from contracts.logs import _hide_exception_messages, _make_safe
 
 TEXT = "Zyzzyva"
 
@@ -66,4 +66,4 @@ def test_log_record_formatted_by_library_hides_exception_message() -> None:
     ],
 )
 def test_safe_text_with_password_in_address_is_masked(address: str, expected: str) -> None:
-    assert _safe(address) == expected
+    assert _make_safe(address) == expected

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, field_validator
 
 from contracts.limits import PROJECT_PATTERN
-from contracts.validation import VALUE_MAX, describe_error, format_value
+from contracts.validation import VALUE_MAX, describe_error, describe_errors, format_value
 
 
 class Priority(StrEnum):
@@ -114,3 +114,16 @@ def test_describe_error_without_input_keeps_the_message() -> None:
 def test_format_value_is_one_bounded_printable_line(value: object, shown: str) -> None:
     assert format_value(value) == shown
     assert format_value(value).encode()
+
+
+def test_describe_errors_of_several_fields_names_each_field() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Example.model_validate({"count": "many", "priority": "High"})
+
+    errors = raised.value.errors()
+    assert describe_errors(errors) == (
+        'priority: "High" is not valid. Use low or high. count: "many" is not valid. Use a whole number.'
+    )
+    assert describe_errors(errors, with_values=False) == (
+        "priority: The value is not valid. Use low or high. count: The value is not valid. Use a whole number."
+    )

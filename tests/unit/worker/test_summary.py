@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.enrichment.cleaning import paragraphs
 from app.enrichment.ranking import load_model
 from app.enrichment.sentences import sentences
-from app.enrichment.summary import MAX_CHARS, PREFIX, best_sentence, cut_at_clause, summarise
+from app.enrichment.summary import MAX_CHARS, PREFIX, choose_sentence, cut_at_clause, summarise
 
 
 def summary(title: str, description: str) -> str:
@@ -44,7 +44,7 @@ def test_summary_of_report_is_title_and_main_sentence() -> None:
 
 
 def test_best_sentence_of_report_is_main_sentence() -> None:
-    assert best_sentence(paragraphs(REPORT)) == (
+    assert choose_sentence(paragraphs(REPORT)) == (
         "The monthly export drops the last row when a report spans two years."
     )
 

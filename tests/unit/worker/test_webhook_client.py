@@ -94,7 +94,7 @@ def test_allowed_targets_with_invalid_entry_raise_value_error(value: str) -> Non
 def test_webhook_signatures_equal_official_library(receiver: Receiver) -> None:
     secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
     body, now = '{"type":"issue.enriched","data":{"title":"Straße"}}'.encode(), 1_700_000_000
-    headers = signature.headers("a-delivery", now, body, secrets)
+    headers = signature.build_headers("a-delivery", now, body, secrets)
 
     expected = [sign(secret, "a-delivery", now, body) for secret in secrets]
 

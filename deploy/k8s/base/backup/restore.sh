@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$1"
 
-refuse() {
+fail() {
   echo "restore: $1" >&2
   exit 2
 }
@@ -18,15 +18,15 @@ sql() {
 for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sleep 2; done
 
 file=${FILE:-$(find . -maxdepth 1 -name 'issuetracker-*.dump' | sort | tail -n 1)}
-[[ -n $file && -r $file ]] || refuse "the dump ${file:-} does not exist in the volume."
-pg_restore --file=/dev/null "$file" || refuse "$file is not a complete dump."
+[[ -n $file && -r $file ]] || fail "the dump ${file:-} does not exist in the volume."
+pg_restore --file=/dev/null "$file" || fail "$file is not a complete dump."
 # PostgreSQL's own processes, such as autovacuum, do not count.
 others=$(sql --command="SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
   AND backend_type = 'client backend' AND pid <> pg_backend_pid()")
-[[ $others == 0 ]] || refuse "there are $others connections to the database. Scale the API, the workers and the exporter to 0 first."
+[[ $others == 0 ]] || fail "there are $others connections to the database. Scale the API, the workers and the exporter to 0 first."
 issues=0
 [[ -z $(sql --command="SELECT to_regclass('issue')") ]] || issues=$(sql --command="SELECT count(*) FROM issue")
-[[ $issues == 0 || ${REPLACE:-} == yes ]] || refuse "the database has $issues issues. Set REPLACE=yes to delete them."
+[[ $issues == 0 || ${REPLACE:-} == yes ]] || fail "the database has $issues issues. Set REPLACE=yes to delete them."
 {
   echo "BEGIN; DROP OWNED BY CURRENT_USER CASCADE;"
   pg_restore --file=- --no-owner --no-privileges --no-comments "$file"

@@ -25,11 +25,11 @@ class SecretError(Exception):
     """The API server cannot be reached, or rejected the request."""
 
 
-def values(template: str, namespace: str) -> dict[str, str]:
+def render_secret(template: str, namespace: str) -> dict[str, str]:
     """Return the entries of a Secret, with a random value for each placeholder of the template."""
-    words: dict[str, str] = defaultdict(lambda: secrets.token_hex(20))
-    words["namespace"] = namespace
-    lines = Template(template).substitute(words).splitlines()
+    placeholders: dict[str, str] = defaultdict(lambda: secrets.token_hex(20))
+    placeholders["namespace"] = namespace
+    lines = Template(template).substitute(placeholders).splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -50,9 +50,9 @@ def create(name: str, entries: dict[str, str], namespace: str) -> bool:
             "Content-Type": "application/json",
         },
     )
-    trust = ssl.create_default_context(cafile=ACCOUNT / "ca.crt")
+    tls = ssl.create_default_context(cafile=ACCOUNT / "ca.crt")
     try:
-        urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trust).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=TIMEOUT_S, context=tls).close()  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code == 409:
             return False
@@ -68,11 +68,11 @@ def main(templates: Path) -> int:
     namespace = (ACCOUNT / "namespace").read_text().strip()
     for template in sorted(templates.glob("[!.]*")):
         try:
-            made = create(template.name, values(template.read_text(), namespace), namespace)
+            is_created = create(template.name, render_secret(template.read_text(), namespace), namespace)
         except SecretError as error:
             print(f"secrets: {error}", file=sys.stderr, flush=True)
             return 1
-        print(f"secrets: {template.name}: {'created' if made else 'already exists, unchanged'}", flush=True)
+        print(f"secrets: {template.name}: {'created' if is_created else 'already exists, unchanged'}", flush=True)
     return 0
 
 

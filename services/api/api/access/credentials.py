@@ -101,16 +101,16 @@ class Credentials:
         if token.revoked_at is not None:
             when = f"{token.revoked_at:%Y-%m-%d %H:%M} UTC"
             return f"Token {token.name} was revoked at {when}. Request a new one from an admin."
-        if token.unseen and token.expires_at > datetime.now(UTC):
-            await self._note_use(token.id)
+        if token.is_use_outdated and token.expires_at > datetime.now(UTC):
+            await self._store_use(token.id)
         # A newer release may have stored scopes that this one does not have.
         scopes = frozenset(scope for scope in Scope if scope in token.scopes)
         return VerifiedCredential(Principal(token.name, scopes, token.id), token.expires_at)
 
-    async def _note_use(self, token_id: UUID) -> None:
+    async def _store_use(self, token_id: UUID) -> None:
         """Store the time of use. A full or read-only database does not fail the request."""
         try:
-            await repository.note_use(self._database, token_id)
+            await repository.store_use(self._database, token_id)
         except DatabaseUnavailable as error:
             logger.warning("token_use_update_failed", error=str(error))
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 
-def cross_origin_reason(headers: Mapping[str, str], allowed: Collection[str]) -> str | None:
+def explain_cross_origin(headers: Mapping[str, str], allowed: Collection[str]) -> str | None:
     """Return why an unsafe request is cross-origin, or None if it is not or no browser sent it."""
     origin = headers.get("origin")
     if origin is not None and origin in allowed:

@@ -22,8 +22,15 @@ from contracts.states import Scope
 logger = structlog.get_logger(__name__)
 
 _METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
-_SENT = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"]
-_READ = ["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"]
+_REQUEST_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+]
+_RESPONSE_HEADERS = ["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"]
 
 _SCHEMES = {
     "token": {
@@ -39,7 +46,7 @@ _SCHEMES = {
         "description": "The session of the page (`POST /api/v1/session`). Cross-origin changes are rejected",
     },
 }
-_REFUSALS = {
+_DENIALS = {
     "401": "Authentication failed; see `WWW-Authenticate` and `detail`",
     "403": "Authorization failed: the token lacks the scope, or the request is cross-origin",
     "429": "Too many requests per minute; retry after `Retry-After` seconds",
@@ -59,8 +66,8 @@ def install_headers(app: FastAPI, settings: ApiSettings) -> None:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=_METHODS,
-            allow_headers=_SENT,
-            expose_headers=_READ,
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_RESPONSE_HEADERS,
         )
     app.add_middleware(SecurityHeaders)
 
@@ -95,5 +102,5 @@ def describe(app: FastAPI, document: dict[str, Any]) -> None:
             scope = required_scope(context.original_route, method)
             scopes = [] if scope is None else [str(scope)]
             operation["security"] = [{scheme: scopes} for scheme in _SCHEMES]
-            for status, description in _REFUSALS.items():
+            for status, description in _DENIALS.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})

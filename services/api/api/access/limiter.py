@@ -51,10 +51,10 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RateLimitResult:
     """Result of a rate limit check, for the response headers."""
 
-    allowed: bool
+    is_allowed: bool
     limit: int
     remaining: int
     wait_s: int
@@ -69,17 +69,17 @@ class Limiter:
         self._counters = LRUCache[str, Counter](KEYS_MAX)
         self._active: set[str] = set()
 
-    def hit(self, key: str, limit: int) -> Verdict:
+    def hit(self, key: str, limit: int) -> RateLimitResult:
         """Count a request and return whether it is within the limit; never blocks."""
         window, elapsed = divmod(time.time() / WINDOW_S, 1)
         counter = self._counter(key, int(window))
         used = counter.used(elapsed)
         if used + 1 > limit:
-            return Verdict(False, limit, 0, _wait_s(counter, elapsed, limit))
+            return RateLimitResult(False, limit, 0, _wait_s(counter, elapsed, limit))
         counter.current += 1
         counter.unshared += 1
         self._active.add(key)
-        return Verdict(True, limit, int(limit - used - 1), ceil((1 - elapsed) * WINDOW_S))
+        return RateLimitResult(True, limit, int(limit - used - 1), ceil((1 - elapsed) * WINDOW_S))
 
     def _counter(self, key: str, window: int) -> Counter:
         counter = self._counters.get(key)

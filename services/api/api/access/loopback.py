@@ -10,17 +10,17 @@ from typing import NoReturn
 from starlette.types import Scope
 from uvicorn.main import main as uvicorn_command
 
-WHAT_TO_DO = (
+NEXT_STEP = (
     "Set AUTH=on and ADMIN_TOKEN, or AUTH=off-everywhere to give everyone who reaches this address full access"
 )
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
-def refuse_open_listener(argv: Sequence[str]) -> None:
+def require_loopback_listener(argv: Sequence[str]) -> None:
     """Exit with one line and code 2 if uvicorn's command line listens on an address other machines can reach.
 
-    For other ASGI servers, `outside_reason` checks each request.
+    For other ASGI servers, `explain_remote_request` checks each request.
     """
     program = Path(argv[0])
     if program.name != "uvicorn" and program.parts[-2:] != ("uvicorn", "__main__.py"):
@@ -28,14 +28,14 @@ def refuse_open_listener(argv: Sequence[str]) -> None:
     # uvicorn's own parser also handles UVICORN_HOST and abbreviations.
     options = uvicorn_command.make_context("uvicorn", [*argv[1:]], resilient_parsing=True).params
     if options["uds"] is not None:
-        _refuse(f"the socket {options['uds']}")
+        _exit(f"the socket {options['uds']}")
     elif options["fd"] is None and not is_loopback(options["host"]):
-        _refuse(options["host"])
+        _exit(options["host"])
 
 
-def _refuse(listener: str) -> NoReturn:
+def _exit(listener: str) -> NoReturn:
     print(
-        f"issuetracker: AUTH=off serves only 127.0.0.1, but uvicorn listens on {listener}. {WHAT_TO_DO}.",
+        f"issuetracker: AUTH=off serves only 127.0.0.1, but uvicorn listens on {listener}. {NEXT_STEP}.",
         file=sys.stderr,
     )
     sys.exit(2)
@@ -55,7 +55,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def outside_reason(scope: Scope, headers: Mapping[str, str]) -> str | None:
+def explain_remote_request(scope: Scope, headers: Mapping[str, str]) -> str | None:
     """Return why a request may come from another machine, or None if it comes from this one.
 
     The server address of the connection must be a loopback address. A reverse proxy on this machine is detected by

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.credentials import Credentials, InvalidCredentials
-from api.access.cross_origin import cross_origin_reason
-from api.access.limiter import Limiter, Verdict
-from api.access.loopback import WHAT_TO_DO, outside_reason
+from api.access.cross_origin import explain_cross_origin
+from api.access.limiter import Limiter, RateLimitResult
+from api.access.loopback import NEXT_STEP, explain_remote_request
 from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
 from api.access.principal import ANONYMOUS, UNAUTHENTICATED, Principal, set_principal
 from api.asgi import on_start
@@ -38,11 +38,11 @@ class Rules:
 
 
 class AccessDenied(Exception):
-    """The request is denied; `answer` is the response."""
+    """The request is denied; `response` is the response."""
 
-    def __init__(self, answer: Response) -> None:
+    def __init__(self, response: Response) -> None:
         super().__init__()
-        self.answer = answer
+        self.response = response
 
 
 class Access:
@@ -59,20 +59,20 @@ class Access:
             return
         try:
             # A dictionary, because Headers searches all headers at each lookup.
-            verdict = await self._admit(scope, dict(Headers(scope=scope).items()))
-        except AccessDenied as refusal:
-            await refusal.answer(scope, receive, send)
+            rate = await self._admit(scope, dict(Headers(scope=scope).items()))
+        except AccessDenied as denial:
+            await denial.response(scope, receive, send)
         except DatabaseUnavailable as error:
             await (await database_unavailable(Request(scope), error))(scope, receive, send)
         else:
-            await self._app(scope, receive, send if verdict is None else _with_rate_limit_headers(verdict, send))
+            await self._app(scope, receive, send if rate is None else _with_rate_limit_headers(rate, send))
 
-    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
-        """Authenticate the request and set its principal; return the rate limit verdict or raise AccessDenied."""
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> RateLimitResult | None:
+        """Authenticate the request and set its principal; return its rate limit result or raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
         has_bearer = self._rules.auth == "on" and "authorization" in headers
         if method not in SAFE_METHODS and not has_bearer:
-            reason = cross_origin_reason(headers, self._rules.origins)
+            reason = explain_cross_origin(headers, self._rules.origins)
             if reason is not None:
                 raise AccessDenied(
                     problem(403, f"The request is cross-origin: {reason}. Allow the page in CORS_ORIGINS.")
@@ -88,18 +88,18 @@ class Access:
         return None
 
     def _admit_anonymous(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        reason = outside_reason(scope, headers) if self._rules.auth == "off" else None
+        reason = explain_remote_request(scope, headers) if self._rules.auth == "off" else None
         if reason is not None:
-            raise AccessDenied(problem(403, f"AUTH=off serves only this machine, but {reason}. {WHAT_TO_DO}."))
+            raise AccessDenied(problem(403, f"AUTH=off serves only this machine, but {reason}. {NEXT_STEP}."))
         set_principal(ANONYMOUS)
 
-    async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> Verdict | None:
+    async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> RateLimitResult | None:
         try:
             principal = await self._authenticate(scope, headers)
-        except InvalidCredentials as unknown:
+        except InvalidCredentials as error:
             # Only failures count by address, so that a faulty script does not block other users.
             self._count(scope, _address_key(scope), self._rules.per_address)
-            raise AccessDenied(_unauthorised(str(unknown))) from None
+            raise AccessDenied(_build_401(str(error))) from None
         set_principal(principal)
         return self._count(scope, f"token:{principal.token_id or principal.name}", self._rules.per_token)
 
@@ -116,20 +116,20 @@ class Access:
             raise InvalidCredentials(NO_TOKEN)
         return await credentials.authenticate_session(cookie)
 
-    def _count(self, scope: Scope, key: str, limit: int) -> Verdict | None:
+    def _count(self, scope: Scope, key: str, limit: int) -> RateLimitResult | None:
         if not limit:
             return None
         limiter: Limiter = scope["app"].state.limiter
-        verdict = limiter.hit(key, limit)
-        if not verdict.allowed:
-            detail = f"More than {limit} requests per minute. Nothing was stored. Try again in {verdict.wait_s} s."
-            answer = problem(429, detail, headers={"Retry-After": str(verdict.wait_s)})
-            _set_rate_limit_headers(verdict, answer.headers)
-            raise AccessDenied(answer)
-        return verdict
+        rate = limiter.hit(key, limit)
+        if not rate.is_allowed:
+            detail = f"More than {limit} requests per minute. Nothing was stored. Try again in {rate.wait_s} s."
+            response = problem(429, detail, headers={"Retry-After": str(rate.wait_s)})
+            _set_rate_limit_headers(rate, response.headers)
+            raise AccessDenied(response)
+        return rate
 
 
-def _unauthorised(detail: str) -> Response:
+def _build_401(detail: str) -> Response:
     challenge = REALM if detail == NO_TOKEN else f'{REALM}, error="invalid_token"'
     return problem(401, detail, headers={"WWW-Authenticate": challenge})
 
@@ -139,11 +139,11 @@ def _address_key(scope: Scope) -> str:
     return f"address:{client[0] if client else 'unknown'}"
 
 
-def _with_rate_limit_headers(verdict: Verdict, send: Send) -> Send:
-    return on_start(send, lambda message: _set_rate_limit_headers(verdict, MutableHeaders(scope=message)))
+def _with_rate_limit_headers(rate: RateLimitResult, send: Send) -> Send:
+    return on_start(send, lambda message: _set_rate_limit_headers(rate, MutableHeaders(scope=message)))
 
 
-def _set_rate_limit_headers(verdict: Verdict, headers: MutableHeaders) -> None:
+def _set_rate_limit_headers(rate: RateLimitResult, headers: MutableHeaders) -> None:
     """Set the headers of draft-ietf-httpapi-ratelimit-headers: remaining requests, and seconds until reset."""
-    headers["RateLimit-Policy"] = f'"minute";q={verdict.limit};w=60'
-    headers["RateLimit"] = f'"minute";r={verdict.remaining};t={verdict.wait_s}'
+    headers["RateLimit-Policy"] = f'"minute";q={rate.limit};w=60'
+    headers["RateLimit"] = f'"minute";r={rate.remaining};t={rate.wait_s}'

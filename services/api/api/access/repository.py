@@ -11,13 +11,14 @@ from uuid import UUID
 from api.database import Database
 
 _TOKEN = """
-SELECT id, name, scopes, expires_at, revoked_at, last_used_at < now() - interval '1 minute' IS NOT FALSE AS unseen
+SELECT id, name, scopes, expires_at, revoked_at,
+    last_used_at < now() - interval '1 minute' IS NOT FALSE AS is_use_outdated
 FROM api_token WHERE digest = $1
 """
 _SESSION = """
 SELECT token_digest, expires_at FROM api_session WHERE digest = $1
 """
-_SEEN = """
+_STORE_USE = """
 UPDATE api_token SET last_used_at = now()
 WHERE id = $1 AND last_used_at < now() - interval '1 minute' IS NOT FALSE
 """
@@ -37,7 +38,7 @@ class StoredToken:
     scopes: list[str]
     expires_at: datetime
     revoked_at: datetime | None
-    unseen: bool
+    is_use_outdated: bool
     """Whether the stored time of use is older than a minute."""
 
 
@@ -55,9 +56,9 @@ async def find_token(database: Database, digest: bytes) -> StoredToken | None:
     return None if row is None else StoredToken(**row)
 
 
-async def note_use(database: Database, token_id: UUID) -> None:
+async def store_use(database: Database, token_id: UUID) -> None:
     """Store that the token was used now, unless a use in the last minute is stored."""
-    await database.execute(_SEEN, token_id)
+    await database.execute(_STORE_USE, token_id)
 
 
 async def find_session(database: Database, digest: bytes) -> StoredSession | None:

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def broker_state(redis: "Redis") -> BrokerState:
+async def read_broker_state(redis: "Redis") -> BrokerState:
     """Return the state of Redis. INFO includes the settings, while managed servers may not allow CONFIG."""
     before = datetime.now(UTC)
     async with redis.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.info()
         queue_message_counts(pipeline)
-        (seconds, microseconds), info, *answers = await pipeline.execute()
+        (seconds, microseconds), info, *results = await pipeline.execute()
     middle = before + (datetime.now(UTC) - before) / 2
     now = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
-    messages = parse_message_counts(answers)
+    messages = parse_message_counts(results)
     return BrokerState(
         version=info.get("valkey_version", info["redis_version"]),
         is_replica=info["role"] != "master",
@@ -36,14 +36,14 @@ async def broker_state(redis: "Redis") -> BrokerState:
     )
 
 
-async def worker_states(redis: "Redis") -> list[WorkerState]:
+async def read_worker_states(redis: "Redis") -> list[WorkerState]:
     """Return the workers with a recent heartbeat, by name."""
     consumers = await find_consumers(redis)
     now = datetime.now(UTC)
-    return [_worker(consumer, now) for consumer in consumers]
+    return [_read_worker(consumer, now) for consumer in consumers]
 
 
-def _worker(consumer: Consumer, now: datetime) -> WorkerState:
+def _read_worker(consumer: Consumer, now: datetime) -> WorkerState:
     age = timedelta(seconds=HEARTBEAT_KEY_SECONDS) - timedelta(milliseconds=consumer.expires_in_ms)
     heartbeat = consumer.heartbeat
     return WorkerState(**heartbeat.model_dump(), clock_ahead_s=(heartbeat.at - (now - age)).total_seconds())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from api.database import Database
 from api.diagnosis.schemas import DatabaseState, JobsState, MigrationsState
 from api.queues.repository import find_circuits, find_oldest_due
-from api.schema import revisions
+from api.schema import list_revisions
 
 _DATABASE = """
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica, clock_timestamp() AS now,
@@ -29,7 +29,7 @@ WHERE state IN ('pending', 'retrying') GROUP BY 1
 """
 
 
-async def database_state(database: Database) -> DatabaseState:
+async def read_database_state(database: Database) -> DatabaseState:
     """Return the state of PostgreSQL."""
     before = datetime.now(UTC)
     row = await database.fetchrow(_DATABASE)
@@ -38,9 +38,9 @@ async def database_state(database: Database) -> DatabaseState:
     return DatabaseState(**row, clock_ahead_s=(row["now"] - middle).total_seconds())
 
 
-async def migrations_state(database: Database) -> MigrationsState:
+async def read_migrations_state(database: Database) -> MigrationsState:
     """Return the current schema revision and the newest one."""
-    head, *before = revisions()
+    head, *before = list_revisions()
     current: str | None = None
     if await database.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
         current = await database.fetchval("SELECT version_num FROM alembic_version")
@@ -49,19 +49,19 @@ async def migrations_state(database: Database) -> MigrationsState:
     )
 
 
-async def jobs_state(database: Database) -> JobsState:
+async def read_jobs_state(database: Database) -> JobsState:
     """Return the numbers and waiting times of unfinished jobs."""
     dead = await database.fetchrow(_DEAD)
     assert dead is not None
     return JobsState(
-        unfinished=dict(await _pairs(database, _UNFINISHED)),
+        unfinished=dict(await _fetch_pairs(database, _UNFINISHED)),
         oldest_due_s={queue: age for queue, age in (await find_oldest_due(database)).items() if age is not None},
         dead_jobs=dead["jobs"],
         dead_messages=dead["messages"],
         open_circuits={circuit["task"]: circuit["error"] for circuit in await find_circuits(database)},
-        contract_versions=dict(await _pairs(database, _CONTRACTS)),
+        contract_versions=dict(await _fetch_pairs(database, _CONTRACTS)),
     )
 
 
-async def _pairs(database: Database, sql: str) -> list[tuple[str, int]]:
+async def _fetch_pairs(database: Database, sql: str) -> list[tuple[str, int]]:
     return [tuple(row) for row in await database.fetch(sql)]

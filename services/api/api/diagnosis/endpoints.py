@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from api.access.scopes import ADMIN
 from api.database import DatabaseDep, DatabaseUnavailable
-from api.diagnosis.broker import broker_state, worker_states
-from api.diagnosis.database import database_state, jobs_state, migrations_state
+from api.diagnosis.broker import read_broker_state, read_worker_states
+from api.diagnosis.database import read_database_state, read_jobs_state, read_migrations_state
 from api.diagnosis.schemas import Diagnosis
 from api.dispatch.broker import Broker, BrokerUnavailable
 from contracts import CONTRACT_VERSION
@@ -43,11 +43,11 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
         return None
 
     found = await asyncio.gather(
-        measure("database", database_state(database)),
-        measure("migrations", migrations_state(database)),
-        measure("jobs", jobs_state(database)),
-        measure("broker", broker.query(broker_state)),
-        measure("workers", broker.query(worker_states)),
+        measure("database", read_database_state(database)),
+        measure("migrations", read_migrations_state(database)),
+        measure("jobs", read_jobs_state(database)),
+        measure("broker", broker.query(read_broker_state)),
+        measure("workers", broker.query(read_worker_states)),
     )
     parts = dict(zip(("database", "migrations", "jobs", "broker", "workers"), found, strict=True))
     return Diagnosis.model_validate(

@@ -25,6 +25,7 @@ from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
 from contracts.states import RejectionReason
+from contracts.validation import describe_errors
 
 Result = TypeVar("Result")
 
@@ -109,7 +110,7 @@ class Dispatcher(BackgroundLoop):
         """Publish all due jobs that fit into their queues; return False if a queue is full."""
         had_room = True
         for queue in Queue:
-            room = self._settings.queue_bound - await self._broker.depth(queue)
+            room = self._settings.queue_bound - await self._broker.count_messages(queue)
             while room > 0 and not self.stopping:
                 batch = min(room, BATCH)
                 jobs = await ledger.claim_due(self._database, queue, batch, self._lease)
@@ -150,10 +151,10 @@ class Dispatcher(BackgroundLoop):
         """Requeue queued jobs whose messages are lost.
 
         A queued job whose message is still in the list is not lost, so its lease is renewed. A message that a
-        worker holds is not in the list: the worker claims the job within milliseconds (prefetch 1) or has crashed.
+        worker has received is not in the list. The worker claims its job within milliseconds or has crashed.
         """
         for queue, ids in (await ledger.find_expired_queued(self._database, SWEEP_LIMIT)).items():
-            waiting = await self._broker.waiting(queue)
+            waiting = await self._broker.find_waiting_jobs(queue)
             await ledger.renew_queued(self._database, [i for i in ids if str(i) in waiting], self._lease)
             lost = [i for i in ids if str(i) not in waiting]
             if lost:
@@ -188,10 +189,10 @@ def _read(entry: bytes) -> RejectedMessage:
         return RejectedMessage.model_validate_json(entry)
     except ValidationError as error:
         # From a newer worker: store it unchanged, for a newer API or an operator.
-        return _unreadable(entry, str(error))
+        return _describe_unreadable(entry, describe_errors(error.errors(include_url=False)))
 
 
-def _unreadable(entry: bytes, error: str) -> RejectedMessage:
+def _describe_unreadable(entry: bytes, error: str) -> RejectedMessage:
     return RejectedMessage(
         contract_version=CONTRACT_VERSION,
         queue=REJECTED_MESSAGES_KEY,

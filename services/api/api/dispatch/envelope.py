@@ -19,7 +19,7 @@ ORIGIN = f"dispatcher{os.getpid()}@{socket.gethostname()}"
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, Any], retries: int) -> bytes:
+def encode_message(job_id: UUID, task: str, queue: str, message: Mapping[str, Any], retries: int) -> bytes:
     """Return the encoded message for the queue's list, with the job's id as the Celery task id.
 
     Flower displays `retries`; the ledger has the authoritative count.
@@ -66,7 +66,7 @@ def celery_message(job_id: UUID, task: str, queue: str, message: Mapping[str, An
     ).encode()
 
 
-def job_id_of(raw: bytes | str) -> str | None:
+def parse_job_id(raw: bytes | str) -> str | None:
     """Return the Celery task id of a raw message, or None if it is not a Celery message."""
     try:
         task_id = json.loads(raw)["headers"]["id"]

@@ -120,13 +120,13 @@ SELECT id, job.task, job.queue, moved.state IS NOT DISTINCT FROM 'dead' AS has_d
 FROM job JOIN given USING (id) LEFT JOIN moved USING (id)
 """
 
-_KEEP_MESSAGE = """
+_STORE_DEAD_MESSAGE = """
 INSERT INTO dead_message (id, digest, queue, reason, error, worker, raw) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_message.state = 'replayed'
 """
 
 
-_LOG_FIELDS = """
+_FIND_LOG_FIELDS = """
 SELECT id, jsonb_build_object(
     'job_id', id, 'task', task, 'queue', queue, 'attempt', attempts, 'issue_id', message->'issue_id',
     'request_id', message->'request_id', 'worker', worker
@@ -174,7 +174,7 @@ async def expire_running(database: Database, limit: int, max_attempts: int) -> l
 
 async def find_log_fields(database: Database, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return the log fields of jobs, by job id. This queries the database, so use it only for rare log lines."""
-    rows = await database.fetch(_LOG_FIELDS, list(ids)) if ids else []
+    rows = await database.fetch(_FIND_LOG_FIELDS, list(ids)) if ids else []
     return {row["id"]: {name: value for name, value in row["fields"].items() if value is not None} for row in rows}
 
 
@@ -187,13 +187,13 @@ async def settle_rejected(
     has passed since its first rejection. Otherwise the job is dead. A message without a job becomes a dead
     message. A job that another dispatcher handles at the same time is left to it.
     """
-    naming = [message for message in rejected if message.job_id is not None]
+    with_job = [message for message in rejected if message.job_id is not None]
     known = await database.fetch(
         _SETTLE_REJECTED,
-        [message.job_id for message in naming],
-        [message.reason in RETRYABLE_REJECTIONS for message in naming],
-        [_error(message) for message in naming],
-        [message.worker for message in naming],
+        [message.job_id for message in with_job],
+        [message.reason in RETRYABLE_REJECTIONS for message in with_job],
+        [_error(message) for message in with_job],
+        [message.worker for message in with_job],
         retry,
         give_up_after,
     )
@@ -203,13 +203,13 @@ async def settle_rejected(
     jobs = {row["id"] for row in known}
     for message in rejected:
         if message.job_id not in jobs:
-            await _keep(database, message)
+            await _store_dead_message(database, message)
 
 
-async def _keep(database: Database, message: RejectedMessage) -> None:
+async def _store_dead_message(database: Database, message: RejectedMessage) -> None:
     digest = sha256(message.raw).digest()
     values = (message.queue, message.reason, _error(message), message.worker, message.raw)
-    await database.execute(_KEEP_MESSAGE, new_id(), digest, *values)
+    await database.execute(_STORE_DEAD_MESSAGE, new_id(), digest, *values)
 
 
 def _error(message: RejectedMessage) -> str:

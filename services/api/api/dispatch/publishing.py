@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 
 import structlog
 
-from api.dispatch.envelope import celery_message
+from api.dispatch.envelope import encode_message
 from api.dispatch.ledger import DueJob
 from contracts import tracing
 
-_PASSED_ON: tuple[str, ...] = ("request_id", "issue_id")
+_LOG_FIELDS: tuple[str, ...] = ("request_id", "issue_id")
 
 logger = structlog.get_logger(__name__)
 
@@ -35,9 +35,9 @@ def _message(job: DueJob, spans: ExitStack) -> bytes:
             tracing.span(f"publish {job.queue}", _fields(job), kind=tracing.Kind.PRODUCER, parent=parent)
         )
         message = {**message, "traceparent": own or parent}
-    return celery_message(job.id, job.task, job.queue, message, job.attempts_since_replay)
+    return encode_message(job.id, job.task, job.queue, message, job.attempts_since_replay)
 
 
 def _fields(job: DueJob) -> dict[str, str]:
-    passed_on = {name: str(job.message[name]) for name in _PASSED_ON if name in job.message}
+    passed_on = {name: str(job.message[name]) for name in _LOG_FIELDS if name in job.message}
     return {"job_id": str(job.id), "task": job.task, "queue": job.queue, **passed_on}

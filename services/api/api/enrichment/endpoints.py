@@ -27,5 +27,5 @@ async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, request: Reques
     what = f"issue {issue_id}"
     project = require_found(await repository.confirm_tags(database, issue_id, confirmed.tags), what)
     issue = require_found(await get_issue(database, issue_id), what)
-    await repository.train_where_due(request, database, project)
+    await repository.start_due_training(request, database, project)
     return issue

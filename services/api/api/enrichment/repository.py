@@ -47,9 +47,9 @@ WITH confirmed AS (
         CASE WHEN suggested.tag IS NULL THEN 'added' WHEN chosen.tag IS NULL THEN 'rejected' ELSE 'accepted' END
             AS verdict
     FROM suggested FULL JOIN unnest($2::text[]) AS chosen (tag) ON chosen.tag = suggested.tag
-), forgotten AS (
+), deleted_verdicts AS (
     DELETE FROM tag_feedback WHERE issue_id = $1 AND tag NOT IN (SELECT tag FROM verdicts)
-), kept AS (
+), stored AS (
     INSERT INTO tag_feedback (issue_id, tag, verdict, confidence)
     SELECT confirmed.id, tag, verdict, confidence FROM verdicts, confirmed
     ON CONFLICT (issue_id, tag) DO UPDATE
@@ -61,7 +61,7 @@ WITH confirmed AS (
 SELECT project FROM confirmed
 """
 
-_TRAIN_IF_DUE = """
+_CREATE_TRAINING_JOB = """
 INSERT INTO job (id, task, queue, message)
 SELECT $1, $2, $3, $4
 WHERE NOT EXISTS (
@@ -97,14 +97,14 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
     return project
 
 
-async def train_where_due(request: Request, database: Database, project: str) -> None:
+async def start_due_training(request: Request, database: Database, project: str) -> None:
     """Start a training of the project's models if enough issues were confirmed since the last one."""
     retrain_after: int = request.app.state.settings.retrain_after
-    if retrain_after and await train_if_due(database, project, retrain_after):
+    if retrain_after and await create_training_job(database, project, retrain_after):
         request.app.state.dispatcher.wake()
 
 
-async def train_if_due(database: Database, project: str, newly_confirmed: int) -> UUID | None:
+async def create_training_job(database: Database, project: str, newly_confirmed: int) -> UUID | None:
     """Create a training job for the project's models, unless one is unfinished.
 
     It requires `newly_confirmed` issues with a type or an area that were confirmed since the last training. Return
@@ -119,7 +119,7 @@ async def train_if_due(database: Database, project: str, newly_confirmed: int) -
         traceparent=tracing.traceparent(),
     )
     created: UUID | None = await database.fetchval(
-        _TRAIN_IF_DUE,
+        _CREATE_TRAINING_JOB,
         job_id,
         Task.RETRAIN,
         QUEUE_OF[Task.RETRAIN],

@@ -9,16 +9,14 @@ from pydantic_core import PydanticCustomError
 
 from contracts.states import Priority, TagVerdict
 from contracts.validation import format_value
-from contracts.vocabulary import MAX_TAGS, TAG_PATTERN, AreaTag, TypeTag, is_tag
+from contracts.vocabulary import MAX_TAGS, TAG_PATTERN, TAG_RULE, TypeTag, is_tag
 
 
-def _of_vocabulary(tags: list[str]) -> list[str]:
+def _require_known_tags(tags: list[str]) -> list[str]:
     unknown = [tag for tag in tags if not is_tag(tag)]
     if unknown:
-        known = ", ".join([*TypeTag, *AreaTag])
-        raise PydanticCustomError(
-            "tag", "{tag} is not valid. Use {known} or lang:xx.", {"tag": format_value(unknown[0]), "known": known}
-        )
+        shown = {"tag": format_value(unknown[0]), "rule": TAG_RULE}
+        raise PydanticCustomError("tag", "{tag} is not valid. Use {rule}.", shown)
     if len(set(tags)) < len(tags):
         raise PydanticCustomError("unique", "The tags are not unique. Use each tag once.")
     types = [tag for tag in tags if tag in set(TypeTag)]
@@ -46,7 +44,7 @@ class ConfirmedTags(BaseModel):
     tags: Annotated[
         list[Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN})]],
         Field(max_length=MAX_TAGS, json_schema_extra=_ONCE_AND_ONE_TYPE),
-        AfterValidator(_of_vocabulary),
+        AfterValidator(_require_known_tags),
     ]
 
 

@@ -124,11 +124,11 @@ async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGener
                 frames.append(format_sse_event(event="status", data_str=status.model_dump_json()))
             if frames:
                 yield b"".join(frames)
-            elif not await _has_news(news):
+            elif not await _wait_for_news(news):
                 yield format_sse_event(comment="heartbeat", id=str(cursor))
 
 
-async def _has_news(news: asyncio.Event) -> bool:
+async def _wait_for_news(news: asyncio.Event) -> bool:
     try:
         await asyncio.wait_for(news.wait(), HEARTBEAT_S)
     except TimeoutError:

@@ -83,7 +83,7 @@ class Hub:
         if not self._readers:
             self._readers = [
                 asyncio.create_task(self._read(), name="events"),
-                asyncio.create_task(self._watch(), name="events-status"),
+                asyncio.create_task(self._poll_status(), name="events-status"),
             ]
         try:
             yield
@@ -121,7 +121,7 @@ class Hub:
         outages = OutageLog("event_stream_interrupted", "event_stream_recovered")
         while True:
             try:
-                async with self._connected() as connection:
+                async with self._connect() as connection:
                     outages.record_success()
                     await self._follow(connection)
             except UNAVAILABLE_ERRORS as error:
@@ -131,7 +131,7 @@ class Hub:
             await asyncio.sleep(RECONNECT_S)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Any]:
+    async def _connect(self) -> AsyncIterator[Any]:
         connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
@@ -153,11 +153,11 @@ class Hub:
         while True:
             assert self._position is not None
             events = await repository.read(connection, self._position, BATCH)
-            self._keep(events)
+            self._append(events)
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)
 
-    def _keep(self, events: list[Event]) -> None:
+    def _append(self, events: list[Event]) -> None:
         if not events:
             return
         self._recent = [*self._recent, *events]
@@ -167,7 +167,7 @@ class Hub:
             self._recent = self._recent[-RECENT_MAX:]
         self._notify()
 
-    async def _watch(self) -> None:
+    async def _poll_status(self) -> None:
         """Read the queue status while there are listeners, separately from the events, which do not need Redis."""
         while True:
             try:

@@ -29,8 +29,8 @@ async def read(url: str) -> BrokerState | None:
         ):
             queue_message_counts(commands)
             commands.info("memory")
-            *answers, memory = await commands.execute()
+            *results, memory = await commands.execute()
     except (RedisError, OSError):
         return None
-    messages = parse_message_counts(answers)
+    messages = parse_message_counts(results)
     return BrokerState(messages.waiting, messages.unacknowledged, memory["used_memory"], memory["maxmemory"])

@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
-from api.schema import revisions
-from contracts.messages import Skew, skew
+from api.schema import list_revisions
+from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import JobState
 
@@ -31,12 +31,12 @@ class Snapshot(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of every server that responds."""
-        yield gauge("database_up", "Whether PostgreSQL responds.", self.database is not None)
+        yield build_gauge("database_up", "Whether PostgreSQL responds.", self.database is not None)
         if self.database is not None:
             yield from _server(self.database)
             yield from _ledger(self.database)
             yield from self._lag(self.database)
-        yield gauge("redis_up", "Whether Redis responds.", self.broker is not None)
+        yield build_gauge("redis_up", "Whether Redis responds.", self.broker is not None)
         if self.broker is not None:
             yield from _broker(self.broker)
 
@@ -45,7 +45,7 @@ class Snapshot(Collector):
             return
         lag = {queue: age or 0 for queue, age in state.oldest_unpublished.items() if self._has_room(queue)}
         what = "Seconds that the oldest publishable job has waited for the dispatcher."
-        yield labelled("dispatcher_lag_seconds", what, Queue, lag)
+        yield build_labelled_gauge("dispatcher_lag_seconds", what, Queue, lag)
 
     def _has_room(self, queue: str) -> bool:
         """Return whether the queue has room, so that the dispatcher should not let its jobs wait.
@@ -55,12 +55,12 @@ class Snapshot(Collector):
         return self.broker is None or self.broker.messages[queue] < self.queue_bound / 2
 
 
-def gauge(name: str, what: str, value: float) -> Metric:
+def build_gauge(name: str, what: str, value: float) -> Metric:
     """Return a gauge without labels."""
     return GaugeMetricFamily(f"issuetracker_{name}", what, value)
 
 
-def labelled(name: str, what: str, words: type[StrEnum], values: Mapping[str, float | None]) -> Metric:
+def build_labelled_gauge(name: str, what: str, words: type[StrEnum], values: Mapping[str, float | None]) -> Metric:
     """Return a gauge with one label, whose values are `words`; a word without a value gets 0."""
     family = GaugeMetricFamily(f"issuetracker_{name}", what, labels=[_LABEL[words]])
     for word in words:
@@ -72,26 +72,26 @@ _LABEL: dict[type[StrEnum], str] = {Queue: "queue", Task: "task", Skew: "contrac
 
 
 def _server(state: DatabaseState) -> Iterator[Metric]:
-    yield gauge("database_size_bytes", "Bytes of the database on disk.", state.size)
-    yield gauge("database_connections", "Connections to the database, of all clients.", state.connections)
-    yield gauge(
+    yield build_gauge("database_size_bytes", "Bytes of the database on disk.", state.size)
+    yield build_gauge("database_connections", "Connections to the database, of all clients.", state.connections)
+    yield build_gauge(
         "schema_at_head",
         "Whether the schema is at the newest migration of this version.",
-        state.version == revisions()[0],
+        state.version == list_revisions()[0],
     )
 
 
 def _ledger(state: DatabaseState) -> Iterator[Metric]:
     if state.oldest_due is not None:
         what = "Age of the oldest due job that has not started."
-        yield labelled("oldest_due_job_age_seconds", what, Queue, state.oldest_due)
+        yield build_labelled_gauge("oldest_due_job_age_seconds", what, Queue, state.oldest_due)
     if state.open_circuits is not None:
         what = "Whether the circuit breaker of the task's provider is open."
-        yield labelled("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
+        yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
     if state.jobs is not None:
         yield _jobs(state.jobs)
         what = "Unfinished jobs by the contract version of their message."
-        yield labelled("waiting_jobs_contract", what, Skew, _contracts(state.jobs))
+        yield build_labelled_gauge("waiting_jobs_contract", what, Skew, _contracts(state.jobs))
     yield _dead_letters(state)
 
 
@@ -110,7 +110,7 @@ def _jobs(counts: Iterable[JobCount]) -> Metric:
 def _contracts(counts: Iterable[JobCount]) -> Mapping[str, int]:
     numbers: Counter[str] = Counter()
     for count in counts:
-        contract = None if count.contract is None else skew(count.contract)
+        contract = None if count.contract is None else classify_skew(count.contract)
         if contract is not None:
             numbers[contract] += count.number
     return numbers
@@ -126,8 +126,10 @@ def _dead_letters(state: DatabaseState) -> Metric:
 
 
 def _broker(state: BrokerState) -> Iterator[Metric]:
-    yield labelled("queue_messages", "Waiting messages of all priorities.", Queue, state.messages)
+    yield build_labelled_gauge("queue_messages", "Waiting messages of all priorities.", Queue, state.messages)
     what = "Messages received by workers, including crashed ones, and not acknowledged."
-    yield gauge("queue_unacknowledged", what, state.unacknowledged)
-    yield gauge("redis_memory_used_bytes", "Memory used by Redis in bytes.", state.memory_used)
-    yield gauge("redis_memory_max_bytes", "Maximum memory of Redis in bytes; 0 is unlimited.", state.memory_max)
+    yield build_gauge("queue_unacknowledged", what, state.unacknowledged)
+    yield build_gauge("redis_memory_used_bytes", "Memory used by Redis in bytes.", state.memory_used)
+    yield build_gauge(
+        "redis_memory_max_bytes", "Maximum memory of Redis in bytes; 0 is unlimited.", state.memory_max
+    )

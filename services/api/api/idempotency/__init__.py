@@ -4,7 +4,7 @@ A POST with a key runs in one transaction, which also stores its response. After
 neither, so a repeated request gets the response or does the work. A POST without a key is not affected.
 """
 
-from api.idempotency.dependency import answer_once
+from api.idempotency.dependency import process_once
 from api.idempotency.middleware import describe, install
 
-__all__ = ["answer_once", "describe", "install"]
+__all__ = ["describe", "install", "process_once"]

@@ -9,14 +9,14 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import URL
 
 from api.access.principal import current_principal
-from api.idempotency.repository import StoredAnswer, find_answer, take_key
+from api.idempotency.repository import StoredResponse, find_response, lock_key
 from api.problems import invalid
 
 HEADER = "Idempotency-Key"
 SCOPE_ENTRY = "idempotency"
-_LONG = 1024 * 1024
+_LONG_BODY = 1024 * 1024
 """Bytes of a body, such as an import's, whose digest is computed in a thread."""
-_PIECE = 64 * 1024
+_CHUNK = 64 * 1024
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -31,14 +31,14 @@ class KeyUse:
 
 
 class Replayed(Exception):
-    """The request is a repetition, whose stored response is in `answer`."""
+    """The request is a repetition, and `stored` is its stored response."""
 
-    def __init__(self, answer: StoredAnswer) -> None:
+    def __init__(self, stored: StoredResponse) -> None:
         super().__init__()
-        self.answer = answer
+        self.stored = stored
 
 
-async def answer_once(request: Request) -> None:
+async def process_once(request: Request) -> None:
     """Process a request with a key only once. This dependency belongs after authorization."""
     use: KeyUse | None = request.scope.get(SCOPE_ENTRY)
     if use is None:
@@ -50,30 +50,30 @@ async def answer_once(request: Request) -> None:
     # Each caller has its own keys.
     caller = current_principal()
     use.id = _digest(str(caller.token_id or caller.name), use.key)
-    if not await take_key(database, use.id):
+    if not await lock_key(database, use.id):
         raise HTTPException(
             409, "A request with this Idempotency-Key is in progress. Try again in 1 second.", {"Retry-After": "1"}
         )
     body = await request.body()
-    if len(body) > _LONG:
+    if len(body) > _LONG_BODY:
         fingerprint = await asyncio.to_thread(_fingerprint, request.url, body)
     else:
         fingerprint = _fingerprint(request.url, body)
-    answer = await find_answer(database, use.id)
-    if answer is not None and answer.fingerprint != fingerprint:
+    stored = await find_response(database, use.id)
+    if stored is not None and stored.fingerprint != fingerprint:
         detail = "The key belongs to a different request. Use a new key."
         raise invalid(("header", HEADER), "idempotency_key_reused", detail)
-    if answer is not None:
+    if stored is not None:
         use.is_replay = True
-        raise Replayed(answer)
+        raise Replayed(stored)
     use.fingerprint = fingerprint
 
 
 def _fingerprint(url: URL, body: bytes) -> bytes:
     """Return a digest of the request, computed in pieces."""
     digest = sha256(f"{url.path}\x00{url.query}\x00".encode(errors="surrogateescape"))
-    for start in range(0, len(body), _PIECE):
-        digest.update(body[start : start + _PIECE].hex().encode())
+    for start in range(0, len(body), _CHUNK):
+        digest.update(body[start : start + _CHUNK].hex().encode())
     return digest.digest()
 
 

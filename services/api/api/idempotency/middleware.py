@@ -10,19 +10,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import Database, DatabaseUnavailable
 from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
-from api.idempotency.repository import StoredAnswer, store_answer
+from api.idempotency.repository import StoredResponse, store_response
 from api.problems import database_unavailable, problem
 
-SECRET_ANSWERS = frozenset(
+SECRET_PATHS = frozenset(
     {"/api/v1/session", "/api/v1/tokens", "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}/secret"}
 )
 """Paths that accept no key, because their responses contain a secret, which must not be stored."""
-_SECRET_PATHS = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_ANSWERS))
-KEPT_HEADERS = ("content-type", "location", "etag", "link")
+_SECRET_PATH_PATTERN = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_PATHS))
+STORED_HEADERS = ("content-type", "location", "etag", "link")
 """Response headers that clients depend on; the others are generated again."""
 
 
-class _Undo(Exception):
+class _Rollback(Exception):
     """Rolls back the transaction of a request without effect."""
 
 
@@ -35,48 +35,50 @@ class IdempotentPosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         is_post = scope["type"] == "http" and scope["method"] == "POST"
-        takes_key = is_post and _SECRET_PATHS.fullmatch(scope["path"]) is None
+        takes_key = is_post and _SECRET_PATH_PATTERN.fullmatch(scope["path"]) is None
         key = Headers(scope=scope).get(HEADER) if takes_key else None
         if key is None:
             await self._app(scope, receive, send)
             return
         try:
-            received = await _whole(receive)
+            received = await _receive_body(receive)
         except HTTPException as error:
             await problem(error.status_code, str(error.detail))(scope, receive, send)
             return
-        held: list[Message] = []
+        buffered: list[Message] = []
 
-        async def again() -> Message:
+        async def receive_again() -> Message:
             return received.popleft() if received else await receive()
 
-        async def hold(message: Message) -> None:
-            held.append(message)
+        async def buffer(message: Message) -> None:
+            buffered.append(message)
 
         try:
-            await self._run(scope, again, hold, KeyUse(key), held)
-        except _Undo:
+            await self._run(scope, receive_again, buffer, KeyUse(key), buffered)
+        except _Rollback:
             pass
         except DatabaseUnavailable as error:
             await (await database_unavailable(Request(scope), error))(scope, receive, send)
             return
-        for message in held:
+        for message in buffered:
             await send(message)
 
-    async def _run(self, scope: Scope, receive: Receive, hold: Send, use: KeyUse, held: list[Message]) -> None:
+    async def _run(
+        self, scope: Scope, receive: Receive, buffer: Send, use: KeyUse, buffered: list[Message]
+    ) -> None:
         database: Database = scope["app"].state.database
         async with database.transaction():
-            await self._app({**scope, SCOPE_ENTRY: use}, receive, hold)
-            answer = _answer(use, held)
-            if answer is None:
-                raise _Undo
-            await store_answer(database, use.id, answer)
+            await self._app({**scope, SCOPE_ENTRY: use}, receive, buffer)
+            stored = _build_stored_response(use, buffered)
+            if stored is None:
+                raise _Rollback
+            await store_response(database, use.id, stored)
         # The endpoint woke them before the commit.
         scope["app"].state.dispatcher.wake()
         scope["app"].state.importer.wake()
 
 
-async def _whole(receive: Receive) -> deque[Message]:
+async def _receive_body(receive: Receive) -> deque[Message]:
     """Return the messages of the whole body, so that no transaction waits for a slow client."""
     messages = deque([await receive()])
     while messages[-1].get("more_body"):
@@ -84,33 +86,33 @@ async def _whole(receive: Receive) -> deque[Message]:
     return messages
 
 
-def _answer(use: KeyUse, held: list[Message]) -> StoredAnswer | None:
+def _build_stored_response(use: KeyUse, buffered: list[Message]) -> StoredResponse | None:
     """Return the response to store, or None for an error, a replay, and a key that was not looked up.
 
     An error has no effect, so a repeated request runs again.
     """
-    start, *rest = held
+    start, *rest = buffered
     if use.fingerprint is None or use.is_replay or start["status"] >= 400:
         return None
     headers = Headers(raw=start["headers"])
-    return StoredAnswer(
+    return StoredResponse(
         use.fingerprint,
         start["status"],
-        {name: headers[name] for name in KEPT_HEADERS if name in headers},
+        {name: headers[name] for name in STORED_HEADERS if name in headers},
         b"".join(message.get("body", b"") for message in rest),
     )
 
 
-async def _replay(_request: Request, error: Exception) -> Response:
+async def _send_stored_response(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Replayed)
-    answer = error.answer
-    return Response(answer.body, answer.status, {**answer.headers, "Idempotency-Replayed": "true"})
+    stored = error.stored
+    return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
 
 
 def install(app: FastAPI) -> None:
     """Add idempotency to every POST of the application."""
     app.add_middleware(IdempotentPosts)
-    app.add_exception_handler(Replayed, _replay)
+    app.add_exception_handler(Replayed, _send_stored_response)
 
 
 def describe(document: dict[str, Any]) -> None:
@@ -125,5 +127,5 @@ def describe(document: dict[str, Any]) -> None:
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
     for path, operations in document["paths"].items():
-        if "post" in operations and path not in SECRET_ANSWERS:
+        if "post" in operations and path not in SECRET_PATHS:
             operations["post"].setdefault("parameters", []).append(parameter)

@@ -6,21 +6,21 @@ from typing import Any
 
 from api.database import Database
 
-KEPT_FOR = timedelta(hours=24)
-FORGOTTEN_AT_ONCE = 10
+RETENTION = timedelta(hours=24)
+EXPIRED_MAX = 10
 """Expired responses that each new one deletes, which bounds the table."""
 
 # The lock ends with the transaction, so a crashed process holds no key.
-_TAKE = "SELECT pg_try_advisory_xact_lock($1)"
+_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 _FIND = """
 SELECT fingerprint, status, headers, body FROM idempotent_answer
 WHERE id = $1 AND created_at > now() - $2::interval
 """
 _STORE = f"""
-WITH forgotten AS (
+WITH expired AS (
     DELETE FROM idempotent_answer WHERE id IN (
         SELECT id FROM idempotent_answer WHERE created_at <= now() - $6::interval AND id <> $1
-        ORDER BY created_at LIMIT {FORGOTTEN_AT_ONCE} FOR UPDATE SKIP LOCKED
+        ORDER BY created_at LIMIT {EXPIRED_MAX} FOR UPDATE SKIP LOCKED
     )
 )
 INSERT INTO idempotent_answer (id, fingerprint, status, headers, body) VALUES ($1, $2, $3, $4, $5)
@@ -30,7 +30,7 @@ ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excl
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredResponse:
     """A stored response and the fingerprint of its request."""
 
     fingerprint: bytes
@@ -39,20 +39,20 @@ class StoredAnswer:
     body: bytes
 
 
-async def take_key(database: Database, key_id: bytes) -> bool:
+async def lock_key(database: Database, key_id: bytes) -> bool:
     """Lock the key until the transaction ends; return False if another request has locked it."""
-    taken: bool = await database.fetchval(_TAKE, int.from_bytes(key_id[:8], signed=True))
-    return taken
+    is_locked: bool = await database.fetchval(_LOCK, int.from_bytes(key_id[:8], signed=True))
+    return is_locked
 
 
-async def find_answer(database: Database, key_id: bytes) -> StoredAnswer | None:
+async def find_response(database: Database, key_id: bytes) -> StoredResponse | None:
     """Return the response stored for the key within the last 24 hours."""
-    row = await database.fetchrow(_FIND, key_id, KEPT_FOR)
-    return None if row is None else StoredAnswer(**row)
+    row = await database.fetchrow(_FIND, key_id, RETENTION)
+    return None if row is None else StoredResponse(**row)
 
 
-async def store_answer(database: Database, key_id: bytes, answer: StoredAnswer) -> None:
+async def store_response(database: Database, key_id: bytes, stored: StoredResponse) -> None:
     """Store the response, in the transaction of the request's changes."""
     await database.execute(
-        _STORE, key_id, answer.fingerprint, answer.status, answer.headers, answer.body, KEPT_FOR
+        _STORE, key_id, stored.fingerprint, stored.status, stored.headers, stored.body, RETENTION
     )

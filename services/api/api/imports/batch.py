@@ -38,7 +38,7 @@ class Batch:
     """The rows to process next: up to `limit` rows, or a single row that always fails."""
 
     limit: int = BATCH
-    poison_row: tuple[UUID, int] | None = None
+    failing_row: tuple[UUID, int] | None = None
     """The import and number of a row to count as failed without another attempt."""
     first: tuple[UUID, int] | None = None
     """The import and number of the first row of the attempt."""
@@ -49,14 +49,14 @@ async def run_batch(database: Database, batch: Batch, rerun_after_s: float) -> B
     async with database.transaction():
         if not await repository.lock_imports(database):
             return BatchOutcome.BUSY
-        current = await repository.next_import(database)
+        current = await repository.find_next_import(database)
         if current is None:
             return BatchOutcome.IDLE
-        rows = await repository.next_rows(database, current, batch.limit)
+        rows = await repository.fetch_next_rows(database, current, batch.limit)
         batch.first = (current.id, current.done + 1)
         set_principal(Principal(current.actor, frozenset(), current.actor_id))
         with bound_contextvars(request_id=current.request_id):
-            reading = _fail_all(rows) if batch.first == batch.poison_row else await _read(database, current, rows)
+            reading = _fail_all(rows) if batch.first == batch.failing_row else await _read(database, current, rows)
             await _apply(
                 database, current, reading, ImportOptions(current.is_dry_run, current.project, rerun_after_s)
             )
@@ -92,9 +92,9 @@ async def _read(database: Database, current: Import, rows: Sequence[StagedRow]) 
     reading = _Reading(rows)
     for row in rows:
         _read_row(current, row, reading)
-    for key, number in (await repository.earlier_rows(database, current.id, list(reading.records))).items():
+    for key, number in (await repository.find_earlier_rows(database, current.id, list(reading.records))).items():
         del reading.records[key]
-        _fail_second(reading, reading.numbers.pop(key), number)
+        _fail_duplicate(reading, reading.numbers.pop(key), number)
     reading.tally.errors.sort(key=lambda error: error.row)
     return reading
 
@@ -111,12 +111,12 @@ def _read_row(current: Import, row: StagedRow, reading: _Reading) -> None:
     if record is None:
         reading.tally.skipped += 1
     elif (earlier := reading.numbers.get(key := upsert_key(record))) is not None:
-        _fail_second(reading, row, earlier.number)
+        _fail_duplicate(reading, row, earlier.number)
     else:
         reading.records[key], reading.numbers[key] = record, row
 
 
-def _fail_second(reading: _Reading, row: StagedRow, earlier: int) -> None:
+def _fail_duplicate(reading: _Reading, row: StagedRow, earlier: int) -> None:
     """Fail the second of two rows for one issue. Applying both would change the issue in every import."""
     detail = f"Row {earlier} has the same source and external id."
     reading.fail(row, RowProblem("#/external_id", "repeated", detail))

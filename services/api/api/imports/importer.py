@@ -24,27 +24,27 @@ class Importer(BackgroundLoop):
         self._poll_s = settings.dispatch_poll_seconds
         self._rerun_after_s = settings.reenrich_after_seconds
         self._after_commit = after_commit
-        self._singly = 0
+        self._single_rows = 0
         """Rows left to process one by one, after a batch of them failed or exceeded the statement timeout."""
 
     async def run(self) -> None:
         """Process batches until there are none, then poll."""
         while not self.stopping:
-            outcome = await self._guarded()
+            outcome = await self._process_batch()
             if outcome is BatchOutcome.DONE:
                 self._after_commit()
                 continue
             await self.rest(self._poll_s if outcome is BatchOutcome.IDLE else min(self._poll_s, BUSY_POLL_S))
 
-    async def _guarded(self) -> BatchOutcome:
+    async def _process_batch(self) -> BatchOutcome:
         """Process one batch. The loop continues after any exception."""
-        batch = Batch(limit=1 if self._singly else BATCH)
-        self._singly = max(self._singly - 1, 0)
+        batch = Batch(limit=1 if self._single_rows else BATCH)
+        self._single_rows = max(self._single_rows - 1, 0)
         try:
             return await self._attempt(batch)
         except DatabaseUnavailable as error:
             logger.warning("import_paused", reason=str(error))
-            self._singly = BATCH if batch.first else 0
+            self._single_rows = BATCH if batch.first else 0
         except Exception:
             logger.exception("import_failed")
         return BatchOutcome.BUSY
@@ -59,6 +59,6 @@ class Importer(BackgroundLoop):
                 raise
             logger.exception("import_batch_failed", operation_id=str(batch.first[0]), row=batch.first[1])
             if batch.limit > 1:
-                self._singly = batch.limit
+                self._single_rows = batch.limit
                 return BatchOutcome.DONE
-            return await run_batch(self._database, Batch(limit=1, poison_row=batch.first), self._rerun_after_s)
+            return await run_batch(self._database, Batch(limit=1, failing_row=batch.first), self._rerun_after_s)

@@ -32,7 +32,7 @@ _LOCK_IMPORTS = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
 _LIMIT_IDLE_TRANSACTION = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 _NEXT = """
 SELECT id, format, is_dry_run, project, source, total, done, actor, actor_id, request_id,
-    created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_kept
+    created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_stored
 FROM operation WHERE state <> 'finished' ORDER BY advanced_at, id LIMIT 1
 """
 _ROWS = f"""
@@ -47,9 +47,9 @@ JOIN unnest($2::text[], $3::text[]) AS given (source, id) ON external_source = s
 WHERE operation_id = $1 ORDER BY external_source, external_id, number
 """
 _CLEAR = """
-UPDATE import_row SET body = NULL, external_source = source, external_id = over.id
-FROM unnest($2::int[], $3::text[], $4::text[]) AS over (number, source, id)
-WHERE operation_id = $1 AND import_row.number = over.number
+UPDATE import_row SET body = NULL, external_source = source, external_id = processed.id
+FROM unnest($2::int[], $3::text[], $4::text[]) AS processed (number, source, id)
+WHERE operation_id = $1 AND import_row.number = processed.number
 """
 _ADVANCE = """
 UPDATE operation SET state = 'running', started_at = coalesce(started_at, now()), advanced_at = clock_timestamp(),
@@ -59,7 +59,7 @@ UPDATE operation SET state = 'running', started_at = coalesce(started_at, now())
 WHERE id = $1
 """
 _FINISH = """
-WITH forgotten AS (DELETE FROM import_row WHERE operation_id = $1)
+WITH deleted_rows AS (DELETE FROM import_row WHERE operation_id = $1)
 UPDATE operation SET state = 'finished', started_at = coalesce(started_at, now()), finished_at = now()
 WHERE id = $1
 """
@@ -78,7 +78,7 @@ class Import:
     done: int
     has_effect: bool
     """Whether it has changed any issue."""
-    errors_kept: int
+    errors_stored: int
     actor: str
     actor_id: UUID | None
     request_id: str | None
@@ -143,18 +143,18 @@ async def lock_imports(database: Database) -> bool:
     return True
 
 
-async def next_import(database: Database) -> Import | None:
+async def find_next_import(database: Database) -> Import | None:
     """Return the import that has waited longest, or None."""
     row = await database.fetchrow(_NEXT)
     return None if row is None else Import(**{**row, "format": ImportFormat(row["format"])})
 
 
-async def next_rows(database: Database, current: Import, limit: int) -> list[StagedRow]:
+async def fetch_next_rows(database: Database, current: Import, limit: int) -> list[StagedRow]:
     """Return the import's next rows."""
     return [StagedRow(**row) for row in await database.fetch(_ROWS, current.id, current.done, limit)]
 
 
-async def earlier_rows(
+async def find_earlier_rows(
     database: Database, operation_id: UUID, keys: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     """Return the numbers of already processed rows with these keys."""
@@ -171,14 +171,14 @@ async def clear_rows(
 
 async def advance(database: Database, current: Import, tally: Tally, rows: int) -> None:
     """Add the result of a batch to the import, and finish the import after its last row."""
-    kept = tally.errors[: ERRORS_MAX - current.errors_kept]
+    stored = tally.errors[: ERRORS_MAX - current.errors_stored]
     await database.execute(
         _ADVANCE,
         current.id,
         rows,
         *(tally.created, tally.updated, tally.unchanged, tally.skipped, tally.failed),
-        [error.model_dump() for error in kept],
-        len(tally.errors) - len(kept),
+        [error.model_dump() for error in stored],
+        len(tally.errors) - len(stored),
     )
     if not rows or current.done + rows >= current.total:
         await database.execute(_FINISH, current.id)

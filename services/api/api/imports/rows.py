@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from api.issues.schemas import Description, External, ExternalId, Project, Title
-from api.problems import pointer_of
+from api.problems import format_pointer
 from api.text import HttpUrl
 from contracts.limits import EXTERNAL_SOURCE_PATTERN, EXTERNAL_URL_MAX
 from contracts.states import ImportFormat, IssueStatus, Priority
@@ -113,7 +113,9 @@ def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> 
 
 def _faults(error: ValidationError) -> list[RowProblem]:
     return [
-        RowProblem(_bounded(pointer_of(("body", *fault["loc"]))), fault["type"], _bounded(describe_error(fault)))
+        RowProblem(
+            _bounded(format_pointer(("body", *fault["loc"]))), fault["type"], _bounded(describe_error(fault))
+        )
         for fault in error.errors(include_url=False)[:FAULTS_MAX]
     ]
 

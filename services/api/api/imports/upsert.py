@@ -12,7 +12,7 @@ import asyncpg
 from api.database import Database
 from api.imports.rows import Record
 from api.metrics import jobs as metrics
-from api.runs.repository import enrichment_message, lock_unfinished_of, schedule_reruns
+from api.runs.repository import build_enrichment_message, lock_unfinished_of, schedule_reruns
 from contracts.ids import new_id
 from contracts.limits import DEFAULT_PROJECT
 from contracts.names import QUEUE_OF, Task
@@ -148,7 +148,7 @@ async def _create(database: Database, records: Sequence[Record], options: Import
     made = {new_id(): record for record in records}
     rows = []
     for issue_id, record in made.items():
-        message = enrichment_message(issue_id)
+        message = build_enrichment_message(issue_id)
         rows.append(
             (
                 *(issue_id, *upsert_key(record), record.external.url),

@@ -31,7 +31,7 @@ class IssueBatcher:
 
     async def store(self, new: IssueCreate) -> Issue | None:
         """Return the issue after its commit, or None if its external id already exists."""
-        row = repository.row_of(new)
+        row = repository.build_row(new)
         # Not batched: an open transaction commits later, and an external id may wait for another transaction.
         if new.external is not None or self._database.is_in_transaction:
             return (await repository.create_issues(self._database, [row]))[0]

@@ -12,7 +12,7 @@ import asyncpg
 from pydantic import AwareDatetime, Field
 
 from api.database import Database
-from api.issues.repository import NEEDS_REVIEW, issue_of, select
+from api.issues.repository import NEEDS_REVIEW, build_issue, select
 from api.issues.schemas import Issue, IssueQuery
 from api.timestamps import to_utc
 from contracts.names import Task
@@ -66,7 +66,7 @@ ORDERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedIssue:
     """An issue of a list with its sort key."""
 
     issue: Issue
@@ -80,15 +80,15 @@ class _Statement:
         self.conditions = ["deleted_at IS NULL"]
         self.values: list[Any] = []
 
-    def value(self, value: Any) -> str:
+    def add_value(self, value: Any) -> str:
         """Add a value and return its parameter, such as `$1`."""
         self.values.append(value)
         return f"${len(self.values)}"
 
-    def where(self, condition: str, value: Any) -> None:
+    def add_condition(self, condition: str, value: Any) -> None:
         """Add a condition with `{}` for the value, unless the value is None or empty."""
         if value is not None and value != []:
-            self.conditions.append(condition.format(self.value(value)))
+            self.conditions.append(condition.format(self.add_value(value)))
 
     @property
     def sql(self) -> str:
@@ -104,43 +104,42 @@ _STATE = f"""EXISTS (
 )"""
 
 
-async def list_issues(database: Database, query: IssueQuery, after: Any, limit: int) -> list[Listed]:
+async def list_issues(database: Database, query: IssueQuery, after: Any, limit: int) -> list[ListedIssue]:
     """Return at most `limit` issues of the query after the sort key `after`."""
-    sql, values = statement(query, after, limit)
+    sql, values = build_statement(query, after, limit)
     order = ORDERS[query.order]
-    return [Listed(issue_of(row), _key(row, order)) for row in await database.fetch(sql, *values)]
+    return [ListedIssue(build_issue(row), _key(row, order)) for row in await database.fetch(sql, *values)]
 
 
-def statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]]:
+def build_statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL of a page and its parameters."""
     order = ORDERS[query.order]
-    filtered = _filtered(query)
+    filtered = _build_filters(query)
     if query.order is IssueSort.RELEVANCE:
-        source = _ranked(filtered, query.q, as_of=after[3] if after else None)
+        source = _build_ranked_source(filtered, query.q, as_of=after[3] if after else None)
         filtered.conditions = ["true"]
     else:
         source = f"SELECT *, {PRIORITY_RANK} AS priority_rank FROM issue"
         if query.q is not None:
-            filtered.where(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
+            filtered.add_condition(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
     if after:
-        place = ", ".join(filtered.value(value) for value in after[: len(order.expressions)])
+        place = ", ".join(filtered.add_value(value) for value in after[: len(order.expressions)])
         comparison = "<" if order.is_descending else ">"
         filtered.conditions.append(f"({', '.join(order.expressions)}) {comparison} ({place})")
-    page = (
-        f"(SELECT * FROM ({source}) issue WHERE {filtered.sql} ORDER BY {order.sql} LIMIT {filtered.value(limit)})"
-    )
+    bound = filtered.add_value(limit)
+    page = f"(SELECT * FROM ({source}) issue WHERE {filtered.sql} ORDER BY {order.sql} LIMIT {bound})"
     keys = [column for column in order.columns if column not in Issue.model_fields]
     return f"{select(page, *keys)} ORDER BY {order.sql}", filtered.values
 
 
-def _filtered(query: IssueQuery) -> _Statement:
+def _build_filters(query: IssueQuery) -> _Statement:
     statement = _Statement()
-    statement.where("status = {}", query.status)
-    statement.where(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
-    statement.where("project = {}", query.project)
-    statement.where("tag_list @> {}::text[]", query.tag)
-    statement.where("created_at > {}", to_utc(query.created_after))
-    statement.where("updated_at > {}", to_utc(query.updated_after))
+    statement.add_condition("status = {}", query.status)
+    statement.add_condition(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
+    statement.add_condition("project = {}", query.project)
+    statement.add_condition("tag_list @> {}::text[]", query.tag)
+    statement.add_condition("created_at > {}", to_utc(query.created_after))
+    statement.add_condition("updated_at > {}", to_utc(query.updated_after))
     if query.enrichment is not None:
         statement.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
     if query.needs_review is not None:
@@ -148,10 +147,10 @@ def _filtered(query: IssueQuery) -> _Statement:
     return statement
 
 
-def _ranked(statement: _Statement, words: str | None, as_of: datetime | None) -> str:
+def _build_ranked_source(statement: _Statement, words: str | None, as_of: datetime | None) -> str:
     """Return the SQL of the newest matches with scores; `as_of` pins later pages to the first page's time."""
-    query = _QUERY.format(words=statement.value(words))
-    timestamp = "now()" if as_of is None else f"{statement.value(as_of)}::timestamptz"
+    query = _QUERY.format(words=statement.add_value(words))
+    timestamp = "now()" if as_of is None else f"{statement.add_value(as_of)}::timestamptz"
     return f"""
 SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of
 FROM (

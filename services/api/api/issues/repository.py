@@ -50,7 +50,7 @@ SELECT new_issue.*, state, attempts, run_at, started_at, last_error, false AS st
     '{{}}'::text[] AS confirmed, '[]'::jsonb AS suggested_tags
 FROM new_issue JOIN new_job ON issue_id = new_issue.id
 """
-_EXISTING = """
+_FIND_EXTERNAL = """
 SELECT id FROM issue WHERE external_source = $1 AND external_id = $2 AND deleted_at IS NULL
 """
 
@@ -129,7 +129,7 @@ DELETE FROM issue_search WHERE issue_id = $1
 """
 
 
-def row_of(new: IssueCreate) -> NewRow:
+def build_row(new: IssueCreate) -> NewRow:
     """Return the row that `create_issues` stores for a new issue."""
     issue_id, job_id, actor = new_id(), new_id(), current_principal()
     message = EnrichIssue(
@@ -157,20 +157,20 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
     task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
     stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
     database.on_commit(partial(metrics.record_created, task, queue, len(stored)))
-    issues = {row["id"]: issue_of(row) for row in stored}
+    issues = {row["id"]: build_issue(row) for row in stored}
     return [issues.get(row[0]) for row in rows]
 
 
 async def find_external(database: Database, external: External) -> UUID | None:
     """Return the id of the issue with this external identity, or None."""
-    found: UUID | None = await database.fetchval(_EXISTING, external.source, external.id)
+    found: UUID | None = await database.fetchval(_FIND_EXTERNAL, external.source, external.id)
     return found
 
 
 async def get_issue(database: Database, issue_id: UUID) -> Issue | None:
     """Return the issue, or None if it does not exist or is deleted."""
     row = await database.fetchrow(GET, issue_id)
-    return None if row is None else issue_of(row)
+    return None if row is None else build_issue(row)
 
 
 async def lock_issue(database: Database, issue_id: UUID) -> Issue | None:
@@ -201,7 +201,7 @@ async def delete_issue(database: Database, issue_id: UUID) -> None:
     await database.execute(_DELETE, issue_id)
 
 
-def issue_of(row: asyncpg.Record) -> Issue:
+def build_issue(row: asyncpg.Record) -> Issue:
     """Return the issue of a row of `select`."""
     columns: dict[str, Any] = dict(row)
     source, external_id = columns["external_source"], columns["external_id"]

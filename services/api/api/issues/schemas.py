@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.paging import PageQuery
-from api.text import AS_SENT, NOT_BLANK, NOT_NUL, HttpUrl
+from api.text import NOT_BLANK, NOT_NUL, NOT_NUL_SCHEMA, HttpUrl
 from api.timestamps import Timestamp
 from contracts.limits import (
     DEFAULT_PROJECT,
@@ -38,7 +38,7 @@ Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, NOT_BLANK
 ]
 Project = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
-Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), NOT_NUL, AS_SENT]
+Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), NOT_NUL, NOT_NUL_SCHEMA]
 ExternalId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=EXTERNAL_ID_MAX), NOT_NUL, NOT_BLANK
 ]

@@ -6,9 +6,9 @@ from api.metrics.labels import known_or_other
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import FailureKind, JobState
 
-CREATED = Counter("issuetracker_jobs_created_total", "Jobs created.", ["task", "queue"])
-ATTEMPTS = Counter("issuetracker_job_attempts_total", "Attempts ended.", ["task", "queue", "outcome"])
-FINISHED = Counter("issuetracker_jobs_finished_total", "Jobs ended.", ["task", "queue", "outcome"])
+CREATED = Counter("issuetracker_jobs_created_total", "Created jobs.", ["task", "queue"])
+ATTEMPTS = Counter("issuetracker_job_attempts_total", "Ended attempts.", ["task", "queue", "outcome"])
+FINISHED = Counter("issuetracker_jobs_finished_total", "Ended jobs.", ["task", "queue", "outcome"])
 RETRIES = Counter("issuetracker_job_retries_total", "Failed attempts that are retried.", ["task", "queue", "kind"])
 
 for _task, _queue in QUEUE_OF.items():

@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 
 from api.audit_trail import record
 from api.database import DatabaseDep
-from api.enrichment.repository import train_if_due
+from api.enrichment.repository import create_training_job
 from api.issues.schemas import Project
 from api.models import repository
 from api.models.schemas import ModelStatus, ProjectChoice, Rollback
@@ -28,7 +28,7 @@ async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) 
     A new model becomes active only if it performs better on held-out issues.
     """
     async with database.transaction():
-        job_id = await train_if_due(database, choice.project, 0)
+        job_id = await create_training_job(database, choice.project, 0)
         if job_id is not None:
             await record(database, "project_model.training_started", choice.project, job_id=str(job_id))
     request.app.state.dispatcher.wake()

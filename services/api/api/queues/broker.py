@@ -44,9 +44,9 @@ def queue_message_counts(commands: Any) -> None:
     commands.hlen(UNACKNOWLEDGED)
 
 
-def parse_message_counts(answers: Sequence[int]) -> Messages:
+def parse_message_counts(results: Sequence[int]) -> Messages:
     """Return the counts from the results of the commands of `queue_message_counts`."""
-    *lengths, unacknowledged = answers
+    *lengths, unacknowledged = results
     each = len(PRIORITY_SUFFIXES)
     waiting = {queue.value: sum(lengths[place * each :][:each]) for place, queue in enumerate(Queue)}
     return Messages(waiting, unacknowledged)
@@ -72,9 +72,9 @@ async def find_consumers(redis: "Redis") -> list[Consumer]:
         for key in keys:
             pipeline.get(key)
             pipeline.pttl(key)
-        answers = await pipeline.execute()
+        results = await pipeline.execute()
     consumers: list[Consumer] = []
-    for raw, expires_in_ms in zip(answers[::2], answers[1::2], strict=True):
+    for raw, expires_in_ms in zip(results[::2], results[1::2], strict=True):
         # A key that has expired meanwhile has no value.
         with suppress(ValidationError):
             consumers.append(Consumer(WorkerHeartbeat.model_validate_json(raw or b""), expires_in_ms))

@@ -18,5 +18,5 @@ async def get_queues(request: Request) -> QueuesState:
 
     `status` events carry the same data. If Redis is unreachable, the fields that come from Redis are null.
     """
-    watch: QueueMonitor = request.app.state.queues
-    return await watch.read_state()
+    monitor: QueueMonitor = request.app.state.queues
+    return await monitor.read_state()

@@ -39,7 +39,7 @@ class QueueMonitor:
             {
                 "broker": "unreachable" if messages is None else "ok",
                 "unacknowledged": None if messages is None else messages.unacknowledged,
-                "queues": [{**row, **_broker_fields(row["name"], messages, consumers)} for row in counts],
+                "queues": [{**row, **_build_broker_fields(row["name"], messages, consumers)} for row in counts],
                 "dead_messages": await repository.count_dead_messages(self._database),
                 "counted_max": repository.COUNTED_MAX,
                 "retries_max": self._retries_max,
@@ -60,12 +60,12 @@ class QueueMonitor:
             return None, []
 
 
-def _broker_fields(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
+def _build_broker_fields(queue: str, messages: Messages | None, consumers: list[Consumer]) -> dict[str, Any]:
     if messages is None:
         return {"messages": None, "consumers": None, "processes": None}
-    heartbeat = [consumer.heartbeat for consumer in consumers if queue in consumer.heartbeat.queues]
+    heartbeats = [consumer.heartbeat for consumer in consumers if queue in consumer.heartbeat.queues]
     return {
         "messages": messages.waiting[Queue(queue)],
-        "consumers": len(heartbeat),
-        "processes": sum(heartbeat.processes for heartbeat in heartbeat),
+        "consumers": len(heartbeats),
+        "processes": sum(heartbeat.processes for heartbeat in heartbeats),
     }

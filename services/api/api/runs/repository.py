@@ -25,7 +25,7 @@ DEBOUNCE_MAX = 10
 UNFINISHED = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
 _UNFINISHED = ", ".join(f"'{state}'" for state in UNFINISHED)
 
-_ONE_AT_A_TIME = """
+_SERIALIZE = """
 SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM unnest($1::uuid[]) AS id
 """
 _LOCK_UNFINISHED = f"""
@@ -56,7 +56,7 @@ UPDATE job SET state = 'cancelled', finished_at = now(), lease_until = NULL
 WHERE id = $2 AND issue_id = $1 AND task = '{Task.ENRICH_ISSUE}' AND state IN ({_UNFINISHED})
 RETURNING id
 """
-_IS_THERE = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)"
+_EXISTS = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished
 
 
 async def lock_unfinished_of(database: Database, issue_ids: Sequence[UUID]) -> dict[UUID, list[Unfinished]]:
-    """Do the same for several issues, always in the same order."""
+    """Lock the unfinished jobs of several issues, in the order of the ids; return the runs by issue."""
     ordered = sorted(issue_ids)
-    await database.execute(_ONE_AT_A_TIME, ordered)
+    await database.execute(_SERIALIZE, ordered)
     unfinished: dict[UUID, list[Unfinished]] = {issue_id: [] for issue_id in ordered}
     for row in await database.fetch(_LOCK_UNFINISHED, ordered):
         if row["task"] == Task.ENRICH_ISSUE:
@@ -93,8 +93,8 @@ async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> U
 
 
 async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: float) -> list[UUID]:
-    """Do the same for several issues, in one statement."""
-    messages = [enrichment_message(issue_id) for issue_id in issue_ids]
+    """Create a job for each issue, in one statement; return the ids of the jobs."""
+    messages = [build_enrichment_message(issue_id) for issue_id in issue_ids]
     await database.execute(
         _INSERT,
         [message.job_id for message in messages],
@@ -109,7 +109,7 @@ async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: flo
     return [message.job_id for message in messages]
 
 
-def enrichment_message(issue_id: UUID) -> EnrichIssue:
+def build_enrichment_message(issue_id: UUID) -> EnrichIssue:
     """Return the message of a new job that enriches the issue."""
     return EnrichIssue(
         contract_version=CONTRACT_VERSION,
@@ -134,7 +134,7 @@ async def schedule_rerun(
 async def schedule_reruns(
     database: Database, unfinished: Mapping[UUID, Sequence[Unfinished]], delay_s: float
 ) -> None:
-    """Do the same for several issues: the keys of `unfinished`."""
+    """Schedule one run for each issue with a changed text, by its unfinished runs."""
     waiting = {
         issue_id: [run.id for run in runs if run.state is not JobState.RUNNING]
         for issue_id, runs in unfinished.items()
@@ -146,7 +146,7 @@ async def schedule_reruns(
 
 async def issue_exists(database: Database, issue_id: UUID) -> bool:
     """Return whether the issue exists."""
-    found: bool = await database.fetchval(_IS_THERE, issue_id)
+    found: bool = await database.fetchval(_EXISTS, issue_id)
     return found
 
 

@@ -30,7 +30,7 @@ async def log_in(
     The cookie is `HttpOnly` and `SameSite=Strict`, and `Secure` if the page uses https.
     """
     token = login.token.get_secret_value().strip()
-    principal = await _holder(credentials, token)
+    principal = await _authenticate(credentials, token)
     set_principal(principal)
     secret = new_secret(SESSION_PREFIX)
     async with database.transaction():
@@ -48,11 +48,11 @@ async def log_in(
     return _session(request, principal)
 
 
-async def _holder(credentials: Credentials, token: str) -> Principal:
+async def _authenticate(credentials: Credentials, token: str) -> Principal:
     try:
         return await credentials.authenticate_token(token)
-    except InvalidCredentials as unknown:
-        raise HTTPException(401, str(unknown), {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}) from None
+    except InvalidCredentials as error:
+        raise HTTPException(401, str(error), {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}) from None
 
 
 @router.get("", operation_id="getSession", summary="Get the current session", dependencies=[ANY_SCOPE])

@@ -33,7 +33,7 @@ async def decide(database: Database, issue_id: UUID, choice: Choice | None, verd
         enrichment = await get_newest(database, issue_id)
         if enrichment is None:
             raise HTTPException(409, "There are no suggestions yet. Wait until an enrichment run finishes.")
-        chosen = _all_open(enrichment) if choice is None else choice
+        chosen = _select_not_rejected(enrichment) if choice is None else choice
         _check(chosen, enrichment)
         await _set(database, issue, enrichment, chosen, verdict)
         await record(database, f"suggestions.{verdict}", issue_id, tags=chosen.tags, priority=chosen.priority)
@@ -42,14 +42,14 @@ async def decide(database: Database, issue_id: UUID, choice: Choice | None, verd
         return changed
 
 
-def with_tags(current: Sequence[str], accepted: Collection[str], rejected: Collection[str]) -> list[str]:
+def apply_decision(current: Sequence[str], accepted: Collection[str], rejected: Collection[str]) -> list[str]:
     """Return an issue's tags after a decision; an accepted type replaces another type."""
     replaced = _TYPES.difference(accepted) if _TYPES.intersection(accepted) else frozenset()
     kept = [tag for tag in current if tag not in rejected and tag not in replaced]
     return [*kept, *(tag for tag in accepted if tag not in kept)]
 
 
-def _all_open(enrichment: Enrichment) -> Choice:
+def _select_not_rejected(enrichment: Enrichment) -> Choice:
     tags = [tag.name for tag in enrichment.tags if tag.verdict is not TagVerdict.REJECTED]
     has_priority = enrichment.priority is not None and enrichment.priority.verdict is not TagVerdict.REJECTED
     return Choice.model_construct(tags=tags, priority=has_priority)
@@ -63,14 +63,14 @@ def _check(chosen: Choice, enrichment: Enrichment) -> None:
             detail = f"{format_value(tag)} is not a suggestion. The suggestions are: {known}."
             raise invalid(("body", "tags", number), "not_suggested", detail)
     if chosen.priority and enrichment.priority is None:
-        raise invalid(("body", "priority"), "not_suggested", "There is no suggested priority.")
+        raise invalid(("body", "priority"), "not_suggested", "The newest run suggests no priority. Omit priority.")
 
 
 async def _set(
     database: Database, issue: Issue, enrichment: Enrichment, chosen: Choice, verdict: TagVerdict
 ) -> None:
     is_accepted = verdict is TagVerdict.ACCEPTED
-    tags = with_tags(issue.tags, chosen.tags if is_accepted else [], [] if is_accepted else chosen.tags)
+    tags = apply_decision(issue.tags, chosen.tags if is_accepted else [], [] if is_accepted else chosen.tags)
     if len(tags) > MAX_TAGS:
         raise invalid(
             ("body", "tags"), "too_long", f"The issue would have {len(tags)} tags. Use at most {MAX_TAGS}."
@@ -84,8 +84,8 @@ async def _set(
         is_confirmed=all(tag.verdict or tag.name in chosen.tags for tag in enrichment.tags),
     )
     if is_accepted:
-        await repository.forget_verdicts(database, issue.id, [tag for tag in issue.tags if tag not in tags])
+        await repository.delete_verdicts(database, issue.id, [tag for tag in issue.tags if tag not in tags])
     confidences = {tag.name: tag.confidence for tag in enrichment.tags if tag.name in chosen.tags}
-    await repository.keep_verdict(database, issue.id, verdict, confidences)
+    await repository.store_verdict(database, issue.id, verdict, confidences)
     if suggested is not None:
-        await repository.keep_priority_verdict(database, issue.id, suggested.value, verdict)
+        await repository.store_priority_verdict(database, issue.id, suggested.value, verdict)

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from api.database import DatabaseDep
-from api.enrichment.repository import train_where_due
+from api.enrichment.repository import start_due_training
 from api.issues.schemas import Issue
 from api.suggestions import repository
 from api.suggestions.decision import decide
@@ -53,5 +53,5 @@ async def _decide(
     issue_id: UUID, choice: Choice | None, verdict: TagVerdict, request: Request, database: DatabaseDep
 ) -> Issue:
     issue = await decide(database, issue_id, choice, verdict)
-    await train_where_due(request, database, issue.project)
+    await start_due_training(request, database, issue.project)
     return issue

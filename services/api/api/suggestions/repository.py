@@ -14,14 +14,14 @@ UPDATE issue SET tags = array_to_string($2::text[], ','), priority = coalesce($3
     tags_confirmed_at = CASE WHEN $4 THEN now() ELSE tags_confirmed_at END, updated_at = now()
 WHERE id = $1
 """
-_KEEP = """
+_STORE = """
 INSERT INTO tag_feedback (issue_id, tag, verdict, confidence)
 SELECT $1, tag, $2, confidence FROM unnest($3::text[], $4::float[]) AS suggested (tag, confidence)
 ON CONFLICT (issue_id, tag) DO UPDATE
 SET verdict = excluded.verdict, confidence = excluded.confidence, created_at = excluded.created_at
 """
-_FORGET = "DELETE FROM tag_feedback WHERE issue_id = $1 AND tag = ANY($2::text[])"
-_KEEP_PRIORITY = """
+_DELETE_VERDICTS = "DELETE FROM tag_feedback WHERE issue_id = $1 AND tag = ANY($2::text[])"
+_STORE_PRIORITY = """
 INSERT INTO priority_feedback (issue_id, value, verdict) VALUES ($1, $2, $3)
 ON CONFLICT (issue_id) DO UPDATE
 SET value = excluded.value, verdict = excluded.verdict, created_at = excluded.created_at
@@ -45,21 +45,21 @@ async def set_chosen(
     await database.execute(_SET, issue_id, tags, priority, is_confirmed)
 
 
-async def keep_verdict(
+async def store_verdict(
     database: Database, issue_id: UUID, verdict: TagVerdict, confidences: dict[str, float]
 ) -> None:
     """Store a decision on suggested tags, with their confidences."""
-    await database.execute(_KEEP, issue_id, verdict, list(confidences), list(confidences.values()))
+    await database.execute(_STORE, issue_id, verdict, list(confidences), list(confidences.values()))
 
 
-async def forget_verdicts(database: Database, issue_id: UUID, tags: Sequence[str]) -> None:
+async def delete_verdicts(database: Database, issue_id: UUID, tags: Sequence[str]) -> None:
     """Delete the decisions on replaced tags."""
-    await database.execute(_FORGET, issue_id, tags)
+    await database.execute(_DELETE_VERDICTS, issue_id, tags)
 
 
-async def keep_priority_verdict(database: Database, issue_id: UUID, value: Priority, verdict: TagVerdict) -> None:
+async def store_priority_verdict(database: Database, issue_id: UUID, value: Priority, verdict: TagVerdict) -> None:
     """Store a decision on a suggested priority."""
-    await database.execute(_KEEP_PRIORITY, issue_id, value, verdict)
+    await database.execute(_STORE_PRIORITY, issue_id, value, verdict)
 
 
 async def get_statistics(database: Database) -> EnrichmentStatistics:

@@ -6,7 +6,7 @@ from api.access.scopes import ADMIN
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.tags import repository
-from api.tags.schemas import Meanings, Vocabulary
+from api.tags.schemas import TagDescriptions, Vocabulary
 
 router = APIRouter(prefix="/api/v1/tags", tags=["tags"])
 
@@ -18,9 +18,9 @@ async def list_tags(database: DatabaseDep) -> Vocabulary:
 
 
 @router.put("", operation_id="describeTags", summary="Set tag descriptions", dependencies=[ADMIN])
-async def describe(meanings: Meanings, database: DatabaseDep) -> Vocabulary:
+async def describe(new: TagDescriptions, database: DatabaseDep) -> Vocabulary:
     """Replace all descriptions. The tags themselves are fixed, because the models are trained on them."""
     async with database.transaction():
-        await repository.set_descriptions(database, meanings.descriptions)
-        await record(database, "tags.described", "tags", **meanings.descriptions)
+        await repository.set_descriptions(database, new.descriptions)
+        await record(database, "tags.described", "tags", **new.descriptions)
         return Vocabulary(items=await repository.list_tags(database))

@@ -7,7 +7,7 @@ from api.tags.schemas import Tag, TagKind
 from contracts.vocabulary import DESCRIPTIONS, AreaTag, TypeTag
 
 _LIST = "SELECT name, description FROM tag_description"
-_FORGET = "DELETE FROM tag_description WHERE name <> ALL($1::text[])"
+_DELETE_OTHERS = "DELETE FROM tag_description WHERE name <> ALL($1::text[])"
 _SET = """
 INSERT INTO tag_description (name, description) SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT (name) DO UPDATE SET description = excluded.description, updated_at = now()
@@ -26,7 +26,7 @@ async def list_tags(database: Database) -> list[Tag]:
 
 async def set_descriptions(database: Database, descriptions: Mapping[str, str]) -> None:
     """Replace all custom descriptions. Call this in a transaction."""
-    await database.execute(_FORGET, list(descriptions))
+    await database.execute(_DELETE_OTHERS, list(descriptions))
     await database.execute(_SET, list(descriptions), list(descriptions.values()))
 
 

@@ -40,19 +40,19 @@ class Vocabulary(BaseModel):
 
 
 Name = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DESCRIPTIONS)})$")]
-Meaning = Annotated[
+Description = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
 ]
 
 
-class Meanings(BaseModel):
-    """Descriptions of tags. Tags that are missing get their default description."""
+class TagDescriptions(BaseModel):
+    """Descriptions of tags. A missing tag gets its default description."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"descriptions": {"backend": "Everything behind the gateway"}}]},
     )
 
-    descriptions: dict[Name, Meaning] = Field(
+    descriptions: dict[Name, Description] = Field(
         description="Descriptions by tag name", json_schema_extra={"additionalProperties": False}
     )

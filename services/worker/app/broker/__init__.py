@@ -1,1 +1,1 @@
-"""What a worker checks of a message before Celery sees it."""
+"""Checks messages before Celery receives them, and stores rejected ones."""

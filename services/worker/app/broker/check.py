@@ -19,6 +19,7 @@ from app.metrics import broker as metrics
 from contracts.limits import MESSAGE_MAX, REQUEST_ID_PATTERN
 from contracts.messages import Message, is_newer
 from contracts.states import RejectionReason
+from contracts.validation import describe_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +39,34 @@ def check(raw: bytes, messages: Mapping[str, type[Message]]) -> Rejection | None
         return Rejection(
             RejectionReason.OVERSIZED,
             f"the message has {len(raw)} bytes, but the limit is {MESSAGE_MAX}",
-            _job_in(raw),
+            _parse_job_id(raw),
         )
     try:
-        task, job_id, arguments, fields = _parts(raw)
+        task, job_id, arguments, fields = _parse(raw)
     except Exception as error:  # noqa: BLE001 - any exception means that the message cannot be read
-        return Rejection(RejectionReason.UNDECODABLE, f"{type(error).__name__}: {error}", _job_in(raw))
+        return Rejection(RejectionReason.UNDECODABLE, f"{type(error).__name__}: {error}", _parse_job_id(raw))
     version = fields.get("contract_version")
     metrics.record_received(version)
     if task not in messages:
         return Rejection(
-            RejectionReason.UNKNOWN_TASK, f'this worker has no task "{task}"', job_id, _request_id(fields)
+            RejectionReason.UNKNOWN_TASK, f'this worker has no task "{task}"', job_id, _read_request_id(fields)
         )
     if isinstance(version, str) and is_newer(version):
         return Rejection(
             RejectionReason.NEWER_CONTRACT,
             f"contract version {version} is newer than this worker's",
             job_id,
-            _request_id(fields),
+            _read_request_id(fields),
         )
-    fault = _fault_in_arguments(messages[task], job_id, arguments, fields)
+    fault = _find_fault(messages[task], job_id, arguments, fields)
     return (
-        None if fault is None else Rejection(RejectionReason.INVALID_ARGUMENTS, fault, job_id, _request_id(fields))
+        None
+        if fault is None
+        else Rejection(RejectionReason.INVALID_ARGUMENTS, fault, job_id, _read_request_id(fields))
     )
 
 
-def _fault_in_arguments(
+def _find_fault(
     message_type: type[Message], job_id: UUID, arguments: list[Any], fields: dict[str, Any]
 ) -> str | None:
     if arguments:
@@ -71,13 +74,13 @@ def _fault_in_arguments(
     try:
         message = message_type.model_validate(fields)
     except ValidationError as error:
-        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return describe_errors(error.errors(include_url=False))
     if message.job_id != job_id:
         return f"job_id is {message.job_id}, but the task id is {job_id}"
     return None
 
 
-def _parts(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
+def _parse(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
     """Return task, job id, positional and named arguments; raise an exception if the envelope is not valid.
 
     This parses the message in the same way as kombu and Celery, so that no message passes that they cannot parse.
@@ -100,7 +103,7 @@ def _parts(raw: bytes) -> tuple[str, UUID, list[Any], dict[str, Any]]:
     return headers["task"], UUID(headers["id"]), arguments, fields
 
 
-def _request_id(fields: dict[str, Any]) -> str | None:
+def _read_request_id(fields: dict[str, Any]) -> str | None:
     found = fields.get("request_id")
     return found if isinstance(found, str) and re.fullmatch(REQUEST_ID_PATTERN, found) else None
 
@@ -110,7 +113,7 @@ def _require_text(*values: Any) -> None:
         raise TypeError("a name in the envelope is not a string")
 
 
-def _job_in(raw: bytes) -> UUID | None:
+def _parse_job_id(raw: bytes) -> UUID | None:
     try:
         return UUID(json.loads(raw)["headers"]["id"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

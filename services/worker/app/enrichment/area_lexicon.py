@@ -137,7 +137,7 @@ def load_calibration() -> Calibration:
     """Load the calibration that `evaluation/train_areas.py` wrote."""
     document = json.loads(_CALIBRATION.read_text(encoding="utf-8"))
     areas = {area: Curve(**numbers) for area, numbers in document["areas"].items()}
-    return Calibration(areas, Curve(**document["told"]))
+    return Calibration(areas, Curve(**document["top_ranked"]))
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from app.enrichment.line_kinds import is_code, is_error, is_form, is_prose
-from app.enrichment.sections import WEIGHTS, section_of, split_label
+from app.enrichment.sections import WEIGHTS, classify_section, split_label
 
 MAX_LINES: Final = 4000
 """Maximum number of lines that are read. A longer text is usually a log."""
@@ -107,7 +107,7 @@ class _Blocks:
 
     def _look_for_heading(self, line: str) -> None:
         if heading := _HEADING.match(line):
-            self._is_below_prose_heading = WEIGHTS[section_of(heading[1])] == 2
+            self._is_below_prose_heading = WEIGHTS[classify_section(heading[1])] == 2
         elif line and not line.isspace():
             self._is_below_prose_heading = False
 

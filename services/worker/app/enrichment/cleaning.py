@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.enrichment.blocks import prose_lines
-from app.enrichment.sections import DETAILS, UNKNOWN, WEIGHTS, section_of, split_label
+from app.enrichment.sections import DETAILS, UNKNOWN, WEIGHTS, classify_section, split_label
 from contracts.limits import DESCRIPTION_MAX
 
 _HEADING = re.compile(r"#{1,6}\s+(\S.{0,200}?)[\s#:]*$")
@@ -154,7 +154,7 @@ class _Collector:
             self._fold(line)
         heading = _HEADING.match(line)
         if heading:
-            self._open(section_of(heading[1]))
+            self._open(classify_section(heading[1]))
         else:
             self._add(self._after_heading(line))
 
@@ -186,7 +186,7 @@ class _Collector:
         bold = _BOLD_LEAD.match(line)
         if bold:
             label = clean_inline(bold[2])
-            section = section_of(label)
+            section = classify_section(label)
             if (
                 (not bold[3] and len(label) <= _HEADING_MAX)
                 or (section and len(label) < 60)

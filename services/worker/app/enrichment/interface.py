@@ -31,7 +31,7 @@ class Tag:
     confidence: float
 
 
-def in_order(tags: Iterable[Tag]) -> tuple[Tag, ...]:
+def sort_tags(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     """Return the tags in canonical order: the type, the language, then the areas, the most confident first."""
 
     def place(tag: Tag) -> tuple[bool, bool, float]:

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from app.enrichment.sentences import Sentence, words_of
+from app.enrichment.sentences import Sentence, split_words
 
 HEAD_CHARS: Final = 160
 """Maximum characters of a summary. The rest of a sentence is not scored."""
@@ -133,10 +133,10 @@ def load_model() -> RankingModel:
     return RankingModel(document["weights"], document["words"])
 
 
-def look(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
+def build_contexts(candidates: list[Sentence], word_values: dict[str, float]) -> list[SentenceContext]:
     """Return the context of each candidate."""
     heads = [sentence.text[:HEAD_CHARS] for sentence in candidates]
-    words = [words_of(head) for head in heads]
+    words = [split_words(head) for head in heads]
     counts = Counter(
         word for sentence, row in zip(candidates, words, strict=True) if not sentence.trimmed for word in {*row}
     )

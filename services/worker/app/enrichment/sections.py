@@ -90,7 +90,7 @@ _KNOWN_LABEL = re.compile(
 )
 
 
-def section_of(heading: str) -> str:
+def classify_section(heading: str) -> str:
     """Return the section of a heading, or `UNKNOWN`."""
     found: dict[str, int] = {}
     for match in _SECTION.finditer(heading[:120]):
@@ -103,4 +103,4 @@ def split_label(line: str) -> tuple[str, str] | None:
     match = _LABEL.match(line)
     if match is None or not _KNOWN_LABEL.match(match[1]):
         return None
-    return section_of(match[1]), line[match.end() :]
+    return classify_section(match[1]), line[match.end() :]

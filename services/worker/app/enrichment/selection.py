@@ -29,7 +29,7 @@ local: Enricher = MeasuredEnricher(LocalEnricher(ProjectModels(autocommit).of), 
 enricher: Enricher = select(settings, local)
 
 
-def without_provider(issue: IssueText, error: Exception) -> Enrichment:
+def enrich_without_provider(issue: IssueText, error: Exception) -> Enrichment:
     """Enrich an issue locally after the provider failed on the last attempt."""
     return fall_back(
         local, issue, f"last attempt failed: {error if isinstance(error, ProviderError) else safe_message(error)}"

@@ -92,7 +92,7 @@ class Sentence:
     """Whether only the first clause is included."""
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the lower-cased words. Each Chinese or Japanese character is a word."""
     return _WORD.findall(text.lower())
 
@@ -142,7 +142,7 @@ def _is_fit(text: str) -> bool:
     """Return whether the text has at least three words and contains no code, form or courtesy."""
     head = text[:200]
     return (
-        len(words_of(head)) >= 3
+        len(split_words(head)) >= 3
         and not _UNFIT.search(head)
         and not _NO_SENTENCE.match(text)
         and not is_prompt(text)

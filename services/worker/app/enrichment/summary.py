@@ -5,8 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 from app.enrichment.cleaning import Paragraph, clean_inline
-from app.enrichment.ranking import HEAD_CHARS, load_model, look, score
-from app.enrichment.sentences import sentences, words_of
+from app.enrichment.ranking import HEAD_CHARS, build_contexts, load_model, score
+from app.enrichment.sentences import sentences, split_words
 
 PREFIX: Final = "AI Summary: "
 MAX_CHARS: Final = HEAD_CHARS
@@ -29,21 +29,21 @@ def summarise(title: str, body: list[Paragraph]) -> str:
     """Return the summary: the prefix and at most `MAX_CHARS` characters. It is never empty."""
     head = _clean_title(title)
     room = MAX_CHARS - len(head) - len(". ")
-    sentence = best_sentence(body, frozenset(words_of(head))) if room >= _ROOM_MIN else None
+    sentence = choose_sentence(body, frozenset(split_words(head))) if room >= _ROOM_MIN else None
     if sentence is None:
         return PREFIX + cut_at_clause(head)
     joint = " " if head.endswith(_CLOSED) else ". "
     return PREFIX + head + joint + cut_at_clause(sentence, room)
 
 
-def best_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -> str | None:
+def choose_sentence(body: list[Paragraph], known: Collection[str] = frozenset()) -> str | None:
     """Return the full sentence that best describes the issue, or None if no sentence is suitable.
 
     `known` are lower-cased words that precede the sentence. The sentence must add new words.
     """
     model = load_model()
     best: tuple[float, str] | None = None
-    for seen in look(sentences(body), model.words):
+    for seen in build_contexts(sentences(body), model.words):
         new = {*seen.content}.difference(known)
         if known and (len(new) < _NEW_WORDS_MIN or len(new) < _NEW_SHARE_MIN * len(seen.content)):
             continue

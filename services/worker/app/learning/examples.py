@@ -35,7 +35,7 @@ class ConfirmedIssue:
         return self.tags & set(AreaTag)
 
 
-def confirmed_issues(session: Session, project: str) -> list[ConfirmedIssue]:
+def load_confirmed_issues(session: Session, project: str) -> list[ConfirmedIssue]:
     """Return the project's newest confirmed issues, at most `EXAMPLES_MAX`, in the order of their ids."""
     newest = (
         select(Issue.id, Issue.title, Issue.description, Issue.tag_list, Issue.tags_confirmed_at)

@@ -24,7 +24,7 @@ class ProjectLearner(Protocol):
         """The version of the shipped base model that deltas are trained on."""
         ...
 
-    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
+    def select_usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples that this kind of model can be trained on."""
         ...
 
@@ -51,7 +51,7 @@ class TypeLearner:
         """The version of the shipped base model."""
         return load_base().version
 
-    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
+    def select_usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples with a confirmed type."""
         return [example for example in examples if example.type is not None]
 
@@ -90,7 +90,7 @@ class AreasLearner:
         """The version of the shipped lexicon."""
         return area_version()
 
-    def usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
+    def select_usable(self, examples: Sequence[ConfirmedIssue]) -> list[ConfirmedIssue]:
         """Return the examples with at least one area. If there is none, people may have omitted it."""
         return [example for example in examples if example.areas]
 

@@ -36,7 +36,7 @@ _MODEL = select(
 ).where(ProjectModel.id == bindparam("model"))
 
 
-def active_ids(connection: Connection, project: str) -> dict[ModelKind, UUID]:
+def find_active_ids(connection: Connection, project: str) -> dict[ModelKind, UUID]:
     """Return the ids of the project's active models. For a missing kind, the base model is active."""
     active = connection.execute(_ACTIVE, {"project": project})
     return {ModelKind(row.kind): row.model_id for row in active}
@@ -49,7 +49,7 @@ def load(connection: Connection, model_id: UUID) -> StoredModel:
 
 def add(session: Session, model: ProjectModel, *, activate: bool, actor: str) -> None:
     """Store a model, activate it if `activate` is true, and add an entry to the audit log."""
-    replaced = active_ids(session.connection(), model.project).get(ModelKind(model.kind))
+    replaced = find_active_ids(session.connection(), model.project).get(ModelKind(model.kind))
     model.replaced = replaced if activate else None
     session.add(model)
     session.flush()

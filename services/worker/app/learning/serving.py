@@ -31,7 +31,7 @@ class ProjectModels:
     def of(self, project: str) -> LearnedModels:
         """Return the project's active deltas. It has none if the base model is active."""
         with self._engine.connect() as connection:
-            active = registry.active_ids(connection, project)
+            active = registry.find_active_ids(connection, project)
             cached = self._cache.get(project)
             if cached is None or cached[0] != active:
                 cached = self._cache[project] = active, self._read(connection, active)

@@ -152,7 +152,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
         requested_s = error.retry_after_s if isinstance(error, TransientError) else None
-        retry_after = timedelta(seconds=_bounded(requested_s))
+        retry_after = timedelta(seconds=_clamp(requested_s))
         failure = Failure(classify_error(error), describe(error), traceback.format_exc(), retry_after)
         delay = retry_while_database_down(lambda: ledger.fail(claim, failure))
         ran_s = perf_counter() - started
@@ -182,7 +182,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             logger.warning("circuit_update_failed", error=safe_message(unavailable))
 
 
-def _bounded(retry_after_s: float | None) -> float:
+def _clamp(retry_after_s: float | None) -> float:
     if retry_after_s is None or math.isnan(retry_after_s):
         return 0
     return min(max(retry_after_s, 0), RETRY_AFTER_MAX_S)

@@ -16,7 +16,7 @@ from app.ledger.circuit import Circuits
 from app.ledger.errors import describe
 from app.ledger.heartbeat import Heartbeat
 from app.ledger.store import Failure, LeaseLost, Ledger
-from app.logs import job_log_fields
+from app.logs import build_log_fields
 from app.metrics import jobs as metrics
 from app.settings import settings
 from contracts.faults import safe_message
@@ -67,7 +67,7 @@ class LedgerRequest(Request):
     def _end_attempt(self, kind: FailureKind, error: Exception) -> None:
         metrics.PROCESSES_LOST.inc()
         queue = self.delivery_info["routing_key"]
-        log = logger.bind(error=safe_message(error), **job_log_fields(self.id, self.name, queue, self.kwargs))
+        log = logger.bind(error=safe_message(error), **build_log_fields(self.id, self.name, queue, self.kwargs))
         # If a process dies immediately, its pid is unknown. The search then matches any process of this worker.
         ledger = get_ledger(self.hostname, self.worker_pid or 0)
         try:

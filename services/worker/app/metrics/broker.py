@@ -1,7 +1,7 @@
 """Metrics of received messages."""
 
 from app.metrics.storage import counter
-from contracts.messages import Skew, skew
+from contracts.messages import Skew, classify_skew
 from contracts.states import RejectionReason
 
 RECEIVED = counter("messages_received_total", "Received messages, by contract version.", ["contract"])
@@ -15,6 +15,6 @@ for _reason in RejectionReason:
 
 def record_received(contract_version: object) -> None:
     """Count a message by its contract version, if that is valid."""
-    contract = skew(contract_version) if isinstance(contract_version, str) else None
+    contract = classify_skew(contract_version) if isinstance(contract_version, str) else None
     if contract is not None:
         RECEIVED.labels(contract).inc()

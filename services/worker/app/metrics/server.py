@@ -28,7 +28,9 @@ class MainProcess:
             consuming.add_metric([queue], queue in consumed)
         yield consuming
         build = GaugeMetricFamily(
-            "issuetracker_build_info", "Running versions.", labels=["service", "version", "contract_version"]
+            "issuetracker_build_info",
+            "Versions of the running service.",
+            labels=["service", "version", "contract_version"],
         )
         build.add_metric(["worker", VERSION, CONTRACT_VERSION], 1)
         yield build

@@ -57,8 +57,8 @@ def index_issue(message: IndexIssue) -> Effect:
     with autocommit.connect() as connection:
         row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
-        raise SkipJob("the issue is gone")
-    entry = search_entry(row.title, row.description, _embedder())
+        raise SkipJob("the issue does not exist")
+    entry = build_search_entry(row.title, row.description, _embedder())
 
     def write(connection: Connection) -> None:
         write_entry(connection, message.issue_id, entry)
@@ -66,7 +66,7 @@ def index_issue(message: IndexIssue) -> Effect:
     return write
 
 
-def search_entry(title: str, description: str, embedder: "Embedder | None") -> dict[str, object]:
+def build_search_entry(title: str, description: str, embedder: "Embedder | None") -> dict[str, object]:
     """Return the columns of `issue_search` for an issue's text. Without a model, the vector is None."""
     heading = clean_inline(title) or title
     body = paragraphs(description)

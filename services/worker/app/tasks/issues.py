@@ -13,7 +13,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.settings import settings
 from app.tasks.index import enqueue_index
-from app.tasks.tagging import tags_to_write
+from app.tasks.tagging import choose_tags
 from contracts import names, tracing
 from contracts.messages import EnrichIssue
 from contracts.tables import Enrichment, Issue
@@ -21,12 +21,12 @@ from contracts.tables import Enrichment, Issue
 _TEXT = select(Issue.title, Issue.description, Issue.project).where(
     Issue.id == bindparam("issue"), Issue.deleted_at.is_(None)
 )
-_KEEP = insert(Enrichment)
+_STORE_RESULT = insert(Enrichment)
 # A run that was created later may have finished earlier, with a newer text.
 _NEWER = select(Enrichment.job_id).where(
     Enrichment.issue_id == bindparam("issue"), Enrichment.job_id > bindparam("run")
 )
-_SHOW = (
+_UPDATE_ISSUE = (
     update(Issue)
     .where(Issue.id == bindparam("issue"), ~_NEWER.exists())
     .values(ai_summary=bindparam("summary"), tags=bindparam("to"), updated_at=func.now())
@@ -41,16 +41,16 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
     with autocommit.connect() as connection:
         row = connection.execute(_TEXT, {"issue": message.issue_id}).one_or_none()
     if row is None:
-        raise SkipJob("the issue is gone")
+        raise SkipJob("the issue does not exist")
     started = perf_counter()
     result = _enrich(self, IssueText(row.title, row.description, row.project))
     duration_ms = round((perf_counter() - started) * 1000, 1)
 
     def write(connection: Connection) -> None:
-        tags = tags_to_write(connection, message.issue_id, [tag.name for tag in result.tags])
-        connection.execute(_KEEP, _row(message, result, duration_ms))
+        tags = choose_tags(connection, message.issue_id, [tag.name for tag in result.tags])
+        connection.execute(_STORE_RESULT, _row(message, result, duration_ms))
         connection.execute(
-            _SHOW,
+            _UPDATE_ISSUE,
             {"run": message.job_id, "issue": message.issue_id, "summary": result.summary, "to": ",".join(tags)},
         )
         enqueue_index(connection, message.issue_id, message.request_id)
@@ -67,7 +67,7 @@ def _enrich(task: LedgerTask, issue: IssueText) -> interface.Enrichment:
         if not task.is_last_attempt:
             raise
         task.provider_error = error if isinstance(error, ProviderError) else None
-        return selection.without_provider(issue, error)
+        return selection.enrich_without_provider(issue, error)
 
 
 def _row(message: EnrichIssue, result: interface.Enrichment, duration_ms: float) -> dict[str, object]:

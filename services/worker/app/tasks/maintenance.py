@@ -12,7 +12,7 @@ from app import pruning
 from app.celery_app import app
 from app.database.config import SyncSessionLocal, engine
 from app.learning import registry
-from app.learning.examples import ConfirmedIssue, confirmed_issues
+from app.learning.examples import ConfirmedIssue, load_confirmed_issues
 from app.learning.learners import LEARNERS, ProjectLearner
 from app.learning.validation import compare
 from app.ledger.errors import SkipJob
@@ -44,10 +44,10 @@ logger = structlog.get_logger(__name__)
 def retrain(self: LedgerTask, message: Retrain) -> Effect:
     """Train a project's models on its confirmed tags; activate those that score better than the active ones."""
     with SyncSessionLocal() as session:
-        examples = confirmed_issues(session, message.project)
+        examples = load_confirmed_issues(session, message.project)
         active = {
             kind: registry.load(session.connection(), model_id)
-            for kind, model_id in registry.active_ids(session.connection(), message.project).items()
+            for kind, model_id in registry.find_active_ids(session.connection(), message.project).items()
         }
     learned = [
         (model, is_better)
@@ -82,7 +82,7 @@ def _learn(
     learner: ProjectLearner, project: str, examples: list[ConfirmedIssue], active: registry.StoredModel | None
 ) -> list[tuple[ProjectModel, bool]]:
     """Return the trained model and whether it is better; return an empty list if there are too few examples."""
-    usable = learner.usable(examples)
+    usable = learner.select_usable(examples)
     if len(usable) < EXAMPLES_MIN:
         return []
     known = None

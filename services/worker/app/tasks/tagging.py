@@ -21,7 +21,7 @@ _LOCK = (
 _FEEDBACK = select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue_id == bindparam("issue"))
 
 
-def tags_to_write(connection: Connection, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
+def choose_tags(connection: Connection, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
     """Return the issue's tags after a run, and lock its row so that they stay correct until the commit.
 
     Raises SkipJob if the issue was deleted during the run.

@@ -12,7 +12,7 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from app.webhooks import signature, store
 from app.webhooks.client import raise_for_status, send
-from app.webhooks.payload import payload
+from app.webhooks.payload import build_payload
 from contracts.messages import DeliverWebhook, Message
 from contracts.names import Task
 from contracts.states import WEBHOOK_TEST
@@ -52,12 +52,12 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
     with SyncSessionLocal() as session:
         found = store.find(session, message.job_id)
         if found is None:
-            raise SkipJob("the webhook is gone")
+            raise SkipJob("the webhook does not exist")
         delivery, webhook = found
         if not webhook.active and delivery.event != WEBHOOK_TEST:
             raise SkipJob("the webhook is not active")
-        body = payload(session, delivery)
-    headers = signature.headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
+        body = build_payload(session, delivery)
+    headers = signature.build_headers(str(message.job_id), int(time.time()), body, _secrets(webhook))
     status, retry_after = send(webhook.url, headers, body)
     try:
         raise_for_status(status, retry_after)
@@ -66,7 +66,7 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
             # Lock the webhook first, in the same order as its deletion does.
             if status == GONE:
                 store.deactivate(
-                    session, webhook, "the receiver answered 410 Gone", self.request.hostname or "worker"
+                    session, webhook, "the receiver returned 410 Gone", self.request.hostname or "worker"
                 )
             store.store_status(session.connection(), message.job_id, status)
         raise

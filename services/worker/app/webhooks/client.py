@@ -8,7 +8,7 @@ from ssl import SSLContext
 import httpcore2
 
 from app.ledger.errors import PermanentError, ProviderError
-from app.retry_after import retry_after_s
+from app.retry_after import parse_retry_after
 from app.settings import settings
 from app.webhooks.network import CheckedNetwork, PrivateAddress, UnknownHost
 from contracts import VERSION
@@ -16,9 +16,9 @@ from contracts import VERSION
 CONNECT_SECONDS = 5.0
 USER_AGENT = f"IssueTracker/{VERSION}"
 
-_TRY_AGAIN = {401, 403, 408, 425, 429}
+_RETRYABLE_STATUSES = {401, 403, 408, 425, 429}
 """Includes 401 and 403, because the receiver may not have a new secret yet."""
-_FAULTS = (
+_CONNECTION_ERRORS = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
     httpcore2.TimeoutException,
@@ -41,7 +41,7 @@ def send(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | 
         raise PermanentError(detail) from None
     except UnknownHost:
         raise ProviderError("the host of the URL cannot be resolved") from None
-    except _FAULTS as error:
+    except _CONNECTION_ERRORS as error:
         # The message contains the address and the error of the system or of TLS. A protocol error quotes the data.
         detail = "" if isinstance(error, httpcore2.ProtocolError) else f": {error}"
         raise ProviderError(f"no response: {type(error).__name__}{detail}") from None
@@ -51,8 +51,8 @@ def raise_for_status(status: int, retry_after: str | None) -> None:
     """Return if the receiver accepted the event; raise ProviderError if a retry may help, else PermanentError."""
     if 200 <= status < 300:
         return
-    if status >= 500 or status in _TRY_AGAIN:
-        raise ProviderError(f"status {status}", retry_after_s(retry_after))
+    if status >= 500 or status in _RETRYABLE_STATUSES:
+        raise ProviderError(f"status {status}", parse_retry_after(retry_after))
     if 300 <= status < 400:
         raise PermanentError(f"status {status}: redirects are not followed")
     raise PermanentError(f"status {status}")
@@ -65,10 +65,10 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes, seconds: floa
     # One connection per delivery, so that none is reused to an address that was checked long ago.
     async with (
         httpcore2.AsyncConnectionPool(_tls(), network_backend=network) as pool,
-        pool.stream("POST", url, headers=sent, content=body, extensions={"timeout": limits}) as answer,
+        pool.stream("POST", url, headers=sent, content=body, extensions={"timeout": limits}) as response,
     ):
-        found = next((value for name, value in answer.headers if name.lower() == b"retry-after"), None)
-        return answer.status, None if found is None else found.decode("latin-1")
+        found = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
+        return response.status, None if found is None else found.decode("latin-1")
 
 
 @cache

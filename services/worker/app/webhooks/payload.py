@@ -19,7 +19,7 @@ ISSUE_FIELDS = (
 """The fields of an issue in the payload, with the same names as in the API."""
 
 
-def payload(session: Session, delivery: WebhookDelivery) -> bytes:
+def build_payload(session: Session, delivery: WebhookDelivery) -> bytes:
     """Return the body of the delivery; raise SkipJob if the event is obsolete."""
     event = {"type": delivery.event, "timestamp": delivery.created_at, "data": _data(session, delivery)}
     return json.dumps(event, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
@@ -30,7 +30,7 @@ def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
         return {"webhook_id": delivery.webhook_id}
     issue = session.scalar(select(Issue).where(Issue.id == delivery.issue_id))
     if issue is None:
-        raise SkipJob("the issue is gone")
+        raise SkipJob("the issue does not exist")
     if delivery.event == WebhookEvent.ISSUE_DELETED:
         return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
     if issue.deleted_at is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 PREFIX = "whsec_"
 
 
-def headers(delivery_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def build_headers(delivery_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
     """Return the id, the timestamp (Unix seconds) and one signature per secret; one valid signature is enough."""
     return {
         "webhook-id": delivery_id,

@@ -6,23 +6,23 @@ import { navigate } from "./router.js";
 import { pluralize, formatTime } from "./labels.js";
 
 let cursor = null;
-let turn = 0;
+let lastRequest = 0;
 
 /** Fetch and show the dead letters. */
 export async function load() {
-  const mine = ++turn;
+  const request = ++lastRequest;
   try {
     const [page, counts] = await Promise.all([
       call("GET", "/dead-letters?limit=50"),
       call("POST", "/dead-letters/replay", { dry_run: true }),
     ]);
-    if (mine !== turn) return;
+    if (request !== lastRequest) return;
     byId("dead-list").replaceChildren();
-    byId("dead-groups").replaceChildren(...groups(counts));
+    byId("dead-groups").replaceChildren(...buildGroups(counts));
     append(page);
     showState(page.items.length ? "" : "No dead letters.");
   } catch (problem) {
-    if (mine === turn) showState(problem.message);
+    if (request === lastRequest) showState(problem.message);
   }
 }
 
@@ -31,7 +31,7 @@ function showState(text) {
   byId("dead-state").hidden = !text;
 }
 
-async function more() {
+async function loadMore() {
   if (cursor === null) return;
   try {
     append(await call("GET", `/dead-letters?limit=50&cursor=${encodeURIComponent(cursor)}`));
@@ -41,12 +41,12 @@ async function more() {
 }
 
 function append(page) {
-  byId("dead-list").append(...page.items.map(row));
+  byId("dead-list").append(...page.items.map(buildRow));
   cursor = page.next_cursor;
   byId("dead-more").hidden = cursor === null;
 }
 
-function groups(counts) {
+function buildGroups(counts) {
   const rows = counts.errors.map(({ error, count }) => h("li", {},
     h("code", {}, error ?? "no error stored"), ` ${pluralize(count, "job")} `,
     error && h("button", { type: "button", onclick: () => replayAll({ error }) }, "Replay all", h("span", { class: "unseen" }, ` with ${error}`))));
@@ -66,7 +66,7 @@ async function replayAll(matching) {
   });
 }
 
-function row(letter) {
+function buildRow(letter) {
   const attempts = h("div");
   return h("li", {},
     h("details", { ontoggle: (event) => { if (event.target.open) showAttempts(letter.id, attempts); } },
@@ -75,13 +75,13 @@ function row(letter) {
       attempts),
     h("p", { class: "actions" },
       letter.issue_id && h("a", { href: `/?issue=${letter.issue_id}`, onclick: (event) => { event.preventDefault(); navigate({ view: null, issue: letter.issue_id }); } }, "Issue"),
-      h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "It will run again soon."; }) }, "Replay"),
+      h("button", { type: "button", onclick: () => act(async () => { await call("POST", `/dead-letters/${letter.id}/replay`); return "Replayed. The job will run soon."; }) }, "Replay"),
       h("button", { type: "button", class: "danger", onclick: () => discard(letter) }, "Discard")));
 }
 
 async function discard(letter) {
   const reason = await confirmAction({ title: "Discard this dead letter?", text: letter.error ?? "", action: "Discard", field: "Reason" });
-  if (reason) await act(async () => { await call("POST", `/dead-letters/${letter.id}/discard`, { reason }); return "Discarded."; });
+  if (reason) await act(async () => { await call("POST", `/dead-letters/${letter.id}/discard`, { reason }); return "Dead letter discarded."; });
 }
 
 async function showAttempts(id, place) {
@@ -108,5 +108,5 @@ async function act(action) {
 
 /** Set up the "Show more" button. */
 export function start() {
-  byId("dead-more").addEventListener("click", more);
+  byId("dead-more").addEventListener("click", loadMore);
 }

@@ -41,10 +41,10 @@ export function show(dialog) {
 
 /** Request a confirmation. Resolve with true, or with the text of the input if `field` labels one, or null if cancelled. */
 export async function confirmAction({ title, text, action, field }) {
-  const input = field && h("input", { required: true, maxlength: "500", id: "asked" });
-  const dialog = h("dialog", { "aria-labelledby": "ask-title" },
+  const input = field && h("input", { required: true, maxlength: "500", id: "confirm-field" });
+  const dialog = h("dialog", { "aria-labelledby": "confirm-title" },
     h("form", { method: "dialog" },
-      h("h2", { id: "ask-title" }, title),
+      h("h2", { id: "confirm-title" }, title),
       h("p", {}, text),
       field && h("label", {}, field, input),
       h("p", { class: "actions" },

@@ -1,7 +1,7 @@
 // The header: counts of jobs, and warnings for operators.
 
 import { byId, h } from "./dom.js";
-import { counted, span, troubles } from "./queues.js";
+import { findProblems, formatCount, formatDuration } from "./queues.js";
 import { setRetries } from "./labels.js";
 
 const sum = (status, name) => status.queues.reduce((total, queue) => total + queue[name], 0);
@@ -10,20 +10,20 @@ const sum = (status, name) => status.queues.reduce((total, queue) => total + que
 export function showStatus(status) {
   setRetries(status.retries_max);
   const next = status.queues.map((queue) => queue.next_retry_s).filter((seconds) => seconds !== null);
-  const soon = next.length ? ` (next in ${Math.max(0, Math.round(Math.min(...next)))} s)` : "";
+  const nextRetry = next.length ? ` (next in ${Math.max(0, Math.round(Math.min(...next)))} s)` : "";
   const dead = sum(status, "dead") + status.dead_messages;
   const { p95_s: p95, provider } = status.recent;
   byId("counts").replaceChildren(...[
-    figure("Enqueued", counted(sum(status, "waiting"), status)),
-    figure("Busy", counted(sum(status, "running"), status)),
-    figure("Retries", counted(sum(status, "retrying"), status) + soon),
-    figure("Dead", counted(dead, status), dead > 0),
-    p95 !== null && figure("p95", span(p95), false, "95th percentile of the time from POST to enriched, over the newest issues"),
-    provider !== null && figure("Provider", provider),
+    buildFigure("Waiting", formatCount(sum(status, "waiting"), status)),
+    buildFigure("Running", formatCount(sum(status, "running"), status)),
+    buildFigure("Retrying", formatCount(sum(status, "retrying"), status) + nextRetry),
+    buildFigure("Dead", formatCount(dead, status), dead > 0),
+    p95 !== null && buildFigure("p95", formatDuration(p95), false, "95th percentile of the time from POST to enriched, over the newest issues"),
+    provider !== null && buildFigure("Provider", provider),
   ].filter(Boolean));
-  const [trouble] = troubles(status);
-  byId("health").textContent = trouble ?? "";
-  byId("health").hidden = !trouble;
+  const [problem] = findProblems(status);
+  byId("health").textContent = problem ?? "";
+  byId("health").hidden = !problem;
 }
 
 /** Show whether the stream is connected. */
@@ -33,6 +33,6 @@ export function showLive(isLive) {
   badge.hidden = isLive;
 }
 
-function figure(name, value, isBad = false, title = null) {
+function buildFigure(name, value, isBad = false, title = null) {
   return h("div", { class: isBad ? "bad" : null, title }, h("dt", {}, name), h("dd", {}, value));
 }

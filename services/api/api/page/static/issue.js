@@ -2,45 +2,45 @@
 
 import { call, newKey } from "./api.js";
 import { confirmAction, byId, h, toast } from "./dom.js";
-import { put, state, suggestion, tags } from "./list.js";
+import { buildState, buildSuggestion, buildTags, updateRow } from "./list.js";
 import { navigate, selectedId, urlWith } from "./router.js";
 import { PRIORITIES, STATUSES, pluralize, humanize, formatTime } from "./labels.js";
 
 let shown = null;              // {issue, enrichment, runs, similar}
-let turn = 0;
+let lastRequest = 0;
 let reloadTimer;
 
 /** Fetch and show the issue of the URL. With `soon`, wait briefly, so that several events cause one fetch. */
 export async function load({ soon = false } = {}) {
   clearTimeout(reloadTimer);
   if (soon) { reloadTimer = setTimeout(load, 250); return; }
-  const id = selectedId(), mine = ++turn;
+  const id = selectedId(), request = ++lastRequest;
   if (!id) { shown = null; draw(); return; }
   try {
     const [issue, enrichment, runs, similar] = await Promise.all([
       call("GET", `/issues/${id}`),
-      call("GET", `/issues/${id}/enrichment`).catch(orNull),
+      call("GET", `/issues/${id}/enrichment`).catch(nullIfNotFound),
       call("GET", `/issues/${id}/enrichments?limit=20`),
       call("GET", `/issues/${id}/similar`).catch(() => null),
     ]);
-    if (mine !== turn) return;
+    if (request !== lastRequest) return;
     shown = { issue, enrichment, runs: runs.items, similar };
-    put(issue);
+    updateRow(issue);
     draw();
   } catch (problem) {
-    if (mine !== turn) return;
+    if (request !== lastRequest) return;
     shown = null;
     byId("issue").replaceChildren(h("p", { class: "empty" }, problem.message));
   }
 }
 
-function orNull(problem) {
+function nullIfNotFound(problem) {
   if (problem.status === 404) return null;
   throw problem;
 }
 
-/** Return whether the event concerns the shown issue. */
-export const concerns = (data) => data.issue_id !== undefined && data.issue_id === selectedId();
+/** Return whether the event is about the shown issue. */
+export const isAboutShown = (data) => data.issue_id !== undefined && data.issue_id === selectedId();
 
 function draw() {
   const pane = byId("issue");
@@ -53,40 +53,40 @@ function draw() {
   const open = new Set([...pane.querySelectorAll("details[open]")].map((details) => details.dataset.key));
   pane.replaceChildren(
     h("h2", { tabindex: "-1" }, issue.title),
-    h("p", { class: "meta" }, state(issue), " ", tags(issue), ` ${issue.project} · created ${formatTime(issue.created_at)} `,
+    h("p", { class: "meta" }, buildState(issue), " ", buildTags(issue), ` ${issue.project} · created ${formatTime(issue.created_at)} `,
       issue.duplicate_of && h("a", { href: urlWith({ issue: issue.duplicate_of }) }, "duplicate of another issue")),
     issue.description ? h("pre", { class: "original", tabindex: "0", "aria-label": "Original text" }, issue.description)
       : h("p", { class: "original empty" }, "No description."),
     h("p", { class: "fields" },
-      choice("Status", "status", STATUSES, issue), choice("Priority", "priority", PRIORITIES, issue),
+      buildSelect("Status", "status", STATUSES, issue), buildSelect("Priority", "priority", PRIORITIES, issue),
       h("button", { type: "button", class: "danger", "data-key": "delete", onclick: remove }, "Delete")),
-    ...summary(), ...suggestions(), ...similar(), ...history());
+    ...buildSummary(), ...buildSuggestions(), ...buildSimilar(), ...buildRuns());
   for (const details of pane.querySelectorAll("details")) details.open = open.has(details.dataset.key);
   if (focused) (pane.querySelector(`[data-key="${CSS.escape(focused)}"]`) ?? pane.querySelector("h2")).focus();
 }
 
-function choice(name, field, values, issue) {
+function buildSelect(name, field, values, issue) {
   return h("label", {}, name, " ", h("select", {
     "data-key": field, onchange: (event) => act(() => call("PATCH", `/issues/${issue.id}`, { [field]: event.target.value }), `${name} is now ${humanize(event.target.value)}.`),
   }, values.map((value) => h("option", { value, selected: value === issue[field] }, humanize(value)))));
 }
 
-function summary() {
+function buildSummary() {
   const { issue, enrichment, runs } = shown;
-  const made = enrichment && [enrichment.provenance.provider, enrichment.provenance.model, formatTime(enrichment.created_at)].filter(Boolean).join(" · ");
+  const source = enrichment && [enrichment.provenance.provider, enrichment.provenance.model, formatTime(enrichment.created_at)].filter(Boolean).join(" · ");
   const isBusy = runs.some((run) => ["pending", "queued", "running", "retrying"].includes(run.state));
   return [
     h("h3", {}, "Summary"),
-    h("p", { class: "summary" }, issue.ai_summary ?? waiting(issue),
+    h("p", { class: "summary" }, issue.ai_summary ?? describeMissingSummary(issue),
       issue.stale && h("span", { class: "badge", title: "The text has changed since this enrichment" }, "stale")),
-    made && h("p", { class: "hint" }, made),
+    source && h("p", { class: "hint" }, source),
     issue.enrichment?.error && issue.enrichment.status !== "succeeded" && h("p", { class: "error" }, issue.enrichment.error),
     h("p", {}, h("button", { type: "button", "data-key": "regenerate", "aria-keyshortcuts": "r", disabled: isBusy, onclick: regenerate },
       isBusy ? "Running" : "Regenerate")),
   ].filter(Boolean);
 }
 
-function waiting(issue) {
+function describeMissingSummary(issue) {
   switch (issue.enrichment?.status) {
     case "dead": return "None. Every attempt failed; see the dead letters.";
     case "retrying": return "None yet. The last attempt failed and will be retried.";
@@ -96,7 +96,7 @@ function waiting(issue) {
   }
 }
 
-function open() {
+function openSuggestions() {
   const { enrichment } = shown;
   if (!enrichment) return [];
   const found = enrichment.tags.filter((tag) => !tag.verdict).map((tag) => ({ name: tag.name, label: tag.name, confidence: tag.confidence, choice: { tags: [tag.name] } }));
@@ -106,21 +106,21 @@ function open() {
   return found;
 }
 
-function nothingSuggested() {
+function describeNoSuggestions() {
   const { issue, enrichment } = shown;
   if (enrichment.tags.length || enrichment.priority) return "No open suggestions.";
   return issue.description.trim() ? "None. Low-confidence results are omitted."
     : "None. The text is too short. Add a description.";
 }
 
-function suggestions() {
-  const found = open();
+function buildSuggestions() {
+  const found = openSuggestions();
   if (!shown.enrichment) return [];
   return [
     h("h3", {}, "Suggestions"),
-    found.length === 0 && h("p", { class: "empty" }, nothingSuggested()),
+    found.length === 0 && h("p", { class: "empty" }, describeNoSuggestions()),
     h("ul", { class: "suggestions" }, found.map((each, index) => h("li", {},
-      suggestion({ name: each.label, confidence: each.confidence }),
+      buildSuggestion({ name: each.label, confidence: each.confidence }),
       each.reason && h("span", { class: "hint" }, ` ${each.reason} `),
       h("button", { type: "button", "data-key": `accept-${each.name}`, "aria-keyshortcuts": index < 3 ? String(index + 1) : null, "aria-label": `Accept ${each.label}`, onclick: () => decide("accept", each) }, "Accept"),
       h("button", { type: "button", "data-key": `reject-${each.name}`, "aria-label": `Reject ${each.label}`, onclick: () => decide("reject", each) }, "Reject")))),
@@ -128,7 +128,7 @@ function suggestions() {
   ].filter(Boolean);
 }
 
-function similar() {
+function buildSimilar() {
   const found = shown.similar?.items ?? [];
   return [
     h("h3", {}, "Similar issues"),
@@ -139,7 +139,7 @@ function similar() {
   ];
 }
 
-function history() {
+function buildRuns() {
   const { runs } = shown;
   return [
     h("h3", {}, "Runs"),
@@ -174,7 +174,7 @@ export function regenerate() {
 
 /** Accept a suggestion of the open issue by its number, from 1. */
 export function acceptNumber(number) {
-  const chosen = shown && open()[number - 1];
+  const chosen = shown && openSuggestions()[number - 1];
   if (chosen) decide("accept", chosen);
 }
 

@@ -20,11 +20,11 @@ export function start(actions) {
     event.preventDefault();
     actions[event.key]();
   });
-  byId("help").addEventListener("click", help);
+  byId("help").addEventListener("click", showHelp);
 }
 
 /** Show the keyboard shortcuts. */
-export function help() {
+export function showHelp() {
   const dialog = h("dialog", { "aria-labelledby": "help-title" }, h("form", { method: "dialog" },
     h("h2", { id: "help-title" }, "Keyboard shortcuts"),
     h("dl", { class: "keys" }, HELP.map(([keys, text]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, text)])),

@@ -8,7 +8,7 @@ const timeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", tim
 
 export const formatTime = (iso) => (iso ? timeFormat.format(new Date(iso)) : "");
 export const humanize = (word) => word.replaceAll("_", " ");
-export const seconds = (iso) => Math.max(0, Math.round((new Date(iso) - Date.now()) / 1000));
+const secondsUntil = (iso) => Math.max(0, Math.round((new Date(iso) - Date.now()) / 1000));
 const secondsSince = (iso) => Math.max(0, Math.round((Date.now() - new Date(iso)) / 1000));
 export const pluralize = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
 
@@ -24,7 +24,7 @@ export function stateLabel(issue) {
     case "pending":
     case "queued": return ["pending", issue.enrichment.attempts ? "pending retry" : "pending"];
     case "running": return ["running", `running ${secondsSince(issue.enrichment.started_at)} s`];
-    case "retrying": return ["retrying", `retrying ${issue.enrichment.attempts}/${retries} in ${seconds(issue.enrichment.next_retry_at)} s`];
+    case "retrying": return ["retrying", `retrying ${issue.enrichment.attempts}/${retries} in ${secondsUntil(issue.enrichment.next_retry_at)} s`];
     case "dead": return ["dead", "dead"];
     case "succeeded": return issue.needs_review ? ["review", "needs review"] : ["enriched", "enriched"];
     default: return ["none", state];

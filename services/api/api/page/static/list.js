@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { byId, h } from "./dom.js";
 import { filters, navigate, selectedId, urlWith } from "./router.js";
-import { pluralize, humanize, stateLabel, formatTime } from "./labels.js";
+import { humanize, stateLabel, formatTime } from "./labels.js";
 
 const PAGE = 50;
 const ONE_BY_ONE_MAX = 5;
@@ -15,9 +15,9 @@ let cursor = null;
 let unseen = new Set();
 let changed = new Set();
 let deleted = new Set();
-let loading = 0;
+let lastLoad = 0;
 let loaded = Promise.resolve();
-let refreshing = false;
+let isRefreshing = false;
 
 const query = (more = {}) => new URLSearchParams([...filters(), ...Object.entries(more)]).toString();
 
@@ -28,28 +28,28 @@ export function load() {
 }
 
 async function loadFirst() {
-  const turn = ++loading;
+  const request = ++lastLoad;
   changed.clear();
   try {
     const page = await call("GET", `/issues?${query({ limit: PAGE })}`);
-    if (turn !== loading) return;
+    if (request !== lastLoad) return;
     rows = new Map();
     unseen = new Set();
     byId("list").replaceChildren();
     append(page);
   } catch (problem) {
-    if (turn === loading) showState(problem.message);
+    if (request === lastLoad) showState(problem.message);
   }
 }
 
 /** Fetch the next page. */
-export async function more() {
+export async function loadMore() {
   if (cursor === null) return;
-  const turn = loading, from = cursor;
+  const request = lastLoad, from = cursor;
   cursor = null;
   try {
     const page = await call("GET", `/issues?${query({ limit: PAGE, cursor: from })}`);
-    if (turn === loading) append(page);
+    if (request === lastLoad) append(page);
   } catch (problem) {
     cursor = from;
     showState(problem.message);
@@ -80,24 +80,24 @@ function showState(text) {
 }
 
 /** Handle an event: fetch the changed issues soon, once for all events that arrive together. */
-export function note(kind, data) {
+export function handleEvent(kind, data) {
   if (!data.issue_id) return;
   if (kind === "issue.deleted") deleted.add(data.issue_id);
   changed.add(data.issue_id);
-  if (!refreshing) refresh();
+  if (!isRefreshing) refresh();
 }
 
 async function refresh() {
-  refreshing = true;
+  isRefreshing = true;
   try {
     let pause = PAUSE_MS;
     while (changed.size) {
       await new Promise((resolve) => setTimeout(resolve, pause));
       await loaded;            // a first page in flight may predate the change
-      const ids = changed, turn = loading;
+      const ids = changed, request = lastLoad;
       changed = new Set();
       try {
-        await read(ids, turn);
+        await read(ids, request);
         pause = PAUSE_MS;
       } catch {
         for (const id of ids) changed.add(id);
@@ -105,20 +105,20 @@ async function refresh() {
       }
     }
   } finally {
-    refreshing = false;
+    isRefreshing = false;
   }
 }
 
-async function read(ids, turn) {
+async function read(ids, request) {
   for (const id of deleted) if (rows.has(id)) draw(id);
   const shown = [...ids].filter((id) => rows.has(id) && !deleted.has(id));
   const found = new Set();
   if (shown.length > ONE_BY_ONE_MAX || shown.length < ids.size) {
     const page = await call("GET", `/issues?${query({ limit: 100 })}`);
-    if (turn !== loading) return;
+    if (request !== lastLoad) return;
     for (const issue of page.items) {
       found.add(issue.id);
-      if (rows.has(issue.id)) put(issue);
+      if (rows.has(issue.id)) updateRow(issue);
       else if (ids.has(issue.id)) unseen.add(issue.id);
     }
     for (const id of deleted) unseen.delete(id);
@@ -129,13 +129,13 @@ async function read(ids, turn) {
     const issue = await call("GET", `/issues/${id}`).catch((problem) => {
       if (problem.status !== 404) throw problem;
     });
-    if (turn !== loading) return;
-    if (issue) put(issue);
+    if (request !== lastLoad) return;
+    if (issue) updateRow(issue);
   }
 }
 
 /** Show the current version of an issue in its row. */
-export function put(issue) {
+export function updateRow(issue) {
   const row = rows.get(issue.id);
   if (!row) return;
   row.issue = issue;
@@ -161,15 +161,15 @@ function draw(id) {
       },
     },
       h("span", { class: "title" }, issue.title),
-      deleted.has(id) ? h("span", { class: "state none" }, "deleted") : state(issue),
+      deleted.has(id) ? h("span", { class: "state none" }, "deleted") : buildState(issue),
       h("span", { class: "meta" },
         h("span", { class: `priority ${issue.priority}` }, issue.priority), ` ${humanize(issue.status)} `,
-        tags(issue), h("time", { datetime: issue.created_at }, formatTime(issue.created_at)))));
+        buildTags(issue), h("time", { datetime: issue.created_at }, formatTime(issue.created_at)))));
   if (hadFocus) element.firstChild.focus();
 }
 
 /** Return an issue's live state, whose seconds are updated by a timer. */
-export function state(issue) {
+export function buildState(issue) {
   const [kind, text] = stateLabel(issue);
   const span = h("span", { class: `state ${kind}`, "data-ticks": kind === "retrying" || kind === "running" }, text);
   span.issue = issue;
@@ -177,24 +177,24 @@ export function state(issue) {
 }
 
 /** Return an issue's tags: solid if applied, with a mark if a user set them, and dashed if suggested. */
-export function tags(issue) {
+export function buildTags(issue) {
   const applied = issue.tags.map((tag) => {
     const isHuman = issue.tags_confirmed_at !== null || issue.confirmed_tags.includes(tag);
     return h("span", { class: "tag", title: isHuman ? "Set by a user" : "Set automatically" }, tag,
       isHuman && h("span", { class: "human" }, h("span", { "aria-hidden": "true" }, " ✓"), h("span", { class: "unseen" }, " (set by a user)")));
   });
-  const suggested = issue.suggested_tags.filter(({ name }) => !issue.tags.includes(name)).map(suggestion);
+  const suggested = issue.suggested_tags.filter(({ name }) => !issue.tags.includes(name)).map(buildSuggestion);
   return [...applied, ...suggested];
 }
 
 /** Return a suggested tag with its confidence. */
-export function suggestion({ name, confidence }) {
+export function buildSuggestion({ name, confidence }) {
   return h("span", { class: "tag suggested", title: "Suggested" }, name,
     confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)} %`));
 }
 
 /** Mark the row of the open issue. */
-export function mark() {
+export function markSelected() {
   for (const { element } of rows.values()) {
     const link = element.firstChild;
     if (link.dataset.id === selectedId()) link.setAttribute("aria-current", "true");
@@ -203,16 +203,16 @@ export function mark() {
 }
 
 /** Go to the next (+1) or previous (-1) row from the focused or open one. */
-export function step(by) {
+export function moveBy(offset) {
   const links = [...byId("list").querySelectorAll("a")];
   const from = document.activeElement?.dataset?.id ?? selectedId();
   const at = links.findIndex((link) => link.dataset.id === from);
-  const next = links[at === -1 ? 0 : at + by];
+  const next = links[at === -1 ? 0 : at + offset];
   if (!next) return;
   next.focus();
   next.scrollIntoView({ block: "nearest" });
   navigate({ issue: next.dataset.id });
-  if (links.indexOf(next) > links.length - 5) more();
+  if (links.indexOf(next) > links.length - 5) loadMore();
 }
 
 /** Set up the timer, the buttons and infinite scrolling. */
@@ -220,13 +220,10 @@ export function start() {
   setInterval(() => {
     for (const span of document.querySelectorAll("[data-ticks]")) span.textContent = stateLabel(span.issue)[1];
   }, 1000);
-  byId("more").addEventListener("click", more);
+  byId("more").addEventListener("click", loadMore);
   byId("fresh").addEventListener("click", async () => {
     await load();
     byId("list").querySelector("a")?.focus();
   });
-  new IntersectionObserver((entries) => { if (entries[0].isIntersecting) more(); }).observe(byId("more"));
+  new IntersectionObserver((entries) => { if (entries[0].isIntersecting) loadMore(); }).observe(byId("more"));
 }
-
-/** Return the number of rows in words. */
-export const summary = () => pluralize(rows.size, "issue");

@@ -12,13 +12,13 @@ import { VIEWS, filters, navigate, onNavigate, selectedId, view } from "./router
 import * as queues from "./queues.js";
 import { listen } from "./stream.js";
 import { PRIORITIES, STATES, STATUSES, humanize } from "./labels.js";
-import { write } from "./write.js";
+import { openForm } from "./write.js";
 
 const form = byId("filters");
 let shown = {};
 let typing;
 
-function options(name, values, text = humanize) {
+function fillOptions(name, values, text = humanize) {
   form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, text(value))));
 }
 
@@ -39,10 +39,10 @@ function render({ all = false } = {}) {
   if (now.view === "dead" && isNew) dead.load();
   if (now.view !== "issues") return;
   if (isNew || now.filters !== before.filters) list.load();
-  if (isNew || now.issue !== before.issue) { list.mark(); issue.load(); }
+  if (isNew || now.issue !== before.issue) { list.markSelected(); issue.load(); }
 }
 
-function filter() {
+function applyFilters() {
   clearTimeout(typing);
   navigate(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])), { replace: true });
 }
@@ -50,20 +50,20 @@ function filter() {
 for (const name of VIEWS) {
   byId(`tab-${name}`).addEventListener("click", (event) => { event.preventDefault(); navigate({ view: name === "issues" ? null : name }); });
 }
-form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
-form.addEventListener("change", filter);
-form.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(filter, 300); });
-byId("new").addEventListener("click", write);
+form.addEventListener("submit", (event) => { event.preventDefault(); applyFilters(); });
+form.addEventListener("change", applyFilters);
+form.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(applyFilters, 300); });
+byId("new").addEventListener("click", openForm);
 byId("logout").addEventListener("click", logOut);
 
-options("status", STATUSES);
-options("priority", PRIORITIES);
-options("enrichment", STATES);
-options("needs_review", ["true"], () => "needed");
-options("tag", []);
+fillOptions("status", STATUSES);
+fillOptions("priority", PRIORITIES);
+fillOptions("enrichment", STATES);
+fillOptions("needs_review", ["true"], () => "needed");
+fillOptions("tag", []);
 async function readTags() {
   const { items } = await call("GET", "/tags");
-  options("tag", items.map((tag) => tag.name).filter((name) => !name.includes(":xx")));
+  fillOptions("tag", items.map((tag) => tag.name).filter((name) => !name.includes(":xx")));
   form.elements.tag.value = Object.fromEntries(filters()).tag ?? "";
 }
 
@@ -71,36 +71,36 @@ list.start();
 dead.start();
 queues.start();
 keys.start({
-  j: () => list.step(1),
-  k: () => list.step(-1),
+  j: () => list.moveBy(1),
+  k: () => list.moveBy(-1),
   1: () => issue.acceptNumber(1),
   2: () => issue.acceptNumber(2),
   3: () => issue.acceptNumber(3),
   r: issue.regenerate,
   "/": () => { navigate({ view: null }); form.elements.q.focus(); },
-  c: write,
-  "?": keys.help,
+  c: openForm,
+  "?": keys.showHelp,
 });
 onNavigate(render);
 
 const reopen = listen({
   onSync: () => { render({ all: true }); readTags().catch(() => {}); },
   onEvent: (kind, data) => {
-    list.note(kind, data);
-    if (view() === "dead" && kind === "job.changed") deadSoon();
-    if (view() === "issues" && issue.concerns(data)) issue.load({ soon: true });
+    list.handleEvent(kind, data);
+    if (view() === "dead" && kind === "job.changed") reloadDeadSoon();
+    if (view() === "issues" && issue.isAboutShown(data)) issue.load({ soon: true });
   },
-  onStatus: (status) => { showStatus(status); queues.note(status); },
-  onLive: (isLive) => { showLive(isLive); queues.noteLive(isLive); },
+  onStatus: (status) => { showStatus(status); queues.handleStatus(status); },
+  onLive: (isLive) => { showLive(isLive); queues.handleLive(isLive); },
   onRejected: () => { readTags().catch(() => {}); },
 });
 let deadTimer;
-function deadSoon() {
+function reloadDeadSoon() {
   clearTimeout(deadTimer);
   deadTimer = setTimeout(dead.load, 500);
 }
 
-async function enter() {
+async function logInAgain() {
   await logIn();
   offerLogout();
   reopen();
@@ -108,6 +108,6 @@ async function enter() {
 }
 let entering = null;
 // Several requests may fail with 401 at the same time. Show one login form, and fetch everything once after the login.
-window.addEventListener("login-needed", () => { entering ??= enter().finally(() => { entering = null; }); });
+window.addEventListener("login-needed", () => { entering ??= logInAgain().finally(() => { entering = null; }); });
 offerLogout();
 render({ all: true });

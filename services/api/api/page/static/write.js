@@ -8,7 +8,7 @@ import { PRIORITIES, humanize } from "./labels.js";
 const PAUSE_MS = 300;
 
 /** Show the form, then open the created issue. */
-export async function write() {
+export async function openForm() {
   const key = newKey();
   const title = h("input", { name: "title", required: true, maxlength: "255", autocomplete: "off", autofocus: true });
   const description = h("textarea", { name: "description", rows: "8", maxlength: "65536" });
@@ -25,9 +25,9 @@ export async function write() {
       h("label", {}, "Description", description),
       h("label", {}, "Priority", priority), error,
       h("p", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close("") }, "Cancel"), create)));
-  title.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(look, PAUSE_MS); });
+  title.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(showSimilar, PAUSE_MS); });
 
-  async function look() {
+  async function showSimilar() {
     const words = title.value.match(/[\p{L}\p{N}]{3,}/gu) ?? [];
     const wanted = title.value;
     if (words.length < 2) { similar.replaceChildren(); return; }

@@ -16,6 +16,7 @@ from app.enrichment.interface import PrioritySuggestion, Tag
 from app.enrichment.remote.masking import mask
 from app.enrichment.sanitize import INPUT_CHARS, to_one_line
 from contracts.states import Priority
+from contracts.validation import describe_errors
 from contracts.vocabulary import AreaTag, TypeTag
 
 VERSION = "schema-1"
@@ -92,10 +93,10 @@ def read(content: str) -> ParsedAnswer:
     try:
         answer = Answer.model_validate_json(content)
     except ValidationError as error:
-        raise InvalidResponse(_fault(error), content) from None
+        raise InvalidResponse(_describe(error), content) from None
     line = to_one_line(_OWN_PREFIX.sub("", mask(answer.summary[:INPUT_CHARS])), SUMMARY_MAX)
     if not any(character.isalnum() for character in line):
-        raise InvalidResponse("summary: contains no words", content)
+        raise InvalidResponse("summary: The text has no words", content)
     return ParsedAnswer(PREFIX + line, _tags(answer), _suggestion(answer.priority))
 
 
@@ -112,15 +113,15 @@ def _suggestion(priority: PriorityGuess | None) -> PrioritySuggestion | None:
     return PrioritySuggestion(priority.value, reason) if priority is not None and reason else None
 
 
-def _fault(error: ValidationError) -> str:
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        ": ".join(filter(None, (".".join(str(part) for part in detail["loc"]), detail["msg"])))
-        for detail in details[:3]
-    )
+def _describe(error: ValidationError) -> str:
+    """Describe the first errors without their values, which are the model's text."""
+    errors = error.errors(include_url=False)[:3]
+    if errors[0]["type"] == "json_invalid":
+        return "it is not valid JSON"
+    return describe_errors(errors, with_values=False).removesuffix(".")
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """Return the JSON schema in strict form: every field is required, and no others are allowed."""
     confidence = _words(Confidence)
     area = _or_null(_object(name=_words(AreaTag), confidence=confidence))

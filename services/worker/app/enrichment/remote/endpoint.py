@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from app.enrichment.remote.answer import InvalidResponse
 from app.enrichment.remote.prompt import Conversation
 from app.ledger.errors import ProviderError
-from app.retry_after import retry_after_s
+from app.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     from openai.types.shared_params import ResponseFormatJSONSchema
@@ -29,8 +29,8 @@ CONNECT_SECONDS = 5.0
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _CONTEXT_WORDS = re.compile(r"context (?:length|size|window)|maximum context", re.IGNORECASE)
 _CODE = re.compile(r"[a-z0-9_.-]{1,40}")
-_TRY_AGAIN = {408, 409, 425, 429}
-_REACHED_NOTHING = (httpx2.ConnectError, httpx2.ConnectTimeout)
+_RETRYABLE_STATUSES = {408, 409, 425, 429}
+_CONNECT_ERRORS = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 class ProviderRejected(Exception):
@@ -125,7 +125,9 @@ class Endpoint:
             response = self._runner.run(asyncio.wait_for(request, seconds))
         except (TimeoutError, APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
-                raise ProviderError("cannot be reached in time") from None
+                raise ProviderError(
+                    f"the server cannot be reached within {min(seconds, CONNECT_SECONDS):g} s"
+                ) from None
             raise NoResponse(f"no response within {seconds:.0f} s") from None
         except APIConnectionError as error:
             _raise_disconnected(error.__cause__)
@@ -152,9 +154,9 @@ def _read(content: bytes) -> Reply:
 
 def _raise_disconnected(cause: BaseException | None) -> NoReturn:
     name = type(cause).__name__
-    if isinstance(cause, _REACHED_NOTHING):
-        raise ProviderError(f"cannot be reached: {name}") from None
-    raise NoResponse(f"connection lost: {name}") from None
+    if isinstance(cause, _CONNECT_ERRORS):
+        raise ProviderError(f"the server cannot be reached: {name}") from None
+    raise NoResponse(f"the connection was lost: {name}") from None
 
 
 def _raise_status(error: APIStatusError) -> NoReturn:
@@ -163,9 +165,9 @@ def _raise_status(error: APIStatusError) -> NoReturn:
     reason = " ".join([f"status {status}", *sorted(codes)])
     if status == 413 or codes & _CONTEXT_CODES or (status == 400 and _CONTEXT_WORDS.search(error.message[:1000])):
         raise PromptTooLong("the prompt is longer than the model's context") from None
-    if "insufficient_quota" in codes or not (status in _TRY_AGAIN or status >= 500):
+    if "insufficient_quota" in codes or not (status in _RETRYABLE_STATUSES or status >= 500):
         raise ProviderRejected(reason) from None
-    raise ProviderError(reason, retry_after_s(error.response.headers.get("retry-after"))) from None
+    raise ProviderError(reason, parse_retry_after(error.response.headers.get("retry-after"))) from None
 
 
 async def _bound(response: httpx2.Response) -> None:

@@ -10,7 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.config import SyncSessionLocal
 from app.enrichment.fallback import fall_back
-from app.enrichment.interface import Enricher, Enrichment, IssueText, PrioritySuggestion, Provenance, Tag, in_order
+from app.enrichment.interface import (
+    Enricher,
+    Enrichment,
+    IssueText,
+    PrioritySuggestion,
+    Provenance,
+    Tag,
+    sort_tags,
+)
 from app.enrichment.language import detect_language
 from app.enrichment.quotes import quotes_only
 from app.enrichment.remote import answer, prompt
@@ -103,7 +111,7 @@ class OpenAIEnricher:
         self._limits = limits
         self._prices = prices
         self._metrics = ProviderMetrics(PROVIDER, endpoint.model)
-        self._schema = answer.schema()
+        self._schema = answer.build_schema()
         self._schema_bytes = len(json.dumps(self._schema))
 
     @classmethod
@@ -129,13 +137,13 @@ class OpenAIEnricher:
     def enrich(self, issue: IssueText) -> Enrichment:
         """Enrich one issue; raise ProviderError if a retry may succeed."""
         usage = TokenUsage()
-        prose = prompt.prose(issue)
+        prose = prompt.extract_prose(issue)
         try:
             found, model = self._query(prose, usage)
-        except InvalidResponse as fault:
-            return self._enrich_locally(issue, f"the answer cannot be used: {fault}", usage)
-        except ProviderRejected as refusal:
-            return self._enrich_locally(issue, str(refusal), usage)
+        except InvalidResponse as error:
+            return self._enrich_locally(issue, f"the answer cannot be used: {error}", usage)
+        except ProviderRejected as error:
+            return self._enrich_locally(issue, str(error), usage)
         # Detected here, so that the result does not depend on the provider.
         language = detect_language(f"{prose.title}\n{prose.body}")
         tags = found.tags
@@ -143,7 +151,7 @@ class OpenAIEnricher:
             tags = (*tags, Tag(f"lang:{language.code}", language.confidence))
         return Enrichment(
             summary=found.summary,
-            tags=in_order(tags),
+            tags=sort_tags(tags),
             provenance=Provenance(
                 provider=PROVIDER,
                 model=to_one_line(model or "", 100) or "unnamed",
@@ -154,7 +162,7 @@ class OpenAIEnricher:
                 completion_tokens=usage.completion_tokens,
                 cost=usage.cost(self._prices),
             ),
-            priority=_quoting(found.priority, prose),
+            priority=_require_quotes(found.priority, prose),
             language=None if language is None else language.code,
         )
 
@@ -171,15 +179,15 @@ class OpenAIEnricher:
 
     def _query(self, issue: Prose, usage: TokenUsage) -> tuple[ParsedAnswer, str | None]:
         ends = monotonic() + self._limits.seconds
-        messages = prompt.conversation(issue, self._limits.input_bytes)
+        messages = prompt.build_conversation(issue, self._limits.input_bytes)
         try:
             return self._request(messages, ends, usage)
         except PromptTooLong as error:
             fault: ProviderRejected | InvalidResponse = error
-            second = prompt.conversation(issue, self._limits.input_bytes // SHORTER)
+            second = prompt.build_conversation(issue, self._limits.input_bytes // SHORTER)
         except InvalidResponse as error:
             fault = error
-            second = prompt.repair(messages, error.answer, str(error)) if error.answer else messages
+            second = prompt.build_repair(messages, error.answer, str(error)) if error.answer else messages
         if ends - monotonic() < LAST_SECONDS:
             raise fault
         return self._request(second, ends, usage)
@@ -191,7 +199,7 @@ class OpenAIEnricher:
             return self._complete(messages, ends, usage, reservation)
 
     def _reserve(self, messages: Conversation) -> Reservation:
-        most = prompt.token_bound(messages, self._schema_bytes) + self._limits.output_tokens
+        most = prompt.bound_tokens(messages, self._schema_bytes) + self._limits.output_tokens
         reservation = self._budget.reserve(most)
         if reservation is None:
             raise ProviderRejected("the daily token budget is used up")
@@ -230,7 +238,7 @@ class OpenAIEnricher:
             logger.warning("token_usage_update_failed", error=safe_message(error))
 
 
-def _quoting(priority: PrioritySuggestion | None, issue: Prose) -> PrioritySuggestion | None:
+def _require_quotes(priority: PrioritySuggestion | None, issue: Prose) -> PrioritySuggestion | None:
     """Return the suggestion; None if its reason quotes words that the issue does not contain."""
     if priority is None or not quotes_only(priority.reason, f"{issue.title}\n{issue.body}"):
         return None
