@@ -29,7 +29,7 @@ def list_letters(
         print_line(
             f"{letter['id']}  {died_at}  {letter['kind']} {name}  attempts {letter['attempts']}  {letter['error']}"
         )
-    print_line(f"{len(letters)} dead letters")
+    print_line(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}")
 
 
 @app.command()

@@ -41,7 +41,7 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         return
     training = found["training"]
     typer.echo(
-        f"project {found['project']}: {found['confirmed_issues']} confirmed issues; training: "
+        f"project: {found['project']}; confirmed issues: {found['confirmed_issues']}; training: "
         + ("none yet" if training is None else " ".join(filter(None, (training["status"], training["error"]))))
     )
     for model in found["models"]:

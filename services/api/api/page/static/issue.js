@@ -134,7 +134,7 @@ function buildSimilar() {
     h("h3", {}, "Similar issues"),
     found.length === 0 ? h("p", { class: "empty" }, "None found.") : h("ul", { class: "similar" }, found.map((other) => h("li", {},
       h("a", { href: urlWith({ issue: other.id }), "data-key": `similar-${other.id}`, onclick: (event) => { event.preventDefault(); navigate({ issue: other.id }); } }, other.title),
-      ` ${humanize(other.status)}, ${Math.round(other.score * 100)} % similar `,
+      ` ${humanize(other.status)}, ${Math.round(other.score * 100)}% similar `,
       other.likely_duplicate && h("span", { class: "badge" }, "likely duplicate")))),
   ];
 }

@@ -190,7 +190,7 @@ export function buildTags(issue) {
 /** Return a suggested tag with its confidence. */
 export function buildSuggestion({ name, confidence }) {
   return h("span", { class: "tag suggested", title: "Suggested" }, name,
-    confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)} %`));
+    confidence !== undefined && h("span", { class: "confidence" }, ` ${Math.round(confidence * 100)}%`));
 }
 
 /** Mark the row of the open issue. */
