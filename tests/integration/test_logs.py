@@ -40,7 +40,11 @@ MARKER = "Zyzzyva"
 
 def log_lines(*processes: RunningProcess) -> list[dict[str, Any]]:
     """Return the parsed log lines of the processes. Every line must be a JSON object."""
-    return [json.loads(line.partition(" | ")[2]) for process in processes for line in list(process.log.lines)]
+    found = []
+    for line in [line.partition(" | ")[2] for process in processes for line in list(process.log.lines)]:
+        assert line.startswith("{"), f"not JSON: {line}"
+        found.append(json.loads(line))
+    return found
 
 
 def lines_of_request(request_id: str, *processes: RunningProcess) -> list[dict[str, Any]]:

@@ -41,9 +41,10 @@ class Api(RunningProcess):
         return self.client.post("/api/v1/issues", json={"title": title, **fields})
 
 
-def _program(directory: Path) -> type[Process]:
-    """Return how to start a program: only those of this tree share its environment, and can be forked."""
-    return ForkedProcess if directory in {API, WORKER} else Process
+def _process_class(directory: Path, env: Mapping[str, str]) -> type[Process]:
+    """Return ForkedProcess, except for other releases of the product and for variables of the interpreter."""
+    is_interpreter_set = any(name.startswith("PYTHON") for name in env)
+    return Process if directory not in {API, WORKER} or is_interpreter_set else ForkedProcess
 
 
 def start_api(
@@ -52,7 +53,7 @@ def start_api(
     """Start an API process. `app` is the application argument of uvicorn, relative to `directory`."""
     port, log = port or free_port(), Log()
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
-    process = _program(directory)("api", command, log, cwd=directory, env=env)
+    process = _process_class(directory, env)("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     def is_live() -> bool:
@@ -75,8 +76,9 @@ def start_worker(
         *(sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel=info", "-n", f"{name}@%h"),
         *("--without-mingle", "--without-gossip"),
     ]
+    process_class = _process_class(directory, env)
     env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env}
-    process = _program(directory)(name, command, log, cwd=directory, env=env)
+    process = process_class(name, command, log, cwd=directory, env=env)
 
     def is_ready() -> bool:
         assert process.exit_code is None, f"the worker ended:\n{log}"
