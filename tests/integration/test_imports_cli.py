@@ -60,7 +60,7 @@ def test_import_cli_reads_csv_from_standard_input(api: Api) -> None:
         (("issues", "import", "-", "--format", "csv"), "body:"),
         (("issues", "import", "-", "--format", "ndjson", "--source", "No Source"), "source:"),
         (("issues", "create", " "), "title:"),
-        (("issues", "show", "no-id"), "'ID'"),
+        (("issues", "show", "no-id"), 'ID: "no-id" is not valid. Use a UUID'),
         (("issues", "show", "01a20614-800e-771f-862f-526a86f415ac"), "does not exist"),
         (("issues", "list", "--sort", "relevance"), "relevance"),
         (("enrich", "01a20614-800e-771f-862f-526a86f415ac"), "does not exist"),
