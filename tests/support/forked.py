@@ -1,7 +1,7 @@
-"""Starts Python programs from a process that has already imported the packages of others.
+"""Starts API processes and workers from a process that has already imported most of their code.
 
-Importing takes most of the start of an API process or a worker. A program that is started here imports only the
-code of this project. The end-to-end tests start the commands of the documentation, without this.
+Imports are most of the cost of a start. A forked program still reads its own settings, and builds and starts its
+own application. The end-to-end tests start the commands of the documentation, without this.
 """
 
 import atexit
@@ -26,14 +26,7 @@ PATHS_OF_PYTEST = {str(ROOT / path) for path in ("", "services/api", "services/w
 PR_SET_PDEATHSIG = 1
 
 _fork_server = multiprocessing.get_context("forkserver")
-_fork_server.set_forkserver_preload(
-    [
-        *("asyncpg", "fastapi.responses", "pydantic_settings", "redis.asyncio", "structlog", "uvicorn.main"),
-        *("celery.bin.celery", "celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"),
-        *("httpcore2", "kombu.transport.redis", "numpy", "sqlalchemy.dialects.postgresql.psycopg2"),
-        *("sqlalchemy.orm", "tenacity"),
-    ]
-)
+_fork_server.set_forkserver_preload(["tests.support.preload"])
 
 
 class _ForkedProgram:
