@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-J ?= auto
+# Twice the cores, because tests often wait for a condition; each process starts servers of its own.
+J ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')
 
 # Use the system's certificate authorities, like pip and git. uv's own list is not sufficient behind a company proxy.
 export UV_SYSTEM_CERTS ?= true

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
+import psycopg2.errors
 import pytest
 import redis
 
@@ -63,8 +64,13 @@ def _database(servers: Servers) -> Iterator[Database]:
 @pytest.fixture
 def database(_database: Database) -> Database:
     """Return the emptied database."""
-    _database.query(f"TRUNCATE {', '.join(TABLES)} CASCADE")
-    return _database
+    while True:
+        try:
+            _database.query(f"TRUNCATE {', '.join(TABLES)} CASCADE")
+        except psycopg2.errors.DeadlockDetected:
+            # A transaction of a process that still runs locks the same tables in another order.
+            continue
+        return _database
 
 
 @pytest.fixture

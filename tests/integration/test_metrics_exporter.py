@@ -112,7 +112,8 @@ def test_exporter_without_redis_omits_its_gauges(fault: signal.Signals, port: in
         if fault is signal.SIGKILL:
             servers.valkey.stop()
             servers.valkey.start()
-        servers.valkey_process.send_group(signal.SIGCONT)
+        else:
+            servers.valkey_process.send_group(signal.SIGCONT)
     wait_until(lambda: scrape(port).one("redis_up") == 1, 30, "the exporter to report Redis as up")
 
 

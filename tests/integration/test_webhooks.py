@@ -295,6 +295,8 @@ def test_pending_deliveries_of_deleted_webhook_are_skipped(
     hook = stack.create_webhook(receiver)
     delivery_id = stack.send_test(hook)
     stack.wait_for(hook, "retrying")
+    # The worker counts the failure after it has ended the attempt.
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 1, 30, "the circuit breaker to count")
 
     assert stack.api.client.delete(f"{WEBHOOKS_URL}/{hook['id']}").status_code == 204
 
