@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,6 +77,7 @@ def _run(module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # it is determined again, from TMPDIR
     search_path = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [str(cwd), *search_path, *(path for path in sys.path if path not in PATHS_OF_PYTEST)]
     sys.argv = [module, *arguments]
