@@ -1,6 +1,7 @@
 """Addresses, credentials and logs of Flower."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,8 @@ import httpx
 import pytest
 
 from devstack.network import free_port, wait_until
-from devstack.process import Process
-from tests.support.processes import WORKER, tool
+from tests.support.forked import ForkedProcess
+from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
 
 CREDENTIALS = {"FLOWER_BASIC_AUTH": "admin:a-password-of-the-test"}
@@ -19,8 +20,8 @@ AUTH = ("admin", "a-password-of-the-test")
 @contextmanager
 def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str]:
     port, log = free_port(), Log()
-    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={port}", *options]
-    process = Process("flower", command, log, cwd=WORKER, env={**servers.env, **env})
+    command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "flower", f"--port={port}", *options]
+    process = ForkedProcess("flower", command, log, cwd=WORKER, env={**servers.env, **env})
     url = f"http://127.0.0.1:{port}"
 
     def is_healthy() -> bool:
@@ -45,9 +46,9 @@ def test_flower_on_public_address_without_credentials_does_not_start(
     env: dict[str, str], options: list[str], servers: Servers
 ) -> None:
     log = Log()
-    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={free_port()}", *options]
+    command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "flower", f"--port={free_port()}", *options]
 
-    assert Process("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
+    assert ForkedProcess("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
 
     (line,) = log.lines
     assert "needs credentials. Set FLOWER_BASIC_AUTH" in line
@@ -68,8 +69,8 @@ def test_flower_with_read_only_off_allows_changes(servers: Servers) -> None:
 
 def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:
     log = Log()
-    command = [tool("celery"), "-A", "app.celery_app", "flower", f"--port={free_port()}"]
-    process = Process("flower", command, log, cwd=WORKER, env={**servers.env, "LOG_FORMAT": "json"})
+    command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "flower", f"--port={free_port()}"]
+    process = ForkedProcess("flower", command, log, cwd=WORKER, env={**servers.env, "LOG_FORMAT": "json"})
     try:
         wait_until(lambda: log.has("Visit me at"), 60, f"Flower\n{log}")
     finally:

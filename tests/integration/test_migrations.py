@@ -1,7 +1,5 @@
 """Migrations: upgrade, downgrade, one process at a time, and no blocking of readers."""
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,22 +14,11 @@ from contracts.ids import new_id
 from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from tests.support.database import Database
-from tests.support.processes import API, start_api, tool
-from tests.support.servers import FAST_OPTIONS, Log
+from tests.support.processes import start_api
+from tests.support.servers import FAST_OPTIONS, Log, run_alembic, start_alembic
 
 MIGRATION_LOCK = 0x1550_7AC4
 LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
-
-
-def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tool("alembic"), *arguments],
-        cwd=API,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @dataclass
@@ -62,7 +49,7 @@ def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyServ
 @pytest.fixture
 def url(empty_server: EmptyServer) -> Iterator[str]:
     yield empty_server.url
-    assert alembic(empty_server.url, "downgrade", "base").returncode == 0
+    assert run_alembic(empty_server.url, "downgrade", "base").returncode == 0
 
 
 @pytest.fixture
@@ -81,14 +68,14 @@ def tables(url: str) -> set[str]:
 
 
 def test_migrations_upgrade_downgrade_and_upgrade_succeed(url: str) -> None:
-    assert alembic(url, "upgrade", "head").returncode == 0
-    assert alembic(url, "check").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "check").returncode == 0
     assert {"issue", "job", "job_failure", "enrichment"} < tables(url)
 
-    assert alembic(url, "downgrade", "base").returncode == 0
+    assert run_alembic(url, "downgrade", "base").returncode == 0
     assert tables(url) == {"alembic_version"}
 
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
 
 def extensions(url: str) -> set[str]:
@@ -106,28 +93,28 @@ def has_vector_index(url: str) -> bool:
 
 
 def test_migrations_with_pgvector_create_vector_index(url: str) -> None:
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
     assert extensions(url) == {"vector", "pg_trgm"}
     assert has_vector_index(url)
-    assert alembic(url, "check").returncode == 0, "the optional index must not count as a difference"
+    assert run_alembic(url, "check").returncode == 0, "the optional index must not count as a difference"
 
 
 def test_migrations_without_pgvector_find_similar_issues_by_full_text(url_without_extensions: str) -> None:
     url = url_without_extensions
 
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
     assert extensions(url) == {"pg_trgm"}, "the role may create only trusted extensions"
     assert not has_vector_index(url)
-    assert alembic(url, "check").returncode == 0
+    assert run_alembic(url, "check").returncode == 0
     assert _similar_titles(url) == ["Printing fails on large paper"]
     database = Database(url)
     database.query("DROP EXTENSION pg_trgm")
     database.close()
     assert _similar_titles(url) == ["Printing fails on large paper"], "full text search alone must find the issue"
-    assert alembic(url, "downgrade", "0003").returncode == 0
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "downgrade", "0003").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
 
 def _similar_titles(url: str) -> list[str]:
@@ -156,16 +143,16 @@ def _similar_titles(url: str) -> list[str]:
 
 
 def test_migrations_after_interruption_make_existing_issues_searchable(url: str) -> None:
-    assert alembic(url, "upgrade", "0004").returncode == 0
+    assert run_alembic(url, "upgrade", "0004").returncode == 0
     database = Database(url)
     for title in ("Printing fails", "Saving fails"):
         database.query("INSERT INTO issue (id, title) VALUES (%s, %s)", new_id(), title)
-    assert alembic(url, "upgrade", "0005").returncode == 0
+    assert run_alembic(url, "upgrade", "0005").returncode == 0
     # The state after an interruption: one updated row, and an index on the wrong column.
     database.query("UPDATE issue SET title = title WHERE title = 'Saving fails'")
     database.query("CREATE INDEX ix_issue_created ON issue (id)")
 
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
     assert database.one("SELECT count(*) FROM issue WHERE lexemes @@ to_tsquery('english', 'fail')") == 2
     assert "created_at" in database.one("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_issue_created'")
@@ -176,9 +163,7 @@ def test_migrations_after_interruption_make_existing_issues_searchable(url: str)
 def test_migrations_by_second_process_wait_for_first(url: str) -> None:
     with psycopg2.connect(url) as first, first.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        second = subprocess.Popen(
-            [tool("alembic"), "upgrade", "head"], cwd=API, env={**os.environ, "DATABASE_URL": url}
-        )
+        second = start_alembic(url, Log(), "upgrade", "head")
         watcher = Database(url)
         wait_until(
             lambda: watcher.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s", LOCK_QUERY) == 1,
@@ -194,34 +179,32 @@ def test_migrations_by_second_process_wait_for_first(url: str) -> None:
 
 
 def test_migration_blocked_by_reader_times_out(url: str) -> None:
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
     with psycopg2.connect(url) as reader, reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM issue")
 
-        blocked = alembic(url, "downgrade", "base")
+        blocked = run_alembic(url, "downgrade", "base")
 
     reader.close()
     assert blocked.returncode != 0
-    assert "lock timeout" in blocked.stderr
+    assert "lock timeout" in blocked.stdout
     assert {"issue", "job"} < tables(url), "a failed migration must roll back completely"
 
 
 def test_migrations_never_force_request_to_replan_twice(url: str) -> None:
     """asyncpg replans a statement once per request. This test executes it again after half a second."""
-    assert alembic(url, "upgrade", "0002").returncode == 0
+    assert run_alembic(url, "upgrade", "0002").returncode == 0
     with psycopg2.connect(url) as seed, seed.cursor() as cursor:
         cursor.execute(
             "INSERT INTO issue (id, title, description, priority) VALUES (%s, 't', '', 'low')", [str(new_id())]
         )
-    migrator = subprocess.Popen(
-        [tool("alembic"), "upgrade", "head"], cwd=API, env={**os.environ, "DATABASE_URL": url}
-    )
+    migrator = start_alembic(url, Log(), "upgrade", "head")
     reader = psycopg2.connect(url)
     reader.autocommit = True
     replans = 0
     with reader.cursor() as cursor:
         cursor.execute("PREPARE request AS SELECT * FROM issue")
-        while migrator.poll() is None:
+        while migrator.exit_code is None:
             try:
                 cursor.execute("EXECUTE request")
             except psycopg2.errors.FeatureNotSupported:  # "cached plan must not change result type"
@@ -232,26 +215,26 @@ def test_migrations_never_force_request_to_replan_twice(url: str) -> None:
                 replans += 1
     reader.close()
 
-    assert migrator.returncode == 0
+    assert migrator.exit_code == 0
     assert replans == 3, "only 0003, 0005 and 0010 may change the columns of the table"
 
 
 def test_migration_after_interrupted_index_build_succeeds(url: str) -> None:
-    assert alembic(url, "upgrade", "0002").returncode == 0
+    assert run_alembic(url, "upgrade", "0002").returncode == 0
     with psycopg2.connect(url) as backup, backup.cursor() as cursor:
         # CREATE INDEX CONCURRENTLY waits for every older snapshot. After a timeout, its invalid index remains.
         backup.set_session(isolation_level="REPEATABLE READ")
         cursor.execute("SELECT count(*) FROM job")
-        interrupted = alembic(url, "upgrade", "head")
+        interrupted = run_alembic(url, "upgrade", "head")
     backup.close()
     assert interrupted.returncode != 0
-    assert "lock timeout" in interrupted.stderr
+    assert "lock timeout" in interrupted.stdout
     assert not _is_valid(url, "ix_issue_confirmed")
 
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
 
     assert _is_valid(url, "ix_issue_confirmed")
-    assert alembic(url, "check").returncode == 0
+    assert run_alembic(url, "check").returncode == 0
 
 
 def _is_valid(url: str, index: str) -> bool:
@@ -272,7 +255,7 @@ def _is_valid(url: str, index: str) -> bool:
     ],
 )
 def test_database_constraint_rejects_invalid_issue(url: str, column: str, value: str) -> None:
-    assert alembic(url, "upgrade", "head").returncode == 0
+    assert run_alembic(url, "upgrade", "head").returncode == 0
     values = {"id": "gen_random_uuid()", "title": "'t'", column: value}
     database = Database(url)
 

@@ -12,10 +12,10 @@ from celery import Celery
 
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 from devstack.network import wait_until
-from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import ROOT, WORKER, RunningProcess, tool
+from tests.support.forked import ForkedProcess
+from tests.support.processes import ROOT, WORKER, RunningProcess
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 
@@ -88,9 +88,9 @@ def test_worker_without_broker_is_alive_and_not_ready(
 
 def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes) -> None:
     environment = {**servers.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
-    worker = Process(
+    worker = ForkedProcess(
         "worker",
-        [tool("celery"), "-A", "app.celery_app", "worker"],
+        [sys.executable, "-m", "celery", "-A", "app.celery_app", "worker"],
         Log(),
         cwd=WORKER,
         env={**environment, "HEARTBEAT_DIRECTORY": str(probes.directory)},

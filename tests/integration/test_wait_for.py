@@ -1,6 +1,5 @@
 """`python -m api.wait_for`, which init containers run, with a real server and its migrations."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,21 +12,21 @@ from sqlalchemy.engine import make_url
 from devstack.network import free_port, wait_until
 from devstack.postgres import Postgres
 from devstack.process import Process
-from tests.support.processes import API, tool
-from tests.support.servers import FAST_OPTIONS, Log
+from tests.support.forked import ForkedProcess
+from tests.support.processes import API
+from tests.support.servers import FAST_OPTIONS, Log, run_alembic
 
 TIMEOUT_S = 60
 
 
 def start_wait(target: str, url: str, log: Log) -> Process:
     command = [sys.executable, "-m", "api.wait_for", target]
-    return Process(target, command, log, cwd=API, env={"DATABASE_URL": url, "LOG_FORMAT": "json"})
+    return ForkedProcess(target, command, log, cwd=API, env={"DATABASE_URL": url, "LOG_FORMAT": "json"})
 
 
 def migrate(url: str, revision: str) -> None:
-    environment = {**os.environ, "DATABASE_URL": url}
-    command = [tool("alembic"), "upgrade", revision]
-    subprocess.run(command, cwd=API, env=environment, check=True, capture_output=True)
+    done = run_alembic(url, "upgrade", revision)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture

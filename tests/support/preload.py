@@ -17,6 +17,7 @@ MODULES = (
         "uvicorn.lifespan.on",
     ),
     *("celery.apps.worker", "celery.bin.celery", "celery.concurrency.prefork", "celery.worker.consumer"),
+    *("alembic.config", "alembic.command", "alembic.runtime.migration", "logging.config", "psycopg2.extras"),
     *("httpcore2", "kombu.transport.redis", "sqlalchemy.dialects.postgresql.psycopg2", "tenacity"),
 )
 

@@ -26,9 +26,12 @@ from tests.support.containers import (
     ContainerProcess,
     ContainerRedis,
 )
+from tests.support.forked import ForkedProcess
 
 # Without fsync, a killed process loses no data. Only a power failure would.
 FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+
+MIGRATION_TIMEOUT_S = 120
 
 
 @cache
@@ -118,16 +121,24 @@ class Servers:
                 server.stop()
 
 
+def start_alembic(url: str, log: Log, *arguments: str) -> Process:
+    """Start alembic on the database."""
+    command = [sys.executable, "-m", "alembic", *arguments]
+    directory = Path(__file__).parents[2] / "services/api"
+    return ForkedProcess("alembic", command, log, cwd=directory, env={"DATABASE_URL": url})
+
+
+def run_alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run alembic on the database, with all of its output in `stdout`."""
+    log = Log()
+    code = start_alembic(url, log, *arguments).wait(MIGRATION_TIMEOUT_S)
+    return subprocess.CompletedProcess(arguments, code, str(log))
+
+
 def migrate(servers: Servers) -> None:
     """Upgrade the database to the head of the schema."""
-    root = Path(__file__).parents[2]
-    alembic = Path(sys.executable).with_name("alembic")
-    subprocess.run(
-        [alembic, "upgrade", "head"],
-        cwd=root / "services/api",
-        env={**os.environ, **servers.env},
-        check=True,
-    )
+    done = run_alembic(servers.database_url, "upgrade", "head")
+    assert done.returncode == 0, done.stdout
 
 
 def start_servers(directory: Path) -> Servers:
