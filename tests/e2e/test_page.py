@@ -162,6 +162,19 @@ def test_search_and_filters_are_stored_in_url(page: Any, api: Api) -> None:
     expect(page.locator("#list li")).to_have_text([re.compile("The page is empty")])
 
 
+def test_cleared_search_stays_empty_when_view_is_drawn_again(page: Any, api: Api) -> None:
+    api.post("Invoices are rounded")
+    visit(page, api, "/?q=nothing")
+    search = page.get_by_label("Search")
+    expect(search).to_have_value("nothing")
+
+    search.fill("")
+    page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
+
+    expect(search).to_have_value("")
+    expect(page.locator("#list li")).to_have_count(1)
+
+
 def test_new_issues_are_counted_without_shifting_list(page: Any, api: Api) -> None:
     api.post("The first")
     visit(page, api)

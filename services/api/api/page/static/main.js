@@ -16,7 +16,7 @@ import { openForm } from "./write.js";
 
 const form = byId("filters");
 let shown = {};
-let typing;
+let typing = null;           // the timer of an edit that is not yet applied to the URL
 
 function fillOptions(name, values, text = humanize) {
   form.elements[name].replaceChildren(h("option", { value: "" }, "any"), ...values.map((value) => h("option", { value }, text(value))));
@@ -32,8 +32,7 @@ function render({ all = false } = {}) {
     if (name === now.view) byId(`tab-${name}`).setAttribute("aria-current", "page");
     else byId(`tab-${name}`).removeAttribute("aria-current");
   }
-  const wanted = Object.fromEntries(filters());
-  for (const field of form.elements) if (document.activeElement !== field || field.value === "") field.value = wanted[field.name] ?? "";
+  if (typing === null) showFilters();
   const isNew = now.view !== before.view;
   if (now.view === "queues") queues.draw();
   if (now.view === "dead" && isNew) dead.load();
@@ -42,8 +41,14 @@ function render({ all = false } = {}) {
   if (isNew || now.issue !== before.issue) { list.markSelected(); issue.load(); }
 }
 
+function showFilters() {
+  const wanted = Object.fromEntries(filters());
+  for (const field of form.elements) if (document.activeElement !== field || field.value === "") field.value = wanted[field.name] ?? "";
+}
+
 function applyFilters() {
   clearTimeout(typing);
+  typing = null;
   navigate(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])), { replace: true });
 }
 
