@@ -78,7 +78,7 @@ test-containers: $(VENV)/ready ## Run the tests of images, compose, and Kubernet
 	@TEST_SERVERS=containers $(BIN)/pytest -n $(J) --dist loadgroup tests/containers tests/deploy $(ON_IMAGES)
 
 .PHONY: test-nightly
-test-nightly: $(VENV)/ready ## Run the long tests: upgrades, random inputs, and an hour of chaos
+test-nightly: $(VENV)/ready ## Run the long tests: upgrades, random inputs, and 60 rounds of chaos
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(J) --dist loadgroup \
 		tests/upgrade tests/unit tests/integration/test_openapi_contract.py
 	@$(MAKE) --no-print-directory chaos ROUNDS=60 SEED=$$RANDOM

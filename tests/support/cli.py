@@ -1,6 +1,6 @@
 """Runs the command `issuetracker` in the process of the test, without the start of an interpreter.
 
-One test per file runs the installed command instead (`run_installed`).
+tests/integration/test_cli.py runs the installed command instead (`run_installed`).
 """
 
 import os
