@@ -41,19 +41,15 @@ COMMON = (
     *("ai", "ai_provider", "openai_base_url", "openai_model", "openai_api_key"),
 )
 ADVANCED = (
-    *(
-        "lease_seconds",
-        "dispatch_poll_seconds",
-        "queue_bound",
-        "rejected_retry_seconds",
-        "rejected_timeout_seconds",
-    ),
-    *("circuit_threshold", "circuit_pause_seconds", "celery_result_backend", "heartbeat_directory"),
+    "lease_seconds",
+    "queue_bound",
+    "celery_result_backend",
+    "heartbeat_directory",
 )
 LOCAL_NOTE = "For `make run`. Compose reads `API_PORT` and `FLOWER_PORT` too."
 ADVANCED_NOTE = "Change these only for tests or after measurements."
 
-ELSEWHERE: dict[str, tuple[str, str]] = {
+LIBRARIES: dict[str, tuple[str, str]] = {
     "FORWARDED_ALLOW_IPS": ("127.0.0.1,::1", "Reverse proxies whose forwarding headers the API trusts (uvicorn)."),
     "FLOWER_ADDRESS": ("127.0.0.1", "Address of Flower. Any other one requires a password."),
     "FLOWER_BASIC_AUTH": ("", "`user:password` of Flower."),
@@ -61,6 +57,20 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "FLOWER_URL_PREFIX": ("", "Path of Flower behind a reverse proxy."),
 }
 """Settings of libraries, which read them from the environment only: their default and description."""
+
+COMPOSE: dict[str, tuple[str, str]] = {
+    "FLOWER_USER": ("admin", "User of Flower. `make env` generates the passwords of all services."),
+    "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
+    "GRAFANA_PORT": ("3000", "Port of Grafana."),
+    "API_DEV_PORT": ("8001", "Port of the API with `--reload` (profile `dev`)."),
+    "DOCKER_CONTAINERS": ("/var/lib/docker/containers", "Directory of the log files that Alloy reads."),
+    "ISSUETRACKER_VERSION": ("local", "Tag of the project's images."),
+    **{
+        f"{name.upper()}_IMAGE": ("", f"Image of {name}, for example from another registry.")
+        for name in ("Prometheus", "Grafana", "Loki", "Alloy")
+    },
+}
+"""Variables of the compose files: their default and description."""
 
 
 def page() -> str:
@@ -87,13 +97,14 @@ def page() -> str:
     for title, note, names in sections:
         entries = [_entry(name.upper(), _default(known[name]), _description(known[name])) for name in names]
         parts.append(_section(title, note, entries))
-    parts.append(
-        _section(
-            "Libraries",
-            "Read from the environment only.",
-            [_entry(name, f"`{default}`" if default else "", text) for name, (default, text) in ELSEWHERE.items()],
-        )
-    )
+    for title, note, variables in (
+        ("Libraries", "Read from the environment only.", LIBRARIES),
+        ("Compose", "", COMPOSE),
+    ):
+        entries = [
+            _entry(name, f"`{default}`" if default else "", text) for name, (default, text) in variables.items()
+        ]
+        parts.append(_section(title, note, entries))
     return "\n".join(parts)
 
 

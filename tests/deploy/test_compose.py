@@ -137,6 +137,15 @@ class TestRenderedProject:
             assert expected <= set(services[name]["environment"])
         assert {"FLOWER_READ_ONLY", "FLOWER_URL_PREFIX"} <= set(services["flower"]["environment"])
 
+    def test_every_variable_of_the_compose_files_is_in_the_reference(self) -> None:
+        internal = {"COMPOSE_PROJECT_NAME"}
+        files = "".join(path.read_text() for path in (ROOT / "deploy/compose").glob("*.yaml"))
+        secrets = {name for name in SECRETS if name != "ADMIN_TOKEN"}
+        variables = set(re.findall(r"\$\{([A-Z_]+)", files)) - internal - secrets
+        reference = (ROOT / "docs/reference/settings.md").read_text()
+        assert variables
+        assert {name for name in variables if f"- `{name}`" not in reference} == set()
+
     def test_api_has_authentication_on(self, services: dict[str, Any]) -> None:
         for name in ("api", "api-dev"):
             assert services[name]["environment"]["AUTH"] == "on"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import sessionmaker
 
-from app.ledger.circuit import Circuits
+from app.ledger.circuit import THRESHOLD, Circuits
 from app.ledger.store import Claim, Failure, LeaseLost, Ledger
 from contracts.states import FailureKind, JobState
 from tests.support.database import Database
@@ -195,8 +195,9 @@ def test_permanent_failure_is_not_retried(ledger: Ledger, database: Database, jo
 def test_released_probe_of_circuit_breaker_is_available_again(
     engine: Engine, job_id: UUID, database: Database
 ) -> None:
-    circuits = Circuits(sessionmaker(engine), 1, timedelta(hours=1))
-    circuits.record_failure("a-provider", "a-provider", "away")
+    circuits = Circuits(sessionmaker(engine))
+    for _ in range(THRESHOLD):
+        circuits.record_failure("a-provider", "a-provider", "away")
     database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
     assert circuits.open_until("a-provider", job_id) is None, "the first probe must be allowed"
     assert circuits.open_until("a-provider", job_id) is not None

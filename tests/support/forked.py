@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO, cast
@@ -23,6 +24,14 @@ from devstack.process import Process
 ROOT = Path(__file__).parents[2]
 PATHS_OF_PYTEST = {str(ROOT / path) for path in ("", "services/api", "services/worker")}
 """`pythonpath` in pyproject.toml, which only pytest has."""
+
+CONSTANTS = {
+    "DISPATCH_POLL_SECONDS": ("api.dispatch.timing", "POLL_S"),
+    "REJECTED_RETRY_SECONDS": ("api.dispatch.timing", "REJECTED_RETRY_S"),
+    "CIRCUIT_THRESHOLD": ("app.ledger.circuit", "THRESHOLD"),
+    "CIRCUIT_PAUSE_SECONDS": ("app.ledger.circuit", "PAUSE_S"),
+}
+"""Constants of the product that tests change. They give the value as a variable, as they give settings."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -77,6 +86,9 @@ def _run(module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    for variable, (constants, name) in CONSTANTS.items():
+        if variable in env:
+            setattr(import_module(constants), name, float(env[variable]))
     tempfile.tempdir = None  # it is determined again, from TMPDIR
     search_path = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [str(cwd), *search_path, *(path for path in sys.path if path not in PATHS_OF_PYTEST)]

@@ -25,7 +25,8 @@ Code = Literal["released", "new"]
 # Short enough that rejected and lost messages are retried within a test.
 SETTINGS = {
     "DISPATCH_POLL_SECONDS": "0.1",
-    "REFUSED_RETRY_SECONDS": "0.5",  # the name in the release, which this tree accepts as an alias
+    "REFUSED_RETRY_SECONDS": "0.5",
+    "REJECTED_RETRY_SECONDS": "0.5",  # the name in this tree; see tests/support/forked.py
     "LEASE_SECONDS": "5",
     "WORKER_CONCURRENCY": "1",
 }

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from contracts.settings import Settings, split_commas
@@ -33,32 +33,13 @@ Origin = Annotated[str, AfterValidator(_check_origin)]
 
 
 class ApiSettings(Settings):
-    """The settings of the API, besides the shared ones.
-
-    Release 0.1.0 calls the settings of rejected messages REFUSED_RETRY_SECONDS and REFUSED_PATIENCE_SECONDS.
-    The old names work for one more release.
-    """
+    """The settings of the API, besides the shared ones."""
 
     database_pool_size: int = Field(default=10, ge=2, description="Maximum database connections per API process.")
-    dispatch_poll_seconds: float = Field(
-        default=1, gt=0, description="Interval of the dispatcher's search for due jobs."
-    )
     queue_bound: int = Field(
         default=1000,
         ge=1,
         description="Maximum messages in a queue per API process.",
-    )
-    rejected_retry_seconds: float = Field(
-        default=30,
-        gt=0,
-        validation_alias=AliasChoices("rejected_retry_seconds", "refused_retry_seconds"),
-        description="Delay before a job that needs a newer worker is offered again.",
-    )
-    rejected_timeout_seconds: float = Field(
-        default=86_400,
-        gt=0,
-        validation_alias=AliasChoices("rejected_timeout_seconds", "refused_patience_seconds"),
-        description="Time until such a job becomes a dead letter.",
     )
     reenrich_after_seconds: float = Field(
         default=5,

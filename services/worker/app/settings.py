@@ -36,12 +36,6 @@ class WorkerSettings(Settings):
     worker_concurrency: int = Field(default=2, ge=1, description="Processes of one worker.")
     task_soft_time_limit: float = Field(default=25, gt=0, description="Time until a task is interrupted.")
     task_time_limit: float = Field(default=30, gt=0, description="Time until a task's process is killed.")
-    circuit_threshold: int = Field(
-        default=5, ge=1, description="Provider failures in a row that open the circuit breaker."
-    )
-    circuit_pause_seconds: float = Field(
-        default=30, gt=0, description="Interval of probes while the circuit breaker is open."
-    )
     history_days: int = Field(
         default=30, ge=1, le=36_500, description="Retention of ended jobs, deliveries and imports."
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
-from api.dispatch import ledger
+from api.dispatch import ledger, timing
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.pruning import prune_hourly
 from api.dispatch.publishing import render_messages
@@ -61,8 +61,8 @@ class Dispatcher(BackgroundLoop):
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._max_attempts = max_attempts(settings.retry_delays)
-        self._rejected_retry = timedelta(seconds=settings.rejected_retry_seconds)
-        self._rejected_timeout = timedelta(seconds=settings.rejected_timeout_seconds)
+        self._rejected_retry = timedelta(seconds=timing.REJECTED_RETRY_S)
+        self._rejected_timeout = timedelta(seconds=timing.REJECTED_TIMEOUT_S)
         self._renewals_until = 0.0
         self._outages = OutageLog("dispatch_paused", "dispatch_resumed")
         self._next_pruning = 0.0
@@ -77,7 +77,7 @@ class Dispatcher(BackgroundLoop):
             outages: list[str] = []
             has_room = await self._run_step(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
-                next_sweep = now + self._settings.dispatch_poll_seconds
+                next_sweep = now + timing.POLL_S
                 for step in (self.expire_running, self.find_lost_messages, self.settle_rejected, self.prune):
                     await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
@@ -88,10 +88,9 @@ class Dispatcher(BackgroundLoop):
             await self.rest(self._pause(has_room=has_room is not False, is_outage=bool(outages)))
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
-        poll = self._settings.dispatch_poll_seconds
         if not has_room:
-            return min(poll, FULL_QUEUE_POLL_S)
-        return min(poll, OUTAGE_POLL_S) if is_outage else poll
+            return min(timing.POLL_S, FULL_QUEUE_POLL_S)
+        return min(timing.POLL_S, OUTAGE_POLL_S) if is_outage else timing.POLL_S
 
     async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
         """Run one step. The loop and the other steps continue after any exception."""

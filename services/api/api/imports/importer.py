@@ -6,6 +6,7 @@ import structlog
 
 from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
+from api.dispatch import timing
 from api.imports.batch import BATCH, Batch, BatchOutcome, run_batch
 from api.settings import ApiSettings
 
@@ -21,7 +22,6 @@ class Importer(BackgroundLoop):
     def __init__(self, database: Database, settings: ApiSettings, after_commit: Callable[[], None]) -> None:
         super().__init__("importer")
         self._database = database
-        self._poll_s = settings.dispatch_poll_seconds
         self._rerun_after_s = settings.reenrich_after_seconds
         self._after_commit = after_commit
         self._single_rows = 0
@@ -34,7 +34,7 @@ class Importer(BackgroundLoop):
             if outcome is BatchOutcome.DONE:
                 self._after_commit()
                 continue
-            await self.rest(self._poll_s if outcome is BatchOutcome.IDLE else min(self._poll_s, BUSY_POLL_S))
+            await self.rest(timing.POLL_S if outcome is BatchOutcome.IDLE else min(timing.POLL_S, BUSY_POLL_S))
 
     async def _process_batch(self) -> BatchOutcome:
         """Process one batch. The loop continues after any exception."""

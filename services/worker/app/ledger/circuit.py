@@ -1,8 +1,8 @@
 """A circuit breaker for each task that uses a provider. All workers share it through PostgreSQL.
 
-    closed --`threshold` failures in a row--> open --`pause`--> one probe --success--> closed
-                                                ^                  |
-                                                +-----failure------+
+    closed --THRESHOLD failures in a row--> open --PAUSE_S--> one probe --success--> closed
+                                              ^                   |
+                                              +------failure------+
 
 While it is open, the dispatcher does not publish the task's jobs. A job that is already published is requeued
 before an attempt is counted.
@@ -18,14 +18,17 @@ from sqlalchemy.orm import Session, sessionmaker
 from contracts.states import JobState
 from contracts.tables import Circuit, Job
 
+THRESHOLD = 5
+"""Consecutive failures of a provider that open its circuit."""
+PAUSE_S = 30.0
+"""Interval of probes in seconds while a circuit is open."""
+
 
 class Circuits:
     """All circuit breakers."""
 
-    def __init__(self, sessions: sessionmaker[Session], threshold: int, pause: timedelta) -> None:
+    def __init__(self, sessions: sessionmaker[Session]) -> None:
         self._sessions = sessions
-        self._threshold = threshold
-        self._pause = pause
 
     def open_until(self, task: str, job_id: UUID) -> datetime | None:
         """Return until when the task's jobs must wait, or None if this job may run.
@@ -36,7 +39,7 @@ class Circuits:
         probe = (
             update(Circuit)
             .where(Circuit.task == task, Circuit.open_until <= func.now(), is_queued)
-            .values(open_until=func.now() + self._pause)
+            .values(open_until=func.now() + timedelta(seconds=PAUSE_S))
             .returning(Circuit.task)
         )
         waiting = select(Circuit.open_until).where(Circuit.task == task, Circuit.open_until > func.now())
@@ -60,15 +63,15 @@ class Circuits:
             )
 
     def record_failure(self, task: str, provider: str, error: str) -> None:
-        """Count a failure of the provider, and open the circuit after `threshold` consecutive failures."""
+        """Count a failure of the provider, and open the circuit after THRESHOLD consecutive failures."""
         failures = Circuit.failures + 1
-        pause_ends = func.now() + self._pause
+        pause_ends = func.now() + timedelta(seconds=PAUSE_S)
         first = insert(Circuit).values(
             task=task,
             provider=provider,
             failures=1,
             last_error=error,
-            open_until=pause_ends if self._threshold == 1 else null(),
+            open_until=pause_ends if THRESHOLD == 1 else null(),
         )
         count = first.on_conflict_do_update(
             index_elements=[Circuit.task],
@@ -76,7 +79,7 @@ class Circuits:
                 "provider": provider,
                 "failures": failures,
                 "last_error": error,
-                "open_until": case((failures >= self._threshold, pause_ends), else_=null()),
+                "open_until": case((failures >= THRESHOLD, pause_ends), else_=null()),
             },
         )
         with self._sessions.begin() as session:

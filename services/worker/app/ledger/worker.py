@@ -24,9 +24,7 @@ from contracts.states import FailureKind
 
 logger = structlog.get_logger(__name__)
 
-circuits = Circuits(
-    SyncSessionLocal, settings.circuit_threshold, timedelta(seconds=settings.circuit_pause_seconds)
-)
+circuits = Circuits(SyncSessionLocal)
 
 
 @cache
