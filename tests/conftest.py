@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from contracts.names import HEARTBEAT_KEY_PREFIX
+from contracts.tables import Base
 from tests.support import servers as server_module
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
@@ -27,11 +28,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # The shared API dispatches only the issues posted to it. Tests that need more start their own dispatchers.
 SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
 
-# The tables that are truncated before each test, together with the tables that refer to them.
-TABLES = (
-    *("issue", "job", "dead_message", "circuit", "effect", "project_model", "audit_log", "provider_usage"),
-    *("idempotent_answer", "tag_description", "api_token", "api_session", "operation", "webhook"),
-)
+TABLES = [
+    *(table.name for table in reversed(Base.metadata.sorted_tables) if table.name != "event"),
+    "effect",
+    "event",
+]
+"""All tables, each before the tables that it refers to; the deletion of other rows can add events."""
+
+# For the few rows of a test, DELETE costs a fiftieth of TRUNCATE.
+EMPTY = f"""
+DO $$ BEGIN
+    LOCK TABLE {", ".join(TABLES)} IN SHARE ROW EXCLUSIVE MODE;
+    IF pg_relation_size('issue') + pg_relation_size('job') > 1000000 THEN
+        TRUNCATE {", ".join(TABLES)};
+    ELSE
+        {" ".join(f"DELETE FROM {table};" for table in TABLES)}
+    END IF;
+END $$"""
 
 
 def pytest_report_header() -> str:
@@ -66,7 +79,7 @@ def database(_database: Database) -> Database:
     """Return the emptied database."""
     while True:
         try:
-            _database.query(f"TRUNCATE {', '.join(TABLES)} CASCADE")
+            _database.query(EMPTY)
         except psycopg2.errors.DeadlockDetected:
             # A transaction of a process that still runs locks the same tables in another order.
             continue

