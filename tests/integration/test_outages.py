@@ -243,7 +243,7 @@ def test_worker_shutdown_finishes_running_jobs_and_requeues_rest(
 
 def test_time_limits_are_recorded_as_failures(api: Api, new_worker: WorkerFactory, database: Database) -> None:
     del api
-    limits = {**SHORT, "RETRY_DELAYS": "3600", "TASK_SOFT_TIME_LIMIT": "1", "TASK_TIME_LIMIT": "3"}
+    limits = {**SHORT, "RETRY_DELAYS": "3600", "TASK_SOFT_TIME_LIMIT": "3", "TASK_TIME_LIMIT": "6"}
     worker = new_worker(limits, app=MISBEHAVING)
     soft = database.add_job(TASK, seconds=30)
     hard = database.add_job(TASK, how="stubborn")
