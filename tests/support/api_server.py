@@ -2,7 +2,7 @@
 
     python api_server.py DIRECTORY
 
-DIRECTORY contains the certificate, the key and the only valid token. The server stores Secrets there.
+DIRECTORY contains the certificate `server.crt`, its key and the only valid token. The server stores Secrets there.
 """
 
 import base64
@@ -13,12 +13,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-DIRECTORY = Path(sys.argv[1])
 PATH = "/api/v1/namespaces/issuetracker/secrets"
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Serves a directory over TLS."""
+
+    def __init__(self, directory: Path, address: tuple[str, int]) -> None:
+        super().__init__(address, Handler)
+        self.directory = directory
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(directory / "server.crt", directory / "server.key")
+        self.socket = context.wrap_socket(self.socket, server_side=True)
 
 
 class Handler(BaseHTTPRequestHandler):
     """Responds with the created object or with a Status, as the API server does."""
+
+    server: ApiServer
 
     def _respond(self, code: int, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
@@ -39,14 +51,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Create a Secret."""
-        if self.headers["Authorization"] != f"Bearer {(DIRECTORY / 'token').read_text()}":
+        directory = self.server.directory
+        if self.headers["Authorization"] != f"Bearer {(directory / 'token').read_text()}":
             self._reject(401, "Unauthorized")
             return
         if self.path != PATH:
             self._reject(403, "Forbidden")
             return
         secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        file = DIRECTORY / "secrets" / f"{secret['metadata']['name']}.json"
+        file = directory / "secrets" / f"{secret['metadata']['name']}.json"
         if file.exists():
             self._reject(409, "AlreadyExists")
             return
@@ -56,8 +69,4 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("", 6443), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(DIRECTORY / "ca.crt", DIRECTORY / "ca.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.serve_forever()
+    ApiServer(Path(sys.argv[1]), ("", 6443)).serve_forever()

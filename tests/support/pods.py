@@ -58,10 +58,14 @@ class Node:
         (self._cluster / "token").write_text(os.urandom(20).hex())
         (self._cluster / "namespace").write_text(NAMESPACE)
         mount, image = f"--volume={self._cluster}:/cluster", self._images["issuetracker-api"]
-        subject = ("-subj", "/CN=kubernetes", "-addext", "subjectAltName=DNS:kubernetes")
-        output_files = ("-keyout", "/cluster/ca.key", "-out", "/cluster/ca.crt")
-        new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *output_files)
-        docker("run", "--rm", "--user=0", mount, image, *new)
+        run = ("run", "--rm", "--user=0", "--workdir=/cluster", mount, image)
+        # Like those of Amazon EKS, the certificates have no key identifiers.
+        options = ("-addext=subjectKeyIdentifier=none", "-addext=authorityKeyIdentifier=none", "-days=1")
+        new = ("openssl", "req", "-x509", "-newkey=rsa:2048", "-nodes", *options)
+        docker(*run, *new, "-subj=/CN=authority", "-keyout=ca.key", "-out=ca.crt")
+        name = ("-subj=/CN=kubernetes", "-addext=subjectAltName=DNS:kubernetes", "-extensions=v3_req")
+        signer = ("-CA=ca.crt", "-CAkey=ca.key")
+        docker(*run, *new, *name, *signer, "-keyout=server.key", "-out=server.crt")
 
     def start_api_server(self) -> None:
         """Start the fake API server."""
