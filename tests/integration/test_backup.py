@@ -11,6 +11,7 @@ import pytest
 
 from devstack.network import wait_until
 from devstack.postgres import find_program
+from tests.support.backup import run_over_pipe
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
@@ -41,15 +42,9 @@ def new_servers(directory: Path) -> Iterator[tuple[Servers, Database]]:
 
 
 def run_backup_script(servers: Servers, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script behind `make backup` and `make restore`."""
+    """Run the script as in Kubernetes, where programs must read all of their input."""
     programs = Path(find_program("pg_dump")).parent
-    return subprocess.run(
-        [ROOT / "deploy/backup", *arguments],
-        env={"PATH": f"{programs}:{os.environ['PATH']}", "PG_EXEC": "", "PG_URL": servers.database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_over_pipe(arguments, servers.database_url, {"PATH": f"{programs}:{os.environ['PATH']}"})
 
 
 def count_unfinished_jobs(database: Database) -> int:
@@ -113,7 +108,7 @@ def test_restore_rejects_bad_dumps_and_replaces_only_on_request(tmp_path: Path) 
     with new_servers(tmp_path) as (servers, database):
         migrate(servers)
         # Incompressible, so that the truncation below removes data.
-        issues = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 2000)"
+        issues = "SELECT gen_random_uuid(), 'Of the backup', gen_random_uuid() FROM generate_series(1, 4000)"
         database.query(f"INSERT INTO issue (id, title, description) {issues}")
         dump = tmp_path / "one.dump"
         assert run_backup_script(servers, "save", str(dump)).returncode == 0

@@ -12,9 +12,9 @@ for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sle
 rm -f ./*.partial
 name=issuetracker-$(date -u +%Y%m%dT%H%M%SZ).dump
 pg_dump "$DATABASE_URL" --format=custom --no-owner --no-privileges --file="$name.partial"
-pg_restore --file=/dev/null "$name.partial"
-pg_restore --list "$name.partial" | grep "TABLE DATA public job " >/dev/null || {
-  echo "backup: the dump does not contain the table job" >&2
+# grep counts, because it would otherwise exit at the first match, and pg_restore would fail to write the rest.
+tables=$(pg_restore --file=- "$name.partial" | grep --text --count '^COPY public\.job ') || {
+  echo "backup: the dump is incomplete, or does not contain the table job" >&2
   exit 1
 }
 sync "$name.partial"
