@@ -1,6 +1,7 @@
 """The Kubernetes manifests conform to their schemas, the contracts and the rules of the project."""
 
 import json
+import os
 import re
 import tomllib
 from collections import Counter
@@ -54,10 +55,10 @@ KUBERNETES = ("1.34", "1.37")
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Object, ...]]:
-    """Return the objects of the default, each overlay and each combination of components."""
+    """Return the objects of the default, each overlay, and each selection of components."""
     directory = tmp_path_factory.mktemp("overlays")
     roots = {"default": DEFAULT, **{overlay.name: overlay for overlay in OVERLAYS}}
-    for number, components in enumerate(manifests.subsets()):
+    for number, components in enumerate(manifests.selections()):
         roots["+".join(components) or "none"] = manifests.write_overlay(directory / str(number), components)
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(roots, pool.map(manifests.render, roots.values()), strict=True))
@@ -105,7 +106,14 @@ def _validate(kind: str, text: str) -> None:
 
 
 class TestAllRenderings:
-    """Rules for the default, each overlay and each combination of components."""
+    """Rules for the default, each overlay, and each selection of components."""
+
+    def test_order_of_components_does_not_matter(self, rendered: dict[str, tuple[Object, ...]]) -> None:
+        selections = [selection for selection in manifests.selections() if len(selection) > 1]
+        assert len(selections) == len(manifests.OPTIONAL) * (len(manifests.OPTIONAL) - 1) + 2
+        for selection in selections:
+            objects, reverse = rendered["+".join(selection)], rendered["+".join(reversed(selection))]
+            assert _by_id(objects) == _by_id(reverse), selection
 
     def test_objects_conform_to_schemas(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
         for _, objects in renderings:
@@ -262,6 +270,24 @@ class TestAllRenderings:
                 assert set(referred) <= {"secret-generator", "secret-templates"}, f"{variant}: {name}"
                 assert not any("envFrom" in container for container in containers(pod)), f"{variant}: {name}"
                 assert "app.kubernetes.io/version" not in labels(pod), f"{variant}: {name}"
+
+
+def _by_id(objects: tuple[Object, ...]) -> dict[tuple[str, str], Object]:
+    return {(item["kind"], item["metadata"]["name"]): item for item in objects}
+
+
+def test_components_in_any_position_build(tmp_path: Path) -> None:
+    components = ("release", *reversed(manifests.OPTIONAL), "workers")
+    directory = manifests.write_kustomization(tmp_path / "reverse", components)
+    assert set(WORKERS) <= set(manifests.pods(manifests.render(directory)))
+
+
+def test_production_overlay_with_every_commented_component_builds(tmp_path: Path) -> None:
+    text = (K8S / "overlays/production/kustomization.yaml").read_text()
+    assert text.count("  # - ../../components/") == 2
+    copy = tmp_path.resolve() / "kustomization.yaml"
+    copy.write_text(text.replace("# - ../../", "- ../../").replace("../..", os.path.relpath(K8S, copy.parent)))
+    assert not named(manifests.render(copy.parent), "StatefulSet")
 
 
 def _ports(pod: Object) -> set[str | int]:

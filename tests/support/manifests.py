@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import chain, combinations
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ MIGRATE, SECRETS = f"migrate-{RELEASE}", f"secrets-{RELEASE}"
 """The Jobs of a release."""
 
 
-def subsets() -> list[tuple[str, ...]]:
-    """Return every combination of the optional components."""
-    return list(chain.from_iterable(combinations(OPTIONAL, size) for size in range(len(OPTIONAL) + 1)))
+def selections() -> list[tuple[str, ...]]:
+    """Return selections of the optional components: none, each, all, each pair and all in both orders."""
+    few = [selection for size in range(3) for selection in permutations(OPTIONAL, size)]
+    return [*few, OPTIONAL, OPTIONAL[::-1]]
 
 
 @cache
@@ -43,12 +44,16 @@ def render(directory: Path) -> tuple[Object, ...]:
 
 
 def write_overlay(directory: Path, components: Iterable[str], **more: Any) -> Path:
-    """Write a kustomization of the base and components into an empty directory."""
+    """Write a kustomization of the base, the workers, these components and the release into an empty directory."""
+    return write_kustomization(directory, ("workers", *components, "release"), **more)
+
+
+def write_kustomization(directory: Path, components: Iterable[str], **more: Any) -> Path:
+    """Write a kustomization of the base and exactly these components into an empty directory."""
     start = os.path.relpath(K8S, directory.resolve())
-    names = ("workers", *components, "release")
     overlay = {
         "resources": [f"{start}/base"],
-        "components": [f"{start}/components/{name}" for name in names],
+        "components": [f"{start}/components/{name}" for name in components],
         **more,
     }
     directory.mkdir(parents=True, exist_ok=True)
