@@ -92,3 +92,12 @@ def test_restore_commands_print_log_and_start_everything(cluster: Cluster) -> No
 
     assert LOG in output
     assert set(cluster.replicas().values()) == {1}
+
+
+def test_commands_of_stop_and_start_scale_everything(cluster: Cluster) -> None:
+    *stop, start = find_blocks("Uninstall")[0].splitlines()
+
+    cluster.run("\n".join(stop))
+    assert set(cluster.replicas().values()) == {0}
+    cluster.run(start)
+    assert set(cluster.replicas().values()) == {1}
