@@ -665,9 +665,14 @@ def test_release_version_is_defined_once(production: tuple[Object, ...]) -> None
         if file.parent.name != "release":
             assert project not in file.read_text(), file
             assert not re.search(r"image: \S+:\S", file.read_text()), file
-    for name, _, container in iterate_containers(production):
-        if container["image"].rpartition("/")[2].startswith("issuetracker-"):
-            assert container["image"].startswith("registry.example.com/issuetracker-"), name
+
+
+def test_registry_of_production_overlay_covers_every_image(
+    default: tuple[Object, ...], production: tuple[Object, ...]
+) -> None:
+    images = {container["image"] for _, _, container in iterate_containers(default)}
+    in_registry = {container["image"] for _, _, container in iterate_containers(production)}
+    assert in_registry == {f"registry.example.com/{image}" for image in images}
 
 
 def test_database_settings_equal_compose(default: tuple[Object, ...]) -> None:

@@ -101,3 +101,27 @@ def test_commands_of_stop_and_start_scale_everything(cluster: Cluster) -> None:
     assert set(cluster.replicas().values()) == {0}
     cluster.run(start)
     assert set(cluster.replicas().values()) == {1}
+
+
+def test_image_commands_cover_every_image(tmp_path: Path) -> None:
+    images = {
+        container["image"]
+        for pod in manifests.pods(manifests.render(manifests.DEFAULT)).values()
+        for container in manifests.containers(pod)
+    }
+    for name in ("docker", "kind", "minikube", "sudo"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >>"{tmp_path}/calls"\n')
+        program.chmod(0o755)
+    pull, load, *_ = find_blocks("Install")
+
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-e", "-c", pull + load], cwd=ROOT, env={**os.environ, "PATH": path}, check=True)
+
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    assert len(images) == 5
+    assert {call[2] for call in calls if call[:2] == ["docker", "pull"]} == {"pgvector/pgvector:pg17", "redis:8"}
+    assert {call[3] for call in calls if call[:3] == ["minikube", "image", "load"]} == images
+    for command in (["docker", "save"], ["kind", "load", "docker-image"]):
+        (call,) = [call for call in calls if call[: len(command)] == command]
+        assert set(call[len(command) :]) == images
