@@ -36,14 +36,19 @@ def url() -> str:
 
 
 @pytest.fixture
-def server(url: str, tmp_path: Path) -> Iterator[Postgres]:
+def server_log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def server(url: str, server_log: Log, tmp_path: Path) -> Iterator[Postgres]:
     """Yield a server for the URL that is not started."""
-    postgres = Postgres(tmp_path, make_url(url), Log(), FAST_OPTIONS)
+    postgres = Postgres(tmp_path, make_url(url), server_log, [*FAST_OPTIONS, "-c", "log_statement=all"])
     yield postgres
     postgres.stop()
 
 
-def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url: str) -> None:
+def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, server_log: Log, url: str) -> None:
     log, schema_log = Log(), Log()
     database, schema = start_wait("database", url, log), start_wait("schema", url, schema_log)
     wait_until(lambda: log.has("the database is unavailable"), TIMEOUT_S, "the reason")
@@ -52,6 +57,8 @@ def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, url:
     server.start()
     assert database.wait(TIMEOUT_S) == 0
     wait_until(lambda: schema_log.has("the schema is at no revision"), TIMEOUT_S, "the next reason")
+    wait_until(lambda: server_log.has("alembic_version"), TIMEOUT_S, "the server to log the query")
+    assert not server_log.has("ERROR"), server_log
     migrate(url, "0001")
     wait_until(lambda: schema_log.has("the schema is at 0001 and must be at "), TIMEOUT_S, "the next reason")
     assert schema.exit_code is None

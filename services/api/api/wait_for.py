@@ -43,10 +43,10 @@ async def check_schema(connection: Connection) -> str:
     """
     script = ScriptDirectory.from_config(Config(ALEMBIC_INI))
     known = {revision.revision for revision in script.walk_revisions()}
-    try:
+    found: set[str] = set()
+    # A query of a missing table would be an error in the server's log, repeated until the migration.
+    if await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
         found = {row["version_num"] for row in await connection.fetch("SELECT version_num FROM alembic_version")}
-    except asyncpg.UndefinedTableError:
-        found = set()
     if found == set(script.get_heads()) or found - known:
         return ""
     at, head = (", ".join(sorted(revisions)) for revisions in (found, script.get_heads()))
