@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from contracts.names import Queue
 from deploy import prometheus_rule
 from deploy.images import SERVICES, tag
 from deploy.k8s.base.secrets.generate import render_secret
+from issuetracker_cli import doctor
 from tests.support import manifests
 from tests.support.manifests import (
     DEFAULT,
@@ -707,3 +709,12 @@ def test_names_in_kubernetes_page_exist(default: tuple[Object, ...]) -> None:
     for selector in re.findall(r"--selector app\.kubernetes\.io/name=(\w+)", page):
         selected = [item["metadata"]["labels"].get("app.kubernetes.io/name") for item in default]
         assert selector in selected
+
+
+def test_names_in_next_steps_of_doctor_exist(default: tuple[Object, ...]) -> None:
+    steps = " ".join(astuple(doctor.KUBERNETES))
+    pods = re.findall(r"pod (\w+)-0", steps)
+    assert set(pods) == set(named(default, "StatefulSet"))
+    names = {labels(pod)["app.kubernetes.io/name"] for pod in manifests.pods(default).values()}
+    assert set(re.findall(r"app\.kubernetes\.io/name=(\w+)", steps)) == {"migrate", "worker"} <= names
+    assert (ROOT / doctor.KUBERNETES.redis_settings).exists()

@@ -34,9 +34,13 @@ class Product:
     def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return doctor(str(self.api.client.base_url), *arguments)
 
-    def findings(self) -> list[Finding]:
-        """Return the findings of the command without starting it."""
-        return examine(self.api.client.get("/api/v1/diagnosis").json())
+    def findings(self, **reported: bool) -> list[Finding]:
+        """Return the findings of the command without starting it, with these values in the API's report."""
+        return examine({**self.api.client.get("/api/v1/diagnosis").json(), **reported})
+
+    def next_steps(self, **reported: bool) -> dict[str, str | None]:
+        """Return the next step of each check that fails."""
+        return {item.name: item.next_step for item in self.findings(**reported) if item.status == "wrong"}
 
     def expect(self, code: int, *wrong_checks: str) -> dict[str, Finding]:
         """Wait until exactly these checks fail, and return all findings that are not ok."""
@@ -110,8 +114,26 @@ def test_doctor_with_stopped_postgres_reports_database(product: Product) -> None
     try:
         found = product.expect(10, "database")
         assert set(found) - {"database"} == {"schema", "oldest job", "dead letters", "contracts"}
+        (step,) = product.next_steps(is_in_kubernetes=True).values()
+        assert step == "`kubectl describe pod postgres-0`; docs/runbooks/DatabaseDown.md"
     finally:
         product.servers.postgres.start()
+    product.expect(0)
+
+
+def test_doctor_in_kubernetes_names_kubectl(product: Product) -> None:
+    in_cluster = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    api = start_api({**product.servers.env, "DISPATCH_POLL_SECONDS": "3600", **in_cluster})
+    product.servers.valkey.stop()
+    try:
+        wait_until(lambda: "redis" in product.next_steps(), 60, "the outage")
+        done = doctor(str(api.client.base_url))
+    finally:
+        product.servers.valkey.start()
+        api.process.stop(60)
+    assert done.returncode == 12
+    assert "next: `kubectl describe pod redis-0`; docs/runbooks/RedisDown.md" in done.stdout
+    assert "docker" not in done.stdout
     product.expect(0)
 
 
@@ -123,6 +145,8 @@ def test_doctor_with_unsafe_redis_settings_reports_them(product: Product) -> Non
             says = product.expect(13, "redis settings")["redis settings"].says
             assert "maxmemory-policy is allkeys-lru" in says
             assert "appendonly is no" in says
+            (step,) = product.next_steps(is_in_kubernetes=True).values()
+            assert "deploy/k8s/base/redis.yaml" in str(step)
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("appendonly", "yes")
             client.config_set("maxmemory", client.info("memory")["used_memory"] + 2**16)
@@ -149,6 +173,8 @@ def test_doctor_with_other_schema_version_reports_schema(product: Product) -> No
     product.database.query("UPDATE alembic_version SET version_num = '0002'")
     try:
         assert f"at 0002; this version requires {head}" in product.expect(11, "schema")["schema"].says
+        (step,) = product.next_steps(is_in_kubernetes=True).values()
+        assert str(step).startswith("`kubectl logs --selector app.kubernetes.io/name=migrate`; ")
         product.database.query("ALTER TABLE alembic_version RENAME TO elsewhere")
         assert "not migrated" in product.expect(11, "schema")["schema"].says
         product.database.query("ALTER TABLE elsewhere RENAME TO alembic_version")
@@ -225,6 +251,8 @@ def test_doctor_with_unconsumed_queue_reports_consumers(product: Product) -> Non
     says = product.expect(14, "consumers")["consumers"].says
 
     assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
+    (step,) = product.next_steps(is_in_kubernetes=True).values()
+    assert "`kubectl describe pods --selector app.kubernetes.io/name=worker`" in str(step)
 
 
 def test_doctor_with_stopped_api_exits_with_3() -> None:
@@ -235,3 +263,4 @@ def test_doctor_with_stopped_api_exits_with_3() -> None:
     error, next_step = done.stderr.splitlines()
     assert error.startswith("issuetracker: Cannot reach")
     assert next_step.startswith("next: check that the API runs:")
+    assert "`kubectl get pods`" in next_step

@@ -27,6 +27,38 @@ class CheckResult:
     next_step: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Commands that fix a problem, which depend on the way in which the product runs."""
+
+    database: str
+    redis: str
+    migrations: str
+    workers: str
+    redis_settings: str
+
+
+COMPOSE = Commands(
+    database="`docker compose up --wait postgres`",
+    redis="`docker compose up --wait redis`",
+    migrations="make migrate, or `docker compose up migrate`",
+    workers="`docker compose up --wait`",
+    redis_settings="deploy/compose/servers.yaml",
+)
+KUBERNETES = Commands(
+    database="`kubectl describe pod postgres-0`",
+    redis="`kubectl describe pod redis-0`",
+    migrations="`kubectl logs --selector app.kubernetes.io/name=migrate`",
+    workers="`kubectl describe pods --selector app.kubernetes.io/name=worker`",
+    redis_settings="deploy/k8s/base/redis.yaml",
+)
+
+
+def _commands(diagnosis: dict[str, Any]) -> Commands:
+    # An older API does not report it.
+    return KUBERNETES if diagnosis.get("is_in_kubernetes") else COMPOSE
+
+
 def _runbook(alert: str) -> str:
     return f"{RUNBOOKS}/{alert}.md"
 
@@ -50,7 +82,7 @@ def _check_migrations(diagnosis: dict[str, Any]) -> CheckResult:
     return CheckResult(
         f"{f'at {current}' if current else 'not migrated'}; this version requires {head}",
         True,
-        f"make migrate, or `docker compose up migrate`; {_runbook('SchemaNotAtHead')}",
+        f"{_commands(diagnosis).migrations}; {_runbook('SchemaNotAtHead')}",
     )
 
 
@@ -79,7 +111,8 @@ def _check_broker_settings(diagnosis: dict[str, Any]) -> CheckResult:
     if broker["max_bytes"] and broker["used_bytes"] > MEMORY_MAX * broker["max_bytes"]:
         faults.append(f"{_mib(broker['used_bytes'])} of {_mib(broker['max_bytes'])} used")
     if faults:
-        step = "set maxmemory-policy noeviction and appendonly yes, as deploy/compose/servers.yaml does"
+        file = _commands(diagnosis).redis_settings
+        step = f"set maxmemory-policy noeviction and appendonly yes, as {file} does"
         return CheckResult("; ".join(faults), True, f"{step}; {_runbook('RedisMemoryNearBound')}")
     return CheckResult("noeviction, append-only file on")
 
@@ -92,7 +125,8 @@ def _check_consumers(diagnosis: dict[str, Any]) -> CheckResult:
     )
     if all(consumers.values()):
         return CheckResult(text)
-    return CheckResult(text, True, f"start a worker: `docker compose up --wait`; {_runbook('QueueHasNoConsumer')}")
+    step = f"start a worker: {_commands(diagnosis).workers}; {_runbook('QueueHasNoConsumer')}"
+    return CheckResult(text, True, step)
 
 
 def _check_oldest_job(diagnosis: dict[str, Any]) -> CheckResult:
@@ -149,26 +183,25 @@ class Check:
     exit_code: int
     parts: tuple[str, ...]
     run: Callable[[dict[str, Any]], CheckResult]
-    step_if_missing: str = ""
-    """The next step if one of these parts is missing from the diagnosis."""
+    alert: str = ""
+    """The alert whose runbook helps if one of these parts is missing from the diagnosis."""
+
+    def step_if_missing(self, commands: Commands) -> str:
+        """Return the next step if one of the parts is missing from the diagnosis."""
+        command = {"database": commands.database, "redis": commands.redis}.get(self.name)
+        return f"{command}; {_runbook(self.alert)}" if command else _runbook(self.alert)
 
 
 CHECKS = (
-    Check(
-        "database",
-        10,
-        ("database",),
-        _check_database,
-        f"`docker compose up --wait postgres`; {_runbook('DatabaseDown')}",
-    ),
-    Check("schema", 11, ("migrations",), _check_migrations, _runbook("SchemaNotAtHead")),
-    Check("redis", 12, ("broker",), _check_broker, f"`docker compose up --wait redis`; {_runbook('RedisDown')}"),
-    Check("redis settings", 13, ("broker",), _check_broker_settings),
-    Check("consumers", 14, ("broker", "workers"), _check_consumers, _runbook("QueueHasNoConsumer")),
-    Check("oldest job", 15, ("jobs",), _check_oldest_job, _runbook("SchemaNotAtHead")),
-    Check("dead letters", 16, ("jobs",), _check_dead_letters, _runbook("SchemaNotAtHead")),
+    Check("database", 10, ("database",), _check_database, "DatabaseDown"),
+    Check("schema", 11, ("migrations",), _check_migrations, "SchemaNotAtHead"),
+    Check("redis", 12, ("broker",), _check_broker, "RedisDown"),
+    Check("redis settings", 13, ("broker",), _check_broker_settings, "RedisDown"),
+    Check("consumers", 14, ("broker", "workers"), _check_consumers, "QueueHasNoConsumer"),
+    Check("oldest job", 15, ("jobs",), _check_oldest_job, "SchemaNotAtHead"),
+    Check("dead letters", 16, ("jobs",), _check_dead_letters, "SchemaNotAtHead"),
     Check("clocks", 17, (), _check_clocks),
-    Check("contracts", 18, ("jobs", "workers"), _check_contracts),
+    Check("contracts", 18, ("jobs", "workers"), _check_contracts, "ContractSkew"),
 )
 """Checks, causes before effects: the first problem sets the exit code."""
 
@@ -196,7 +229,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     except typer.Exit as end:
         if end.exit_code == UNAVAILABLE:
             typer.echo(
-                f"next: check that the API runs: `docker compose ps api`, or `make run`; {_runbook('ApiDown')}",
+                "next: check that the API runs: `docker compose ps api`, `kubectl get pods` or `make run`; "
+                + _runbook("ApiDown"),
                 err=True,
             )
         raise
@@ -220,6 +254,7 @@ def examine(diagnosis: dict[str, Any]) -> list[Finding]:
     """Return the findings of a diagnosis; a server that is down is reported once, as its first check."""
     findings: list[Finding] = []
     down: set[str] = set()
+    commands = _commands(diagnosis)
     for check in CHECKS:
         missing = [part for part in check.parts if diagnosis[part] is None]
         if not missing:
@@ -229,7 +264,7 @@ def examine(diagnosis: dict[str, Any]) -> list[Finding]:
             continue
         text = diagnosis["errors"].get(missing[0], "no response")
         if down.isdisjoint(_SERVER[part] for part in missing):
-            findings.append(Finding(check.name, "wrong", text, check.step_if_missing, check.exit_code))
+            findings.append(Finding(check.name, "wrong", text, check.step_if_missing(commands), check.exit_code))
         else:
             findings.append(Finding(check.name, "unknown", "cannot be checked", None, 0))
         down |= {_SERVER[part] for part in missing}

@@ -1,6 +1,7 @@
 """The diagnosis endpoint. `issuetracker doctor` evaluates its response."""
 
 import asyncio
+import os
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -19,6 +20,8 @@ from api.dispatch.broker import Broker, BrokerUnavailable
 from contracts import CONTRACT_VERSION
 
 PART_TIMEOUT_S = 5
+KUBERNETES_VARIABLE = "KUBERNETES_SERVICE_HOST"
+"""Kubernetes sets this variable in each container."""
 
 State = TypeVar("State")
 
@@ -56,6 +59,7 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
             "version": request.app.version,
             "contract_version": CONTRACT_VERSION,
             "checked_at": datetime.now(UTC),
+            "is_in_kubernetes": KUBERNETES_VARIABLE in os.environ,
             "errors": errors,
         }
     )

@@ -72,6 +72,7 @@ class Diagnosis(BaseModel):
                     "version": "0.1.0",
                     "contract_version": "1.1.0",
                     "checked_at": "2026-11-24T11:00:00Z",
+                    "is_in_kubernetes": False,
                     "database": {
                         "version": "17.6",
                         "is_replica": False,
@@ -100,6 +101,7 @@ class Diagnosis(BaseModel):
     version: str
     contract_version: str
     checked_at: datetime
+    is_in_kubernetes: bool = Field(description="Whether the API runs in a pod")
     database: DatabaseState | None
     migrations: MigrationsState | None
     jobs: JobsState | None
