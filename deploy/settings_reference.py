@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from api.autoscaler.settings import AutoscalerSettings
 from api.exporter.settings import ExporterSettings
 from api.settings import ApiSettings
 from app.settings import WorkerSettings
@@ -76,7 +77,14 @@ COMPOSE: dict[str, tuple[str, str]] = {
 def page() -> str:
     """Return the page."""
     shared, api, worker = (cls.model_fields for cls in (Settings, ApiSettings, WorkerSettings))
-    known = {**shared, **api, **worker, **ExporterSettings.model_fields, **DevSettings.model_fields}
+    known = {
+        **shared,
+        **api,
+        **worker,
+        **ExporterSettings.model_fields,
+        **AutoscalerSettings.model_fields,
+        **DevSettings.model_fields,
+    }
     # The worker's default, since the exporter serves metrics anyway.
     known["metrics_port"] = worker["metrics_port"]
     listed = {*COMMON, *ADVANCED}
@@ -90,6 +98,7 @@ def page() -> str:
         ("API and worker", "", rest(shared)),
         ("API", "", rest(api, shared)),
         ("Worker", "", rest(worker, shared)),
+        ("Autoscaler", "", rest(AutoscalerSettings.model_fields, shared, worker)),
         ("Local development", LOCAL_NOTE, rest(DevSettings.model_fields, shared)),
         ("Advanced", ADVANCED_NOTE, ADVANCED),
     )

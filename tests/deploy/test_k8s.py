@@ -194,7 +194,9 @@ class TestAllRenderings:
                 assert has_own_secrets or key in generated.get(name, external.get(name, ())), (
                     f"{variant}: {name} {key}"
                 )
-            assert ("own-secrets" in variant or variant == "production") == (not named(objects, "Role"))
+            assert ("own-secrets" in variant or variant == "production") == (
+                "secrets" not in named(objects, "Role")
+            )
 
     def test_queue_has_worker_budget_and_autoscaler(
         self, renderings: list[tuple[str, tuple[Object, ...]]]
@@ -209,7 +211,8 @@ class TestAllRenderings:
                 assert container["args"] == [f"--queues={queue}", f"--hostname={queue}@%h"]
                 assert name in named(objects, "PodDisruptionBudget")
                 assert (name in named(objects, "ScaledObject")) == keda, variant
-                assert (name in named(objects, "HorizontalPodAutoscaler")) != keda, variant
+                has_own = not keda and "autoscaler" not in variant
+                assert (name in named(objects, "HorizontalPodAutoscaler")) == has_own, variant
                 if keda:
                     (trigger,) = named(objects, "ScaledObject")[name]["spec"]["triggers"]
                     assert f"queue = '{queue}' AND" in trigger["metadata"]["query"]
@@ -228,7 +231,8 @@ class TestAllRenderings:
                     f"{variant}: {name}"
                 )
                 assert spec["enableServiceLinks"] is False, f"{variant}: {name}"
-                assert spec["automountServiceAccountToken"] is name.startswith("secrets"), f"{variant}: {name}"
+                needs_token = name == "autoscaler" or name.startswith("secrets-")
+                assert spec["automountServiceAccountToken"] is needs_token, f"{variant}: {name}"
                 assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(spec)
             for name, _, container in iterate_containers(objects):
                 assert container["securityContext"] == {

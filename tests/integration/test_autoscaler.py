@@ -1,0 +1,167 @@
+"""The autoscaler follows the ledger, against an API server that enforces the Role of the component."""
+
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.names import QUEUE_OF, Queue, Task
+from devstack.network import wait_until
+from devstack.process import Process
+from tests.support.certificates import issue, needs_openssl
+from tests.support.database import Database
+from tests.support.manifests import K8S
+from tests.support.processes import API
+from tests.support.servers import Log, Servers
+
+pytestmark = needs_openssl
+
+TIMEOUT_S = 60
+PREFIX = "/apis/apps/v1/namespaces/issuetracker/deployments/"
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Stores the number of pods of each Deployment, and allows only what the Role allows."""
+
+    def __init__(self, directory: Path, pods: dict[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pods = pods
+        self.rejected: list[str] = []
+        objects = yaml.safe_load_all((K8S / "components/autoscaler/autoscaler.yaml").read_text())
+        (self.role,) = next(item for item in objects if item["kind"] == "Role")["rules"]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(directory / "server.crt", directory / "server.key")
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Responds to `get` and `patch` of `deployments/scale`."""
+
+    server: ApiServer
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Log nothing."""
+
+    def _respond(self, verb: str) -> None:
+        name, _, part = self.path.removeprefix(PREFIX).partition("/")
+        role = self.server.role
+        is_allowed = (
+            self.path.startswith(PREFIX)
+            and (verb in role["verbs"], f"deployments/{part}" in role["resources"]) == (True, True)
+            and name in role["resourceNames"]
+            and self.headers["Authorization"] == "Bearer of-the-pod"
+        )
+        if not is_allowed:
+            self.server.rejected.append(f"{verb} {self.path}")
+            self.send_error(403)
+            return
+        if verb == "patch":
+            assert self.headers["Content-Type"] == "application/merge-patch+json"
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.server.pods[name] = body["spec"]["replicas"]
+        raw = json.dumps({"kind": "Scale", "spec": {"replicas": self.server.pods[name]}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def do_GET(self) -> None:
+        self._respond("get")
+
+    def do_PATCH(self) -> None:
+        self._respond("patch")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ApiServer]:
+    issue(tmp_path, "ca", ("basicConstraints=critical,CA:TRUE", "keyUsage=critical,digitalSignature,keyCertSign"))
+    issue(tmp_path, "server", ("subjectAltName=IP:127.0.0.1",), "ca")
+    (tmp_path / "token").write_text("of-the-pod")
+    (tmp_path / "namespace").write_text("issuetracker")
+    with ApiServer(tmp_path, {f"worker-{queue}": 1 for queue in Queue}) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def start_autoscaler(servers: Servers, cluster: ApiServer, directory: Path, log: Log) -> Process:
+    env = {
+        **servers.env,
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(cluster.server_port),
+        "SERVICE_ACCOUNT": str(directory),
+        "TMPDIR": str(directory),
+    }
+    return Process("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
+
+
+def test_workers_are_scaled_by_due_and_running_jobs(
+    servers: Servers, database: Database, cluster: ApiServer, tmp_path: Path
+) -> None:
+    task = Task.ENRICH_ISSUE
+    assert QUEUE_OF[task] is Queue.ISSUES
+    assert set(cluster.role["resourceNames"]) == set(cluster.pods)
+    jobs = [database.add_job(task) for _ in range(7)]
+    database.query("UPDATE job SET state = 'running', lease_until = now() WHERE id = %s", jobs[0])
+    database.query("UPDATE job SET run_at = now() + interval '1 h' WHERE id = %s", jobs[1])
+    database.query("UPDATE job SET state = 'succeeded' WHERE id = %s", jobs[2])
+    log = Log()
+
+    process = start_autoscaler(servers, cluster, tmp_path, log)
+    try:
+        # Five jobs, two per pod.
+        wait_until(lambda: cluster.pods["worker-issues"] == 3, TIMEOUT_S, f"three pods\n{log}")
+        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+    finally:
+        process.send(signal.SIGTERM)
+
+    assert process.wait(TIMEOUT_S) == 0, str(log)
+    assert cluster.pods == {"worker-issues": 3, "worker-default": 1}
+    assert cluster.rejected == []
+    assert log.has("deployment_scaled")
+
+
+def test_autoscaler_with_open_circuit_or_without_permission_changes_nothing(
+    servers: Servers, database: Database, cluster: ApiServer, tmp_path: Path
+) -> None:
+    for _ in range(8):
+        database.add_job(Task.ENRICH_ISSUE)
+    database.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
+        "VALUES (%s, 'openai', 5, 'refused', now() + interval '1 h')",
+        Task.ENRICH_ISSUE,
+    )
+    cluster.role["resourceNames"].remove("worker-default")
+    log = Log()
+
+    process = start_autoscaler(servers, cluster, tmp_path, log)
+    try:
+        wait_until(lambda: log.has("scaling_paused"), TIMEOUT_S, f"the outage in the log\n{log}")
+        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+    finally:
+        process.send(signal.SIGTERM)
+
+    assert process.wait(TIMEOUT_S) == 0
+    assert cluster.pods == {"worker-issues": 1, "worker-default": 1}
+    assert log.has("the API server returned 403")
+
+
+def test_autoscaler_outside_of_a_cluster_prints_one_line_and_exits_with_2(tmp_path: Path) -> None:
+    log = Log()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KUBERNETES_")}
+    env["SERVICE_ACCOUNT"] = str(tmp_path)
+
+    process = Process("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
+
+    assert process.wait(TIMEOUT_S) == 2
+    (line,) = log.lines
+    assert "autoscaler: it runs only in a pod with a service account" in line
