@@ -25,8 +25,6 @@ HEAD = """\
 
 Set environment variables, or write a `.env` file in the project's directory; the environment wins. A bad setting
 ends the program with exit code 2 and a line that names it. Durations are in seconds. Defaults are in parentheses.
-
-`make settings` generates this page from the settings classes.
 """
 
 COMMON = (
@@ -66,10 +64,7 @@ COMPOSE: dict[str, tuple[str, str]] = {
     "API_DEV_PORT": ("8001", "Port of the API with `--reload` (profile `dev`)."),
     "DOCKER_CONTAINERS": ("/var/lib/docker/containers", "Directory of the log files that Alloy reads."),
     "ISSUETRACKER_VERSION": ("local", "Tag of the project's images."),
-    **{
-        f"{name.upper()}_IMAGE": ("", f"Image of {name}, for example from another registry.")
-        for name in ("Prometheus", "Grafana", "Loki", "Alloy")
-    },
+    "PROMETHEUS_IMAGE`, `GRAFANA_IMAGE`, `LOKI_IMAGE`, `ALLOY_IMAGE": ("", "Images from another registry."),
 }
 """Variables of the compose files: their default and description."""
 
