@@ -98,7 +98,7 @@ def test_doctor_with_stopped_redis_reports_redis(product: Product) -> None:
         during = product.doctor("--json")
         assert during.returncode == 12
         assert [item["name"] for item in json.loads(during.stdout) if item["status"] == "wrong"] == ["redis"]
-        assert "refused" in found["redis"].says or "Connection" in found["redis"].says
+        assert "refused" in found["redis"].message or "Connection" in found["redis"].message
         assert found["redis"].next_step == "`docker compose up --wait redis`; docs/runbooks/RedisDown.md"
         # One fault: checks that need Redis are unknown, and the other checks still run.
         assert {name for name in found if found[name].status == "unknown"} == {
@@ -142,15 +142,15 @@ def test_doctor_with_unsafe_redis_settings_reports_them(product: Product) -> Non
         client.config_set("maxmemory-policy", "allkeys-lru")
         client.config_set("appendonly", "no")
         try:
-            says = product.expect(13, "redis settings")["redis settings"].says
-            assert "maxmemory-policy is allkeys-lru" in says
-            assert "appendonly is no" in says
+            message = product.expect(13, "redis settings")["redis settings"].message
+            assert "maxmemory-policy is allkeys-lru" in message
+            assert "appendonly is no" in message
             (step,) = product.next_steps(is_in_kubernetes=True).values()
             assert "deploy/k8s/base/redis.yaml" in str(step)
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("appendonly", "yes")
             client.config_set("maxmemory", client.info("memory")["used_memory"] + 2**16)
-            assert "MiB used" in product.expect(13, "redis settings")["redis settings"].says
+            assert "MiB used" in product.expect(13, "redis settings")["redis settings"].message
         finally:
             client.config_set("maxmemory", 0)
             client.config_set("appendonly", "yes")
@@ -162,7 +162,7 @@ def test_doctor_with_redis_replica_reports_redis(product: Product) -> None:
     with product.redis() as client:
         client.replicaof("127.0.0.1", free_port())
         try:
-            assert "replica" in product.expect(12, "redis")["redis"].says
+            assert "replica" in product.expect(12, "redis")["redis"].message
         finally:
             client.replicaof("NO", "ONE")
     product.expect(0)
@@ -172,11 +172,11 @@ def test_doctor_with_other_schema_version_reports_schema(product: Product) -> No
     head = product.database.one("SELECT version_num FROM alembic_version")
     product.database.query("UPDATE alembic_version SET version_num = '0002'")
     try:
-        assert f"at 0002; this version requires {head}" in product.expect(11, "schema")["schema"].says
+        assert f"at 0002; this version requires {head}" in product.expect(11, "schema")["schema"].message
         (step,) = product.next_steps(is_in_kubernetes=True).values()
         assert str(step).startswith("`kubectl logs --selector app.kubernetes.io/name=migrate`; ")
         product.database.query("ALTER TABLE alembic_version RENAME TO elsewhere")
-        assert "not migrated" in product.expect(11, "schema")["schema"].says
+        assert "not migrated" in product.expect(11, "schema")["schema"].message
         product.database.query("ALTER TABLE elsewhere RENAME TO alembic_version")
         product.database.query("UPDATE alembic_version SET version_num = '9999'")
         product.expect(0)
@@ -198,9 +198,9 @@ def test_doctor_with_dead_letters_and_old_jobs_reports_both(product: Product) ->
 
     found = product.expect(15, "oldest job", "dead letters")
 
-    assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].says
-    assert "the oldest has waited for 36" in found["oldest job"].says
-    assert found["dead letters"].says == "1 job and 0 messages await a decision"
+    assert "waiting for a provider: a.task.of.another.provider" in found["oldest job"].message
+    assert "the oldest has waited for 36" in found["oldest job"].message
+    assert found["dead letters"].message == "1 job and 0 messages await a decision"
     # A message that a worker receives after the deletion of its job would also become a dead letter.
     with product.redis() as client:
         wait_until(
@@ -233,8 +233,8 @@ def test_doctor_with_different_clocks_and_contracts_reports_both(product: Produc
 
     assert exit_code(findings) == 17
     found = {item.name: item for item in findings}
-    assert "older@elsewhere is -36" in found["clocks"].says
-    assert "workers 0.9.0, " in found["contracts"].says
+    assert "older@elsewhere is -36" in found["clocks"].message
+    assert "workers 0.9.0, " in found["contracts"].message
     assert found["contracts"].exit_code == 18
 
 
@@ -248,9 +248,9 @@ def test_doctor_with_unconsumed_queue_reports_consumers(product: Product) -> Non
     with product.redis() as client:
         wait_until(lambda: client.llen("default") == 1, 30, "the message")
 
-    says = product.expect(14, "consumers")["consumers"].says
+    message = product.expect(14, "consumers")["consumers"].message
 
-    assert says == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
+    assert message == "issues: 0 workers, 0 messages, default: 0 workers, 1 message"
     (step,) = product.next_steps(is_in_kubernetes=True).values()
     assert "`kubectl describe pods --selector app.kubernetes.io/name=worker`" in str(step)
 

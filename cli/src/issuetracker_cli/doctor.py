@@ -212,8 +212,7 @@ class Finding:
 
     name: str
     status: str
-    says: str
-    """The text; a field of the JSON output, whose name is stable."""
+    message: str
     next_step: str | None
     exit_code: int
 
@@ -283,7 +282,7 @@ _SERVER = {
 def _print(findings: list[Finding]) -> None:
     for finding in findings:
         mark = finding.status.upper() if finding.status == "wrong" else finding.status
-        print_line(f"{mark:7}  {finding.name:14}  {finding.says}")
+        print_line(f"{mark:7}  {finding.name:14}  {finding.message}")
         if finding.next_step is not None:
             print_line(f"{'':7}  {'':14}  next: {finding.next_step}")
     wrong = sum(finding.status == "wrong" for finding in findings)

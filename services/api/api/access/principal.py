@@ -30,7 +30,7 @@ ANONYMOUS = Principal("anonymous", frozenset(Scope))
 """The local user, if AUTH is off."""
 ADMIN_TOKEN = Principal("admin-token", frozenset(Scope))
 """The holder of the bootstrap admin token, the setting ADMIN_TOKEN."""
-UNAUTHENTICATED = Principal("nobody", frozenset())
+UNAUTHENTICATED = Principal("unauthenticated", frozenset())
 """The sender of a request to an open path, if AUTH is on."""
 RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, UNAUTHENTICATED.name, "api", "cli"})
 """Names that no token may have, so that the audit log cannot be misread."""
