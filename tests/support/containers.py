@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import redis
+from docker.errors import APIError
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -34,11 +35,21 @@ class ContainerProcess:
         """Send a signal to all processes of the container. Pause them with the freezer of the kernel."""
         match number:
             case signal.SIGSTOP:
-                self._container.pause()
+                wait_until(self._pause, 30, "the container to be paused")
             case signal.SIGCONT:
                 self._container.unpause()
             case _:
                 self.send(number)
+
+    def _pause(self) -> bool:
+        try:
+            self._container.pause()
+        except APIError as error:
+            # The runtime thaws the container and gives up if the processes keep forking.
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
 
     def kill_group(self) -> None:
         self.send(signal.SIGKILL)
