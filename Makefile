@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # More than the cores, because tests often wait for a condition; each process starts servers of its own.
-CORES := $(shell $(PYTHON) -c 'import os; print(os.cpu_count() or 1)')
-J ?= $(shell echo $$((3 * $(CORES) < 8 ? 3 * $(CORES) : 8)))
+processes = $(shell $(PYTHON) -c 'import os; print(min(8, $(1) * (os.cpu_count() or 1)))')
+J ?= $(call processes,3)
 
 # Use the system's certificate authorities, like pip and git. uv's own list is not sufficient behind a company proxy.
 export UV_SYSTEM_CERTS ?= true
@@ -73,7 +73,7 @@ test: $(VENV)/ready ## Run the tests that need no Docker; T=path selects tests, 
 
 # The outages also on the servers of the images: their signals, restarts and files differ from those of the wheels.
 ON_IMAGES := tests/integration/test_outages.py tests/integration/test_issues_api.py tests/integration/test_envelope.py
-test-containers: J = $(shell echo $$((2 * $(CORES) < 8 ? 2 * $(CORES) : 8)))
+test-containers: J = $(call processes,2)
 .PHONY: test-containers
 test-containers: $(VENV)/ready ## Run the tests of images, compose, and Kubernetes' containers, which need Docker
 	@docker version >/dev/null || { echo "make test-containers: no Docker engine is reachable. Start Docker." >&2; exit 2; }

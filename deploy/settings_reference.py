@@ -61,10 +61,10 @@ COMPOSE: dict[str, tuple[str, str]] = {
     "FLOWER_USER": ("admin", "User of Flower. `make env` generates the passwords of all services."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
     "GRAFANA_PORT": ("3000", "Port of Grafana."),
-    "API_DEV_PORT": ("8001", "Port of the API with `--reload` (profile `dev`)."),
+    "API_DEV_PORT": ("8001", "Port of `api-dev`."),
     "DOCKER_CONTAINERS": ("/var/lib/docker/containers", "Directory of the log files that Alloy reads."),
     "ISSUETRACKER_VERSION": ("local", "Tag of the project's images."),
-    "PROMETHEUS_IMAGE`, `GRAFANA_IMAGE`, `LOKI_IMAGE`, `ALLOY_IMAGE": ("", "Images from another registry."),
+    **{f"{name.upper()}_IMAGE": ("", f"Image of {name}.") for name in ("Prometheus", "Grafana", "Loki", "Alloy")},
 }
 """Variables of the compose files: their default and description."""
 

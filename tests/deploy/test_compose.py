@@ -144,7 +144,7 @@ class TestRenderedProject:
         variables = set(re.findall(r"\$\{([A-Z_]+)", files)) - internal - secrets
         reference = (ROOT / "docs/reference/settings.md").read_text()
         assert variables
-        assert {name for name in variables if f"`{name}`" not in reference} == set()
+        assert {name for name in variables if f"- `{name}`" not in reference} == set()
 
     def test_api_has_authentication_on(self, services: dict[str, Any]) -> None:
         for name in ("api", "api-dev"):

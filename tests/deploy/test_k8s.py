@@ -19,6 +19,7 @@ import yaml
 from flower.options import default_options
 from flower.urls import handlers
 
+from api.autoscaler.settings import PODS_MAX
 from api.exporter.settings import ExporterSettings
 from api.settings import ApiSettings
 from app.settings import WorkerSettings
@@ -569,7 +570,8 @@ def test_maximum_replicas_fit_into_connections_of_postgres(production: tuple[Obj
     keda_replicas = {
         name: item["spec"]["maxReplicaCount"] for name, item in named(production, "ScaledObject").items()
     }
-    assert {name: max_replicas[name] for name in WORKERS} == keda_replicas
+    autoscaler_pods = {f"worker-{queue}": number for queue, number in PODS_MAX.items()}
+    assert {name: max_replicas[name] for name in WORKERS} == keda_replicas == autoscaler_pods
     # Two per child, for task and heartbeat, and two for the main process. An update adds one pod.
     worker_connections = 2 * (int(settings["WORKER_CONCURRENCY"]) + 1)
     connections = (max_replicas["api"] + 1) * int(settings["DATABASE_POOL_SIZE"])

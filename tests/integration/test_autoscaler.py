@@ -3,10 +3,9 @@
 import json
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 import yaml
 
 from contracts.names import QUEUE_OF, Queue, Task
-from devstack.network import wait_until
+from devstack.network import free_port, wait_until
 from devstack.process import Process
+from tests.support.api_server import ApiServer
 from tests.support.certificates import issue, needs_openssl
 from tests.support.database import Database
 from tests.support.manifests import K8S
@@ -29,24 +29,23 @@ TIMEOUT_S = 60
 PREFIX = "/apis/apps/v1/namespaces/issuetracker/deployments/"
 
 
-class ApiServer(ThreadingHTTPServer):
+class ScaleServer(ApiServer):
     """Stores the number of pods of each Deployment, and allows only what the Role allows."""
 
     def __init__(self, directory: Path, pods: dict[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(directory, ("127.0.0.1", 0), Handler)
         self.pods = pods
         self.rejected: list[str] = []
+        self.answer = b""
+        """A body to answer with, instead of the scale."""
         objects = yaml.safe_load_all((K8S / "components/autoscaler/autoscaler.yaml").read_text())
         (self.role,) = next(item for item in objects if item["kind"] == "Role")["rules"]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(directory / "server.crt", directory / "server.key")
-        self.socket = context.wrap_socket(self.socket, server_side=True)
 
 
 class Handler(BaseHTTPRequestHandler):
     """Responds to `get` and `patch` of `deployments/scale`."""
 
-    server: ApiServer
+    server: ScaleServer
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
         """Log nothing."""
@@ -68,7 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             assert self.headers["Content-Type"] == "application/merge-patch+json"
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.server.pods[name] = body["spec"]["replicas"]
-        raw = json.dumps({"kind": "Scale", "spec": {"replicas": self.server.pods[name]}}).encode()
+        scale = json.dumps({"kind": "Scale", "spec": {"replicas": self.server.pods[name]}}).encode()
+        raw = self.server.answer or scale
         self.send_response(200)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
@@ -82,20 +82,23 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[ApiServer]:
+def cluster(tmp_path: Path) -> Iterator[ScaleServer]:
     issue(tmp_path, "ca", ("basicConstraints=critical,CA:TRUE", "keyUsage=critical,digitalSignature,keyCertSign"))
     issue(tmp_path, "server", ("subjectAltName=IP:127.0.0.1",), "ca")
     (tmp_path / "token").write_text("of-the-pod")
     (tmp_path / "namespace").write_text("issuetracker")
-    with ApiServer(tmp_path, {f"worker-{queue}": 1 for queue in Queue}) as server:
+    with ScaleServer(tmp_path, {f"worker-{queue}": 1 for queue in Queue}) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
 
 
-def start_autoscaler(servers: Servers, cluster: ApiServer, directory: Path, log: Log) -> Process:
+def start_autoscaler(
+    servers: Servers, cluster: ScaleServer, directory: Path, log: Log, **settings: str
+) -> Process:
     env = {
         **servers.env,
+        **settings,
         "KUBERNETES_SERVICE_HOST": "127.0.0.1",
         "KUBERNETES_SERVICE_PORT": str(cluster.server_port),
         "SERVICE_ACCOUNT": str(directory),
@@ -105,7 +108,7 @@ def start_autoscaler(servers: Servers, cluster: ApiServer, directory: Path, log:
 
 
 def test_workers_are_scaled_by_due_and_running_jobs(
-    servers: Servers, database: Database, cluster: ApiServer, tmp_path: Path
+    servers: Servers, database: Database, cluster: ScaleServer, tmp_path: Path
 ) -> None:
     task = Task.ENRICH_ISSUE
     assert QUEUE_OF[task] is Queue.ISSUES
@@ -130,29 +133,52 @@ def test_workers_are_scaled_by_due_and_running_jobs(
     assert log.has("deployment_scaled")
 
 
-def test_autoscaler_with_open_circuit_or_without_permission_changes_nothing(
-    servers: Servers, database: Database, cluster: ApiServer, tmp_path: Path
+def test_queue_without_permission_and_jobs_of_open_circuit_do_not_affect_others(
+    servers: Servers, database: Database, cluster: ScaleServer, tmp_path: Path
 ) -> None:
-    for _ in range(8):
-        database.add_job(Task.ENRICH_ISSUE)
+    for task, number in ((Task.ENRICH_ISSUE, 8), (Task.INDEX_ISSUE, 8), (Task.DELIVER_WEBHOOK, 6)):
+        for _ in range(number):
+            database.add_job(task, QUEUE_OF[task])
     database.query(
         "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
-        "VALUES (%s, 'openai', 5, 'refused', now() + interval '1 h')",
-        Task.ENRICH_ISSUE,
+        "VALUES (%s, 'a provider', 5, 'refused', now() + interval '1 h')",
+        Task.INDEX_ISSUE,
     )
-    cluster.role["resourceNames"].remove("worker-default")
+    cluster.role["resourceNames"].remove("worker-issues")
     log = Log()
 
     process = start_autoscaler(servers, cluster, tmp_path, log)
     try:
-        wait_until(lambda: log.has("scaling_paused"), TIMEOUT_S, f"the outage in the log\n{log}")
-        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the first round\n{log}")
     finally:
         process.send(signal.SIGTERM)
 
     assert process.wait(TIMEOUT_S) == 0
-    assert cluster.pods == {"worker-issues": 1, "worker-default": 1}
-    assert log.has("the API server returned 403")
+    assert cluster.pods == {"worker-issues": 1, "worker-default": 3}
+    assert log.has("scaling_paused", "worker-issues: the API server returned 403")
+
+
+def test_autoscaler_without_postgresql_or_with_bad_answers_keeps_running(
+    servers: Servers, database: Database, cluster: ScaleServer, tmp_path: Path
+) -> None:
+    database.add_job(Task.ENRICH_ISSUE)
+    log, other_log = Log(), Log()
+    cluster.answer = b"[]"
+    away = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
+
+    bad_answers = start_autoscaler(servers, cluster, tmp_path, log)
+    no_database = start_autoscaler(servers, cluster, tmp_path, other_log, DATABASE_URL=away)
+    try:
+        wait_until(lambda: log.has("scaling_paused", "returned no scale: []"), TIMEOUT_S, f"the reason\n{log}")
+        wait_until(lambda: other_log.has("scaling_paused", "Connect"), TIMEOUT_S, f"the reason\n{other_log}")
+        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+    finally:
+        for process in (bad_answers, no_database):
+            process.send(signal.SIGTERM)
+
+    assert [process.wait(TIMEOUT_S) for process in (bad_answers, no_database)] == [0, 0]
+    assert not log.has("Traceback")
+    assert not other_log.has("Traceback")
 
 
 def test_autoscaler_outside_of_a_cluster_prints_one_line_and_exits_with_2(tmp_path: Path) -> None:

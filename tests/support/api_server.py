@@ -19,8 +19,10 @@ PATH = "/api/v1/namespaces/issuetracker/secrets"
 class ApiServer(ThreadingHTTPServer):
     """Serves a directory over TLS."""
 
-    def __init__(self, directory: Path, address: tuple[str, int]) -> None:
-        super().__init__(address, Handler)
+    def __init__(
+        self, directory: Path, address: tuple[str, int], handler: type[BaseHTTPRequestHandler] | None = None
+    ) -> None:
+        super().__init__(address, handler or Handler)
         self.directory = directory
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(directory / "server.crt", directory / "server.key")

@@ -115,6 +115,13 @@ class Settings(BaseSettings):
     )
 
 
+class ConcurrencySettings(Settings):
+    """The shared settings, and the one that the worker and the autoscaler share."""
+
+    # A container's CPU quota does not change the number of processors that Celery would take.
+    worker_concurrency: int = Field(default=2, ge=1, description="Processes of one worker.")
+
+
 def load(cls: type[SettingsT]) -> SettingsT:
     """Read the settings. If one is not valid, print one line that names it and the rule, and exit with code 2."""
     try:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from contracts.network import RESULT_DB
-from contracts.settings import HTTP, RedisUrl, Settings, load, split_url
+from contracts.settings import HTTP, ConcurrencySettings, RedisUrl, load, split_url
 
 DELIVERY_SECONDS = 15.0
 
@@ -26,14 +26,12 @@ def _check_header_value(value: SecretStr) -> SecretStr:
     return value
 
 
-class WorkerSettings(Settings):
+class WorkerSettings(ConcurrencySettings):
     """The settings of the worker, besides the shared ones."""
 
     celery_result_backend: RedisUrl | None = Field(
         default=None, description="URL of Celery's results. The default is database 1 of the broker."
     )
-    # A container's CPU quota does not change the number of processors that Celery would take.
-    worker_concurrency: int = Field(default=2, ge=1, description="Processes of one worker.")
     task_soft_time_limit: float = Field(default=25, gt=0, description="Time until a task is interrupted.")
     task_time_limit: float = Field(default=30, gt=0, description="Time until a task's process is killed.")
     history_days: int = Field(

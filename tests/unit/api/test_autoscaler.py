@@ -1,8 +1,10 @@
 """The autoscaler adds pods at once and removes them one by one."""
 
 import pytest
+from pydantic import ValidationError
 
 from api.autoscaler.decision import SCALE_DOWN_AFTER_S, SCALE_DOWN_INTERVAL_S, PodCount
+from api.autoscaler.settings import AutoscalerSettings
 
 
 def pod_count() -> PodCount:
@@ -42,3 +44,17 @@ def test_new_burst_within_quiet_time_keeps_pods() -> None:
 
 def test_new_instance_watches_before_it_removes_pods() -> None:
     assert pod_count().decide(current=10, jobs=0, now=SCALE_DOWN_AFTER_S - 1) == 10
+
+
+def test_maximum_of_one_queue_keeps_default_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSCALER_PODS", " issues=20")
+    assert AutoscalerSettings().autoscaler_pods == {"issues": 20, "default": 4}
+
+
+@pytest.mark.parametrize(
+    "value", ["20", "issues", "issues=", "issues=0", "issues=-1", "other=3", "issues=1,,", "issues=²"]
+)
+def test_bad_maximum_is_rejected(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSCALER_PODS", value)
+    with pytest.raises(ValidationError):
+        AutoscalerSettings()

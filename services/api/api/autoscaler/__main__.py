@@ -30,21 +30,29 @@ class Autoscaler:
 
     def __init__(self, settings: AutoscalerSettings, deployments: Deployments) -> None:
         self._url = settings.database_url
-        self._limit = settings.worker_concurrency * settings.autoscaler_pods
+        self._limit = settings.worker_concurrency * max(settings.autoscaler_pods.values())
         self._deployments = deployments
         now = time.monotonic()
         self._pods = {
-            queue: PodCount(settings.worker_concurrency, settings.autoscaler_pods, now) for queue in Queue
+            queue: PodCount(settings.worker_concurrency, pods, now)
+            for queue, pods in settings.autoscaler_pods.items()
         }
         self._outages = OutageLog("scaling_paused", "scaling_resumed")
 
     async def scale(self) -> None:
-        """Scale all queues once. During an outage, all pods stay as they are."""
+        """Scale each queue once. A queue whose jobs or pods cannot be read keeps its pods."""
+        failures: list[str] = []
         try:
-            for queue, jobs in (await count_jobs(self._url, self._limit)).items():
-                await asyncio.to_thread(self._scale_queue, queue, jobs)
-        except (JobsUnknown, ClusterUnavailable) as outage:
-            self._outages.record_failure(str(outage))
+            jobs = await count_jobs(self._url, self._limit)
+        except JobsUnknown as outage:
+            jobs, failures = {}, [str(outage)]
+        for queue, number in jobs.items():
+            try:
+                await asyncio.to_thread(self._scale_queue, queue, number)
+            except ClusterUnavailable as outage:
+                failures.append(str(outage))
+        if failures:
+            self._outages.record_failure("; ".join(failures))
         else:
             self._outages.record_success()
 

@@ -30,8 +30,10 @@ class PodCount:
         needed = min(max(ceil(jobs / self._per_pod), POD_MIN), self._pod_max)
         self._needs = [(at, number) for at, number in self._needs if now - at < SCALE_DOWN_AFTER_S]
         self._needs.append((now, needed))
-        if current == 0 or needed >= current:
-            return needed if current else 0
+        if current == 0:
+            return 0
+        if needed >= current:
+            return needed
         is_watched = now - self._started_at >= SCALE_DOWN_AFTER_S
         is_next = now - self._reduced_at >= SCALE_DOWN_INTERVAL_S
         if not is_watched or not is_next or max(number for _, number in self._needs) >= current:

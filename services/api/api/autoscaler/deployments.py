@@ -3,6 +3,7 @@
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/ (subresource `scale`)
 """
 
+import http.client
 import json
 import os
 import ssl
@@ -32,33 +33,36 @@ class Deployments:
         self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
     def read_pods(self, name: str) -> int:
-        """Return the number of pods that the Deployment should have."""
-        return int(self._request(name)["spec"].get("replicas", 0))
+        """Return the number of pods that the Deployment should have, or raise ClusterUnavailable."""
+        scale = self._request(name)
+        try:
+            return int(scale["spec"].get("replicas", 0))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ClusterUnavailable(f"{name}: the API server returned no scale: {str(scale)[:200]}") from None
 
     def set_pods(self, name: str, number: int) -> None:
-        """Set the number of pods of the Deployment."""
+        """Set the number of pods of the Deployment, or raise ClusterUnavailable."""
         self._request(name, {"spec": {"replicas": number}})
 
-    def _request(self, name: str, patch: dict[str, Any] | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - always https
-            f"{self._server}/apis/apps/v1/namespaces/{self._namespace}/deployments/{name}/scale",
-            data=None if patch is None else json.dumps(patch).encode(),
-            method="GET" if patch is None else "PATCH",
-            # Kubernetes replaces the token before it expires.
-            headers={
-                "Authorization": f"Bearer {(self._account / 'token').read_text().strip()}",
-                "Content-Type": "application/merge-patch+json",
-            },
-        )
+    def _request(self, name: str, patch: dict[str, Any] | None = None) -> Any:
         try:
+            request = urllib.request.Request(  # noqa: S310 - always https
+                f"{self._server}/apis/apps/v1/namespaces/{self._namespace}/deployments/{name}/scale",
+                data=None if patch is None else json.dumps(patch).encode(),
+                method="GET" if patch is None else "PATCH",
+                # Kubernetes replaces the token before it expires.
+                headers={
+                    "Authorization": f"Bearer {(self._account / 'token').read_text().strip()}",
+                    "Content-Type": "application/merge-patch+json",
+                },
+            )
             with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._tls) as response:  # noqa: S310
-                found: dict[str, Any] = json.load(response)
-                return found
+                return json.load(response)
         except urllib.error.HTTPError as error:
             text = error.read(500).decode(errors="replace")
             raise ClusterUnavailable(f"{name}: the API server returned {error.code}: {text}") from None
-        except OSError as error:
-            raise ClusterUnavailable(f"{name}: {self._server} cannot be reached: {error}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ClusterUnavailable(f"{name}: {self._server} gave no answer: {error}") from None
 
 
 def find_server() -> str:
