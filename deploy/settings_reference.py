@@ -23,8 +23,9 @@ PAGE = Path(__file__).parents[1] / "docs/reference/settings.md"
 HEAD = """\
 # Settings
 
-Set environment variables, or write a `.env` file in the project's directory; the environment wins. A bad setting
-ends the program with exit code 2 and a line that names it. Durations are in seconds. Defaults are in parentheses.
+Set environment variables, or write a `.env` file in the project's directory; the environment wins. Last come files
+in `CREDENTIALS_DIRECTORY` with a setting's name. A bad setting ends the program with exit code 2 and a line that
+names it. Durations are in seconds. Defaults are in parentheses.
 """
 
 COMMON = (
@@ -58,7 +59,7 @@ LIBRARIES: dict[str, tuple[str, str]] = {
 """Settings of libraries, which read them from the environment only: their default and description."""
 
 COMPOSE: dict[str, tuple[str, str]] = {
-    "FLOWER_USER": ("admin", "User of Flower. `make env` generates the passwords of all services."),
+    "FLOWER_USER": ("admin", "User of Flower. Compose generates its password."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
     "GRAFANA_PORT": ("3000", "Port of Grafana."),
     "API_DEV_PORT": ("8001", "Port of `api-dev`."),

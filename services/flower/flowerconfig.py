@@ -10,6 +10,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from logging import Formatter, LogRecord, StreamHandler, getLogger
+from pathlib import Path
 from typing import Any
 
 from tornado.options import options
@@ -20,10 +21,24 @@ HIDDEN_FIELDS = ("contract_version", "job_id", "traceparent")
 SHOWN = 100
 """Maximum characters of arguments and results."""
 
+
+def read_secret(name: str) -> str | None:
+    """Return a setting of the environment, or of the file with its name in CREDENTIALS_DIRECTORY."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if name in os.environ or not directory or not (file := Path(directory, name)).exists():
+        return os.environ.get(name)
+    return file.read_text().strip()
+
+
+# Without an application, Celery reads the broker's URL from the environment.
+if broker_url := read_secret("CELERY_BROKER_URL"):
+    os.environ["CELERY_BROKER_URL"] = broker_url
+credentials = read_secret("FLOWER_BASIC_AUTH")
+basic_auth = options.basic_auth or ([credentials] if credentials else [])
 # Flower's own default is all addresses of the machine.
 address = options.address or LOOPBACK[0]
 exposed = address not in LOOPBACK
-if exposed and not (options.basic_auth or options.auth):
+if exposed and not (basic_auth or options.auth):
     sys.exit(
         f"flower: the address {address} needs credentials. Set FLOWER_BASIC_AUTH=user:password, "
         "or unset FLOWER_ADDRESS to listen on this machine only."

@@ -1,5 +1,6 @@
-"""Settings that every service reads, by the same names, from the environment or a `.env` file."""
+"""Settings that every service reads by the same names from the environment, `.env` files and files of secrets."""
 
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +9,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from contracts import network
 from contracts.retry import RETRY_DELAYS
@@ -78,7 +79,8 @@ class Settings(BaseSettings):
     """The settings that services share; each adds its own in a subclass.
 
     They are read from `.env` in the working directory and, if that is a service's directory, from `.env` in the
-    project's root. The environment overrides both.
+    project's root. The environment overrides both. Last come the files of CREDENTIALS_DIRECTORY, which are named
+    like the settings: the secrets of compose, and the credentials of systemd.
     """
 
     model_config = SettingsConfigDict(env_file=_env_files(), env_ignore_empty=True, extra="ignore", frozen=True)
@@ -124,12 +126,17 @@ class ConcurrencySettings(Settings):
 
 def load(cls: type[SettingsT]) -> SettingsT:
     """Read the settings. If one is not valid, print one line that names it and the rule, and exit with code 2."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY") or None
     try:
-        return cls()
+        if directory is not None:
+            next(Path(directory).iterdir(), None)  # the library only warns if the directory is missing
+        return cls(_secrets_dir=directory)
+    except (OSError, SettingsError) as error:
+        faults = f"CREDENTIALS_DIRECTORY: {error.__cause__ or error}."
     except ValidationError as error:
         faults = " ".join(map(_describe, error.errors(include_url=False)))
-        print(f"issuetracker: bad setting: {faults} Correct it in the environment or in .env.", file=sys.stderr)
-        raise SystemExit(2) from None
+    print(f"issuetracker: bad setting: {faults} Correct it in the environment or in .env.", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _describe(error: ErrorDetails) -> str:

@@ -112,3 +112,35 @@ def test_program_with_invalid_trace_endpoint_prints_its_name(
         "issuetracker: bad setting: OTEL_EXPORTER_OTLP_ENDPOINT: The value must be http(s)://host:port. "
         "Correct it in the environment or in .env.\n"
     )
+
+
+def test_credentials_file_is_setting_and_environment_overrides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "DATABASE_URL").write_text("postgresql://u:file@h:1/db\n")
+    (tmp_path / "CELERY_BROKER_URL").write_text("redis://file:1/0\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://environment:1/0")
+
+    settings = load(Settings)
+
+    assert settings.database_url == "postgresql://u:file@h:1/db"
+    assert settings.celery_broker_url == "redis://environment:1/0"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"nonsense"])
+def test_unusable_credentials_print_one_line_and_exit_with_2(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "credentials"
+    if content is not None:
+        directory.mkdir()
+        (directory / "DATABASE_URL").write_bytes(content)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+
+    with pytest.raises(SystemExit, match="2"):
+        load(Settings)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    name = "DATABASE_URL: The value" if content == b"nonsense" else "CREDENTIALS_DIRECTORY: "
+    assert line.startswith(f"issuetracker: bad setting: {name}")
