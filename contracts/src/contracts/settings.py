@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         description="URL of PostgreSQL. The default is the server of `make run`.",
     )
     celery_broker_url: RedisUrl = Field(
-        default=f"redis://127.0.0.1:{network.REDIS_PORT}/{network.BROKER_DB}",
+        default=f"redis://localhost:{network.REDIS_PORT}/{network.BROKER_DB}",
         description="URL of Redis. The default is the server of `make run`.",
     )
     lease_seconds: float = Field(

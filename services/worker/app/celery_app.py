@@ -7,6 +7,7 @@ from celery.signals import celeryd_after_setup, setup_logging, worker_init
 from kombu import Exchange, Queue
 
 from app import logs
+from app.broker.connection import CheckedAMQP
 from app.broker.transport import CheckedChannel
 from app.heartbeat_files import HeartbeatStep
 from app.ledger.task import LedgerTask
@@ -15,9 +16,10 @@ from app.settings import settings
 from contracts import names
 
 app = Celery(
-    "issuetracker",
+    "app.celery_app",
     broker=settings.celery_broker_url,
     backend=settings.result_backend,
+    amqp=CheckedAMQP,
     include=["app.tasks.issues", "app.tasks.index", "app.tasks.maintenance", "app.tasks.webhooks"],
 )
 app.conf.update(
