@@ -55,6 +55,13 @@ def test_summary_with_repeated_title_is_title() -> None:
     assert summary(title, "The login button does nothing on the start page.") == title
 
 
+def test_sentence_with_two_new_words_is_chosen_only_without_a_better_one() -> None:
+    short, better = "This is a test issue for Celery enrichment.", "Celery enriches no issue since the upgrade."
+
+    assert summary("Test Issue", short) == f"Test Issue. {short}"
+    assert summary("Test Issue", f"{short} {better}") == f"Test Issue. {better}"
+
+
 @pytest.mark.parametrize(
     "noise",
     [

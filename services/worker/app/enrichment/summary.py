@@ -12,9 +12,11 @@ PREFIX: Final = "AI Summary: "
 MAX_CHARS: Final = HEAD_CHARS
 _ROOM_MIN: Final = 40
 """Minimum characters for a sentence after the title. A shorter one is not useful."""
-_NEW_WORDS_MIN: Final = 3
+_NEW_WORDS_MIN: Final = 2
 _NEW_SHARE_MIN: Final = 0.35
-"""Minimum share of words that are not in the title. Otherwise the sentence only repeats the title."""
+"""Minimum number and share of words that are not in the title. Otherwise the sentence only repeats the title."""
+_NEW_WORDS_GOOD: Final = 3
+"""A sentence with fewer new words is chosen only if every sentence has fewer."""
 
 _BRACES = str.maketrans("", "", "{}")
 _TITLE_LABEL = re.compile(
@@ -42,15 +44,15 @@ def choose_sentence(body: list[Paragraph], known: Collection[str] = frozenset())
     `known` are lower-cased words that precede the sentence. The sentence must add new words.
     """
     model = load_model()
-    best: tuple[float, str] | None = None
+    best: tuple[bool, float, str] | None = None
     for seen in build_contexts(sentences(body), model.words):
         new = {*seen.content}.difference(known)
         if known and (len(new) < _NEW_WORDS_MIN or len(new) < _NEW_SHARE_MIN * len(seen.content)):
             continue
-        value = score(seen, model)
-        if best is None or value > best[0]:
-            best = value, seen.sentence.text
-    return None if best is None else best[1]
+        rank = not known or len(new) >= _NEW_WORDS_GOOD, score(seen, model)
+        if best is None or rank > best[:2]:
+            best = *rank, seen.sentence.text
+    return None if best is None else best[2]
 
 
 def cut_at_clause(text: str, room: int = MAX_CHARS) -> str:
