@@ -33,6 +33,14 @@ servers: $(VENV)/ready ## Start and migrate only PostgreSQL and Valkey; start th
 psql: $(VENV)/ready ## Open psql on the database of `make run`; SQL="..." runs a statement and exits
 	@$(BIN)/python -m devstack psql $(if $(SQL),--command "$$SQL")
 
+.PHONY: redis-cli
+redis-cli: $(VENV)/ready ## Open a small redis-cli on the broker of `make run`; CMD="..." runs a command and exits
+	@$(BIN)/python -m devstack redis-cli $(CMD)
+
+.PHONY: shell
+shell: $(VENV)/ready ## Open a shell with celery, uvicorn, psql and redis-cli for the servers of `make run`
+	@exec $(BIN)/python -m devstack shell
+
 .PHONY: migrate
 migrate: $(VENV)/ready ## Migrate the database of DATABASE_URL to the latest schema
 	@cd services/api && ../../$(BIN)/alembic upgrade head

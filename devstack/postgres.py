@@ -27,6 +27,8 @@ from devstack.process import Output, Process, ProcessFailed
 START_TIMEOUT_S = 60
 SUPERUSER = "local_superuser"
 """Must differ from the role in DATABASE_URL, which the access rules accept over TCP without a password."""
+GUEST = "postgres"
+"""A role for `psql -U postgres`. It has the rights of the database's owner and is not a superuser."""
 LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 """This locale sorts the same on every system. Locales of the system do not."""
 EXTENSIONS = ("vector", "pg_trgm")
@@ -123,8 +125,8 @@ def _owned_directory(path: Path) -> Path:
 class Postgres:
     """A server on a loopback port with the role and database of the URL. Its data is in `directory`.
 
-    The role logs in over loopback without a password and is not a superuser. The superuser logs in only
-    through a Unix socket in a directory that no other user can enter.
+    The role and `GUEST` log in over loopback without a password and are not superusers. The superuser logs in
+    only through a Unix socket in a directory that no other user can enter.
     """
 
     def __init__(self, directory: Path, url: URL, output: Output, options: Sequence[str] = ()) -> None:
@@ -198,8 +200,13 @@ class Postgres:
             raise ProcessFailed(f"initdb failed: {initdb.stderr.strip().splitlines()[-1]}")
 
     def _write_access_rules(self) -> None:
-        rules = f'local all all trust\nhost "{self._url.database}" "{self._url.username}" 127.0.0.1/32 trust\n'
-        (self._data / "pg_hba.conf").write_text(rules)
+        rules = [f'host "{self._url.database}" "{role}" 127.0.0.1/32 trust\n' for role in self._login_roles]
+        (self._data / "pg_hba.conf").write_text("local all all trust\n" + "".join(rules))
+
+    @property
+    def _login_roles(self) -> tuple[str, ...]:
+        assert self._url.username is not None
+        return self._url.username, GUEST
 
     def _wait_until_ready(self) -> None:
         def is_ready() -> bool:
@@ -219,20 +226,31 @@ class Postgres:
         return psycopg2.connect(host=str(self._socket), port=self._url.port, user=SUPERUSER, dbname=database)
 
     def _create_database(self) -> None:
-        assert self._url.username is not None
+        """Create the database and the roles. Each role acts as the owner, so that every table has this owner."""
         assert self._url.database is not None
-        role, database = sql.Identifier(self._url.username), sql.Identifier(self._url.database)
         connection = self.connect("postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [self._url.username])
-            if cursor.fetchone() is None:
-                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-            cursor.execute("SELECT FROM pg_database WHERE datname = %s", [self._url.database])
-            if cursor.fetchone() is None:
-                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+            for name in self._login_roles:
+                cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [name])
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+            owner = self._get_owner(cursor)
+            if owner is None:
+                owner = self._login_roles[0]
+                names = map(sql.Identifier, (self._url.database, owner))
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
+            for name in {*self._login_roles} - {owner}:
+                role, group = sql.Identifier(name), sql.Identifier(owner)
+                cursor.execute(sql.SQL("GRANT {1} TO {0}; ALTER ROLE {0} SET role TO {1}").format(role, group))
         connection.close()
         self._create_extensions()
+
+    def _get_owner(self, cursor: "psycopg2.extensions.cursor") -> str | None:
+        """Return the owner of the database, or None if the database does not exist."""
+        cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [self._url.database])
+        row = cursor.fetchone()
+        return None if row is None else str(row[0])
 
     def _create_extensions(self) -> None:
         connection = self.connect(str(self._url.database))

@@ -1,13 +1,14 @@
-"""Every command of the guide, unchanged, in the directory that it names.
+"""Every command of the guide, unchanged, in the shell of `make shell` and in the project's root.
 
-The commands run in a shell with the activated environment of the project (docs/how-to/run-processes.md). Only
-server addresses, and ports that a test must not use, come from environment variables.
+Only server addresses, and ports that a test must not use, differ.
 """
 
+import json
 import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,76 +18,122 @@ import psutil
 import pytest
 import redis
 
-from devstack.network import is_taken, wait_until
-from devstack.postgres import find_program
+from contracts.settings import Settings
+from devstack.network import free_port, is_taken, wait_until
 from devstack.process import Process
+from devstack.settings import DevSettings
+from devstack.shell import build_environment
 from tests.support.database import Database
-from tests.support.processes import API, WORKER, Api
+from tests.support.processes import API, ROOT, WORKER, Api
 from tests.support.servers import Log, Servers
 
 START_TIMEOUT_S = 60
+ISSUE = {
+    "title": "Test Issue",
+    "description": "This is a test issue for Celery enrichment",
+    "priority": "high",
+}
+CURL = f"""\
+curl --silent --fail -X POST http://localhost:8000/api/v1/issues \
+  -H "Content-Type: application/json" \
+  -d '{json.dumps(ISSUE)}'"""
+SELECT = "SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL LIMIT 1;"
+SUMMARY = "AI Summary: Test Issue. This is a test issue for Celery enrichment"
 
 Shell = Callable[..., tuple[Process, Log]]
 
 
 @pytest.fixture
-def shell(servers: Servers, database: Database, broker: redis.Redis) -> Iterator[Shell]:
+def environment(servers: Servers) -> dict[str, str]:
+    """Return the environment of `make shell` for the servers of the tests."""
+    broker = {name: url.replace("127.0.0.1", "localhost") for name, url in servers.env.items() if "CELERY" in name}
+    settings = DevSettings(database_url=servers.database_url, celery_broker_url=broker["CELERY_BROKER_URL"])
+    return {**build_environment(settings), **servers.env, **broker}
+
+
+@pytest.fixture
+def shell(environment: dict[str, str], database: Database, broker: redis.Redis) -> Iterator[Shell]:
     del database, broker
     started = []
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    def run(command: str, directory: Path, env: Mapping[str, str] | None = None) -> tuple[Process, Log]:
+    def start(command: str, directory: Path = ROOT) -> tuple[Process, Log]:
         log = Log()
-        process = Process(
-            "guide",
-            ["bash", "-c", f"exec {command}"],
-            log,
-            cwd=directory,
-            env={**servers.env, "PATH": path, **(env or {})},
-        )
+        process = Process("guide", ["bash", "-c", f"exec {command}"], log, cwd=directory, env=environment)
         started.append(process)
         return process, log
 
-    yield run
+    yield start
     for process in started:
         process.stop(60)
 
 
+def run(command: str, environment: Mapping[str, str]) -> str:
+    """Run a command that ends in the project's root, and return its output."""
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_default_broker_is_that_of_guide() -> None:
+    assert Settings.model_fields["celery_broker_url"].default == "redis://localhost:6379/0"
+
+
 @pytest.mark.parametrize(
-    ("command", "node"),
+    ("command", "node", "directory"),
     [
-        ("celery -A app.celery_app worker --loglevel=info", "celery@"),
-        ("celery -A app.celery_app worker --loglevel=info --concurrency=4 -n worker1@%h", "worker1@"),
+        ("celery -A app.celery_app worker --loglevel=info", "celery@", ROOT),
+        ("celery -A app.celery_app worker --loglevel=info --concurrency=4 -n worker1@%h", "worker1@", WORKER),
     ],
 )
-def test_guide_worker_command_starts_worker(
-    command: str, node: str, shell: Shell, api: Api, database: Database
+def test_guide_worker_command_starts_worker_that_enriches(
+    command: str,
+    node: str,
+    directory: Path,
+    shell: Shell,
+    environment: dict[str, str],
+    servers: Servers,
+    api: Api,
+    database: Database,
 ) -> None:
-    process, log = shell(command, WORKER)
+    process, log = shell(command, directory)
     wait_until(lambda: log.has(node, " ready."), START_TIMEOUT_S, f"the worker\n{log}")
 
     banner = str(log)
+    assert re.search(r"\.> app: +app\.celery_app:0x", banner)
+    assert re.search(rf"\.> transport: +redis://localhost:{servers.redis_port}/0$", banner, re.MULTILINE)
+    assert re.search(rf"\.> results: +redis://localhost:{servers.redis_port}/1$", banner, re.MULTILINE)
+    assert re.search(r"\.> task events: ON", banner)
     assert re.search(r"\.> issues +exchange=issues\(direct\) key=issues", banner)
     assert re.search(r"\.> default +exchange=default\(direct\) key=default", banner)
     assert re.search(r"\. app\.tasks\.issues\.enrich_issue", banner)
-    assert "/0" in re.findall(r"transport: +(\S+)", banner)[0]
-    assert "/1" in re.findall(r"results: +(\S+)", banner)[0]
+    assert f"Connected to redis://localhost:{servers.redis_port}/0" in banner
     if "--concurrency=4" in command:
         assert "concurrency: 4 (prefork)" in banner
 
-    api.post("Login button not working", description="It does not respond.")
+    issue = json.loads(run(CURL.replace(":8000", f":{api.client.base_url.port}"), environment))
+    assert (issue["title"], issue["ai_summary"]) == ("Test Issue", None)
     database.wait_for_states({"succeeded": 1})
-    assert log.has("app.tasks.issues.enrich_issue", "received")
+    assert log.has("Task app.tasks.issues.enrich_issue[", "received")
+    wait_until(lambda: log.has("Task app.tasks.issues.enrich_issue[", "succeeded in"), 30, f"success\n{log}")
+
+    row = run(f"psql -U postgres -d IssueTracker --no-psqlrc -c {shlex.quote(SELECT)}", environment).splitlines()[
+        2
+    ]
+    assert [cell.strip() for cell in row.split("|")] == [issue["id"], "Test Issue", SUMMARY, ""]
+    task_id = database.one("SELECT id FROM job WHERE queue = 'issues'")
+    assert '"status": "SUCCESS"' in run(f"redis-cli -n 1 GET celery-task-meta-{task_id}", environment)
 
     process.send(signal.SIGINT)
     process.wait(60)
     assert log.has("Warm shutdown")
 
 
-def test_guide_api_command_starts_api(shell: Shell, database: Database) -> None:
+def test_guide_api_command_starts_api(shell: Shell, environment: dict[str, str], database: Database) -> None:
     if is_taken(8000):
         pytest.skip("port 8000, which the guide's command listens on, is in use on this machine")
-    process, log = shell("python -m uvicorn main:app --reload", API)
+    process, log = shell("python -m uvicorn main:app --reload")
     with httpx.Client(base_url="http://127.0.0.1:8000") as client:
 
         def is_live() -> bool:
@@ -97,19 +144,18 @@ def test_guide_api_command_starts_api(shell: Shell, database: Database) -> None:
                 return False
 
         wait_until(is_live, START_TIMEOUT_S, f"the API\n{log}")
-        response = client.post(
-            "/api/v1/issues",
-            json={"title": "Login button not working", "description": "No reaction.", "priority": "high"},
-        )
+        issue = json.loads(run(CURL, environment))
 
-    assert response.status_code == 201
+    assert issue["title"] == "Test Issue"
     assert database.one("SELECT count(*) FROM issue") == 1
+    # In the project's root, uvicorn would otherwise watch the virtual environment too.
+    assert f"Will watch for changes in these directories: ['{API}']" in str(log)
 
 
 def test_guide_flower_command_starts_flower_on_loopback(shell: Shell) -> None:
     if is_taken(5555):
         pytest.skip("port 5555, which the guide's command listens on, is in use on this machine")
-    process, log = shell("celery -A app.celery_app flower --port=5555", WORKER)
+    process, log = shell("celery -A app.celery_app flower --port=5555")
     with httpx.Client(base_url="http://127.0.0.1:5555") as client:
 
         def is_live() -> bool:
@@ -127,31 +173,40 @@ def test_guide_flower_command_starts_flower_on_loopback(shell: Shell) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def test_guide_queries_return_issue_and_task_result(
-    shell: Shell, api: Api, servers: Servers, database: Database
+def test_make_shell_runs_troubleshooting_commands_of_guide(
+    api: Api, broker: redis.Redis, servers: Servers
 ) -> None:
-    shell("celery -A app.celery_app worker --loglevel=info", WORKER)
-    api.post("Login button not working", description="It does not respond.", priority="high")
-    database.wait_for_states({"succeeded": 1})
-
-    select = "SELECT id, title, ai_summary, tags FROM issue WHERE ai_summary IS NOT NULL"
-    psql, log = shell(f"{find_program('psql')} {servers.database_url} -At -c {shlex.quote(select)}", API)
-    assert psql.wait(30) == 0
-
-    issue_id, title, summary, tags = log.lines[0].removeprefix("guide | ").split("|")
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", issue_id)
-    assert title == "Login button not working"
-    assert summary.startswith("AI Summary: ")
-    assert tags == "bug,frontend"
-    task_id = database.one("SELECT id FROM job WHERE queue = 'issues'")
-    with redis.Redis(port=servers.redis_port, db=1, decode_responses=True) as results:
-        wait_until(lambda: results.get(f"celery-task-meta-{task_id}") is not None, 30, "the result of the task")
-        assert '"status": "SUCCESS"' in str(results.get(f"celery-task-meta-{task_id}"))
-
-
-def test_guide_troubleshooting_commands_return_queue_length(api: Api, broker: redis.Redis) -> None:
-    """`LLEN issues` and `LLEN default` return the number of queued messages."""
+    """`redis-cli LLEN issues` is what the guide's `redis-cli LLEN celery` means."""
     api.post("No worker runs")
-
     wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
-    assert broker.llen("default") == 0
+    commands = """
+        redis-cli ping
+        redis-cli LLEN issues
+        echo 'KEYS issues' | redis-cli
+        psql --no-psqlrc -At -c "SELECT 1"
+        psql --no-psqlrc -At -U postgres -d IssueTracker -c "SELECT count(*) FROM issue"
+    """
+    environment = {**os.environ, **servers.env, "SHELL": "/bin/sh"}
+    done = subprocess.run(
+        [sys.executable, "-m", "devstack", "shell"],
+        cwd=ROOT,
+        env=environment,
+        input=commands,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout.split("\n") == ["PONG", "(integer) 1", "1) issues", "1", "1", ""], done.stderr
+
+
+def test_redis_cli_without_server_prints_one_line_and_exits_with_2() -> None:
+    environment = {**os.environ, "CELERY_BROKER_URL": f"redis://localhost:{free_port()}/0"}
+    done = subprocess.run(
+        [ROOT / "devstack/bin/redis-cli", "ping"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "Connection refused. Start the server with `make run`." in line

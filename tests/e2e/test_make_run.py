@@ -15,9 +15,10 @@ import httpx
 import psutil
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
 
 from devstack.network import free_port, is_taken, wait_until
-from devstack.postgres import find_program
+from devstack.postgres import Postgres, find_program
 from devstack.process import Process
 from tests.support.processes import ROOT
 from tests.support.servers import Log
@@ -176,6 +177,25 @@ def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
     assert run.process.wait(TIMEOUT_S) == 2
     (line,) = run.log.lines
     assert "DATABASE_URL: the host db.example.org is not this machine" in line
+
+
+@pytest.mark.parametrize("roles", [("postgres:password", "issuetracker"), ("issuetracker", "postgres:password")])
+def test_tables_of_one_role_are_usable_by_next_role(roles: tuple[str, str], tmp_path: Path) -> None:
+    """The guide's DATABASE_URL names the role `postgres`, the default one `issuetracker`."""
+    port = free_port()
+    for role in roles:
+        url = f"postgresql://{role}@localhost:{port}/IssueTracker"
+        server = Postgres(tmp_path, make_url(url), Log())
+        server.start()
+        try:
+            with closing(psycopg2.connect(url)) as connection, connection:
+                cursor = connection.cursor()
+                cursor.execute("CREATE TABLE IF NOT EXISTS issue (id int)")
+                cursor.execute("ALTER TABLE issue ADD COLUMN IF NOT EXISTS title text")
+                cursor.execute("SELECT usesuper FROM pg_user WHERE usename = session_user")
+                assert cursor.fetchone() == (False,)
+        finally:
+            server.stop()
 
 
 @pytest.fixture
