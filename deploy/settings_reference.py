@@ -55,6 +55,7 @@ LIBRARIES: dict[str, tuple[str, str]] = {
     "FLOWER_BASIC_AUTH": ("", "`user:password` of Flower."),
     "FLOWER_READ_ONLY": ("", "Disables changes in Flower. The default is `true` unless it listens on loopback."),
     "FLOWER_URL_PREFIX": ("", "Path of Flower behind a reverse proxy."),
+    "ISSUETRACKER_URL": ("http://127.0.0.1:8000", "URL of the page in Flower's links."),
 }
 """Settings of libraries, which read them from the environment only: their default and description."""
 

@@ -163,7 +163,13 @@ class Stack:
                 cwd=ROOT / "services/worker",
                 env={**env, "METRICS_PORT": str(settings.worker_metrics_port)},
             ),
-            Process("flower", flower, print_prefixed, cwd=ROOT / "services/worker", env=env),
+            Process(
+                "flower",
+                flower,
+                print_prefixed,
+                cwd=ROOT / "services/worker",
+                env={**env, "ISSUETRACKER_URL": self._api},
+            ),
             Process(
                 "exporter",
                 [sys.executable, "-m", "api.exporter"],

@@ -7,19 +7,49 @@ environment (FLOWER_...) and the command line first. The command line overrides 
 import ast
 import json
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from logging import Formatter, LogRecord, StreamHandler, getLogger
 from pathlib import Path
 from typing import Any
 
+from flower.urls import settings
 from tornado.options import options
+from tornado.template import Loader, Template
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HIDDEN_FIELDS = ("contract_version", "job_id", "traceparent")
 """Fields that are not shown: the job's id equals the task's UUID, and the traceparent is for machines."""
 SHOWN = 100
 """Maximum characters of arguments and results."""
+TASK_PAGE = """
+{% extends "flower-task.html" %}
+{% block navbar %}
+  {% module Template("navbar.html", active_tab="tasks") %}
+  <nav class="container-fluid pt-3 px-4" aria-label="IssueTracker">
+    {% for text, url in getattr(task, "links", ()) %}
+    <a class="btn btn-outline-primary btn-sm" href="{{ url }}">{{ text }}</a>
+    {% end %}
+  </nav>
+{% end %}
+"""
+TASKS_PAGE = """
+{% extends "flower-tasks.html" %}
+{% block extra_scripts %}
+<script>
+  $("#tasks-table").on("draw.dt", function () {
+    $(this).DataTable().rows({page: "current"}).every(function () {
+      const task = this.data(), issue = /^issue_id=([0-9a-f-]{36})/.exec(task.kwargs);
+      const append = (text, query) =>
+        $("<a>", {text, href: PAGE_URL + query, class: "ms-2 small fw-normal"}).appendTo(this.node().cells[0]);
+      if (issue) append("Issue", "/?issue=" + issue[1]);
+      if (task.state === "FAILURE") append("Dead letters", "/?view=dead");
+    });
+  });
+</script>
+{% end %}
+"""
 
 
 def read_secret(name: str) -> str | None:
@@ -48,15 +78,34 @@ read_only = options.read_only or (exposed and "FLOWER_READ_ONLY" not in os.envir
 # In seconds. Restarted containers have new names, so Flower removes the old ones.
 purge_offline_workers = 600
 max_tasks = 10_000
+page_url = os.environ.get("ISSUETRACKER_URL", "").rstrip("/") or "http://127.0.0.1:8000"
+if not re.fullmatch(r"https?://[^\s/]\S*", page_url):
+    sys.exit(f"flower: ISSUETRACKER_URL: {page_url} is not valid. Use http(s)://host:port.")
 tasks_columns = "name,uuid,state,kwargs,received,runtime,retries,worker"
 
 
+def extend_page(loader: Loader, name: str, text: str) -> None:
+    """Replace a page of Flower by one that extends it under the name `flower-...`."""
+    loader.templates[f"flower-{name}"] = loader.load(name)
+    loader.templates[name] = Template(text, name, loader)
+
+
+loader = settings["template_loader"] = Loader(settings["template_path"])
+extend_page(loader, "task.html", TASK_PAGE)
+extend_page(loader, "tasks.html", TASKS_PAGE.replace("PAGE_URL", json.dumps(page_url).replace("<", "\\u003c")))
+
+
 def format_task(task: Any) -> Any:
-    """Return the task for Flower's page, with shortened values and only the relevant fields of its message."""
+    """Return the task as Flower shows it: with links, shortened values and only some fields of its message."""
+    task.links = [("Dead letters", f"{page_url}/?view=dead")] if task.state == "FAILURE" else []
     try:
         message = ast.literal_eval(task.kwargs)
-        task.kwargs = ", ".join(f"{name}={message[name]}" for name in message if name not in HIDDEN_FIELDS)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        # The issue's id is first, so that it is not cut.
+        shown = sorted(message.keys() - HIDDEN_FIELDS, key=lambda name: (name != "issue_id", name))
+        task.kwargs = ", ".join(f"{name}={message[name]}" for name in shown)
+        if "issue_id" in message:
+            task.links.insert(0, ("Issue", f"{page_url}/?issue={message['issue_id']}"))
+    except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
         pass  # not one of our messages, or truncated by Celery
     for name in ("args", "kwargs", "result"):
         text = str(getattr(task, name) or "")

@@ -1,5 +1,7 @@
-"""Failing jobs in Flower."""
+"""Jobs in Flower: their states, and the links to their issues and to the dead letters."""
 
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,44 +11,87 @@ from devstack.network import free_port, wait_until
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
-from tests.support.processes import WORKER, tool
+from tests.support.processes import WORKER, Api, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 
+STATES = {"transient": "RETRY", "permanent": "FAILURE", "work": "SUCCESS"}
+CHROMIUM = shutil.which("chromium")
 
-@pytest.mark.parametrize(("how", "state"), [("transient", "RETRY"), ("permanent", "FAILURE"), ("work", "SUCCESS")])
-def test_flower_shows_state_and_error_of_task(
-    how: str, state: str, servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
-) -> None:
+
+@pytest.fixture
+def api(new_api: ApiFactory) -> Api:
+    return new_api({})
+
+
+@pytest.fixture
+def flower(servers: Servers, api: Api, new_worker: WorkerFactory) -> Iterator[httpx.Client]:
+    """Yield a client of Flower, which lists the worker."""
     port, log = free_port(), Log()
-    flower = Process(
+    page = str(api.client.base_url).rstrip("/")
+    process = Process(
         "flower",
         [tool("celery"), "-A", "app.celery_app", "flower", f"--port={port}"],
         log,
         cwd=WORKER,
-        env={**servers.env, "FLOWER_UNAUTHENTICATED_API": "1"},
+        env={**servers.env, "FLOWER_UNAUTHENTICATED_API": "1", "ISSUETRACKER_URL": page},
     )
-    url = f"http://127.0.0.1:{port}"
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
 
     def lists_worker() -> bool:
-        assert flower.exit_code is None, str(log)
+        assert process.exit_code is None, str(log)
         try:
-            return "worker@" in httpx.get(f"{url}/api/workers", params={"status": "1"}, timeout=10).text
+            return "worker@" in client.get("/api/workers", params={"status": "1"}).text
         except httpx.TransportError:
             return False
-
-    def task() -> dict[str, Any]:
-        response = httpx.get(f"{url}/api/task/info/{job_id}", timeout=10)
-        found: dict[str, Any] = response.json() if response.status_code == 200 else {}
-        return found
 
     try:
         new_worker({"RETRY_DELAYS": "3600"}, app="tests.support.misbehaving_app")
         wait_until(lists_worker, 60, f"Flower to list the worker\n{log}")
-        job_id = database.add_job(TASK, how=how)
-        new_api({})
-        wait_until(lambda: task().get("state") == state, 60, f"{state} in Flower, not {task()}")
-        if state == "FAILURE":
-            assert "the provider rejects this text" in task()["exception"]
+        yield client
     finally:
-        flower.stop(30)
+        client.close()
+        process.stop(30)
+
+
+def test_flower_shows_states_and_links_of_tasks(flower: httpx.Client, api: Api, database: Database) -> None:
+    issue = api.post("Login button not working").json()["id"]
+    jobs = {how: str(database.add_job(TASK, how=how, issue_id=issue)) for how in STATES}
+
+    def task(how: str) -> dict[str, Any]:
+        response = flower.get(f"/api/task/info/{jobs[how]}")
+        found: dict[str, Any] = response.json() if response.status_code == 200 else {}
+        return found
+
+    wait_until(lambda: {how: task(how).get("state") for how in STATES} == STATES, 60, f"{STATES} in Flower")
+    assert "the provider rejects this text" in task("permanent")["exception"]
+
+    page = str(api.client.base_url).rstrip("/")
+    link, dead_letters = f'href="{page}/?issue={issue}"', f'href="{page}/?view=dead"'
+    for how, state in STATES.items():
+        text = flower.get(f"/task/{jobs[how]}").text
+        assert link in text
+        assert (dead_letters in text) == (state == "FAILURE")
+    assert flower.get("/broker").status_code == 200
+
+    if CHROMIUM is not None:
+        assert follow_links(str(flower.base_url).rstrip("/"), jobs["permanent"]) == [
+            f"{page}/?issue={issue}",
+            f"{page}/?view=dead",
+        ]
+
+
+def follow_links(flower: str, job_id: str) -> list[str]:
+    """Click the links of a task in Flower's list; return the addresses of the pages."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        addresses = []
+        for name in ("Issue", "Dead letters"):
+            page.goto(f"{flower}/tasks")
+            page.locator("tr", has_text=job_id).get_by_role("link", name=name, exact=True).click()
+            page.wait_for_load_state()
+            addresses.append(page.url)
+        browser.close()
+    return addresses

@@ -38,12 +38,20 @@ def flower(servers: Servers, env: dict[str, str], *options: str) -> Iterator[str
         process.stop(30)
 
 
+NO_CREDENTIALS = "needs credentials. Set FLOWER_BASIC_AUTH"
+
+
 @pytest.mark.parametrize(
-    ("env", "options"),
-    [({"FLOWER_ADDRESS": "0.0.0.0"}, []), ({}, ["--address=0.0.0.0"]), ({}, ["--address=192.0.2.1"])],
+    ("env", "options", "message"),
+    [
+        ({"FLOWER_ADDRESS": "0.0.0.0"}, [], NO_CREDENTIALS),
+        ({}, ["--address=0.0.0.0"], NO_CREDENTIALS),
+        ({}, ["--address=192.0.2.1"], NO_CREDENTIALS),
+        ({"ISSUETRACKER_URL": "javascript:x"}, [], "ISSUETRACKER_URL: javascript:x is not valid. Use http(s)://"),
+    ],
 )
-def test_flower_on_public_address_without_credentials_does_not_start(
-    env: dict[str, str], options: list[str], servers: Servers
+def test_flower_with_invalid_settings_does_not_start(
+    env: dict[str, str], options: list[str], message: str, servers: Servers
 ) -> None:
     log = Log()
     command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "flower", f"--port={free_port()}", *options]
@@ -51,7 +59,7 @@ def test_flower_on_public_address_without_credentials_does_not_start(
     assert ForkedProcess("flower", command, log, cwd=WORKER, env={**servers.env, **env}).wait(60) == 1
 
     (line,) = log.lines
-    assert "needs credentials. Set FLOWER_BASIC_AUTH" in line
+    assert message in line
 
 
 def test_flower_on_public_address_requires_login_and_is_read_only(servers: Servers) -> None:
