@@ -23,7 +23,6 @@ from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
 from api.events import endpoints as events
 from api.events.hub import Hub
-from api.events.stop import on_stop_signal
 from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
@@ -41,7 +40,9 @@ from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
 from api.settings import MAX_BODY_BYTES, ApiSettings
 from api.similar import endpoints as similar
+from api.stop_signal import on_stop_signal
 from api.suggestions import endpoints as suggestions
+from api.systemd import report_state
 from api.tags import endpoints as tags
 from api.tokens import endpoints as tokens
 from api.traces import telemetry
@@ -106,6 +107,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
                 dispatcher.running(),
                 importer.running(),
                 hub.running(),
+                report_state(),
             ):
                 with on_stop_signal(hub.close):
                     yield

@@ -12,6 +12,7 @@ from api.exporter import broker, database
 from api.exporter.families import Snapshot
 from api.exporter.settings import ExporterSettings
 from api.metrics.build import BUILD, set_build_info
+from api.systemd import report_state
 from contracts.logs import configure_logging
 from contracts.network import LIVENESS_PATH, METRICS_PATH
 
@@ -38,4 +39,7 @@ def create_app(settings: ExporterSettings) -> Starlette:
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "live"})
 
-    return Starlette(routes=[Route(METRICS_PATH, metrics), Route(LIVENESS_PATH, live)])
+    return Starlette(
+        routes=[Route(METRICS_PATH, metrics), Route(LIVENESS_PATH, live)],
+        lifespan=lambda _app: report_state(),
+    )

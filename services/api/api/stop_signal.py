@@ -1,4 +1,4 @@
-"""Notify streams when the process stops, because uvicorn first waits for open connections."""
+"""Call functions at the signal that stops the process, because uvicorn first waits for open connections."""
 
 import asyncio
 import signal
