@@ -1,4 +1,4 @@
-"""The probes of the worker, run with the program of its image, during outages and hangs."""
+"""The worker's probes, run with the program of its image, and its states for systemd, in outages and hangs."""
 
 import signal
 import subprocess
@@ -15,6 +15,7 @@ from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
+from tests.support.notifications import Notifications, listen
 from tests.support.processes import ROOT, WORKER, RunningProcess
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
@@ -54,8 +55,15 @@ def probes(tmp_path: Path) -> Probes:
 
 
 @pytest.fixture
-def worker(new_worker: WorkerFactory, probes: Probes) -> RunningProcess:
-    worker = new_worker({"HEARTBEAT_DIRECTORY": str(probes.directory)}, app=MISBEHAVING)
+def systemd() -> Iterator[Notifications]:
+    with listen() as notifications:
+        yield notifications
+
+
+@pytest.fixture
+def worker(new_worker: WorkerFactory, probes: Probes, systemd: Notifications) -> RunningProcess:
+    settings = {"HEARTBEAT_DIRECTORY": str(probes.directory), "NOTIFY_SOCKET": systemd.address}
+    worker = new_worker(settings, app=MISBEHAVING)
     wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes to pass")
     return worker
 
@@ -72,13 +80,20 @@ def freeze_redis(servers: Servers) -> Callable[[], object]:
 
 @pytest.mark.parametrize("stop", [stop_redis, freeze_redis])
 def test_worker_without_broker_is_alive_and_not_ready(
-    stop: Callable[[Servers], Callable[[], object]], worker: RunningProcess, probes: Probes, servers: Servers
+    stop: Callable[[Servers], Callable[[], object]],
+    worker: RunningProcess,
+    probes: Probes,
+    servers: Servers,
+    systemd: Notifications,
 ) -> None:
+    assert "READY=1" in systemd.received()
     start = stop(servers)
     try:
         wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
+        systemd.received()
         with probes.expect_touches(ALIVE_FILE, times=2):
             assert not probes.passes(CONSUMING_FILE)
+        assert set(systemd.received()) == {"WATCHDOG=1"}
     finally:
         start()
 
@@ -86,19 +101,24 @@ def test_worker_without_broker_is_alive_and_not_ready(
     assert worker.process.exit_code is None
 
 
-def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes) -> None:
+def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes, systemd: Notifications) -> None:
     environment = {**servers.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
     worker = ForkedProcess(
         "worker",
         [sys.executable, "-m", "celery", "-A", "app.celery_app", "worker"],
         Log(),
         cwd=WORKER,
-        env={**environment, "HEARTBEAT_DIRECTORY": str(probes.directory)},
+        env={
+            **environment,
+            "HEARTBEAT_DIRECTORY": str(probes.directory),
+            "NOTIFY_SOCKET": systemd.address,
+        },
     )
     try:
         wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass")
         with probes.expect_touches(ALIVE_FILE, times=1):
             assert not (probes.directory / CONSUMING_FILE).exists()
+        assert set(systemd.received()) == {"WATCHDOG=1"}
     finally:
         worker.kill_group()
 
@@ -119,13 +139,18 @@ def test_worker_when_busy_is_ready(
     worker.process.kill_group()
 
 
-def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes) -> None:
+def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes, systemd: Notifications) -> None:
     worker.process.send(signal.SIGSTOP)
     try:
         wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
+        systemd.received()
     finally:
         worker.process.send(signal.SIGCONT)
     wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass again")
+    systemd.wait_for("WATCHDOG=1")
+
+    worker.process.send(signal.SIGTERM)
+    systemd.wait_for("STOPPING=1")
 
 
 def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:

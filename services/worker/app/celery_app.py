@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_init, worker_shutting_down
 from kombu import Exchange, Queue
 
 from app import logs
@@ -13,7 +13,7 @@ from app.heartbeat_files import HeartbeatStep
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
 from app.settings import settings
-from contracts import names
+from contracts import names, systemd
 
 app = Celery(
     "app.celery_app",
@@ -99,3 +99,8 @@ def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
 @celeryd_after_setup.connect
 def _replace_banner(instance: Any, **_: Any) -> None:
     logs.replace_banner(instance)
+
+
+@worker_shutting_down.connect
+def _report_stop(**_: Any) -> None:
+    systemd.notify(systemd.STOPPING)

@@ -2,6 +2,8 @@
 
 `alive`: the main loop is running or tries to reach the broker. A broker outage is no reason to restart the worker.
 `consuming`: the broker has replied to a request for messages, or no process is free to run one.
+
+systemd receives the same heartbeat: `WATCHDOG=1` while the worker is alive, `READY=1` when it consumes.
 """
 
 from collections.abc import Collection
@@ -14,10 +16,11 @@ from celery.worker import state
 
 from app.consumer_heartbeat import write_consumer_heartbeat
 from app.settings import settings
+from contracts import systemd
 from contracts.names import Queue
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 
-INTERVAL_S = 2
+INTERVAL_S = systemd.WATCHDOG_INTERVAL_S
 BROKER_REPLY_MAX_AGE_S = 5
 """If the last reply is older, the worker is not consuming. The broker replies to each request within a second."""
 HEARTBEAT_MAX_AGE_S = 10
@@ -39,12 +42,14 @@ class HeartbeatFiles:
     def touch_alive(self) -> None:
         """Touch the file which shows that the main process is alive."""
         self._touch(ALIVE_FILE)
+        systemd.notify(systemd.WATCHDOG)
 
     def touch_consuming(self, free_processes: int, queues: Collection[str]) -> bool:
         """Touch the file which shows that the worker is consuming, if it is; return whether it is."""
         is_consuming = free_processes <= 0 or monotonic() - self._replied_at < BROKER_REPLY_MAX_AGE_S
         if is_consuming:
             self._touch(CONSUMING_FILE)
+            systemd.notify(systemd.READY)
             self._consumed_at, self._queues = monotonic(), frozenset(queues)
         return is_consuming
 
