@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
-OTHERS = ("access", "change-the-schema", "containers", "kubernetes", "logs", "run-processes")
+OTHERS = ("access", "change-the-schema", "containers", "kubernetes", "logs", "production", "run-processes")
 """Guides for other environments. `tests/deploy/test_k8s.py` checks the names in Kubernetes' guide."""
 COMPOSE_PAGES = [
     page
