@@ -623,7 +623,7 @@ def _is_routed(ingress: Object, path: str) -> bool:
 
 
 def test_ingress_routes_only_public_paths(rendered: dict[str, tuple[Object, ...]]) -> None:
-    ingresses = named(rendered["ingress"], "Ingress")
+    ingresses = named(rendered["ingress+flower-ingress"], "Ingress")
     for path in ("/", "/static/page.js", "/api/v1/issues", "/docs", "/openapi.json"):
         assert _is_routed(ingresses["api"], path), path
     for path in (network.METRICS_PATH, network.LIVENESS_PATH, network.READINESS_PATH):
@@ -635,13 +635,22 @@ def test_ingress_routes_only_public_paths(rendered: dict[str, tuple[Object, ...]
         is_internal = path in {"/metrics", "/healthcheck"}
         assert _is_routed(ingresses["flower"], path) is not is_internal, pattern
     for ingress in ingresses.values():
-        services = named(rendered["ingress"], "Service")
+        services = named(rendered["ingress+flower-ingress"], "Service")
         hosts = {host for entry in ingress["spec"]["tls"] for host in entry["hosts"]}
         for rule in ingress["spec"]["rules"]:
             assert rule["host"] in hosts
             for routed in rule["http"]["paths"]:
                 backend = routed["backend"]["service"]
                 assert backend["port"] == {"name": services[backend["name"]]["spec"]["ports"][0]["name"]}
+
+
+def test_flower_ingress_publishes_only_flower(rendered: dict[str, tuple[Object, ...]]) -> None:
+    assert set(named(rendered["flower-ingress"], "Ingress")) == {"flower"}
+    (rule,) = named(rendered["flower-ingress"], "NetworkPolicy")["flower-from-ingress"]["spec"]["ingress"]
+    assert rule["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}
+    ]
+    assert set(named(rendered["ingress"], "Ingress")) == {"api"}
 
 
 def test_pod_monitors_match_metrics_endpoints(rendered: dict[str, tuple[Object, ...]]) -> None:

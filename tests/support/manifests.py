@@ -16,7 +16,10 @@ from tests.support.processes import ROOT, tool
 K8S = ROOT / "deploy/k8s"
 DEFAULT = K8S
 OVERLAYS = sorted(path.parent for path in (K8S / "overlays").glob("*/kustomization.yaml"))
-OPTIONAL = ("keda", "autoscaler", "monitoring", "ingress", "external-postgres", "external-redis", "own-secrets")
+OPTIONAL = (
+    *("keda", "autoscaler", "monitoring", "ingress", "flower-ingress"),
+    *("external-postgres", "external-redis", "own-secrets"),
+)
 """The optional components of an overlay. Every installation has `workers` and `release`."""
 
 Object = dict[str, Any]
