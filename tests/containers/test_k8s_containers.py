@@ -18,8 +18,9 @@ from tests.support.docker import docker, log, needs_images
 from tests.support.installed import Installation
 from tests.support.manifests import MIGRATE, SECRETS
 from tests.support.pods import exit_code
+from tests.support.promql import PROMETHEUS_IMAGE, alerts
 
-POSTGRES, REDIS = "pgvector/pgvector:pg17", "redis:8"
+POSTGRES, REDIS, PROMETHEUS = "pgvector/pgvector:pg17", "redis:8", "prom/prometheus:v3.5.0"
 OWN_SERVICES = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
 SERVICES_WITH_INIT = [name for name in OWN_SERVICES if name != "flower"]
 LONG_RUNNING = ["postgres", "redis", *OWN_SERVICES]
@@ -35,13 +36,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, str]:
-    return {**{tag(service): build(service) for service in SERVICES}, POSTGRES: POSTGRES, REDIS: REDIS}
+    public = {POSTGRES: POSTGRES, REDIS: REDIS, PROMETHEUS: PROMETHEUS_IMAGE}
+    return {**{tag(service): build(service) for service in SERVICES}, **public}
 
 
 @pytest.fixture(scope="module")
 def installation(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     image_ids = {**images, "issuetracker-api": images[tag("api")]}
-    objects = manifests.render(manifests.DEFAULT)
+    objects = manifests.render(manifests.K8S / "overlays/full")
     with pods.node(objects, image_ids, tmp_path_factory.mktemp("node")) as node:
         yield Installation(node)
 
@@ -59,7 +61,7 @@ def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
         lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, TIMEOUT_S, "the Secrets to be created"
     )
     created = node.secrets()
-    assert set(created) == {"access", "broker", "database", "flower"}
+    assert set(created) == {"access", "broker", "database", "flower", "grafana"}
     passwords = [
         created["broker"]["password"],
         created["database"]["password"],
@@ -145,6 +147,28 @@ def test_metrics_ports_return_metrics(installation: Installation) -> None:
         response = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
         assert response.status_code == 200, name
         assert "issuetracker_build_info" in response.text or name == "flower", name
+
+
+@needs_images(PROMETHEUS_IMAGE)
+def test_prometheus_pod_scrapes_every_target_and_loads_rules(installation: Installation) -> None:
+    installation.start("prometheus")
+    installation.ready("prometheus")
+    port = installation.node.port(installation.running["prometheus"], 9090)
+    prometheus = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30)
+
+    def query(expression: str) -> list[tuple[str, str]]:
+        found = prometheus.get("/query", params={"query": expression}).json()["data"]["result"]
+        return sorted((next(iter(item["metric"].values()), ""), item["value"][1]) for item in found)
+
+    expected = [(job, "1") for job in sorted((*OWN_SERVICES, "prometheus"))]
+    try:
+        wait_until(lambda: query("sum by (job) (up)") == expected, TIMEOUT_S, "all targets to be up")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}: {query('up')}\n{log(installation.running['prometheus'])}") from None
+    rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {item["alert"] for item in alerts()}
+    wait_until(lambda: query("max(issuetracker_database_up)") == [("", "1")], TIMEOUT_S, "the exporter's metrics")
+    assert installation.node.stop(installation.running.pop("prometheus"), "prometheus") == 0
 
 
 def test_api_and_flower_require_credentials(installation: Installation) -> None:

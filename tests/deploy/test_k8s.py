@@ -54,6 +54,7 @@ WORKERS = [f"worker-{queue}" for queue in QUEUES]
 LONG_RUNNING = ["api", "exporter", "flower", "postgres", "redis", *WORKERS]
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
 KUBERNETES = ("1.34", "1.37")
+PROMETHEUS_PORT = 9090
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +81,11 @@ def default() -> tuple[Object, ...]:
 @pytest.fixture(scope="session")
 def production() -> tuple[Object, ...]:
     return manifests.render(K8S / "overlays/production")
+
+
+@pytest.fixture(scope="session")
+def full() -> tuple[Object, ...]:
+    return manifests.render(K8S / "overlays/full")
 
 
 def iterate_containers(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object, Object]]:
@@ -112,11 +118,10 @@ class TestAllRenderings:
     """Rules for the default, each overlay, and each selection of components."""
 
     def test_order_of_components_does_not_matter(self, rendered: dict[str, tuple[Object, ...]]) -> None:
-        selections = [selection for selection in manifests.selections() if len(selection) > 1]
-        assert len(selections) == len(manifests.OPTIONAL) * (len(manifests.OPTIONAL) - 1) + 2
-        for selection in selections:
-            objects, reverse = rendered["+".join(selection)], rendered["+".join(reversed(selection))]
-            assert _by_id(objects) == _by_id(reverse), selection
+        for selection in manifests.selections():
+            objects, reverse = rendered["+".join(selection) or "none"], rendered.get("+".join(selection[::-1]))
+            assert reverse is None or _by_id(objects) == _by_id(reverse), selection
+        assert "+".join(manifests.OPTIONAL[::-1]) in rendered
 
     def test_objects_conform_to_schemas(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
         for _, objects in renderings:
@@ -148,7 +153,8 @@ class TestAllRenderings:
                     selector = {"matchLabels": selector} if kind == "Service" else selector
                     selected = [other for other in pods if matches(selector, labels(pods[other]))]
                     assert selected, f"{variant}: {kind} {name}"
-                    assert kind == "PodMonitor" or selected == [name], f"{variant}: {kind} {name}"
+                    expected = [name.removesuffix("-pods")]
+                    assert kind == "PodMonitor" or selected == expected, f"{variant}: {kind} {name}"
             for name, item in named(objects, "NetworkPolicy").items():
                 selected = [other for other in pods if matches(item["spec"]["podSelector"], labels(pods[other]))]
                 assert selected, f"{variant}: NetworkPolicy {name}"
@@ -212,7 +218,7 @@ class TestAllRenderings:
                 assert container["args"] == [f"--queues={queue}", f"--hostname={queue}@%h"]
                 assert name in named(objects, "PodDisruptionBudget")
                 assert (name in named(objects, "ScaledObject")) == keda, variant
-                has_own = not keda and "autoscaler" not in variant
+                has_own = not keda and "autoscaler" not in variant and variant != "full"
                 assert (name in named(objects, "HorizontalPodAutoscaler")) == has_own, variant
                 if keda:
                     (trigger,) = named(objects, "ScaledObject")[name]["spec"]["triggers"]
@@ -259,7 +265,9 @@ class TestAllRenderings:
                     assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], f"{variant}: {name}"
 
     def test_containers_use_expected_images(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
-        expected = {*(tag(service) for service in SERVICES), "pgvector/pgvector:pg17", "redis:8"}
+        images = yaml.safe_load((ROOT / "deploy/compose/observability.yaml").read_text())["services"]
+        monitoring = {images[name]["image"].split(":-")[1].rstrip("}") for name in ("prometheus", "grafana")}
+        expected = {*(tag(service) for service in SERVICES), "pgvector/pgvector:pg17", "redis:8", *monitoring}
         for variant, objects in renderings:
             for name, _, container in iterate_containers(objects):
                 image = container["image"].removeprefix("registry.example.com/")
@@ -419,9 +427,23 @@ def _allowed(objects: tuple[Object, ...], direction: str) -> set[tuple[str, str,
                 for port in rule["ports"]:
                     pairs = ((a, b) for a in has_own_secrets for b in others)
                     found |= {
-                        (b, a, port["port"]) if direction == "ingress" else (a, b, port["port"]) for a, b in pairs
+                        (b, a, _number(pods[a], port["port"]))
+                        if direction == "ingress"
+                        else (a, b, _number(pods[b], port["port"]))
+                        for a, b in pairs
                     }
     return found
+
+
+def _number(pod: Object, port: str | int) -> int:
+    """Return the number of a port of a pod, which may be given by its name."""
+    (number,) = {
+        listed["containerPort"]
+        for container in pod["spec"]["containers"]
+        for listed in container["ports"]
+        if port in {listed["name"], listed["containerPort"]}
+    }
+    return int(number)
 
 
 def test_network_policies_allow_only_required_connections(default: tuple[Object, ...]) -> None:
@@ -663,6 +685,69 @@ def test_pod_monitors_match_metrics_endpoints(rendered: dict[str, tuple[Object, 
     policies = [named(objects, "NetworkPolicy")[name]["spec"] for name in ("metrics", "metrics-ports")]
     allowed_pods = [name for policy in policies for name in policy["podSelector"]["matchExpressions"][0]["values"]]
     assert set(allowed_pods) == monitored
+
+
+METRICS_PORTS = {
+    "api": network.API_PORT,
+    "flower": network.FLOWER_PORT,
+    "exporter": network.EXPORTER_PORT,
+    **dict.fromkeys(WORKERS, network.WORKER_METRICS_PORT),
+}
+
+
+def test_plain_monitoring_may_only_read_metrics(default: tuple[Object, ...], full: tuple[Object, ...]) -> None:
+    expected = {("prometheus", name, port) for name, port in METRICS_PORTS.items()}
+    expected.add(("grafana", "prometheus", PROMETHEUS_PORT))
+    for direction in ("ingress", "egress"):
+        added = _allowed(full, direction) - _allowed(default, direction)
+        assert added - {("autoscaler", "postgres", network.POSTGRES_PORT)} == expected
+    assert set(named(full, "Role")) == {"secrets", "autoscaler"}
+
+
+def test_plain_monitoring_scrapes_every_pod_by_the_names_of_compose(full: tuple[Object, ...]) -> None:
+    prometheus = yaml.safe_load(config(full, "prometheus-config-")["data"]["prometheus.yml"])
+    compose = yaml.safe_load((ROOT / "deploy/compose/prometheus/prometheus.yml").read_text())
+    services, jobs = named(full, "Service"), set()
+    for scraped in prometheus["scrape_configs"]:
+        for target in [target for group in scraped.get("static_configs", ()) for target in group["targets"]]:
+            host, _, port = target.partition(":")
+            jobs.add(scraped["job_name"])
+            assert host == "localhost" or (scraped["job_name"], port) == (host, str(METRICS_PORTS[host]))
+        for discovery in scraped.get("dns_sd_configs", ()):
+            for name in discovery["names"]:
+                is_renamed = scraped.get("relabel_configs") == [
+                    {"source_labels": ["__meta_dns_name"], "target_label": "job"}
+                ]
+                jobs.add(name if is_renamed else scraped["job_name"])
+                assert discovery["port"] == METRICS_PORTS[name.removesuffix("-pods")]
+                assert services[name]["spec"]["clusterIP"] == "None"
+                assert services[name]["spec"]["publishNotReadyAddresses"] is True
+    assert jobs == {scraped["job_name"] for scraped in compose["scrape_configs"]}
+    assert prometheus["rule_files"] == compose["rule_files"]
+
+
+def test_plain_monitoring_has_rules_and_dashboards_of_compose(full: tuple[Object, ...]) -> None:
+    for prefix, files in (
+        ("prometheus-rules-", ROOT.glob("deploy/prometheus/rules/*")),
+        ("grafana-dashboards-", ROOT.glob("deploy/grafana/dashboards/*")),
+        ("grafana-datasources-", ROOT.glob("deploy/compose/grafana/provisioning/datasources/prometheus.yaml")),
+        ("grafana-providers-", ROOT.glob("deploy/compose/grafana/provisioning/dashboards/*")),
+    ):
+        assert config(full, prefix)["data"] == {file.name: file.read_text() for file in files}
+    grafana = main_container(full, "grafana")
+    mounts = [mount["mountPath"] for mount in grafana["volumeMounts"]]
+    (provider,) = yaml.safe_load(config(full, "grafana-providers-")["data"]["issuetracker.yaml"])["providers"]
+    assert provider["options"]["path"] in mounts
+    (source,) = yaml.safe_load(config(full, "grafana-datasources-")["data"]["prometheus.yaml"])["datasources"]
+    assert source["url"] == f"http://prometheus:{named(full, 'Service')['prometheus']['spec']['ports'][0]['port']}"
+    settings = yaml.safe_load((ROOT / "deploy/compose/observability.yaml").read_text())["services"]["grafana"]
+    own = {variable["name"]: variable.get("value") for variable in grafana["env"]}
+    assert own == {**settings["environment"], "GF_SECURITY_ADMIN_PASSWORD": None}
+
+
+def test_objects_are_small_enough_for_apply(full: tuple[Object, ...]) -> None:
+    """`kubectl apply` stores each object in an annotation, which may have 256 KiB."""
+    assert max(len(json.dumps(item)) for item in full) < 2**17
 
 
 def test_prometheus_rule_equals_compose_alerts() -> None:

@@ -17,6 +17,7 @@ from tests.support.processes import ROOT
 from tests.support.promql import DASHBOARDS, RULES, alerts, expressions, needs_promtool, panels, promtool
 
 COMPOSE = ROOT / "deploy/compose"
+PLAIN = ROOT / "deploy/k8s/components/monitoring-plain"
 RUNBOOKS = ROOT / "docs/runbooks"
 UNIT_TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
 RUNBOOK_URL = "{{ $externalLabels.docs }}docs/runbooks/%s.md"
@@ -108,6 +109,7 @@ def test_prometheus_configuration_and_rules_are_valid() -> None:
     config = COMPOSE / "prometheus/prometheus.yml"
     assert yaml.safe_load(config.read_text())["rule_files"] == ["/etc/issuetracker/rules/*.yml"]
     promtool("check", "config", "--syntax-only", str(config))
+    promtool("check", "config", "--syntax-only", str(PLAIN / "prometheus.yml"))
     promtool("check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES))
 
 
