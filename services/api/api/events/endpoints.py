@@ -58,7 +58,8 @@ class EventStream(StreamingResponse):
         async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
             # The timeout also ends the stream of a client that has stopped reading.
             with suppress(TimeoutError):
-                await asyncio.wait_for(super().stream_response(send), STREAM_MAX_S + HEARTBEAT_S)
+                async with asyncio.timeout(STREAM_MAX_S + HEARTBEAT_S):
+                    await super().stream_response(send)
 
 
 @router.get(
@@ -130,7 +131,8 @@ async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGener
 
 async def _wait_for_news(news: asyncio.Event) -> bool:
     try:
-        await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+        async with asyncio.timeout(HEARTBEAT_S):
+            await news.wait()
     except TimeoutError:
         return False
     return True
