@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from contracts import network
+from contracts.redis_url import normalize_redis_url
 from contracts.retry import RETRY_DELAYS
 from contracts.validation import describe_error
 from contracts.webhook_targets import AllowedTargets
@@ -55,19 +56,13 @@ def _quote(text: str) -> str:
     return quote(unquote(text), safe="")
 
 
-def _check_redis_url(value: str) -> str:
-    if split_url(value, {"redis", "rediss"}) is None:
-        raise ValueError("must be redis://:password@host:port/database")
-    return value
-
-
 def _check_http_base_url(value: str) -> str:
     if split_url(value, HTTP) is None:
         raise ValueError("must be http(s)://host:port")
     return value
 
 
-RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
+RedisUrl = Annotated[str, AfterValidator(normalize_redis_url)]
 
 
 def _env_files() -> tuple[Path, ...]:
@@ -91,7 +86,7 @@ class Settings(BaseSettings):
     )
     celery_broker_url: RedisUrl = Field(
         default=f"redis://localhost:{network.REDIS_PORT}/{network.BROKER_DB}",
-        description="URL of Redis. The default is the server of `make run`.",
+        description="URL of Redis or Valkey; `rediss://` with TLS. The default is the server of `make run`.",
     )
     lease_seconds: float = Field(
         default=20, gt=0, description="Lease duration. A job is retried if its lease is not renewed."
