@@ -1,5 +1,6 @@
 """The Celery application: `celery -A app.celery_app worker`."""
 
+import os
 from typing import Any
 
 from celery import Celery
@@ -14,6 +15,10 @@ from app.ledger.task import LedgerTask
 from app.metrics.server import serve
 from app.settings import settings
 from contracts import names, systemd
+
+# Celery would prefer these variables to the settings, which accept more URLs.
+for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+    os.environ.pop(name, None)
 
 app = Celery(
     "app.celery_app",

@@ -5,11 +5,13 @@
 """
 
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from kombu.transport import redis
+from redis.exceptions import NoPermissionError
 
 from app.broker.check import Rejection, check
 from app.broker.rejected import reject
@@ -17,6 +19,7 @@ from app.heartbeat_files import heartbeat
 from contracts import CONTRACT_VERSION
 from contracts.limits import RAW_MESSAGE_MAX
 from contracts.messages import Message, RejectedMessage
+from contracts.redis_url import CLUSTER_NODE
 
 
 class CheckedChannel(redis.Channel):
@@ -25,6 +28,14 @@ class CheckedChannel(redis.Channel):
     messages: ClassVar[dict[str, type[Message]]] = {}
     """The message class of each registered task, set when the worker starts."""
     _cached_client: Any = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Connect; exit with code 2 if the server is a node of a Redis Cluster."""
+        super().__init__(*arguments, **options)
+        with suppress(NoPermissionError):
+            if self.client.info("cluster").get("cluster_enabled"):
+                print(f"issuetracker: bad setting: CELERY_BROKER_URL: {CLUSTER_NODE}", file=sys.stderr)
+                raise SystemExit(2)
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
