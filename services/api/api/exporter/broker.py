@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
+from api.outage_log import OutageLog
 from api.queues.broker import parse_message_counts, queue_message_counts
 from api.redis_client import redis_client
 
 TIMEOUT_S = 2
+
+_outages = OutageLog("broker_read_failed", "broker_read_recovered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ async def read(url: str) -> BrokerState | None:
             queue_message_counts(commands)
             commands.info("memory")
             *results, memory = await commands.execute()
-    except (RedisError, OSError):
+    except (RedisError, OSError) as error:
+        _outages.record_failure(f"{type(error).__name__}: {error}")
         return None
+    _outages.record_success()
     messages = parse_message_counts(results)
     return BrokerState(messages.waiting, messages.unacknowledged, memory["used_memory"], memory["maxmemory"])
