@@ -9,14 +9,25 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging import Formatter, LogRecord, StreamHandler, getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from celery import current_app
 from flower.urls import settings
+from redis import Redis
+from redis.exceptions import RedisError
 from tornado.options import options
 from tornado.template import Loader, Template
+
+try:
+    from contracts.redis_url import CLUSTER_NODE, normalize_redis_url
+except ImportError:
+    # Flower's image has only this module of the contracts.
+    sys.path.append(str(Path(__file__).parent))
+    from redis_url import CLUSTER_NODE, normalize_redis_url  # type: ignore[import-not-found, no-redef]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HIDDEN_FIELDS = ("contract_version", "job_id", "traceparent")
@@ -60,9 +71,31 @@ def read_secret(name: str) -> str | None:
     return file.read_text().strip()
 
 
+def fail(message: str) -> NoReturn:
+    """Print one line and exit, as the other services do for a bad setting."""
+    print(f"flower: bad setting: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def check_broker(url: str) -> str:
+    """Return the URL in the form that Celery accepts; exit if it names something that Celery cannot use."""
+    try:
+        url = normalize_redis_url(url)
+    except ValueError as error:
+        fail(f"CELERY_BROKER_URL: {error}.")
+    with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client, suppress(RedisError, OSError):
+        if client.info("cluster").get("cluster_enabled"):
+            fail(f"CELERY_BROKER_URL: {CLUSTER_NODE}")
+    return url
+
+
 # Without an application, Celery reads the broker's URL from the environment.
 if broker_url := read_secret("CELERY_BROKER_URL"):
     os.environ["CELERY_BROKER_URL"] = broker_url
+# The variable in the image, and the worker's setting in its directory. Celery reads the variable when it connects.
+if broker := current_app.conf.broker_url:
+    os.environ["CELERY_BROKER_URL"] = check_broker(broker)
+
 credentials = read_secret("FLOWER_BASIC_AUTH")
 basic_auth = options.basic_auth or ([credentials] if credentials else [])
 # Flower's own default is all addresses of the machine.
