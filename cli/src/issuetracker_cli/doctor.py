@@ -1,13 +1,15 @@
 """`issuetracker doctor`: report problems and the next steps."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from issuetracker_cli.client import TARGET, UNAVAILABLE, call
+from contracts.redis_url import normalize_redis_url
+from issuetracker_cli.client import BAD_INPUT, TARGET, UNAVAILABLE, call, fail
 from issuetracker_cli.output import print_line
 
 OLDEST_JOB_MAX_S = 300
@@ -223,6 +225,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
     14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions.
     """
+    _check_environment()
     try:
         diagnosis = call("GET", "/diagnosis")
     except typer.Exit as end:
@@ -242,6 +245,17 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     else:
         _print(findings)
     raise typer.Exit(exit_code(findings))
+
+
+def _check_environment() -> None:
+    """Exit if the services would not start with this environment. In a container it is theirs too."""
+    url = os.environ.get("CELERY_BROKER_URL")
+    if not url:
+        return
+    try:
+        normalize_redis_url(url)
+    except ValueError as error:
+        fail(f"bad setting: CELERY_BROKER_URL: {error}.", BAD_INPUT)
 
 
 def exit_code(findings: list[Finding]) -> int:
