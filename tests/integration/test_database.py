@@ -1,6 +1,7 @@
 """The API's database transactions: which errors are an outage, and what runs after a commit."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -72,6 +73,24 @@ async def test_connection_lost_in_statement_is_an_outage_with_unknown_outcome(po
         await pool.execute(TERMINATE_ME)
 
     assert caught.value.may_be_committed
+
+
+async def test_read_only_server_serves_reads_without_new_connection_per_write(
+    pool: Pool, servers: Servers
+) -> None:
+    del pool  # it has emptied the database
+    url = f"{servers.database_url}?default_transaction_read_only=on"
+    async with open_database(ApiSettings(database_url=url)) as read_only:
+        started = time.monotonic()
+        pids = set()
+        for _ in range(30):
+            pids.add(await read_only.fetchval("SELECT pg_backend_pid()"))
+            for write in (create_issue(read_only), create_issue_then(read_only, lambda: asyncio.sleep(0))):
+                with pytest.raises(DatabaseUnavailable, match="ReadOnlySQLTransactionError") as caught:
+                    await write
+                assert not caught.value.may_be_committed
+        # A connection is not replaced before it is one second old.
+        assert len(pids) <= 2 + time.monotonic() - started
 
 
 async def test_server_killed_at_commit_is_an_outage_with_unknown_outcome(

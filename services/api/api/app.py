@@ -35,6 +35,7 @@ from api.operations import endpoints as operations
 from api.page import endpoints as page
 from api.queues import endpoints as queues
 from api.queues.monitor import QueueMonitor
+from api.repetition import RepeatAfterFailover
 from api.request_log import RequestLog, log_lost_exception
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
@@ -124,6 +125,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     # From the innermost to the outermost middleware: checks run before the work.
     idempotency.install(app)
+    app.add_middleware(RepeatAfterFailover)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path={imports.PATH: settings.import_max_bytes})

@@ -4,23 +4,24 @@ asyncpg's pool with plain SQL takes 0.9 to 1.1 ms of CPU for a POST where SQLAlc
 3.7 to 6.5; docs/decisions/0003-asyncpg-and-plain-sql.md.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
 from fastapi import Depends, Request
 
 from api.metrics import pool as metrics
+from api.pool import Acquired, Connection, Pool, require_writable
 from api.settings import ApiSettings
 from contracts import tracing
 from contracts.faults import allow_message_in_logs
 
 CONNECT_TIMEOUT_S = 5
-ACQUIRE_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 10
 
 UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
@@ -33,11 +34,30 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.InsufficientResourcesError,  # among them DiskFullError
     asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
 )
+_OUTAGE_ERRORS: tuple[type[Exception], ...] = (
+    *UNAVAILABLE_ERRORS,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InterfaceError,
+)
+_NOTHING_COMMITTED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.DeadlockDetectedError)
+"""Errors with which the server has rolled back."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class CommitRecord:
+    """Whether the current request has committed anything."""
+
+    has_commit: bool = False
+
+
+commit_record: ContextVar[CommitRecord | None] = ContextVar("commit_record", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Transaction:
-    connection: Any
+    acquired: Acquired
     on_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -48,20 +68,49 @@ class DatabaseUnavailable(Exception):
     """PostgreSQL is unreachable, restarting, read-only, out of connections or too slow.
 
     `may_be_committed` is true if the connection failed after a commit was requested: its outcome is unknown.
+    `is_failover` is true if the pool has replaced its connections, so that another attempt may succeed now.
     """
 
-    def __init__(self, error: BaseException, *, may_be_committed: bool) -> None:
+    def __init__(self, error: BaseException, *, may_be_committed: bool, is_failover: bool = False) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.may_be_committed = may_be_committed
+        self.is_failover = is_failover
 
 
 allow_message_in_logs(DatabaseUnavailable, *UNAVAILABLE_ERRORS)
 
 
-class Database:
-    """A pool of connections. Each method runs one statement, which is a transaction unless one is open."""
+def record_commit() -> None:
+    """Record that the current request has committed something."""
+    if (record := commit_record.get()) is not None:
+        record.has_commit = True
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+
+async def repeat_after_failover(run: Callable[[], Awaitable[Result]], *, is_repeatable: bool) -> Result:
+    """Return the result of `run`, which a failover may have interrupted once.
+
+    `is_repeatable`: a repetition has no further effect, so it is safe if the outcome of the first is unknown.
+    """
+    try:
+        return await run()
+    except DatabaseUnavailable as first:
+        if not first.is_failover or (first.may_be_committed and not is_repeatable):
+            raise
+        may_be_committed = first.may_be_committed
+    try:
+        return await run()
+    except DatabaseUnavailable as second:
+        second.may_be_committed = second.may_be_committed or may_be_committed
+        raise
+
+
+class Database:
+    """A pool of connections. Each method runs one statement, which is a transaction unless one is open.
+
+    A statement that a failover interrupts is repeated with a new connection if nothing was committed.
+    """
+
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     @property
@@ -71,25 +120,31 @@ class Database:
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """Return the statement's rows."""
-        async with self._connection(sql) as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
-            return rows
+        rows: list[asyncpg.Record] = await self._run(sql, lambda connection: connection.fetch(sql, *values))
+        return rows
+
+    async def fetch_repeatable(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        """Return the rows of a statement that has the effect of one execution if it is executed twice.
+
+        The statement is also repeated if a failover leaves the outcome of its commit unknown.
+        """
+        rows: list[asyncpg.Record] = await self._run(
+            sql, lambda connection: connection.fetch(sql, *values), is_repeatable=True
+        )
+        return rows
 
     async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
         """Return the statement's first row."""
-        async with self._connection(sql) as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(sql, *values)
-            return row
+        row: asyncpg.Record | None = await self._run(sql, lambda connection: connection.fetchrow(sql, *values))
+        return row
 
     async def fetchval(self, sql: str, *values: Any) -> Any:
         """Return the first column of the statement's first row."""
-        async with self._connection(sql) as connection:
-            return await connection.fetchval(sql, *values)
+        return await self._run(sql, lambda connection: connection.fetchval(sql, *values))
 
     async def execute(self, sql: str, *values: Any) -> None:
         """Run a statement for its effect."""
-        async with self._connection(sql) as connection:
-            await connection.execute(sql, *values)
+        await self._run(sql, lambda connection: connection.execute(sql, *values), is_read=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -98,12 +153,10 @@ class Database:
             yield
             return
         with tracing.sql("BEGIN"):
-            async with self._acquire() as connection:
-                running = connection.transaction()
-                with _translated_errors(may_be_committed=False):
-                    await running.start()
-                transaction = _Transaction(connection)
-                _transaction.set(transaction)
+            acquired, running = await repeat_after_failover(self._begin, is_repeatable=True)
+            transaction = _Transaction(acquired)
+            _transaction.set(transaction)
+            try:
                 try:
                     yield
                 except BaseException:
@@ -111,11 +164,12 @@ class Database:
                     with suppress(*UNAVAILABLE_ERRORS, asyncpg.InterfaceError):
                         await running.rollback()
                     raise
-                else:
-                    with _translated_errors(may_be_committed=True):
-                        await running.commit()
-                finally:
-                    _transaction.set(None)
+                async with self._translated_errors(acquired, may_be_committed=True):
+                    await running.commit()
+            finally:
+                _transaction.set(None)
+                await self._release(acquired)
+        record_commit()
         for action in transaction.on_commit:
             action()
 
@@ -126,46 +180,82 @@ class Database:
         else:
             transaction.on_commit.append(action)
 
-    @asynccontextmanager
-    async def _connection(self, sql: str) -> AsyncIterator[Any]:
-        """Yield the connection for one statement, and translate the errors of that statement."""
+    async def _run(
+        self,
+        sql: str,
+        query: Callable[[Any], Awaitable[Result]],
+        *,
+        is_read: bool | None = None,
+        is_repeatable: bool = False,
+    ) -> Result:
+        """Run one statement in the open transaction, or as a transaction of its own."""
         with tracing.sql(sql):
             if (transaction := _transaction.get()) is not None:
-                with _translated_errors(may_be_committed=False):
-                    yield transaction.connection
-            else:
-                async with self._acquire() as connection:
-                    with _translated_errors(may_be_committed=True):
-                        yield connection
+                async with self._translated_errors(transaction.acquired, may_be_committed=False):
+                    return await query(transaction.acquired.connection)
+            if is_read is None:
+                # No SELECT of the API has an effect outside a transaction.
+                is_read = sql.lstrip().startswith("SELECT")
+            result = await repeat_after_failover(
+                lambda: self._run_alone(query, may_be_committed=not is_read), is_repeatable=is_repeatable
+            )
+        if not is_read:
+            record_commit()
+        return result
+
+    async def _run_alone(self, query: Callable[[Any], Awaitable[Result]], *, may_be_committed: bool) -> Result:
+        acquired = await self._acquire()
+        try:
+            async with self._translated_errors(acquired, may_be_committed=may_be_committed):
+                return await query(acquired.connection)
+        finally:
+            await self._release(acquired)
+
+    async def _begin(self) -> tuple[Acquired, Any]:
+        """Begin a transaction that can write."""
+        acquired = await self._acquire()
+        running = acquired.connection.transaction()
+        try:
+            async with self._translated_errors(acquired, may_be_committed=False):
+                await running.start()
+                require_writable(acquired.connection)
+        except BaseException:
+            await self._release(acquired)
+            raise
+        return acquired, running
+
+    async def _acquire(self) -> Acquired:
+        async with self._translated_errors(None, may_be_committed=False):
+            return await self._pool.acquire()
+
+    async def _release(self, acquired: Acquired) -> None:
+        async with self._translated_errors(None, may_be_committed=True):
+            await self._pool.release(acquired)
 
     @asynccontextmanager
-    async def _acquire(self) -> AsyncIterator[Any]:
-        with _translated_errors(may_be_committed=False):
-            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+    async def _translated_errors(
+        self, acquired: Acquired | None, *, may_be_committed: bool
+    ) -> AsyncIterator[None]:
+        """Raise DatabaseUnavailable for the errors of an outage; wrap only calls of asyncpg in it.
+
+        If the error of an acquired connection indicates a failover, the pool replaces its connections.
+        """
         try:
-            yield connection
-        finally:
-            with _translated_errors(may_be_committed=True):
-                await self._pool.release(connection)
-
-
-@contextmanager
-def _translated_errors(*, may_be_committed: bool) -> Iterator[None]:
-    """Raise DatabaseUnavailable for the errors of an outage; wrap only calls of asyncpg in it."""
-    try:
-        yield
-    except UNAVAILABLE_ERRORS as error:
-        raise DatabaseUnavailable(error, may_be_committed=may_be_committed) from error
-    except asyncpg.DeadlockDetectedError as error:
-        raise DatabaseUnavailable(error, may_be_committed=False) from error
-    except asyncpg.InterfaceError as error:
-        # asyncpg raises this for a connection that was just closed, and for wrong use, which is our own bug.
-        if "closed" not in str(error):
-            raise
-        raise DatabaseUnavailable(error, may_be_committed=may_be_committed) from error
+            yield
+        except _OUTAGE_ERRORS as error:
+            # asyncpg raises InterfaceError for a connection that was just closed, and for wrong use: our own bug.
+            if isinstance(error, asyncpg.InterfaceError) and "closed" not in str(error):
+                raise
+            is_failover = acquired is not None and await self._pool.replace_after(error, acquired)
+            raise DatabaseUnavailable(
+                error,
+                may_be_committed=may_be_committed and not isinstance(error, _NOTHING_COMMITTED),
+                is_failover=is_failover,
+            ) from error
 
 
 async def _prepare(connection: Any) -> None:
+    connection.opened_at = asyncio.get_running_loop().time()
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
@@ -178,6 +268,7 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
     """Open the pool. It connects at its first use, so the API starts without a reachable server."""
     async with asyncpg.create_pool(
         settings.database_url,
+        connection_class=Connection,
         min_size=0,
         max_size=settings.database_pool_size,
         init=_prepare,
@@ -187,7 +278,7 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
         server_settings={"application_name": "issuetracker-api"},
     ) as pool:
         metrics.export_pool(pool)
-        yield Database(pool)
+        yield Database(Pool(pool))
 
 
 async def _get_database(request: Request) -> Database:

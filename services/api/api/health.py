@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,12 @@ from api.problems import RETRY_AFTER_S, problem
 from contracts.network import LIVENESS_PATH, READINESS_PATH
 
 router = APIRouter(tags=["health"])
+
+# Read in a transaction, because the begin of a transaction checks whether the server accepts writes.
+_STATE = """
+SELECT to_regclass('job') IS NOT NULL AS is_migrated,
+    current_setting('transaction_read_only')::boolean AS is_read_only
+"""
 
 
 class Live(BaseModel):
@@ -60,12 +67,16 @@ async def ready(request: Request, database: DatabaseDep) -> Ready | JSONResponse
     return Ready(status="ready" if broker == "ok" else "degraded", database=store, broker=broker)
 
 
-async def _database(database: Database) -> Literal["ok", "unavailable", "not migrated"]:
+async def _database(database: Database) -> Literal["ok", "unavailable", "read-only", "not migrated"]:
     try:
-        migrated = await database.fetchval("SELECT to_regclass('job') IS NOT NULL")
-    except DatabaseUnavailable:
-        return "unavailable"
-    return "ok" if migrated else "not migrated"
+        async with database.transaction():
+            row = await database.fetchrow(_STATE)
+    except DatabaseUnavailable as error:
+        return "read-only" if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError) else "unavailable"
+    assert row is not None
+    if row["is_read_only"]:
+        return "read-only"
+    return "ok" if row["is_migrated"] else "not migrated"
 
 
 async def _broker(broker: Broker) -> Literal["ok", "unavailable"]:

@@ -179,9 +179,8 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     return problem(422, " ".join(sentences), errors=errors)
 
 
-async def database_unavailable(_request: Request, error: Exception) -> JSONResponse:
+def _database_unavailable(error: DatabaseUnavailable) -> JSONResponse:
     """Return 503, and state whether the request may have been stored."""
-    assert isinstance(error, DatabaseUnavailable)
     logger.warning("database_request_failed", error=str(error))
     outcome = (
         "The request may have been stored. Check before you repeat it."
@@ -192,7 +191,7 @@ async def database_unavailable(_request: Request, error: Exception) -> JSONRespo
 
 
 class UnexpectedErrors:
-    """Returns 500 for unexpected exceptions and keeps the connection usable.
+    """Returns 503 in an outage of the database and 500 for other exceptions, and keeps the connection usable.
 
     Starlette's own handler for Exception raises it again after the response. uvicorn then logs it a
     second time and closes the connection before the client's next request.
@@ -212,6 +211,10 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, observe)
+        except DatabaseUnavailable as error:
+            if started:
+                raise
+            await _database_unavailable(error)(scope, receive, send)
         except Exception:
             logger.exception("request_failed")
             if started or scope["type"] != "http":
@@ -245,6 +248,5 @@ def install(app: FastAPI, *descriptions: Callable[[dict[str, Any]], None]) -> No
     """
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(DatabaseUnavailable, database_unavailable)
     app.add_middleware(UnexpectedErrors)
     app.openapi = lambda: _openapi(app, descriptions)  # type: ignore[method-assign] # the documented way to change it

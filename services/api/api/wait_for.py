@@ -30,9 +30,9 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def check_database(connection: Connection) -> str:
-    """Return an empty string: the connection shows that the database is ready."""
-    del connection
-    return ""
+    """Return why the database is not ready for a migration, or an empty string if it is."""
+    is_read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')::boolean")
+    return "the database is read-only" if is_read_only else ""
 
 
 async def check_schema(connection: Connection) -> str:

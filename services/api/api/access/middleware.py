@@ -15,8 +15,7 @@ from api.access.loopback import NEXT_STEP, explain_remote_request
 from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
 from api.access.principal import ANONYMOUS, UNAUTHENTICATED, Principal, set_principal
 from api.asgi import on_start
-from api.database import DatabaseUnavailable
-from api.problems import database_unavailable, problem
+from api.problems import problem
 
 SESSION_COOKIE = "issuetracker_session"
 REALM = 'Bearer realm="issuetracker"'
@@ -62,8 +61,6 @@ class Access:
             rate = await self._admit(scope, dict(Headers(scope=scope).items()))
         except AccessDenied as denial:
             await denial.response(scope, receive, send)
-        except DatabaseUnavailable as error:
-            await (await database_unavailable(Request(scope), error))(scope, receive, send)
         else:
             await self._app(scope, receive, send if rate is None else _with_rate_limit_headers(rate, send))
 

@@ -13,6 +13,7 @@ from api.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, UNAVAILABLE_ERROR
 from api.events import repository
 from api.events.repository import Event, Position
 from api.outage_log import OutageLog
+from api.pool import require_writable
 from api.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ class Hub:
         while True:
             assert self._position is not None
             events = await repository.read(connection, self._position, BATCH)
+            # After a failover, the old primary has no further event.
+            require_writable(connection)
             self._append(events)
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)

@@ -5,6 +5,6 @@ neither, so a repeated request gets the response or does the work. A POST withou
 """
 
 from api.idempotency.dependency import process_once
-from api.idempotency.middleware import describe, install
+from api.idempotency.middleware import describe, get_key, install
 
-__all__ = ["describe", "install", "process_once"]
+__all__ = ["describe", "get_key", "install", "process_once"]

@@ -2,16 +2,19 @@
 
 import re
 from collections import deque
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.database import Database, DatabaseUnavailable
 from api.idempotency.dependency import HEADER, SCOPE_ENTRY, KeyUse, Replayed
 from api.idempotency.repository import StoredResponse, store_response
-from api.problems import database_unavailable, problem
+from api.problems import problem
+
+if TYPE_CHECKING:
+    from api.database import Database
 
 SECRET_PATHS = frozenset(
     {"/api/v1/session", "/api/v1/tokens", "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}/secret"}
@@ -20,6 +23,13 @@ SECRET_PATHS = frozenset(
 _SECRET_PATH_PATTERN = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_PATHS))
 STORED_HEADERS = ("content-type", "location", "etag", "link")
 """Response headers that clients depend on; the others are generated again."""
+
+
+def get_key(scope: Scope) -> str | None:
+    """Return the key of a POST request, or None if it has none or its path accepts none."""
+    is_post = scope["type"] == "http" and scope["method"] == "POST"
+    takes_key = is_post and _SECRET_PATH_PATTERN.fullmatch(scope["path"]) is None
+    return Headers(scope=scope).get(HEADER) if takes_key else None
 
 
 class _Rollback(Exception):
@@ -34,9 +44,7 @@ class IdempotentPosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        takes_key = is_post and _SECRET_PATH_PATTERN.fullmatch(scope["path"]) is None
-        key = Headers(scope=scope).get(HEADER) if takes_key else None
+        key = get_key(scope)
         if key is None:
             await self._app(scope, receive, send)
             return
@@ -53,13 +61,8 @@ class IdempotentPosts:
         async def buffer(message: Message) -> None:
             buffered.append(message)
 
-        try:
+        with suppress(_Rollback):
             await self._run(scope, receive_again, buffer, KeyUse(key), buffered)
-        except _Rollback:
-            pass
-        except DatabaseUnavailable as error:
-            await (await database_unavailable(Request(scope), error))(scope, receive, send)
-            return
         for message in buffered:
             await send(message)
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 
-from api.database import Database, DatabaseUnavailable
+from api.database import Database, DatabaseUnavailable, record_commit
 from api.issues import repository
 from api.issues.repository import NewRow
 from api.issues.schemas import Issue, IssueCreate
@@ -41,7 +41,9 @@ class IssueBatcher:
             # In its own context, because it also serves requests other than the one that started it.
             self._writer = asyncio.create_task(self._write_all(), name="issue-batcher", context=Context())
         with tracing.sql(repository.CREATE):
-            return await stored
+            issue = await stored
+        record_commit()
+        return issue
 
     async def _write_all(self) -> None:
         while self._waiting:

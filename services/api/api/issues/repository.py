@@ -26,14 +26,14 @@ ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
 NewRow = tuple[Any, ...]
 """A new issue with its job and audit entry: one element of each of the statement's thirteen arrays."""
 
-# A row is omitted if another issue has the same external id.
+# A row is omitted if another issue has the same external id, or if an earlier execution has stored it.
 CREATE = f"""
 WITH new_issue AS (
     INSERT INTO issue (id, project, title, description, priority, external_source, external_id, external_url)
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
     )
-    ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
 ), stored AS (
     SELECT * FROM new_issue JOIN unnest(
@@ -110,6 +110,7 @@ FROM {source} issue LEFT JOIN LATERAL (
 
 
 GET = f"{select('issue')} WHERE issue.id = $1 AND deleted_at IS NULL"
+_GET_SEVERAL = f"{select('issue')} WHERE issue.id = ANY($1)"
 _LOCK = "SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"
 _MAY_BE_ORIGINAL = """
 SELECT FROM issue WHERE id = $2 AND id <> $1 AND deleted_at IS NULL AND duplicate_of IS NULL
@@ -150,14 +151,17 @@ def build_row(new: IssueCreate) -> NewRow:
 async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issue | None]:
     """Store issues and their enrichment jobs in one statement and one commit; return the stored issues in order.
 
-    The entry is None if the external id already exists.
+    The entry is None if the external id already exists. The statement is repeatable, because the rows have ids.
     """
     if not rows:
         return []
     task, queue = Task.ENRICH_ISSUE, QUEUE_OF[Task.ENRICH_ISSUE]
-    stored = await database.fetch(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
-    database.on_commit(partial(metrics.record_created, task, queue, len(stored)))
+    stored = await database.fetch_repeatable(CREATE, *map(list, zip(*rows, strict=True)), task, queue)
     issues = {row["id"]: build_issue(row) for row in stored}
+    omitted = [row[0] for row in rows if row[0] not in issues]
+    if omitted:
+        issues |= {row["id"]: build_issue(row) for row in await database.fetch(_GET_SEVERAL, omitted)}
+    database.on_commit(partial(metrics.record_created, task, queue, len(issues)))
     return [issues.get(row[0]) for row in rows]
 
 
