@@ -137,6 +137,19 @@ def test_doctor_in_kubernetes_names_kubectl(product: Product) -> None:
     product.expect(0)
 
 
+def test_doctor_with_read_only_postgres_reports_database(product: Product) -> None:
+    with product.servers.superuser() as cursor:
+        cursor.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        cursor.execute("SELECT pg_reload_conf()")
+        try:
+            found = product.expect(10, "database")
+            assert "default_transaction_read_only is on" in found["database"].message
+        finally:
+            cursor.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            cursor.execute("SELECT pg_reload_conf()")
+    product.expect(0)
+
+
 def test_doctor_with_unsafe_redis_settings_reports_them(product: Product) -> None:
     with product.redis() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")

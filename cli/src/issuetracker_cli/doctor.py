@@ -72,6 +72,8 @@ def _check_database(diagnosis: dict[str, Any]) -> CheckResult:
     )
     if database["is_replica"]:
         return CheckResult(f"{text}; it is a replica and accepts no writes", True, _runbook("DatabaseDown"))
+    if database.get("is_read_only"):  # older APIs do not report it
+        return CheckResult(f"{text}; default_transaction_read_only is on", True, _runbook("DatabaseDown"))
     return CheckResult(text)
 
 

@@ -8,7 +8,8 @@ from api.queues.repository import find_circuits, find_oldest_due
 from api.schema import list_revisions
 
 _DATABASE = """
-SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica, clock_timestamp() AS now,
+SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica,
+    current_setting('transaction_read_only')::boolean AS is_read_only, clock_timestamp() AS now,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
     current_setting('max_connections')::int AS connections_max,
     pg_database_size(current_database()) AS size_bytes

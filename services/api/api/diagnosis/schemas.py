@@ -12,6 +12,7 @@ class DatabaseState(BaseModel):
 
     version: str
     is_replica: bool
+    is_read_only: bool = Field(description="True for a replica, and for `default_transaction_read_only`")
     clock_ahead_s: float = Field(description="Seconds that its clock is ahead of the API's")
     connections: int
     connections_max: int

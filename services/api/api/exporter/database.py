@@ -23,7 +23,8 @@ _UNAVAILABLE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """OSError includes TimeoutError."""
 
 _SERVER = """
-SELECT pg_database_size(current_database()) AS size,
+SELECT NOT current_setting('transaction_read_only')::boolean AS is_writable,
+    pg_database_size(current_database()) AS size,
     (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections
 """
 _VERSION = "SELECT version_num FROM alembic_version"
@@ -71,6 +72,8 @@ class DatabaseState:
     A part is None if its query timed out or its table is missing.
     """
 
+    is_writable: bool
+    """False for a standby, or a primary that a failover has replaced."""
     size: int
     connections: int
     version: str | None = None

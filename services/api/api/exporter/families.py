@@ -31,7 +31,8 @@ class Snapshot(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of every server that responds."""
-        yield build_gauge("database_up", "Whether PostgreSQL responds.", self.database is not None)
+        is_up = self.database is not None and self.database.is_writable
+        yield build_gauge("database_up", "Whether PostgreSQL accepts writes.", is_up)
         if self.database is not None:
             yield from _server(self.database)
             yield from _ledger(self.database)
