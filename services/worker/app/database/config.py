@@ -1,12 +1,12 @@
 """The worker's engine, connections and sessions: psycopg2 with one small pool per child process."""
 
-from math import inf
 from time import monotonic
 from typing import Any
 
 from celery.signals import worker_process_init
-from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import DisconnectionError
+from psycopg2.errors import ReadOnlySqlTransaction
+from sqlalchemy import ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import sessionmaker
 
 from app.settings import settings
@@ -45,12 +45,33 @@ def _record_use(_connection: Any, record: Any) -> None:
 
 
 @event.listens_for(engine, "checkout")
-def _ping_if_idle(connection: Any, record: Any, _fairy: Any) -> None:
-    if monotonic() - record.info.get("used_at", inf) > IDLE_S:
+def _replace_if_stale(connection: Any, record: Any, _fairy: Any) -> None:
+    """Replace all connections if this one was lost, or leads to a server that has become read-only.
+
+    After a failover the name in DATABASE_URL leads to the new primary, which a new connection reaches.
+    """
+    used_at = record.info.get("used_at")
+    if used_at is None:
+        return  # new
+    if monotonic() - used_at > IDLE_S:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError from error  # the pool reconnects
+            raise InvalidatePoolError from error  # the pool reconnects
+    # The server reports changes of these settings with the result of any statement.
+    reported = map(connection.info.parameter_status, ("in_hot_standby", "default_transaction_read_only"))
+    if "on" in reported:
+        raise InvalidatePoolError
+
+
+@event.listens_for(engine, "handle_error")
+def _replace_after_failover(context: ExceptionContext) -> Exception | None:
+    """Treat a read-only server like a lost one: it is the old primary, and the statement had no effect."""
+    error = context.original_exception
+    if not isinstance(error, ReadOnlySqlTransaction):
+        return None
+    context.is_disconnect = True
+    return OperationalError(None, None, error, connection_invalidated=True)
 
 
 @worker_process_init.connect

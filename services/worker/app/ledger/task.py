@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import structlog
 from celery import Task
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Retry, SoftTimeLimitExceeded
 from sqlalchemy.exc import InterfaceError, OperationalError
 from structlog.contextvars import bound_contextvars
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -102,22 +102,26 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
 
     def _claim(self, ledger: Ledger, message: Message) -> Claim:
         try:
-            self.circuit = self.circuit_key(message)
-            open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
-            if open_until is not None and ledger.defer(message.job_id, open_until):
-                self.on_circuit_open(message, open_until)
-                logger.info("job_deferred", provider=self.provider)
-                raise Ignore
-            claim = None if open_until is not None else ledger.claim(message.job_id)
-            if claim is None:
-                self._drop(ledger, message)
-                raise Ignore
-        except DATABASE_DOWN_ERRORS as error:
+            claim = retry_while_database_down(lambda: self._claim_or_drop(ledger, message))
+        except (*DATABASE_DOWN_ERRORS, SoftTimeLimitExceeded) as error:
             # The job stays queued. The dispatcher publishes it again when its lease expires.
             logger.warning("job_claim_failed", error=safe_message(error))
             raise Ignore from None
         self.claim, self.provider_error = claim, None
         metrics.record_start(self.name, claim.queue, claim.waited_s)
+        return claim
+
+    def _claim_or_drop(self, ledger: Ledger, message: Message) -> Claim:
+        self.circuit = self.circuit_key(message)
+        open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
+        if open_until is not None and ledger.defer(message.job_id, open_until):
+            self.on_circuit_open(message, open_until)
+            logger.info("job_deferred", provider=self.provider)
+            raise Ignore
+        claim = None if open_until is not None else ledger.claim(message.job_id)
+        if claim is None:
+            self._drop(ledger, message)
+            raise Ignore
         return claim
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
@@ -191,7 +195,8 @@ def _clamp(retry_after_s: float | None) -> float:
 def retry_while_database_down(write: Callable[[], Result]) -> Result:
     """Retry a write during a database outage, for the duration of a lease or until the task's time limit.
 
-    If only the response to a commit was lost, the fence rejects the second write.
+    If only the response to a commit was lost, the fence rejects the second write, and a second claim finds the job
+    claimed. Its lease then expires.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(DATABASE_DOWN_ERRORS),
