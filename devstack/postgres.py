@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL
 from devstack.network import wait_until
 from devstack.process import Output, Process, ProcessFailed
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 SUPERUSER = "local_superuser"
 """Must differ from the role in DATABASE_URL, which the access rules accept over TCP without a password."""
 GUEST = "postgres"

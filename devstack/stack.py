@@ -20,7 +20,7 @@ from devstack.process import Process, ProcessFailed
 from devstack.settings import LOCAL, ROOT, DevSettings
 from devstack.valkey import Valkey
 
-READY_TIMEOUT_S = 60
+READY_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 """Above the time limit of a task, so that a worker can finish its running tasks."""
 

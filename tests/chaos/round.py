@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import httpx
 
 from contracts.names import Task
-from devstack.network import wait_until
 from tests.chaos.fleet import Fleet
 from tests.support.database import Database
+from tests.support.waiting import wait_until
 
 POSTERS = 4
-RECOVERY_TIMEOUT_S = 180
 FAULT_S = 3
 """Approximate duration of a fault. The posts are spread over all faults."""
 FINISHED = "('succeeded', 'dead', 'skipped', 'cancelled')"
@@ -107,10 +106,10 @@ def run_round(fleet: Fleet, database: Database, issues: int, faults: int, seed: 
         report.accepted += len(poster.accepted)
         report.failed_requests += poster.failed_requests
     fleet.wait_serving()
-    try:
-        wait_until(lambda: _count_unfinished(database) == 0, RECOVERY_TIMEOUT_S, "all jobs to be finished")
-    except TimeoutError as error:
-        raise AssertionError(f"{error}; states of the jobs: {database.states()}") from None
+    wait_until(
+        lambda: _count_unfinished(database) == 0,
+        lambda: f"all jobs to be finished; their states are {database.states()}",
+    )
     report.recovery_s = time.monotonic() - last_fault
     fleet.ensure_alive()
     _count(report, database, [issue_id for poster in posters for issue_id in poster.accepted])

@@ -13,7 +13,7 @@ from tests.support.database import Database
 from tests.support.docker import needs_images
 from tests.support.servers import FAST_OPTIONS, run_alembic
 
-pytestmark = [needs_images(POSTGRES_IMAGE), pytest.mark.timeout(600)]
+pytestmark = [needs_images(POSTGRES_IMAGE)]
 
 CHUNKS, CHUNK_BYTES = 52, 2**20
 CHECKSUM = "SELECT md5(string_agg(md5(content), ',' ORDER BY id)) FROM attachment"

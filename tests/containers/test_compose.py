@@ -16,18 +16,18 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.deploy.test_compose import SECRETS
 from tests.support.docker import docker, log, needs_compose, needs_images
 from tests.support.operations import COMPOSE_PAGES, commands
 from tests.support.processes import ROOT
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
+from tests.support.waiting import wait_until
 
 pytestmark = [
     needs_compose,
     needs_images("python:3.13-slim-trixie", "pgvector/pgvector:pg17", "redis:8"),
     pytest.mark.xdist_group("compose"),
-    pytest.mark.timeout(600),
 ]
 PROXY, PROMETHEUS = "nginx:stable", PROMETHEUS_IMAGE
 AUTH = ("admin", SECRETS["FLOWER_PASSWORD"])
@@ -127,7 +127,7 @@ class Project:
                 "title": f"{title_prefix} {index}: the button Save does nothing",
                 "description": f"Since 2.{index} a click on Save leaves the form as it was. No error is shown.",
             }
-            wait_until(lambda: self._is_accepted(body), 120, f"a 201 for {body['title']}")
+            wait_until(lambda: self._is_accepted(body), f"a 201 for {body['title']}")
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(item, range(number)))
@@ -142,7 +142,7 @@ class Project:
         """Wait until `number` issues with this title prefix have a summary."""
         enriched = f"title LIKE '{title_prefix} %' AND ai_summary LIKE 'AI Summary: %'"
         query = f"SELECT count(DISTINCT title) FROM issue WHERE {enriched}"
-        wait_until(lambda: self._sql_or_none(query) == str(number), 240, f"{number} enriched of {title_prefix}")
+        wait_until(lambda: self._sql_or_none(query) == str(number), f"{number} enriched of {title_prefix}")
 
     def _sql_or_none(self, query: str) -> str | None:
         time.sleep(0.5)  # each query starts a process in the container
@@ -210,7 +210,7 @@ def test_restarted_server_loses_no_job(server: str, project: Project) -> None:
     ]
     with ThreadPoolExecutor(1) as pool:
         posting = pool.submit(project.post, f"During a restart of {server}", 150)
-        wait_until(lambda: bool(project.jobs("During a restart", "state")), 60, "the first issue")
+        wait_until(lambda: bool(project.jobs("During a restart", "state")), "the first issue")
         project.compose("restart", server)
         posting.result()
     project.wait_enriched(f"During a restart of {server}", 150)
@@ -222,7 +222,7 @@ def test_restarted_server_loses_no_job(server: str, project: Project) -> None:
 def test_stopped_worker_finishes_running_job(project: Project) -> None:
     title = {"title": "Takes 20 s"}
     assert project.api.post("/api/v1/issues", json=title).status_code == 201
-    wait_until(lambda: project.jobs("Takes", "state") == ["running"], 60, "the long task to run")
+    wait_until(lambda: project.jobs("Takes", "state") == ["running"], "the long task to run")
     project.post("Behind it", 20)
     (container,) = project.containers("worker-issues")
 
@@ -264,7 +264,7 @@ def test_flower_requires_password_and_shows_workers_and_tasks(project: Project) 
         # The list also contains the index job of the issue.
         return next((row for row in rows if row["name"] == "app.tasks.issues.enrich_issue"), {})
 
-    wait_until(lambda: task().get("state") == "SUCCESS", 60, "the task to succeed in Flower")
+    wait_until(lambda: task().get("state") == "SUCCESS", "the task to succeed in Flower")
     assert task()["kwargs"].startswith("issue_id=")
     assert "Save" not in json.dumps(task())
     assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH).status_code == 403
@@ -275,7 +275,7 @@ def test_flower_behind_reverse_proxy_is_served_under_prefix(project: Project) ->
     up = ("--profile", "proxy", "up", "--detach", "--wait", "flower", "proxy")
     project.compose(*up, FLOWER_URL_PREFIX="flower")
     with httpx.Client(base_url=project.url("PROXY_PORT")) as client:
-        wait_until(lambda: client.get("/flower/").status_code == 401, 60, "Flower to respond behind the proxy")
+        wait_until(lambda: client.get("/flower/").status_code == 401, "Flower to respond behind the proxy")
         assert client.get("/flower").headers["location"].endswith("/flower/")
         page = client.get("/flower/workers", auth=AUTH)
         assert page.status_code == 200
@@ -335,7 +335,7 @@ def test_prometheus_targets_are_up(project: Project) -> None:
 
     project.up(workers=2)
     jobs = ("api", "exporter", "flower", "prometheus", "worker-default", "worker-issues", "worker-issues")
-    wait_until(lambda: up() == [(job, "1") for job in jobs], 90, "all targets to be up")
+    wait_until(lambda: up() == [(job, "1") for job in jobs], "all targets to be up")
     project.up(workers=1)
 
 
@@ -351,9 +351,9 @@ def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
 
     jobs = ("api", "worker-issues", "worker-default", "exporter", "flower", "prometheus")
     expected = dict.fromkeys(jobs, "1")
-    wait_until(lambda: query("sum by (job) (up)") == expected, 60, f"all targets, not {query('up')}")
+    wait_until(lambda: query("sum by (job) (up)") == expected, lambda: f"all targets, not {query('up')}")
     rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
-    wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, 60, "the metrics of the exporter")
+    wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, "the metrics of the exporter")
     assert query("sum by (queue) (issuetracker_worker_consuming)") == {"issues": "1", "default": "1"}
     assert float(query("sum(issuetracker_issue_enriched_seconds_count)")[""]) > 0
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {item["alert"] for item in alerts()}
@@ -368,12 +368,10 @@ def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
         }
 
     try:
-        wait_until(is_seen, 120, "RedisDown to be pending")
+        wait_until(is_seen, "RedisDown to be pending")
     finally:
         project.command("docker compose up --wait redis")
-    wait_until(
-        lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, 120, "the workers to consume again"
-    )
+    wait_until(lambda: query("sum(issuetracker_worker_consuming)") == {"": "2"}, "the workers to consume again")
 
 
 def test_development_services_reload_after_source_change(project: Project) -> None:
@@ -385,6 +383,6 @@ def test_development_services_reload_after_source_change(project: Project) -> No
     def log(service: str) -> str:
         return project.compose("logs", "--no-log-prefix", service)
 
-    wait_until(lambda: "Reloading" in log("api-dev"), 60, "the API to reload")
-    wait_until(lambda: log("worker-dev").count(" ready.") == 2, 60, "the worker to reload")
+    wait_until(lambda: "Reloading" in log("api-dev"), "the API to reload")
+    wait_until(lambda: log("worker-dev").count(" ready.") == 2, "the worker to reload")
     assert "reload: a file has changed" in log("worker-dev")

@@ -13,21 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.support.docker import docker, needs_compose, needs_images
 from tests.support.processes import ROOT
 from tests.support.servers import Log
+from tests.support.waiting import wait_until
 
 pytestmark = [
     needs_compose,
     needs_images("python:3.13-slim-trixie", "pgvector/pgvector:pg17", "redis:8"),
     pytest.mark.xdist_group("compose"),
-    pytest.mark.timeout(600),
 ]
 PORTS = ("API_PORT", "FLOWER_PORT")
-START_TIMEOUT_S = 400
-"""Includes building the images."""
 SECRETS = ("ADMIN_TOKEN", "FLOWER_PASSWORD", "POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "REDIS_PASSWORD")
 ISSUE = """\
 curl --silent --fail -X POST http://localhost:8000/api/v1/issues \
@@ -101,7 +99,7 @@ class Clone:
         self.run("docker compose exec -T postgres psql -U postgres -d IssueTracker -c 'DELETE FROM issue'")
         self.run(ISSUE)
         query = f"docker compose exec -T postgres psql -U postgres -d IssueTracker -c {shlex.quote(SELECT)}"
-        wait_until(lambda: SUMMARY in self.run(query), 60, "a summary")
+        wait_until(lambda: SUMMARY in self.run(query), "a summary")
         assert self.run("docker compose exec -T redis redis-cli ping") == "PONG"
         user = self.secret("FLOWER_BASIC_AUTH", "flower")
         flower = f"curl --silent --output /dev/null --write-out '%{{http_code}}' http://127.0.0.1:{self.ports['FLOWER_PORT']}"
@@ -120,7 +118,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         return len(re.findall("healthy", clone.run("docker compose ps", check=False))) == 6
 
     try:
-        wait_until(is_healthy, START_TIMEOUT_S, f"healthy services\n{log}")
+        wait_until(is_healthy, lambda: f"healthy services\n{log}")
         yield clone
     finally:
         up.stop(120)

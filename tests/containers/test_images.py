@@ -9,8 +9,8 @@ import pytest
 
 from contracts import VERSION, network
 from deploy.images import BASE, BUDGET_MB, ROOT, SERVICES, added_mb, build, inspect, tag, version
-from devstack.network import wait_until
 from tests.support.docker import docker, log, needs_images
+from tests.support.waiting import wait_until
 
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("images")]
 
@@ -76,7 +76,7 @@ def test_image_as_process_1_stops_on_sigterm(service: str) -> None:
     started = {"api": "Uvicorn running", "worker": "Cannot connect to", "flower": "Visit me at"}[service]
 
     try:
-        wait_until(lambda: started in log(name), 60, f"{started}\n{log(name)}")
+        wait_until(lambda: started in log(name), lambda: f"{started}\n{log(name)}")
         docker("stop", "--time=60", name)
         assert docker("inspect", "--format={{.State.ExitCode}}", name) == "0"
         assert {json.loads(line)["service"] for line in log(name).splitlines()} == {service}, (

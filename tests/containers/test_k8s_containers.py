@@ -12,25 +12,23 @@ import pytest
 from contracts import network
 from contracts.names import Queue
 from deploy.images import BASE, SERVICES, build, tag
-from devstack.network import wait_until
 from tests.support import manifests, pods
 from tests.support.docker import docker, log, needs_images
 from tests.support.installed import Installation
 from tests.support.manifests import MIGRATE, SECRETS
 from tests.support.pods import exit_code
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
+from tests.support.waiting import wait_until
 
 POSTGRES, REDIS, PROMETHEUS = "pgvector/pgvector:pg17", "redis:8", "prom/prometheus:v3.5.0"
 OWN_SERVICES = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
 SERVICES_WITH_INIT = [name for name in OWN_SERVICES if name != "flower"]
 LONG_RUNNING = ["postgres", "redis", *OWN_SERVICES]
-TIMEOUT_S = 180
 
 pytestmark = [
     needs_images(BASE, POSTGRES, REDIS),
     # tests/containers/test_images.py builds the same images.
     pytest.mark.xdist_group("images"),
-    pytest.mark.timeout(600),
 ]
 
 
@@ -57,9 +55,7 @@ def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
     node.start_api_server()
     numbers = iter(range(100))
     # Repeat the job, as Kubernetes does.
-    wait_until(
-        lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, TIMEOUT_S, "the Secrets to be created"
-    )
+    wait_until(lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, "the Secrets to be created")
     created = node.secrets()
     assert set(created) == {"access", "broker", "database", "flower", "grafana"}
     passwords = [
@@ -81,7 +77,6 @@ def test_services_started_in_any_order_become_ready(installation: Installation) 
     init_containers = [*(node.init(name) for name in SERVICES_WITH_INIT), node.init(MIGRATE)]
     wait_until(
         lambda: all("is unavailable" in log(name) for name in init_containers),
-        TIMEOUT_S,
         "the init containers to log the missing database",
     )
 
@@ -92,7 +87,6 @@ def test_services_started_in_any_order_become_ready(installation: Installation) 
     assert exit_code(init_containers[-1]) == 0
     wait_until(
         lambda: "the schema is at no revision" in log(init_containers[0]),
-        TIMEOUT_S,
         "the init container to log the missing schema",
     )
     assert installation.job(MIGRATE, "-first")[0] == 0
@@ -161,13 +155,13 @@ def test_prometheus_pod_scrapes_every_target_and_loads_rules(installation: Insta
         return sorted((next(iter(item["metric"].values()), ""), item["value"][1]) for item in found)
 
     expected = [(job, "1") for job in sorted((*OWN_SERVICES, "prometheus"))]
-    try:
-        wait_until(lambda: query("sum by (job) (up)") == expected, TIMEOUT_S, "all targets to be up")
-    except TimeoutError as error:
-        raise AssertionError(f"{error}: {query('up')}\n{log(installation.running['prometheus'])}") from None
+    wait_until(
+        lambda: query("sum by (job) (up)") == expected,
+        lambda: f"all targets to be up: {query('up')}\n{log(installation.running['prometheus'])}",
+    )
     rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {item["alert"] for item in alerts()}
-    wait_until(lambda: query("max(issuetracker_database_up)") == [("", "1")], TIMEOUT_S, "the exporter's metrics")
+    wait_until(lambda: query("max(issuetracker_database_up)") == [("", "1")], "the exporter's metrics")
     assert installation.node.stop(installation.running.pop("prometheus"), "prometheus") == 0
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from contracts import network
 from contracts.names import Task
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.deploy.test_systemd import MAX_EXPOSURE
 from tests.support.certificates import needs_openssl
 from tests.support.database import Database
@@ -35,12 +35,12 @@ from tests.support.machine import (
     start_servers,
 )
 from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
 
 pytestmark = [
     needs_openssl,
     needs_images("python:3.13-slim-trixie", POSTGRES_IMAGE, REDIS_IMAGE),
     pytest.mark.xdist_group("systemd"),
-    pytest.mark.timeout(600),
 ]
 
 TARGET, API, EXPORTER, FLOWER = (f"issuetracker{name}" for name in (".target", "-api", "-exporter", "-flower"))
@@ -49,7 +49,6 @@ NOTIFYING = (API, EXPORTER, WORKER, INDEXER)
 SETTINGS = f"DATABASE_URL='{DATABASE_URL}'\nCELERY_BROKER_URL='{BROKER_URL}'\n"
 ETC = "/etc/issuetracker"
 SUPERVISOR = ROOT / "deploy/supervisor/issuetracker.conf"
-START_TIMEOUT_S = 120
 ISSUE = {"title": "The button Save does nothing", "description": "A click on Save leaves the form as it was."}
 
 
@@ -75,7 +74,7 @@ class Site:
         return job
 
     def wait_for_job(self, issue_id: str, state: str) -> dict[str, Any]:
-        wait_until(lambda: self.job(issue_id)["state"] == state, 60, f"the job to be {state}")
+        wait_until(lambda: self.job(issue_id)["state"] == state, f"the job to be {state}")
         return self.job(issue_id)
 
 
@@ -90,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         second = Machine("second", servers)
         try:
             for machine in (first, second):
-                wait_until(partial(is_booted, machine), START_TIMEOUT_S, "systemd")
+                wait_until(partial(is_booted, machine), "systemd")
                 machine.trust(tls / "ca.crt")
             first.write(f"{ETC}/issuetracker.env", SETTINGS)
             # Only so that this process reaches the API.
@@ -200,7 +199,7 @@ def test_hung_services_are_restarted(site: Site) -> None:
     site.first.systemctl("kill", "--signal=STOP", "--kill-whom=main", API, INDEXER)
 
     for unit in (API, INDEXER):
-        wait_until(partial(is_restarted, site.first, unit), START_TIMEOUT_S, f"a restart of {unit}")
+        wait_until(partial(is_restarted, site.first, unit), f"a restart of {unit}")
     assert "most recent call first" in site.first.journal(INDEXER), "Python logs where each thread was"
 
 
@@ -211,8 +210,8 @@ def test_stopped_worker_finishes_running_job(site: Site) -> None:
         issue_id = site.api.post("/api/v1/issues", json=ISSUE).json()["id"]
         site.wait_for_job(issue_id, "running")
         site.first.systemctl("stop", "--no-block", WORKER)
-        wait_until(lambda: site.first.show(WORKER, "ActiveState") == "deactivating", 30, "the stop of the worker")
-    wait_until(lambda: site.first.show(WORKER, "ActiveState") == "inactive", 60, "the end of the worker")
+        wait_until(lambda: site.first.show(WORKER, "ActiveState") == "deactivating", "the stop of the worker")
+    wait_until(lambda: site.first.show(WORKER, "ActiveState") == "inactive", "the end of the worker")
 
     assert site.first.show(WORKER, "Result") == "success"
     assert (site.job(issue_id)["state"], site.job(issue_id)["attempts"]) == ("succeeded", 1)
@@ -262,7 +261,7 @@ def test_supervisor_example_runs_all_programs(site: Site) -> None:
         lines = second.run("supervisorctl", "status", check=False).splitlines()
         return {name: state for name, state, *_ in (line.split() for line in lines)}
 
-    wait_until(lambda: states() == dict.fromkeys(programs, "RUNNING"), 60, f"all programs, not {states()}")
+    wait_until(lambda: states() == dict.fromkeys(programs, "RUNNING"), lambda: f"all programs, not {states()}")
     assert site.enrich()["worker"].startswith("issues@second/")
     site.first.systemctl("start", WORKER)
 
@@ -274,6 +273,6 @@ def test_target_stops_all_units(site: Site) -> None:
         states = "--state=active,activating,deactivating,failed"
         return site.first.systemctl("list-units", "--plain", "--no-legend", states, "issuetracker*")
 
-    wait_until(lambda: not list_units(), 60, "all units to stop")
+    wait_until(lambda: not list_units(), "all units to stop")
     with pytest.raises(httpx.TransportError):
         site.api.get(network.LIVENESS_PATH)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import redis
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_redis_urls import WORKER_COMMAND
 from tests.support.certificates import issue, needs_openssl
@@ -19,6 +19,7 @@ from tests.support.forked import ForkedProcess
 from tests.support.metrics import exporter, scrape
 from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
+from tests.support.waiting import wait_until
 
 pytestmark = [needs_openssl, needs_images(REDIS_IMAGE), pytest.mark.xdist_group("tls")]
 
@@ -84,10 +85,10 @@ def test_services_over_tls_without_options_enrich_issues(
     assert api.post("Over TLS").status_code == 201
 
     wait_until(
-        lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, f"its enrichment\n{worker.log}"
+        lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, lambda: f"its enrichment\n{worker.log}"
     )
     with redis.Redis("localhost", tls_redis.port, 1, ssl=True, ssl_ca_certs=str(tls_redis.authority)) as results:
-        wait_until(lambda: results.dbsize() > 0, 30, "the result in database 1")
+        wait_until(lambda: results.dbsize() > 0, "the result in database 1")
     assert api.client.get("/readyz").json()["status"] == "ready"
     assert not worker.log.has("insecure")
     with exporter(servers, **env) as port:
@@ -106,7 +107,8 @@ def test_services_over_tls_reject_certificate(
     api, log = new_api(env), Log()
     worker = ForkedProcess("worker", WORKER_COMMAND, log, cwd=WORKER, env={**servers.env, **env})
     try:
-        wait_until(lambda: log.has("Cannot connect", "certificate verify failed"), 60, f"the worker's line\n{log}")
+        message = ("Cannot connect", "certificate verify failed")
+        wait_until(lambda: log.has(*message), lambda: f"the worker's line\n{log}")
     finally:
         worker.stop(30)
 

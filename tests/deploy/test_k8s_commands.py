@@ -14,12 +14,12 @@ import yaml
 from tests.support import manifests
 from tests.support.kube_api import NAMESPACE, ApiServer, run_api_server
 from tests.support.processes import ROOT
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.xdist_group("k8s")
 
 PAGE = (ROOT / "docs/how-to/kubernetes.md").read_text()
 LOG = "the output of the Job\n"
-TIMEOUT_S = 60
 NEEDS_CLUSTER = r"kubectl (exec|apply|delete)"
 """Commands that the API server of the tests does not serve."""
 
@@ -49,7 +49,7 @@ class Cluster:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=DEADLINE_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

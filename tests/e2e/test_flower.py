@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import WORKER, Api, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 STATES = {"transient": "RETRY", "permanent": "FAILURE", "work": "SUCCESS"}
 CHROMIUM = shutil.which("chromium")
@@ -47,7 +48,7 @@ def flower(servers: Servers, api: Api, new_worker: WorkerFactory) -> Iterator[ht
 
     try:
         new_worker({"RETRY_DELAYS": "3600"}, app="tests.support.misbehaving_app")
-        wait_until(lists_worker, 60, f"Flower to list the worker\n{log}")
+        wait_until(lists_worker, lambda: f"Flower to list the worker\n{log}")
         yield client
     finally:
         client.close()
@@ -63,7 +64,7 @@ def test_flower_shows_states_and_links_of_tasks(flower: httpx.Client, api: Api, 
         found: dict[str, Any] = response.json() if response.status_code == 200 else {}
         return found
 
-    wait_until(lambda: {how: task(how).get("state") for how in STATES} == STATES, 60, f"{STATES} in Flower")
+    wait_until(lambda: {how: task(how).get("state") for how in STATES} == STATES, f"{STATES} in Flower")
     assert "the provider rejects this text" in task("permanent")["exception"]
 
     page = str(api.client.base_url).rstrip("/")

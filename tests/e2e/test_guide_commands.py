@@ -19,15 +19,15 @@ import pytest
 import redis
 
 from contracts.settings import Settings
-from devstack.network import free_port, is_taken, wait_until
+from devstack.network import free_port, is_taken
 from devstack.process import Process
 from devstack.settings import DevSettings
 from devstack.shell import build_environment
 from tests.support.database import Database
 from tests.support.processes import API, ROOT, WORKER, Api
 from tests.support.servers import Log, Servers
+from tests.support.waiting import wait_until
 
-START_TIMEOUT_S = 60
 ISSUE = {
     "title": "Test Issue",
     "description": "This is a test issue for Celery enrichment",
@@ -98,7 +98,7 @@ def test_guide_worker_command_starts_worker_that_enriches(
     database: Database,
 ) -> None:
     process, log = shell(command, directory)
-    wait_until(lambda: log.has(node, " ready."), START_TIMEOUT_S, f"the worker\n{log}")
+    wait_until(lambda: log.has(node, " ready."), lambda: f"the worker\n{log}")
 
     banner = str(log)
     assert re.search(r"\.> app: +app\.celery_app:0x", banner)
@@ -116,7 +116,7 @@ def test_guide_worker_command_starts_worker_that_enriches(
     assert (issue["title"], issue["ai_summary"]) == ("Test Issue", None)
     database.wait_for_states({"succeeded": 1})
     assert log.has("Task app.tasks.issues.enrich_issue[", "received")
-    wait_until(lambda: log.has("Task app.tasks.issues.enrich_issue[", "succeeded in"), 30, f"success\n{log}")
+    wait_until(lambda: log.has("Task app.tasks.issues.enrich_issue[", "succeeded in"), lambda: f"success\n{log}")
 
     row = run(f"psql -U postgres -d IssueTracker --no-psqlrc -c {shlex.quote(SELECT)}", environment).splitlines()[
         2
@@ -143,7 +143,7 @@ def test_guide_api_command_starts_api(shell: Shell, environment: dict[str, str],
             except httpx.TransportError:
                 return False
 
-        wait_until(is_live, START_TIMEOUT_S, f"the API\n{log}")
+        wait_until(is_live, lambda: f"the API\n{log}")
         issue = json.loads(run(CURL, environment))
 
     assert issue["title"] == "Test Issue"
@@ -165,7 +165,7 @@ def test_guide_flower_command_starts_flower_on_loopback(shell: Shell) -> None:
             except httpx.TransportError:
                 return False
 
-        wait_until(is_live, START_TIMEOUT_S, f"Flower\n{log}")
+        wait_until(is_live, lambda: f"Flower\n{log}")
         assert "Flower" in client.get("/").text
     # The page has no password here, so Flower may listen only on the loopback address.
     connections = psutil.Process(process.pid).net_connections("inet")
@@ -178,7 +178,7 @@ def test_make_shell_runs_troubleshooting_commands_of_guide(
 ) -> None:
     """`redis-cli LLEN issues` is what the guide's `redis-cli LLEN celery` means."""
     api.post("No worker runs")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
+    wait_until(lambda: broker.llen("issues") == 1, "the message to be published")
     commands = """
         redis-cli ping
         redis-cli LLEN issues

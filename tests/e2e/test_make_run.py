@@ -17,13 +17,12 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from devstack.network import free_port, is_taken, wait_until
+from devstack.network import free_port, is_taken
 from devstack.postgres import Postgres, find_program
 from devstack.process import Process
 from tests.support.processes import ROOT
 from tests.support.servers import Log
-
-TIMEOUT_S = 90
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 class Run:
@@ -41,7 +40,7 @@ class Run:
             assert self.process.exit_code is None, str(self.log)
             return self.log.has("IssueTracker is ready")
 
-        wait_until(is_ready, TIMEOUT_S, f"readiness\n{self.log}")
+        wait_until(is_ready, lambda: f"readiness\n{self.log}")
 
     @property
     def client(self) -> httpx.Client:
@@ -85,7 +84,7 @@ def start(env: dict[str, str]) -> Iterator[Callable[..., Run]]:
 
     yield start_run
     for run in runs:
-        run.process.stop(TIMEOUT_S)
+        run.process.stop(DEADLINE_S)
 
 
 def is_enriched(run: Run, issue_id: str) -> bool:
@@ -100,7 +99,7 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
     assert run.log.has("curl -X POST")
     with run.client as client:
         issue = client.post("/api/v1/issues", json={"title": "Login button not working"}).json()
-    wait_until(lambda: is_enriched(run, issue["id"]), 30, "the issue to be enriched")
+    wait_until(lambda: is_enriched(run, issue["id"]), "the issue to be enriched")
     flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck")
     assert flower.text == "OK"
     for port in ("EXPORTER_PORT", "WORKER_METRICS_PORT"):
@@ -109,7 +108,7 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
         assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
 
     run.process.send(signal.SIGINT)
-    assert run.process.wait(TIMEOUT_S) == 0, str(run.log)
+    assert run.process.wait(DEADLINE_S) == 0, str(run.log)
     assert not is_taken(int(run.env["API_PORT"]))
 
     second = start()
@@ -117,7 +116,7 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
     assert is_enriched(second, issue["id"])
 
     second.service("uvicorn main:app").kill()
-    assert second.process.wait(TIMEOUT_S) == 1
+    assert second.process.wait(DEADLINE_S) == 1
     assert second.log.has("api ended with exit code -9")
     assert not is_taken(int(run.env["API_PORT"]))
 
@@ -131,7 +130,7 @@ def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
 
         run = start()
 
-        assert run.process.wait(TIMEOUT_S) == 2
+        assert run.process.wait(DEADLINE_S) == 2
     (line,) = run.log.lines
     assert f"port {env['API_PORT']} is taken by another program" in line
     assert "API_PORT" in line
@@ -146,24 +145,24 @@ def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], en
     )
     for arguments in (("run",), ("reset",)):
         other = start(*arguments)
-        assert other.process.wait(TIMEOUT_S) == 2
+        assert other.process.wait(DEADLINE_S) == 2
         (line,) = other.log.lines
         assert f"already running as process {first.process.pid}" in line
 
     first.process.send(signal.SIGKILL)
-    first.process.wait(TIMEOUT_S)
+    first.process.wait(DEADLINE_S)
     port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
-    wait_until(lambda: not is_taken(port), 30, "PostgreSQL to stop")
+    wait_until(lambda: not is_taken(port), "PostgreSQL to stop")
     assert (Path(env["LOCAL_DIR"]) / "lock").exists(), "the next start must accept a stale lock file"
 
     second = start("servers")
     second.wait_ready()
     assert second.query("SELECT provider FROM circuit") == inserted
     second.service("valkey-server").kill()
-    assert second.process.wait(TIMEOUT_S) == 1
+    assert second.process.wait(DEADLINE_S) == 1
     assert second.log.has("valkey ended with exit code -9"), str(second.log)
 
-    assert start("reset").process.wait(TIMEOUT_S) == 0
+    assert start("reset").process.wait(DEADLINE_S) == 0
     assert not Path(env["LOCAL_DIR"]).exists()
 
 
@@ -174,7 +173,7 @@ def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
 
     run = start()
 
-    assert run.process.wait(TIMEOUT_S) == 2
+    assert run.process.wait(DEADLINE_S) == 2
     (line,) = run.log.lines
     assert "DATABASE_URL: the host db.example.org is not this machine" in line
 
@@ -221,7 +220,7 @@ def test_servers_of_root_with_wheel_in_private_home_start(
         run.wait_ready()
         run.process.send(signal.SIGTERM)
 
-        assert run.process.wait(TIMEOUT_S) == 0, str(run.log)
+        assert run.process.wait(DEADLINE_S) == 0, str(run.log)
         assert list(Path(public).iterdir()) == []
 
 
@@ -233,6 +232,6 @@ def test_servers_of_root_with_private_temporary_directory_print_fix(
 
     run = start("servers")
 
-    assert run.process.wait(TIMEOUT_S) == 2
+    assert run.process.wait(DEADLINE_S) == 2
     (line,) = run.log.lines
     assert f"cannot run programs in {home}. Set TMPDIR to a directory that every user can enter" in line

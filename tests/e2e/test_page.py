@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.access import CLOSED, Tokens
 from tests.support.database import Database
 from tests.support.processes import Api, start_api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -296,7 +296,7 @@ def test_page_of_closed_api_after_lost_request_requires_token(
 
 def test_running_and_retrying_jobs_show_seconds(page: Any, api: Api, database: Database) -> None:
     running, retrying = (api.post(title).json()["id"] for title in ("It runs", "It failed"))
-    wait_until(lambda: database.states() == {"queued": 2}, 30, "both jobs to be published")
+    wait_until(lambda: database.states() == {"queued": 2}, "both jobs to be published")
     database.query(
         "UPDATE job SET state = 'running', started_at = now(), attempts = 1 WHERE issue_id = %s",
         running,
@@ -317,7 +317,7 @@ def test_queues_show_workers_and_outages(
     page: Any, api: Api, servers: Servers, database: Database, new_worker: WorkerFactory
 ) -> None:
     issue_id = api.post("It is dead").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be published")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be published")
     mark_dead(database, issue_id)
     visit(page, api)
     page.get_by_role("link", name="Queues").click()

@@ -8,7 +8,6 @@ import pytest
 import redis
 
 from api.access.secrets import TOKEN_PREFIX, new_secret
-from devstack.network import wait_until
 from tests.conftest import STOP_TIMEOUT_S, ApiFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
@@ -16,6 +15,7 @@ from tests.support.database import Database
 from tests.support.processes import Api, start_api
 from tests.support.routes import Endpoint, endpoints
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 from tests.unit.api.test_access_rules import OPEN, PAGE
 
 WELL_FORMED = new_secret(TOKEN_PREFIX)
@@ -145,7 +145,6 @@ class TestTokens:
 
         wait_until(
             lambda: closed_api.log.has('"event": "request_completed"', '"status": 401'),
-            10,
             "the log line of the request",
         )
         assert ADMIN not in str(closed_api.log)
@@ -170,7 +169,7 @@ class TestTokens:
 
         tokens.revoke(created["id"])
 
-        wait_until(lambda: list_issues(other, created["token"]).status_code == 401, 30, "the token to be rejected")
+        wait_until(lambda: list_issues(other, created["token"]).status_code == 401, "the token to be rejected")
 
     @pytest.mark.parametrize(
         ("body", "status", "message"),
@@ -345,7 +344,7 @@ class TestLimits:
             return list_issues(second, token).status_code == 429
 
         # The second process accepts at most ten requests before it receives the count of the first.
-        wait_until(is_limited_by_second, 30, "the second process to receive the count of the first")
+        wait_until(is_limited_by_second, "the second process to receive the count of the first")
 
     def test_rate_limit_of_failed_logins_is_per_address(self, new_api: ApiFactory) -> None:
         api = new_api({**CLOSED, "RATE_LIMIT_ADDRESS": "3"})
@@ -369,7 +368,7 @@ class TestLimits:
 
         assert posts() == [201] * 5 + [429]
         assert database.one("SELECT count(*) FROM issue") == 5
-        wait_until(lambda: api.log.has("rate_limit_sync_failed"), 30, "rate_limit_sync_failed in the log")
+        wait_until(lambda: api.log.has("rate_limit_sync_failed"), "rate_limit_sync_failed in the log")
 
     def test_rate_limit_keys_in_redis_expire(self, new_api: ApiFactory, broker: redis.Redis) -> None:
         api = new_api({**CLOSED, "RATE_LIMIT": "5"})
@@ -378,7 +377,7 @@ class TestLimits:
         def old_cookie() -> list[str]:
             return [str(key) for key in broker.keys("ratelimit:token:admin-token:*")]
 
-        wait_until(lambda: bool(old_cookie()), 30, "the counter in Redis")
+        wait_until(lambda: bool(old_cookie()), "the counter in Redis")
         assert 0 < int(str(broker.ttl(old_cookie()[0]))) <= 120
 
 

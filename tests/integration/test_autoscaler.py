@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from contracts.names import QUEUE_OF, Queue, Task
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.support.api_server import ApiServer
 from tests.support.certificates import issue, needs_openssl
@@ -22,10 +22,10 @@ from tests.support.database import Database
 from tests.support.manifests import K8S
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = needs_openssl
 
-TIMEOUT_S = 60
 PREFIX = "/apis/apps/v1/namespaces/issuetracker/deployments/"
 
 
@@ -122,12 +122,12 @@ def test_workers_are_scaled_by_due_and_running_jobs(
     process = start_autoscaler(servers, cluster, tmp_path, log)
     try:
         # Five jobs, two per pod.
-        wait_until(lambda: cluster.pods["worker-issues"] == 3, TIMEOUT_S, f"three pods\n{log}")
-        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+        wait_until(lambda: cluster.pods["worker-issues"] == 3, lambda: f"three pods\n{log}")
+        wait_until((tmp_path / "alive").exists, lambda: f"the liveness file\n{log}")
     finally:
         process.send(signal.SIGTERM)
 
-    assert process.wait(TIMEOUT_S) == 0, str(log)
+    assert process.wait(DEADLINE_S) == 0, str(log)
     assert cluster.pods == {"worker-issues": 3, "worker-default": 1}
     assert cluster.rejected == []
     assert log.has("deployment_scaled")
@@ -149,11 +149,11 @@ def test_queue_without_permission_and_jobs_of_open_circuit_do_not_affect_others(
 
     process = start_autoscaler(servers, cluster, tmp_path, log)
     try:
-        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the first round\n{log}")
+        wait_until((tmp_path / "alive").exists, lambda: f"the first round\n{log}")
     finally:
         process.send(signal.SIGTERM)
 
-    assert process.wait(TIMEOUT_S) == 0
+    assert process.wait(DEADLINE_S) == 0
     assert cluster.pods == {"worker-issues": 1, "worker-default": 3}
     assert log.has("scaling_paused", "worker-issues: the API server returned 403")
 
@@ -169,14 +169,14 @@ def test_autoscaler_without_postgresql_or_with_bad_answers_keeps_running(
     bad_answers = start_autoscaler(servers, cluster, tmp_path, log)
     no_database = start_autoscaler(servers, cluster, tmp_path, other_log, DATABASE_URL=away)
     try:
-        wait_until(lambda: log.has("scaling_paused", "returned no scale: []"), TIMEOUT_S, f"the reason\n{log}")
-        wait_until(lambda: other_log.has("scaling_paused", "Connect"), TIMEOUT_S, f"the reason\n{other_log}")
-        wait_until((tmp_path / "alive").exists, TIMEOUT_S, f"the liveness file\n{log}")
+        wait_until(lambda: log.has("scaling_paused", "returned no scale: []"), lambda: f"the reason\n{log}")
+        wait_until(lambda: other_log.has("scaling_paused", "Connect"), lambda: f"the reason\n{other_log}")
+        wait_until((tmp_path / "alive").exists, lambda: f"the liveness file\n{log}")
     finally:
         for process in (bad_answers, no_database):
             process.send(signal.SIGTERM)
 
-    assert [process.wait(TIMEOUT_S) for process in (bad_answers, no_database)] == [0, 0]
+    assert [process.wait(DEADLINE_S) for process in (bad_answers, no_database)] == [0, 0]
     assert not log.has("Traceback")
     assert not other_log.has("Traceback")
 
@@ -188,6 +188,6 @@ def test_autoscaler_outside_of_a_cluster_prints_one_line_and_exits_with_2(tmp_pa
 
     process = Process("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
 
-    assert process.wait(TIMEOUT_S) == 2
+    assert process.wait(DEADLINE_S) == 2
     (line,) = log.lines
     assert "autoscaler: it runs only in a pod with a service account" in line

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.network import wait_until
 from devstack.postgres import find_program
 from tests.support.backup import run_over_pipe
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("backup")
 
@@ -96,7 +96,7 @@ def test_restore_with_pending_jobs_enriches_all_issues(tmp_path: Path) -> None:
         migrate(servers)
         api, worker = start_api({**servers.env, **SHORT}), start_worker({**servers.env, **SHORT})
         try:
-            wait_until(lambda: count_unfinished_jobs(database) == 0, 60, "all pending jobs to finish")
+            wait_until(lambda: count_unfinished_jobs(database) == 0, "all pending jobs to finish")
         finally:
             for program in (worker, api):
                 program.process.stop(60)

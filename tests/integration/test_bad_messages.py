@@ -14,11 +14,11 @@ from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.limits import MESSAGE_MAX
 from contracts.names import Task
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.tasks import PROVIDER_TASK
+from tests.support.waiting import wait_until
 
 SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REJECTED_RETRY_SECONDS": "0.2"}
 Envelope = dict[str, Any]
@@ -118,14 +118,14 @@ def test_bad_messages_are_stored_unchanged_and_worker_survives(
         broker.lpush("issues", raw)
     api.post("A healthy issue behind them")
 
-    wait_until(lambda: len(dead_letters(api)) == len(BAD_MESSAGES), 60, "all dead letters")
+    wait_until(lambda: len(dead_letters(api)) == len(BAD_MESSAGES), "all dead letters")
     database.wait_for_states({"succeeded": 1})
 
     assert worker.process.exit_code is None
     stored = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
     for name, raw in messages.items():
         assert stored[raw if isinstance(raw, bytes) else raw.encode()] == BAD_MESSAGES[name][1], name
-    wait_until(lambda: broker.hlen("unacked") == 0, 30, "the last message to be acknowledged")
+    wait_until(lambda: broker.hlen("unacked") == 0, "the last message to be acknowledged")
     assert broker.llen("refused") == 0
 
 
@@ -135,7 +135,7 @@ def test_bad_message_sent_twice_is_stored_once_and_cannot_be_replayed(
     api = new_api(SHORT)
     new_worker(SHORT)
     broker.lpush("issues", "garbage", "garbage")
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     (letter,) = dead_letters(api)
 
     replay = api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
@@ -153,7 +153,7 @@ def test_foreign_message_when_replayed_runs_once_on_newer_worker(
     api = new_api(SHORT)
     old = new_worker(SHORT, "old")
     broker.lpush("issues", json.dumps(envelope("tests.misbehave")))
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     (letter,) = dead_letters(api)
     assert letter["error"].startswith('unknown_task: this worker has no task "tests.misbehave"')
     old.process.stop(60)
@@ -178,7 +178,7 @@ def test_message_without_job_is_stored_and_can_be_replayed(
     foreign = json.dumps(envelope(issue_id=issue_id))
     broker.lpush("issues", foreign, foreign)
 
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     (letter,) = dead_letters(api)
     assert letter["error"].startswith("unknown_job")
 
@@ -199,7 +199,7 @@ def test_message_without_job_while_circuit_is_open_is_stored(
 
     broker.lpush("issues", json.dumps(envelope(PROVIDER_TASK, url="http://127.0.0.1:1")))
 
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     assert dead_letters(api)[0]["error"].startswith("unknown_job")
 
 
@@ -209,13 +209,13 @@ def test_message_rejected_while_redis_is_full_is_stored(
     api = new_api(SHORT)
     new_worker(SHORT)
     broker.lpush("default", "first")
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the first dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the first dead letter")
     with broker.pipeline() as transaction:
         transaction.lpush("issues", "second")
         transaction.config_set("maxmemory", "1")
         transaction.execute()
     try:
-        wait_until(lambda: len(dead_letters(api)) == 2, 30, "the second dead letter")
+        wait_until(lambda: len(dead_letters(api)) == 2, "the second dead letter")
     finally:
         broker.config_set("maxmemory", "0")
 
@@ -226,7 +226,7 @@ def test_rejection_in_unknown_format_is_stored(
     api = new_api(SHORT)
     broker.rpush("refused", '{"contract_version": "2.0.0", "why": "in other words"}')
 
-    wait_until(lambda: len(dead_letters(api)) == 1, 30, "the dead letter")
+    wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     assert b"in other words" in bytes(database.one("SELECT raw FROM dead_message"))
 
 
@@ -239,11 +239,10 @@ def test_job_for_newer_worker_waits_for_it(
     old = new_worker(SHORT, "old")
     task = "tests.misbehave" if version is None else Task.ENRICH_ISSUE
     job_id = database.add_job(task, **({} if version is None else {"contract_version": version}))
-    wait_until(lambda: database.job(job_id)["refused_since"] is not None, 30, "the rejection")
+    wait_until(lambda: database.job(job_id)["refused_since"] is not None, "the rejection")
     first = database.job(job_id)["refused_since"]
     wait_until(
         lambda: sum("message_rejected" in line for line in old.log.lines) >= 3,
-        30,
         "the message to be delivered again",
     )
     job = database.job(job_id)
@@ -278,10 +277,10 @@ def test_backlog_for_newer_workers_is_rejected_once_and_waits(
     waiting_jobs = (
         "SELECT count(*) FROM job WHERE refused_since IS NOT NULL AND state = 'pending' AND attempts = 0"
     )
-    wait_until(lambda: database.one(waiting_jobs) == backlog, 90, "the backlog to be rejected and pending")
+    wait_until(lambda: database.one(waiting_jobs) == backlog, "the backlog to be rejected and pending")
 
     # The dispatcher commits to the ledger before it removes the rejections from Redis.
-    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of rejected messages to be empty")
+    wait_until(lambda: broker.llen("refused") == 0, "the list of rejected messages to be empty")
     assert sum("message_rejected" in line for line in worker.log.lines) == backlog
 
 
@@ -307,7 +306,7 @@ def test_rejection_with_two_dispatchers_is_stored_once(
     for number in range(50):
         broker.lpush("issues", f"garbage {number}")
 
-    wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 50, 60, "all dead messages")
-    wait_until(lambda: broker.llen("refused") == 0, 30, "the list of rejected messages to be empty")
+    wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 50, "all dead messages")
+    wait_until(lambda: broker.llen("refused") == 0, "the list of rejected messages to be empty")
     responses: list[httpx.Response] = [api.client.get("/api/v1/dead-letters?limit=100") for api in apis]
     assert [len(response.json()["items"]) for response in responses] == [50, 50]

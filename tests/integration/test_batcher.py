@@ -15,11 +15,11 @@ from api.database import open_database
 from api.issues.batcher import IssueBatcher
 from api.issues.schemas import Issue, IssueCreate
 from api.settings import ApiSettings
-from devstack.network import wait_until
 from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 TITLES = [f"Issue {number}" for number in range(12)]
 LOCK_ISSUES = "LOCK TABLE issue IN SHARE MODE"
@@ -29,7 +29,7 @@ LOCK_ISSUES = "LOCK TABLE issue IN SHARE MODE"
 def wait_in_flight(api: Api, count: int) -> None:
     """Wait until `count` requests are in flight, without the metrics request itself."""
     metric_line = f"issuetracker_http_requests_in_flight {count + 1}.0\n"
-    wait_until(lambda: metric_line in api.client.get("/metrics").text, 30, f"{count} requests to wait")
+    wait_until(lambda: metric_line in api.client.get("/metrics").text, f"{count} requests to wait")
 
 
 def post_together(
@@ -120,7 +120,7 @@ def test_concurrent_posts_while_database_is_killed_return_503(
     assert all(int(response.headers["retry-after"]) > 0 for response in responses)
     # Only the statement of the first request had reached the database for certain.
     assert "may have been stored" in responses[0].json()["detail"]
-    wait_until(lambda: api.post("After").status_code == 201, 30, "the API to use the database again")
+    wait_until(lambda: api.post("After").status_code == 201, "the API to use the database again")
     assert titles(database) == {"Before", "After"}
 
 
@@ -139,7 +139,7 @@ async def test_request_cancelled_before_its_batch_stores_nothing(database: Datab
             first = post("First")
             waiting_locks = "SELECT count(*) FROM pg_locks WHERE NOT granted"
             await asyncio.to_thread(
-                wait_until, lambda: database.one(waiting_locks) > 0, 30, "the first statement to wait for the lock"
+                wait_until, lambda: database.one(waiting_locks) > 0, "the first statement to wait for the lock"
             )
             cancelled, other = post("Cancelled"), post("Other")
             await asyncio.sleep(0)

@@ -17,9 +17,9 @@ from api.issues.repository import build_row, create_issues
 from api.issues.schemas import IssueCreate
 from api.settings import ApiSettings
 from contracts.names import Queue, Task
-from devstack.network import wait_until
 from tests.support.database import Database
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +113,7 @@ async def test_server_killed_at_commit_is_an_outage_with_unknown_outcome(
 
         committing = asyncio.create_task(commit())
         waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        await asyncio.to_thread(wait_until, lambda: bool(database.query(waiting)), 30, "the commit to wait")
+        await asyncio.to_thread(wait_until, lambda: bool(database.query(waiting)), "the commit to wait")
         database.query(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waiting")
         with pytest.raises(DatabaseUnavailable) as caught:
             await committing

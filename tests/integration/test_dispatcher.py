@@ -13,10 +13,10 @@ from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.dispatcher import Dispatcher
 from api.dispatch.envelope import parse_job_id
 from api.settings import ApiSettings
-from devstack.network import wait_until
 from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -249,7 +249,7 @@ def test_post_while_broker_is_down_returns_201_and_job_is_published_later(
     finally:
         servers.valkey.start()
 
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the job to be published")
+    wait_until(lambda: broker.llen("issues") == 1, "the job to be published")
     assert database.states() == {"queued": 1}
 
 
@@ -270,5 +270,5 @@ def test_post_while_database_is_down_returns_503(
     finally:
         servers.postgres.start()
 
-    wait_until(lambda: api.post("After it").status_code == 201, 30, "the API to use the database again")
+    wait_until(lambda: api.post("After it").status_code == 201, "the API to use the database again")
     assert database.one("SELECT count(*) FROM issue WHERE title = 'While PostgreSQL is down'") == 0

@@ -14,12 +14,13 @@ from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import WorkerHeartbeat
 from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from issuetracker_cli.doctor import Finding, examine, exit_code
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("doctor")
 
@@ -52,10 +53,7 @@ class Product:
                 wrong_checks
             )
 
-        try:
-            wait_until(is_expected, 60, f"{code}: {wrong_checks}")
-        except TimeoutError:
-            raise AssertionError(f"expected {code} {wrong_checks}, seen {seen}") from None
+        wait_until(is_expected, lambda: f"{code} {wrong_checks}, seen {seen}")
         return {item.name: item for item in seen if item.status != "ok"}
 
     @contextmanager
@@ -126,7 +124,7 @@ def test_doctor_in_kubernetes_names_kubectl(product: Product) -> None:
     api = start_api({**product.servers.env, "DISPATCH_POLL_SECONDS": "3600", **in_cluster})
     product.servers.valkey.stop()
     try:
-        wait_until(lambda: "redis" in product.next_steps(), 60, "the outage")
+        wait_until(lambda: "redis" in product.next_steps(), "the outage")
         done = doctor(str(api.client.base_url))
     finally:
         product.servers.valkey.start()
@@ -216,9 +214,7 @@ def test_doctor_with_dead_letters_and_old_jobs_reports_both(product: Product) ->
     assert found["dead letters"].message == "1 job and 0 messages await a decision"
     # A message that a worker receives after the deletion of its job would also become a dead letter.
     with product.redis() as client:
-        wait_until(
-            lambda: not client.exists("issues", "default", "unacked"), 30, "all messages to be acknowledged"
-        )
+        wait_until(lambda: not client.exists("issues", "default", "unacked"), "all messages to be acknowledged")
     product.database.query("DELETE FROM job WHERE id = %s", old)
     product.database.query("TRUNCATE circuit")
     product.expect(16, "dead letters")
@@ -259,7 +255,7 @@ def test_doctor_with_unconsumed_queue_reports_consumers(product: Product) -> Non
         psycopg2.extras.Json({"contract_version": CONTRACT_VERSION}),
     )
     with product.redis() as client:
-        wait_until(lambda: client.llen("default") == 1, 30, "the message")
+        wait_until(lambda: client.llen("default") == 1, "the message")
 
     message = product.expect(14, "consumers")["consumers"].message
 

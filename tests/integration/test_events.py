@@ -12,13 +12,13 @@ import psycopg2
 import pytest
 
 from api.events import repository
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.access import CLOSED, Tokens, bearer
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
 from tests.support.stream import Listener
+from tests.support.waiting import wait_until
 
 MANY = 1500
 """More events than one batch, and with their padding more bytes than the socket buffers."""
@@ -125,7 +125,7 @@ def test_stream_with_fifty_listeners_uses_one_connection(api: Api, database: Dat
         connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'issuetracker-events'"
         assert database.one(connections) == 1
     assert all(listener.ids("issue.created") == created for listener in listeners)
-    wait_until(lambda: database.one(connections) == 0, 30, "the connection to close without listeners")
+    wait_until(lambda: database.one(connections) == 0, "the connection to close without listeners")
 
 
 def test_slow_listener_receives_all_events_and_delays_no_other(api: Api, database: Database) -> None:
@@ -151,9 +151,7 @@ def test_stream_after_database_outage_continues(new_api: ApiFactory, servers: Se
     with Listener(api) as listener:
         servers.postgres.stop()
         servers.postgres.start()
-        wait_until(
-            lambda: api.post("After the outage").status_code == 201, 60, "the API to use the database again"
-        )
+        wait_until(lambda: api.post("After the outage").status_code == 201, "the API to use the database again")
         listener.wait_for(lambda: len(listener.ids("issue.created")) == 1, "the issue posted after the outage")
 
     assert listener.ids("issue.created") == [api.client.get("/api/v1/issues").json()["items"][0]["id"]]
@@ -180,7 +178,7 @@ def test_old_events_are_pruned_except_the_last(new_api: ApiFactory, database: Da
     add_events(database, 20)
     database.query("UPDATE event SET created_at = now() - interval '2 hours'")
     new = new_api({}).post("New").json()["id"]
-    wait_until(lambda: database.one("SELECT count(*) FROM event WHERE kind = 'issue.changed'") == 1, 30, "pruning")
+    wait_until(lambda: database.one("SELECT count(*) FROM event WHERE kind = 'issue.changed'") == 1, "pruning")
     assert database.one("SELECT count(*) FROM event WHERE issue_id = %s AND kind = 'issue.created'", new) == 1
 
 
@@ -207,7 +205,7 @@ def test_stream_is_not_in_request_duration_metric(api: Api) -> None:
             in api.client.get("/metrics").text
         )
 
-    wait_until(stream_is_counted, 30, "the request to be counted")
+    wait_until(stream_is_counted, "the request to be counted")
     assert (
         'issuetracker_http_request_seconds_count{method="GET",route="/api/v1/events"}'
         not in api.client.get("/metrics").text

@@ -16,7 +16,6 @@ import pytest
 
 from api.wait_for import check
 from contracts.names import Task
-from devstack.network import wait_until
 from tests.support.database import Database
 from tests.support.metrics import exporter, scrape
 from tests.support.posters import Answer, Posters
@@ -25,10 +24,10 @@ from tests.support.replication import ReplicatedPostgres
 from tests.support.servers import Servers, run_alembic
 from tests.support.stream import Listener
 from tests.support.tasks import TASK
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.xdist_group("failover")
 
-WAIT_S = 60
 NOTHING_STORED = "Nothing was stored"
 MAY_BE_STORED = "may have been stored"
 
@@ -64,7 +63,7 @@ def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         env = {**servers.env, "DATABASE_URL": postgres.url, "RETRY_DELAYS": "0.5,0.5,0.5"}
         port = stack.enter_context(exporter(servers, DATABASE_URL=postgres.url))
         api, worker = start_api(env), start_worker(env, app="tests.support.misbehaving_app")
-        stack.callback(api.process.stop, WAIT_S)
+        stack.callback(api.process.stop, DEADLINE_S)
         stack.callback(worker.process.stop, 8)
         system = System(postgres, api, worker, port)
         with system.database() as database:
@@ -96,14 +95,14 @@ def test_failover_with_clients_that_post_loses_no_issue(
     with system.database() as database:
         database.query("TRUNCATE issue, job, effect CASCADE")
         job_id = database.add_job(TASK, seconds=5)
-        wait_until(lambda: database.job(job_id)["state"] == "running", WAIT_S, "the job to run")
+        wait_until(lambda: database.job(job_id)["state"] == "running", "the job to run")
     posters = Posters(base_url, clients)
     with Listener(system.api) as listener:
         try:
-            wait_until(lambda: posters.count(_is_created) >= 2 * clients, WAIT_S, "issues before the failover")
+            wait_until(lambda: posters.count(_is_created) >= 2 * clients, "issues before the failover")
             began = time.monotonic()
             fail_over(postgres)
-            wait_until(lambda: system.readiness() == (503, "read-only"), WAIT_S, "the API not to be ready")
+            wait_until(lambda: system.readiness() == (503, "read-only"), "the API not to be ready")
             assert scrape(system.exporter_port).one("database_up") == 0
             assert asyncio.run(check(postgres.url, "database")) == "the database is read-only"
             moved = time.monotonic()
@@ -112,7 +111,7 @@ def test_failover_with_clients_that_post_loses_no_issue(
             def created_since(answer: Answer) -> bool:
                 return _is_created(answer) and answer.at > moved
 
-            wait_until(lambda: posters.count(created_since) >= 2 * clients, WAIT_S, "issues after the failover")
+            wait_until(lambda: posters.count(created_since) >= 2 * clients, "issues after the failover")
             assert system.readiness() == (200, "ok")
             assert scrape(system.exporter_port).one("database_up") == 1
         finally:
@@ -136,7 +135,7 @@ def test_failover_with_clients_that_post_loses_no_issue(
         rejected = [answer for answer in answers if not _is_created(answer)]
         assert {answer.status for answer in rejected} <= {503}
         assert not [answer for answer in rejected if NOTHING_STORED in answer.detail and answer.title in stored]
-        wait_until(lambda: _unfinished(database) == 0, WAIT_S, "all jobs to end")
+        wait_until(lambda: _unfinished(database) == 0, "all jobs to end")
         assert database.query("SELECT state, count(*) FROM job WHERE state <> 'succeeded' GROUP BY 1") == []
         assert database.one("SELECT count(*) FROM enrichment") == sum(stored.values())
         assert database.query("SELECT attempt FROM effect WHERE job_id = %s", job_id) == [{"attempt": 1}]
@@ -155,7 +154,7 @@ def test_failover_from_frozen_primary_leaves_api_usable(system: System) -> None:
         postgres.move_name()
         began = time.monotonic()
         first = system.api.post("To the frozen server")
-        wait_until(lambda: system.api.post("To the new primary").status_code == 201, WAIT_S, "a response 201")
+        wait_until(lambda: system.api.post("To the new primary").status_code == 201, "a response 201")
         print(f"\nfrozen primary: 201 again after {time.monotonic() - began:.1f} s")
     finally:
         old.send_group(signal.SIGCONT)
@@ -191,11 +190,11 @@ def answer_lost_after_commit(system: System, table: str) -> Iterator[Database]:
             lock_connection.cursor().execute("SELECT pg_advisory_lock(4711)")
             yield database
             waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            wait_until(lambda: database.one(waiting) == 1, WAIT_S, "the commit to wait")
+            wait_until(lambda: database.one(waiting) == 1, "the commit to wait")
             system.postgres.name.withhold_answers()
             before = database.one(f"SELECT count(*) FROM {table}")
             lock_connection.close()
-            wait_until(lambda: database.one(f"SELECT count(*) FROM {table}") > before, WAIT_S, "the commit")
+            wait_until(lambda: database.one(f"SELECT count(*) FROM {table}") > before, "the commit")
         finally:
             lock_connection.close()
             system.postgres.name.cut()
@@ -213,7 +212,7 @@ def test_issue_whose_response_is_lost_after_commit_is_stored_once(
 ) -> None:
     with answer_lost_after_commit(system, "issue") as database:
         posting = clients.submit(system.api.post, "Committed, response lost")
-    response = posting.result(WAIT_S)
+    response = posting.result(DEADLINE_S)
 
     assert response.status_code == 201
     with system.database() as database:
@@ -229,7 +228,7 @@ def test_request_with_key_whose_response_is_lost_after_commit_has_one_effect(
         posting = clients.submit(
             system.api.client.post, "/api/v1/issues", json=body, headers={"Idempotency-Key": "lost"}
         )
-    response = posting.result(WAIT_S)
+    response = posting.result(DEADLINE_S)
 
     assert response.status_code == 201
     with system.database() as database:
@@ -246,7 +245,7 @@ def test_other_request_whose_response_is_lost_after_commit_is_not_repeated(
             "/api/v1/webhooks",
             json={"url": "https://hooks.example.org/lost", "events": ["issue.created"]},
         )
-    response = posting.result(WAIT_S)
+    response = posting.result(DEADLINE_S)
 
     assert response.status_code == 503
     assert MAY_BE_STORED in response.json()["detail"]
@@ -261,7 +260,7 @@ def test_change_interrupted_before_its_commit_is_repeated(
 ) -> None:
     issue_id = system.api.post("Changed during a failover").json()["id"]
     with system.database() as database:
-        wait_until(lambda: _unfinished(database) == 0, WAIT_S, "its enrichment")
+        wait_until(lambda: _unfinished(database) == 0, "its enrichment")
         blocker = psycopg2.connect(system.postgres.primary.url)
         try:
             blocker.cursor().execute("SELECT FROM issue WHERE id = %s FOR UPDATE", [issue_id])
@@ -272,7 +271,7 @@ def test_change_interrupted_before_its_commit_is_repeated(
                 headers={"Content-Type": "application/merge-patch+json"},
             )
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            wait_until(lambda: database.one(waiting) == 1, WAIT_S, "the change to wait")
+            wait_until(lambda: database.one(waiting) == 1, "the change to wait")
             if fault == "cut":
                 system.postgres.name.cut()
             else:
@@ -281,7 +280,7 @@ def test_change_interrupted_before_its_commit_is_repeated(
                 )
         finally:
             blocker.close()
-        response = changing.result(WAIT_S)
+        response = changing.result(DEADLINE_S)
 
         assert response.status_code == 200, response.text
         assert response.json()["priority"] == "high"

@@ -5,9 +5,10 @@ import json
 import httpx
 import pytest
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.support.flower import flower, start_flower
 from tests.support.servers import Log, Servers
+from tests.support.waiting import wait_until
 
 CREDENTIALS = {"FLOWER_BASIC_AUTH": "admin:a-password-of-the-test"}
 AUTH = ("admin", "a-password-of-the-test")
@@ -52,7 +53,7 @@ def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:
     log = Log()
     process = start_flower({**servers.env, "LOG_FORMAT": "json"}, free_port(), log)
     try:
-        wait_until(lambda: log.has("Visit me at"), 60, f"Flower\n{log}")
+        wait_until(lambda: log.has("Visit me at"), lambda: f"Flower\n{log}")
     finally:
         process.stop(30)
 

@@ -10,13 +10,13 @@ import httpx
 import psycopg2
 import pytest
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import CLOSED, Tokens, bearer
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 ISSUES = "/api/v1/issues"
 
@@ -35,9 +35,7 @@ def count_issues(database: Database) -> int:
 def test_repeated_post_returns_stored_response_without_effect(api: Api, database: Database) -> None:
     first = post(api, "k1")
     # Wait before the change, because a change delays a run that is not yet published.
-    wait_until(
-        lambda: database.states().get("queued") == 1, 30, "the dispatcher to publish the job after the commit"
-    )
+    wait_until(lambda: database.states().get("queued") == 1, "the dispatcher to publish the job after the commit")
     api.client.patch(first.headers["location"], json={"title": "Changed since"})
     second = post(api, "k1")
 
@@ -53,7 +51,7 @@ def test_repeated_post_returns_stored_response_without_effect(api: Api, database
 
 def test_post_endpoints_accept_idempotency_key(api: Api, database: Database) -> None:
     issue_id = api.post().json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     database.query("UPDATE job SET state = 'dead', lease_until = NULL")
     job_id = database.one("SELECT id FROM job")
 
@@ -141,7 +139,7 @@ class BlockedPost:
         self._client = ThreadPoolExecutor(1)
         self.response: Future[httpx.Response] = self._client.submit(post, api, "k1")
         waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'idempotent_answer'::regclass AND NOT granted"
-        wait_until(lambda: database.one(waiting) == 1, 30, "the POST to wait")
+        wait_until(lambda: database.one(waiting) == 1, "the POST to wait")
 
     def release(self) -> None:
         self._lock.close()

@@ -8,7 +8,6 @@ import pytest
 
 from api.settings import MAX_BODY_BYTES
 from contracts.ids import new_id
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
@@ -26,6 +25,7 @@ from tests.support.imports import (
 )
 from tests.support.processes import Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 FAST_POLL = {"DISPATCH_POLL_SECONDS": "0.1"}
 
@@ -53,9 +53,7 @@ def test_import_of_same_file_twice_changes_nothing(api: Api, database: Database)
     (entry,) = database.query("SELECT action, actor, subject, detail FROM audit_log")
     assert (entry["action"], entry["actor"], entry["subject"]) == ("issues.imported", "anonymous", first["id"])
     assert entry["detail"] == {"format": "ndjson", "rows": 300}
-    wait_until(
-        lambda: database.states() == {"queued": 300}, 30, "the dispatcher to publish the jobs of the import"
-    )
+    wait_until(lambda: database.states() == {"queued": 300}, "the dispatcher to publish the jobs of the import")
     before = read_import_tables(database)
 
     second = import_file(api, body)
@@ -437,7 +435,7 @@ def test_import_after_process_kill_resumes_without_repeating_rows(
     api = new_api(FAST_POLL)
     lock_connection = insert_uncommitted_issue(servers, "450")
     accepted = post_import(api, ndjson([row(number) for number in range(1, 601)]))
-    wait_until(lambda: is_waiting(database), 30, "the import to be in its third batch")
+    wait_until(lambda: is_waiting(database), "the import to be in its third batch")
     api.process.kill_group()
     killed_at = database.query("SELECT done, created, state FROM operation")
     assert killed_at == [{"done": 400, "created": 400, "state": "running"}]
@@ -459,7 +457,7 @@ def test_import_after_process_kill_resumes_without_repeating_rows(
 def test_import_of_issue_created_concurrently_updates_it(api: Api, database: Database, servers: Servers) -> None:
     lock_connection = insert_uncommitted_issue(servers, "2")
     accepted = post_import(api, ndjson([row(1), row(2), row(3)]))
-    wait_until(lambda: is_waiting(database), 30, "the import to wait")
+    wait_until(lambda: is_waiting(database), "the import to wait")
     lock_connection.commit()
     lock_connection.close()
 
@@ -494,13 +492,13 @@ def test_import_with_poison_row_imports_the_rest(api: Api, database: Database) -
     assert row_counts(operation) == {"created": 2, "failed": 1}
     (error,) = operation["errors"]
     assert (error["row"], error["rule"]) == (2, "unexpected_error")
-    wait_until(lambda: api.log.has("import_batch_failed"), 10, "import_batch_failed in the log")
+    wait_until(lambda: api.log.has("import_batch_failed"), "import_batch_failed in the log")
 
 
 def test_import_after_lost_connection_resumes(api: Api, database: Database, servers: Servers) -> None:
     lock_connection = insert_uncommitted_issue(servers, "2")
     accepted = post_import(api, ndjson([row(1), row(2)]))
-    wait_until(lambda: is_waiting(database), 30, "the import to wait")
+    wait_until(lambda: is_waiting(database), "the import to wait")
     database.query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'issuetracker-api'"
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.network import wait_until
 from tests.conftest import WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.imports import ndjson, row
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 
 def cli(api: Api, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -86,7 +86,7 @@ def test_issue_cli_creates_lists_shows_and_enriches_issue(
     assert created.returncode == 0, created.stderr
     issue_id = created.stdout.strip()
     new_worker({})
-    wait_until(lambda: database.states() == {"succeeded": 1}, 60, "the first enrichment run")
+    wait_until(lambda: database.states() == {"succeeded": 1}, "the first enrichment run")
 
     heading, listed = cli(api, "issues", "list", "--q", "export", "--priority", "high").stdout.splitlines()
     assert heading.split() == ["ID", "CREATED", "STATUS", "PRIORITY", "ENRICHMENT", "TAGS", "TITLE"]

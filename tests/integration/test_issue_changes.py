@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from contracts.ids import new_id
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.latch import FileLatch
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 MERGE_PATCH = "application/merge-patch+json"
 EXTERNAL = {"source": "github:acme/shop", "id": "7", "url": "https://example.org/7"}
@@ -94,7 +94,7 @@ def test_invalid_patch_returns_field_and_rule(api: Api, body: Any, pointer: str,
 
 def test_patch_with_old_etag_is_rejected_with_412(api: Api, database: Database) -> None:
     location = api.post("Export is empty").headers["location"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     issue_id = location.rpartition("/")[2]
     old = api.client.get(location).headers["etag"]
     assert old.startswith('"'), "the entity tag must be strong"
@@ -115,7 +115,7 @@ def test_patch_with_old_etag_is_rejected_with_412(api: Api, database: Database) 
 def test_get_with_current_etag_returns_304(api: Api, database: Database) -> None:
     # The job stays queued, so nothing changes the issue during the test.
     location = api.post("Export is empty").headers["location"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     tag = api.client.get(location).headers["etag"]
 
     for etags in (tag, f"W/{tag}", f'"other", {tag}', "*"):
@@ -199,7 +199,7 @@ def test_issue_deleted_during_enrichment_is_not_changed(
     assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
     latch.release()
 
-    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to log lease_lost")
+    wait_until(lambda: worker.log.has("lease_lost"), "the worker to log lease_lost")
     assert database.states() == {"skipped": 1}
     assert database.one("SELECT ai_summary FROM issue") is None
     assert database.one("SELECT count(*) FROM enrichment") == 0

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from contracts.ids import new_id
-from devstack.network import wait_until
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 PRIORITIES = ("low", "medium", "high", "critical")
 
@@ -76,7 +76,7 @@ def test_list_with_filters_returns_matching_issues(api_with_issues: Api) -> None
 def test_list_filtered_by_enrichment_uses_newest_run(api: Api, database: Database) -> None:
     issue_id = api.post("Found").json()["id"]
     api.post("Other")
-    wait_until(lambda: database.states() == {"queued": 2}, 30, "the jobs to be queued")
+    wait_until(lambda: database.states() == {"queued": 2}, "the jobs to be queued")
     database.query("UPDATE job SET state = 'skipped', lease_until = NULL")
     for state in ("pending", "queued", "running", "retrying", "succeeded", "dead", "cancelled"):
         for newest in (state, "skipped"):

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from contracts.names import Task
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_confirmed_tags import put_tags
 from tests.integration.test_dead_letters import cli
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 PROJECT = "acme/garden"
 FAST_SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "RETRAIN_AFTER": "0"}
@@ -34,7 +34,7 @@ def train(api: Api, database: Database) -> None:
     completed_trainings = "SELECT count(*) FROM job WHERE queue = 'default' AND task = %s AND state = 'succeeded'"
     before = database.one(completed_trainings, Task.RETRAIN)
     assert cli(api, "model", "train", "--project", PROJECT).returncode == 0
-    wait_until(lambda: database.one(completed_trainings, Task.RETRAIN) > before, 60, "the training to end")
+    wait_until(lambda: database.one(completed_trainings, Task.RETRAIN) > before, "the training to end")
 
 
 def test_project_model_is_trained_used_and_rolled_back(

@@ -12,12 +12,12 @@ from sqlalchemy.engine import make_url
 from contracts import CONTRACT_VERSION
 from contracts.limits import REQUEST_ID_PATTERN
 from contracts.names import Task
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
 from tests.support.processes import API, Api, RunningProcess, tool
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 LOG_SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1",
@@ -66,8 +66,8 @@ def test_log_lines_from_post_to_completion_share_request_id(
         "/api/v1/issues", json={"title": "The page is empty"}, headers={"X-Request-ID": "from-the-client-1"}
     )
     assert response.headers["X-Request-ID"] == "from-the-client-1"
-    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the issue to be indexed")
-    wait_until(lambda: worker.log.has("index_issue", "succeeded in"), 30, "Celery to log the completion")
+    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, "the issue to be indexed")
+    wait_until(lambda: worker.log.has("index_issue", "succeeded in"), "Celery to log the completion")
 
     found = lines_of_request("from-the-client-1", api, worker)
     print("\n".join(events(found)))
@@ -122,9 +122,9 @@ def test_retries_and_replay_keep_request_id_of_post(
     database.wait_for_states({"dead": 1})
     job_id = database.one("SELECT id FROM job")
     api.client.post(f"/api/v1/dead-letters/{job_id}/replay", headers={"X-Request-ID": "the-replay"})
-    wait_until(lambda: database.job(job_id)["attempts"] == 6, 30, "the attempts of the replay")
+    wait_until(lambda: database.job(job_id)["attempts"] == 6, "the attempts of the replay")
     database.wait_for_states({"dead": 1})
-    wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, 30, "the last log line")
+    wait_until(lambda: sum("app.ledger.task" in line for line in worker.log.lines) == 6, "the last log line")
 
     entries = [
         line["event"] for line in lines_of_request("the-post", worker) if line["logger"] == "app.ledger.task"
@@ -242,6 +242,6 @@ def test_log_with_console_format_is_text(new_api: ApiFactory, broker: redis.Redi
     api = new_api({"LOG_FORMAT": "console"})
     api.client.get("/api/v1/issues")
     wait_until(
-        lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), 10, "the log line"
+        lambda: api.log.has("request_completed", "method", "GET", "route", "/api/v1/issues"), "the log line"
     )
     assert not api.log.has("api | {"), "no line may be JSON"

@@ -5,12 +5,12 @@ import pytest
 import redis
 
 from contracts.names import Queue, Task
-from devstack.network import wait_until
 from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.metrics import Scrape, scrape
 from tests.support.processes import Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 ISSUES = "/api/v1/issues"
 
@@ -60,10 +60,10 @@ def test_request_metrics_have_no_labels_chosen_by_clients(api: Api) -> None:
 
 def test_job_pool_and_dispatcher_metrics_are_counted(api: Api, database: Database, broker: redis.Redis) -> None:
     api.post("The page is empty")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
+    wait_until(lambda: broker.llen("issues") == 1, "the message to be published")
     database.query("UPDATE job SET lease_until = now() - interval '1 s'")
     broker.delete("issues")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published again")
+    wait_until(lambda: broker.llen("issues") == 1, "the message to be published again")
 
     metrics = scrape_api(api)
     assert metrics.by("jobs_created_total", "task", "queue") == {(Task.ENRICH_ISSUE, Queue.ISSUES): 1}
@@ -80,12 +80,10 @@ def test_dispatcher_failures_are_counted_by_server(api: Api, servers: Servers) -
     try:
         wait_until(
             lambda: scrape_api(api).by("dispatcher_failures_total", "server").keys() == {("redis",)},
-            30,
             "a failure of redis",
         )
         wait_until(
             lambda: scrape_api(api).one("dispatcher_last_pass_timestamp_seconds") > last_pass,
-            30,
             "the next pass of the dispatcher",
         )
     finally:
@@ -95,10 +93,9 @@ def test_dispatcher_failures_are_counted_by_server(api: Api, servers: Servers) -
         assert api.post().status_code == 503
         wait_until(
             lambda: scrape_api(api).one("dispatcher_failures_total", server="postgres") > 0,
-            30,
             "a failure of postgres",
         )
         assert scrape_api(api).one("http_requests_total", method="POST", route=ISSUES, status_class="5xx") == 1
     finally:
         servers.postgres.start()
-    wait_until(lambda: api.client.get("/readyz").status_code == httpx.codes.OK, 60, "the API to be ready")
+    wait_until(lambda: api.client.get("/readyz").status_code == httpx.codes.OK, "the API to be ready")

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import redis
 
 from contracts.names import Task
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from evaluation.issues import read_rows
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
@@ -17,6 +17,7 @@ from tests.support.metrics import Scrape, exporter, scrape
 from tests.support.processes import ROOT
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 RECYCLING = "tests.support.recycling_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "20", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -50,14 +51,13 @@ def test_metrics_after_mixed_jobs_equal_ledger(
     kill_process_of_job(database, database.add_job(TASK, seconds=30), worker_port)
     broker.lpush("issues", "no message")
     expected_states = {"succeeded": ISSUES + 3, "dead": 2, "skipped": 1}
-    database.wait_for_states(expected_states, timeout_s=120)
-    wait_until(lambda: count_unindexed_issues(database) == 0, 120, "all issues to be indexed")
+    database.wait_for_states(expected_states)
+    wait_until(lambda: count_unindexed_issues(database) == 0, "all issues to be indexed")
 
     with exporter(servers) as exporter_port:
         ports = (int(api.client.base_url.port or 0), worker_port, exporter_port)
         wait_until(
             lambda: counts_in_metrics(scrape(*ports)) == counts_in_ledger(database),
-            30,
             "the metrics to equal the ledger",
         )
         metrics = scrape(*ports)
@@ -122,7 +122,7 @@ def kill_process_of_job(database: Database, job_id: object, worker_port: int) ->
         # The metrics already contain the start of the attempt.
         return bool(is_running and scrape(worker_port).one("job_wait_seconds_count", task=TASK) == started)
 
-    wait_until(is_running_and_counted, 120, "the job to run")
+    wait_until(is_running_and_counted, "the job to run")
     database.query("UPDATE job SET message = message - 'seconds' WHERE id = %s", job_id)
     worker: str = database.one("SELECT worker FROM job WHERE id = %s", job_id)
     os.kill(int(worker.rpartition("/")[2]), signal.SIGKILL)

@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from contracts.names import QUEUE_OF, Task
-from devstack.network import wait_until
 from tests.support.database import Database
 from tests.support.metrics import exporter, scrape
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 ENRICH = {"task": Task.ENRICH_ISSUE.value, "queue": QUEUE_OF[Task.ENRICH_ISSUE].value}
 
@@ -101,7 +101,7 @@ def test_exporter_without_redis_omits_its_gauges(fault: signal.Signals, port: in
     servers.valkey_process.send_group(fault)
     try:
         # A process may still respond shortly after the signal.
-        wait_until(lambda: scrape(port).one("redis_up") == 0, 30, "the exporter to report Redis as down")
+        wait_until(lambda: scrape(port).one("redis_up") == 0, "the exporter to report Redis as down")
         metrics = scrape(port)
         assert metrics.one("database_up") == 1
         assert metrics.has("jobs")
@@ -114,7 +114,7 @@ def test_exporter_without_redis_omits_its_gauges(fault: signal.Signals, port: in
             servers.valkey.start()
         else:
             servers.valkey_process.send_group(signal.SIGCONT)
-    wait_until(lambda: scrape(port).one("redis_up") == 1, 30, "the exporter to report Redis as up")
+    wait_until(lambda: scrape(port).one("redis_up") == 1, "the exporter to report Redis as up")
 
 
 def test_exporter_without_postgresql_omits_its_gauges(port: int, servers: Servers) -> None:
@@ -129,7 +129,7 @@ def test_exporter_without_postgresql_omits_its_gauges(port: int, servers: Server
         )
     finally:
         servers.postgres.start()
-    wait_until(lambda: scrape(port).one("database_up") == 1, 30, "the exporter to report PostgreSQL as up")
+    wait_until(lambda: scrape(port).one("database_up") == 1, "the exporter to report PostgreSQL as up")
 
 
 def test_exporter_with_blocked_query_omits_only_its_gauges(

@@ -9,7 +9,7 @@ import pytest
 import redis
 from celery import Celery
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
@@ -17,6 +17,7 @@ from tests.support.metrics import scrape
 from tests.support.processes import WORKER, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 RECYCLING = "tests.support.recycling_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "1", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -31,7 +32,7 @@ def wait_for_count(port: int, attempts: int) -> None:
     def is_counted() -> bool:
         return scrape(port).one("job_run_seconds_count", task=TASK) == attempts
 
-    wait_until(is_counted, 30, f"{attempts} attempts to be counted")
+    wait_until(is_counted, f"{attempts} attempts to be counted")
 
 
 def test_metrics_after_child_replacement_keep_counts_and_leave_no_file(
@@ -72,7 +73,7 @@ def test_metrics_of_killed_worker_are_counted_and_files_removed(
 
     api_port = int(api.client.base_url.port or 0)
     # The process that writes the transition counts it: here the dispatcher, which expires the lease.
-    wait_until(lambda: scrape(api_port).one("dispatcher_leases_expired_total") == 1, 30, "the lease to expire")
+    wait_until(lambda: scrape(api_port).one("dispatcher_leases_expired_total") == 1, "the lease to expire")
     metrics = scrape(api_port)
     assert metrics.by("job_attempts_total", "task", "outcome") == {("other", "lost"): 1}
     assert metrics.by("job_retries_total", "task", "kind") == {("other", "lost"): 1}
@@ -108,17 +109,17 @@ def test_worker_consuming_metric_lists_consumed_queues(
     def consumed_queues() -> dict[tuple[str, ...], int]:
         return scrape(port).by("worker_consuming", "queue")
 
-    wait_until(lambda: consumed_queues() == {("issues",): 1, ("default",): 1}, 60, "both queues to be consumed")
+    wait_until(lambda: consumed_queues() == {("issues",): 1, ("default",): 1}, "both queues to be consumed")
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
         app.control.cancel_consumer("default")
-    wait_until(lambda: consumed_queues() == {("issues",): 1}, 60, "only the issues queue to be consumed")
+    wait_until(lambda: consumed_queues() == {("issues",): 1}, "only the issues queue to be consumed")
 
     servers.valkey_process.send_group(signal.SIGSTOP)
     try:
-        wait_until(lambda: consumed_queues() == {}, 60, "no consumed queue while Redis hangs")
+        wait_until(lambda: consumed_queues() == {}, "no consumed queue while Redis hangs")
     finally:
         servers.valkey_process.send_group(signal.SIGCONT)
-    wait_until(lambda: ("issues",) in consumed_queues(), 60, "the issues queue to be consumed again")
+    wait_until(lambda: ("issues",) in consumed_queues(), "the issues queue to be consumed again")
 
 
 def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) -> None:

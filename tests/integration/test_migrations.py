@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from contracts.ids import new_id
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.postgres import Postgres
 from tests.support.database import Database
 from tests.support.processes import start_api
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic, start_alembic
+from tests.support.waiting import wait_until
 
 MIGRATION_LOCK = 0x1550_7AC4
 LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
@@ -167,7 +168,6 @@ def test_migrations_by_second_process_wait_for_first(url: str) -> None:
         watcher = Database(url)
         wait_until(
             lambda: watcher.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s", LOCK_QUERY) == 1,
-            30,
             "the second migrator to wait",
         )
         assert "issue" not in tables(url)

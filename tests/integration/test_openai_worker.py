@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support import completions
 from tests.support.completions import Completions, completion, error_response
 from tests.support.database import Database
 from tests.support.injections import assert_plain, injections
+from tests.support.waiting import wait_until
 
 KEY = completions.KEY
 TITLE, DESCRIPTION = completions.TITLE, completions.DESCRIPTION
@@ -68,7 +68,7 @@ class TestOpenAIWorker:
         assert [error.split(":")[0] for error in errors] == ["ProviderError", "NoResponse"]
         assert read_enrichment(database)["provenance"]["provider"] == "openai"
         # The worker closes the circuit breaker after it completes the job.
-        wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")
+        wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, "the circuit breaker to close")
 
     def test_enrichment_on_last_attempt_falls_back_to_local_enricher(
         self, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, server: Completions
@@ -87,7 +87,6 @@ class TestOpenAIWorker:
         # The worker records the failure after the job. A local result does not close the circuit breaker.
         wait_until(
             lambda: database.one("SELECT failures FROM circuit") == 4,
-            30,
             "the circuit breaker to count the failures",
         )
 

@@ -9,12 +9,12 @@ import psutil
 import pytest
 import redis
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {"RETRY_DELAYS": "0.5,0.5,0.5", "LEASE_SECONDS": "3", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -35,9 +35,9 @@ def expect_all_jobs_done(database: Database, worker: RunningProcess, jobs: int) 
     """Add jobs, run the body while workers run them, and expect each job to be done once."""
     for number in range(jobs):
         database.add_job(TASK, seconds=2 if number % 5 == 0 else 0.05)
-    wait_until(lambda: database.states().get("running", 0) > 0, 30, "the first job to run")
+    wait_until(lambda: database.states().get("running", 0) > 0, "the first job to run")
     yield
-    database.wait_for_states({"succeeded": jobs}, 120)
+    database.wait_for_states({"succeeded": jobs})
     assert database.one("SELECT count(*) FROM effect") == jobs
     assert database.one("SELECT count(DISTINCT job_id) FROM effect") == jobs
     assert worker.process.exit_code is None, str(worker.log)
@@ -90,17 +90,17 @@ def test_redis_outage_during_success_failure_and_retry_loses_no_job(
 ) -> None:
     done = database.add_job(TASK, seconds=2)
     retried = database.add_job(TASK, seconds=1, how="transient", until=2)
-    wait_until(lambda: database.states().get("running", 0) == 2, 30, "both jobs to run")
+    wait_until(lambda: database.states().get("running", 0) == 2, "both jobs to run")
     servers.valkey.stop()
     try:
         dead = database.add_job(TASK, how="permanent")
         assert api.post("During the Redis outage").status_code == 201
-        wait_until(lambda: database.job(done)["state"] == "succeeded", 30, "the running job to succeed")
-        wait_until(lambda: database.job(retried)["state"] in {"retrying", "pending"}, 30, "the planned retry")
+        wait_until(lambda: database.job(done)["state"] == "succeeded", "the running job to succeed")
+        wait_until(lambda: database.job(retried)["state"] in {"retrying", "pending"}, "the planned retry")
     finally:
         servers.valkey.start()
 
-    database.wait_for_states({"succeeded": 3, "dead": 1}, 120)
+    database.wait_for_states({"succeeded": 3, "dead": 1})
     assert database.job(dead)["attempts"] == 1
     assert worker.process.exit_code is None
 
@@ -114,7 +114,7 @@ def test_redis_freeze_loses_no_job(api: Api, worker: RunningProcess, database: D
         finally:
             servers.valkey_process.send_group(signal.SIGCONT)
         wait_until(
-            lambda: database.one("SELECT count(ai_summary) FROM issue") == 5, 60, "the enrichment of the issues"
+            lambda: database.one("SELECT count(ai_summary) FROM issue") == 5, "the enrichment of the issues"
         )
         database.query("DELETE FROM job WHERE task <> %s", TASK)
 
@@ -136,11 +136,11 @@ def test_redis_without_memory_loses_no_job(
         try:
             assert api.post("Without memory").status_code == 201
             wait_until(
-                lambda: worker.log.has("OOM") or worker.log.has("OutOfMemory"), 30, "the worker to log the error"
+                lambda: worker.log.has("OOM") or worker.log.has("OutOfMemory"), "the worker to log the error"
             )
         finally:
             broker.config_set("maxmemory", "0")
-        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")
+        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, "its enrichment")
         database.query("DELETE FROM job WHERE task <> %s", TASK)
 
 
@@ -157,7 +157,7 @@ def test_postgresql_restart_loses_no_job(
             servers.postgres_process.wait(60)
         assert api.post("During the outage").status_code == 503
         servers.postgres.start()
-    wait_until(lambda: api.post("After it").status_code == 201, 30, "the API")
+    wait_until(lambda: api.post("After it").status_code == 201, "the API")
 
 
 def test_postgresql_without_connections_returns_503_and_loses_no_job(
@@ -178,8 +178,8 @@ def test_postgresql_without_connections_returns_503_and_loses_no_job(
         finally:
             cursor.execute("ALTER ROLE issuetracker CONNECTION LIMIT -1")
 
-    wait_until(lambda: api.post("After it").status_code == 201, 30, "the API")
-    database.wait_for_states({"succeeded": 2}, 120)
+    wait_until(lambda: api.post("After it").status_code == 201, "the API")
+    database.wait_for_states({"succeeded": 2})
     assert database.one("SELECT count(*) FROM issue WHERE title = 'No connection left'") == 0
     assert worker.process.exit_code is None
 
@@ -213,7 +213,7 @@ def test_api_shutdown_completes_started_requests(
     assert stopping_api.process.wait(30) in {0, -signal.SIGTERM}
     accepted += [other_api.post(f"After {number}").json()["id"] for number in range(20)]
 
-    database.wait_for_states({"succeeded": 40}, 120)
+    database.wait_for_states({"succeeded": 40})
     stored = {str(row["id"]) for row in database.query("SELECT id FROM issue")}
     assert stored == set(accepted)
     assert worker.process.exit_code is None
@@ -226,14 +226,13 @@ def test_worker_shutdown_finishes_running_jobs_and_requeues_rest(
     first = new_worker(SHORT, "first", MISBEHAVING)
     for _ in range(6):
         database.add_job(TASK, seconds=3)
-    wait_until(lambda: database.states().get("running") == 2, 30, "both processes to work")
+    wait_until(lambda: database.states().get("running") == 2, "both processes to work")
 
     assert first.process.stop(timeout_s=30)
 
     assert database.states() == {"succeeded": 2, "queued": 4}
     wait_until(
         lambda: (broker.llen("issues"), broker.hlen("unacked")) == (4, 0),
-        10,
         "the remaining messages to be in the queue",
     )
     new_worker(SHORT, "second", MISBEHAVING)
@@ -303,11 +302,11 @@ def test_rolling_restart_of_workers_loses_no_attempt(
         new_worker(SHORT, f"new{number}", MISBEHAVING)
         assert worker.process.stop(timeout_s=30)
 
-    database.wait_for_states({"succeeded": 42}, 120)
+    database.wait_for_states({"succeeded": 42})
 
     assert database.one("SELECT max(attempts) FROM job") == 1
     # A worker acknowledges a message after it has recorded the result.
-    wait_until(lambda: broker.hlen("unacked") == 0, 30, "all messages to be acknowledged")
+    wait_until(lambda: broker.hlen("unacked") == 0, "all messages to be acknowledged")
 
 
 def test_redis_failover_loses_no_job(
@@ -318,8 +317,8 @@ def test_redis_failover_loses_no_job(
         broker.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             assert api.post("During the failover").status_code == 201
-            wait_until(lambda: api.log.has("dispatch_paused", "ReadOnly"), 30, "the dispatcher to log ReadOnly")
+            wait_until(lambda: api.log.has("dispatch_paused", "ReadOnly"), "the dispatcher to log ReadOnly")
         finally:
             broker.execute_command("REPLICAOF", "NO", "ONE")
-        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")
+        wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, "its enrichment")
         database.query("DELETE FROM job WHERE task <> %s", TASK)

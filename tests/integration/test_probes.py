@@ -11,7 +11,6 @@ import pytest
 from celery import Celery
 
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
@@ -19,6 +18,7 @@ from tests.support.notifications import Notifications, listen
 from tests.support.processes import ROOT, WORKER, RunningProcess
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 BOUND_S = 6
@@ -43,7 +43,7 @@ class Probes:
             seen.add(self._touch(name))
             return len(seen) > times
 
-        wait_until(is_touched_enough, 90, f"{times} touches of {name}")
+        wait_until(is_touched_enough, f"{times} touches of {name}")
 
     def _touch(self, name: str) -> int:
         return (self.directory / name).stat().st_mtime_ns
@@ -64,7 +64,7 @@ def systemd() -> Iterator[Notifications]:
 def worker(new_worker: WorkerFactory, probes: Probes, systemd: Notifications) -> RunningProcess:
     settings = {"HEARTBEAT_DIRECTORY": str(probes.directory), "NOTIFY_SOCKET": systemd.address}
     worker = new_worker(settings, app=MISBEHAVING)
-    wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), 60, "both probes to pass")
+    wait_until(lambda: probes.passes(ALIVE_FILE) and probes.passes(CONSUMING_FILE), "both probes to pass")
     return worker
 
 
@@ -89,7 +89,7 @@ def test_worker_without_broker_is_alive_and_not_ready(
     assert "READY=1" in systemd.received()
     start = stop(servers)
     try:
-        wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
+        wait_until(lambda: not probes.passes(CONSUMING_FILE), "the readiness probe to fail")
         systemd.received()
         with probes.expect_touches(ALIVE_FILE, times=2):
             assert not probes.passes(CONSUMING_FILE)
@@ -97,7 +97,7 @@ def test_worker_without_broker_is_alive_and_not_ready(
     finally:
         start()
 
-    wait_until(lambda: probes.passes(CONSUMING_FILE), 90, "the readiness probe to pass")
+    wait_until(lambda: probes.passes(CONSUMING_FILE), "the readiness probe to pass")
     assert worker.process.exit_code is None
 
 
@@ -115,7 +115,7 @@ def test_worker_started_without_broker_is_alive(servers: Servers, probes: Probes
         },
     )
     try:
-        wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass")
+        wait_until(lambda: probes.passes(ALIVE_FILE), "the liveness probe to pass")
         with probes.expect_touches(ALIVE_FILE, times=1):
             assert not (probes.directory / CONSUMING_FILE).exists()
         assert set(systemd.received()) == {"WATCHDOG=1"}
@@ -129,7 +129,7 @@ def test_worker_when_busy_is_ready(
     new_api({})
     for _ in range(3):
         database.add_job(TASK, seconds=3600)
-    wait_until(lambda: database.states().get("running") == 2, 30, "both processes to work")
+    wait_until(lambda: database.states().get("running") == 2, "both processes to work")
 
     with probes.expect_touches(CONSUMING_FILE, times=3):
         pass
@@ -142,11 +142,11 @@ def test_worker_when_busy_is_ready(
 def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes, systemd: Notifications) -> None:
     worker.process.send(signal.SIGSTOP)
     try:
-        wait_until(lambda: not probes.passes(ALIVE_FILE), 60, "the liveness probe to fail")
+        wait_until(lambda: not probes.passes(ALIVE_FILE), "the liveness probe to fail")
         systemd.received()
     finally:
         worker.process.send(signal.SIGCONT)
-    wait_until(lambda: probes.passes(ALIVE_FILE), 60, "the liveness probe to pass again")
+    wait_until(lambda: probes.passes(ALIVE_FILE), "the liveness probe to pass again")
     systemd.wait_for("WATCHDOG=1")
 
     worker.process.send(signal.SIGTERM)
@@ -159,6 +159,6 @@ def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: P
         for queue in ("issues", "default"):
             app.control.cancel_consumer(queue)
 
-    wait_until(lambda: not probes.passes(CONSUMING_FILE), 60, "the readiness probe to fail")
+    wait_until(lambda: not probes.passes(CONSUMING_FILE), "the readiness probe to fail")
     with probes.expect_touches(ALIVE_FILE, times=1):
         assert worker.process.exit_code is None

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.provider import Provider
 from tests.support.tasks import PROVIDER_TASK, TASK
+from tests.support.waiting import wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {
@@ -37,16 +37,15 @@ def test_jobs_wait_while_circuit_breaker_is_open_and_succeed_afterwards(
         database.add_job(PROVIDER_TASK, url=provider.url)
     wait_until(
         lambda: database.one("SELECT count(*) FROM circuit WHERE open_until > now()") == 1,
-        30,
         "the circuit breaker to open",
     )
 
     other = database.add_job(TASK)
-    wait_until(lambda: database.job(other)["state"] == "succeeded", 30, "the job of another task to succeed")
+    wait_until(lambda: database.job(other)["state"] == "succeeded", "the job of another task to succeed")
     # Two processes run: each fails at most once more while the third failure opens the circuit breaker.
     # Afterwards there is one probe per second.
     requests = provider.requests
-    wait_until(lambda: provider.requests >= requests + 2, 30, "two probes")
+    wait_until(lambda: provider.requests >= requests + 2, "two probes")
     assert database.states().get("dead", 0) == 0
     assert database.one("SELECT count(*) FROM job_failure") <= provider.requests
     assert database.one("SELECT coalesce(max(attempts), 0) FROM job") <= 4
@@ -55,7 +54,7 @@ def test_jobs_wait_while_circuit_breaker_is_open_and_succeed_afterwards(
 
     database.wait_for_states({"succeeded": 101})
     # The worker closes the circuit breaker after it completes the job.
-    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, "the circuit breaker to close")
     assert database.one("SELECT count(*) FROM effect WHERE attempt > 0") == 101
 
 
@@ -99,14 +98,13 @@ def test_provider_that_rejects_after_outage_closes_circuit_breaker(
         database.add_job(PROVIDER_TASK, url=provider.url)
     wait_until(
         lambda: database.one("SELECT count(*) FROM circuit WHERE open_until > now()") == 1,
-        30,
         "the circuit breaker to open",
     )
 
     provider.status = 400
 
-    database.wait_for_states({"dead": 30}, 30)
+    database.wait_for_states({"dead": 30})
     last_failures = "SELECT DISTINCT ON (job_id) kind FROM job_failure ORDER BY job_id, attempt DESC"
     assert {row["kind"] for row in database.query(last_failures)} == {"permanent"}
     # The worker closes the circuit breaker after it completes the job.
-    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, 30, "the circuit breaker to close")
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 0, "the circuit breaker to close")

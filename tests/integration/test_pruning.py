@@ -10,12 +10,13 @@ import redis
 from app import pruning
 from contracts.names import QUEUE_OF, Task
 from contracts.states import ENDED_STATES, DeadMessageState, JobState
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database
 from tests.support.metrics import scrape
 from tests.support.processes import Api, start_api, start_worker
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 HISTORY_PERIOD = timedelta(days=7)
 """The setting of the worker in these tests."""
@@ -79,7 +80,7 @@ class Stack:
     def prune(self, database: Database) -> None:
         """Run one pruning job."""
         job = database.add_job(Task.PRUNE, QUEUE_OF[Task.PRUNE])
-        wait_until(lambda: database.job(job)["state"] == "succeeded", 60, "the pruning to end")
+        wait_until(lambda: database.job(job)["state"] == "succeeded", "the pruning to end")
 
 
 @pytest.fixture(scope="module")

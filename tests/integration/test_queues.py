@@ -15,12 +15,12 @@ from api.dispatch.broker import Broker
 from api.queues.monitor import QueueMonitor
 from api.settings import ApiSettings
 from contracts.names import PRIORITY_SUFFIXES, Task
-from devstack.network import wait_until
 from tests.conftest import WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 ENRICH = Task.ENRICH_ISSUE
 
@@ -45,10 +45,7 @@ def wait_for(api: Api, condition: Any, description: str) -> dict[str, Any]:
         seen[:] = [read_state(api)]
         return bool(condition(seen[0]))
 
-    try:
-        wait_until(holds, 30, description)
-    except TimeoutError as error:
-        raise AssertionError(f"{error}; {seen}") from None
+    wait_until(holds, lambda: f"{description}, seen {seen}")
     return seen[0]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
@@ -16,6 +16,7 @@ from tests.support.forked import ForkedProcess
 from tests.support.metrics import exporter, scrape
 from tests.support.processes import API, WORKER, Api, start_api
 from tests.support.servers import LocalValkey, Log, Servers
+from tests.support.waiting import wait_until
 
 CLUSTER = "redis+cluster://:secret@127.0.0.1:1/0"
 CELERY = (sys.executable, "-m", "celery")
@@ -68,7 +69,7 @@ def test_services_with_url_of_valkey_enrich_issues(
     new_worker(env)
     assert new_api(env).post("Over valkey://").status_code == 201
 
-    wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, 60, "its enrichment")
+    wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, "its enrichment")
     with flower({**servers.env, **env, "FLOWER_UNAUTHENTICATED_API": "true"}, directory=IMAGE) as url:
         queues = httpx.get(f"{url}/api/queues/length")
         assert queues.status_code == 200, queues.text
@@ -95,7 +96,7 @@ def api_on_cluster(cluster_env: dict[str, str], database: Database) -> Iterator[
 
 def test_api_on_node_of_redis_cluster_accepts_issues_and_logs_reason_once(api_on_cluster: Api) -> None:
     assert api_on_cluster.post("On a cluster").status_code == 201
-    wait_until(lambda: api_on_cluster.log.has("dispatch_paused", NODE), 30, "the dispatcher to log the reason")
+    wait_until(lambda: api_on_cluster.log.has("dispatch_paused", NODE), "the dispatcher to log the reason")
 
     assert api_on_cluster.client.get("/readyz").json()["broker"] == "unavailable"
     doctor = run_cli(str(api_on_cluster.client.base_url), "doctor")

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from contracts.ids import new_id
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.latch import FileLatch
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 FAST_SETTINGS = {"DISPATCH_POLL_SECONDS": "0.1", "REENRICH_AFTER_SECONDS": "0.5"}
 PAUSED_APP = "tests.support.paused_app"
@@ -85,7 +85,7 @@ def test_run_while_another_is_open_is_rejected_with_409(
 @pytest.mark.parametrize("state", ["pending", "queued", "retrying"])
 def test_run_in_open_state_is_cancelled(state: str, api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     (run,) = runs_of(api, issue_id)
     if state != "queued":
         database.query("UPDATE job SET state = %s, lease_until = NULL", state)
@@ -112,7 +112,7 @@ def test_run_cancelled_while_running_writes_nothing(
     latch.release()
 
     assert response.json()["state"] == "cancelled"
-    wait_until(lambda: worker.log.has("lease_lost"), 60, "the worker to log lease_lost")
+    wait_until(lambda: worker.log.has("lease_lost"), "the worker to log lease_lost")
     assert database.states() == {"cancelled": 1}
     assert get_issue(api, issue_id)["ai_summary"] is None
     # A new run can be started.
@@ -123,7 +123,7 @@ def test_run_cancelled_while_running_writes_nothing(
 
 def test_run_that_has_ended_cannot_be_cancelled(api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     database.query("UPDATE job SET state = 'succeeded', lease_until = NULL, finished_at = now()")
     (run,) = runs_of(api, issue_id)
 
@@ -167,7 +167,7 @@ def test_changed_issue_is_stale_until_next_run_succeeds(
 
 def test_further_changes_delay_scheduled_run_up_to_limit(api: Api, database: Database) -> None:
     issue_id = api.post("The export crashes").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     database.query("UPDATE job SET state = 'succeeded', lease_until = NULL, finished_at = now()")
     run_delay = "SELECT run_at - created_at FROM job WHERE state = 'pending'"
 

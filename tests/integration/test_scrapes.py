@@ -8,13 +8,14 @@ import httpx
 import pytest
 
 from contracts import network
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.processes import API
 from tests.support.promql import rules, selectors
 from tests.support.scrapes import missing_series, series
 from tests.support.servers import Log, Servers
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_spec("api.exporter") is None, reason="api.exporter is missing")
 
@@ -49,7 +50,7 @@ def test_metrics_of_dashboards_and_alerts_exist_in_scrape(
         "worker-issues": f"http://127.0.0.1:{port}",
         "exporter": f"http://127.0.0.1:{exporter_port}",
     }
-    wait_until(lambda: all(map(_is_scrapable, urls.values())), 60, "every service to be scraped")
+    wait_until(lambda: all(map(_is_scrapable, urls.values())), "every service to be scraped")
 
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     other_metrics = PROMETHEUS_METRICS | KUBELET_METRICS | FLOWER_METRICS | recorded

@@ -14,11 +14,11 @@ from app.tasks.index import build_search_entry, enqueue_index, write_entry
 from contracts.ids import new_id
 from contracts.names import Task
 from contracts.tables import Issue
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 CRASH = "The program crashes when a large file is saved"
 CRASH_BODY = "Saving a document of more than a hundred megabytes ends the program without any message."
@@ -71,7 +71,7 @@ def similar(api: Api, new_issue_id: str, limit: int = 5) -> list[dict[str, Any]]
 
 def wait_indexed(database: Database, issues: int) -> None:
     """Wait until workers have indexed `issues` issues in the jobs that follow their enrichment."""
-    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == issues, 60, "the issues to be indexed")
+    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == issues, "the issues to be indexed")
 
 
 def test_similar_issues_are_indexed_by_worker_and_found(
@@ -230,7 +230,7 @@ def test_index_job_of_unknown_issue_is_skipped(
 
     job_id = database.add_job(Task.INDEX_ISSUE, queue="default", issue_id=str(new_id()))
 
-    wait_until(lambda: database.job(job_id)["state"] == "skipped", 60, "the job to be skipped")
+    wait_until(lambda: database.job(job_id)["state"] == "skipped", "the job to be skipped")
     assert database.failures(job_id) == []
 
 

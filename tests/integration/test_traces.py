@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.otlp import Receiver, tree
 from tests.support.processes import API, WORKER, Api
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -53,10 +54,10 @@ def test_post_to_index_is_one_trace(
     for path in ("/livez", "/readyz", "/metrics"):
         api.client.get(path)
     issue_id = post_traced_issue(api, TRACE, f"{MARKER} is on fire")
-    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, 30, "the issue to be indexed")
+    wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, "the issue to be indexed")
 
-    wait_until(lambda: len(receiver.named("INSERT issue_search")) == 1, 30, "the span of the index")
-    wait_until(lambda: len(receiver.named("index_issue")) == 1, 30, "the span of the index task")
+    wait_until(lambda: len(receiver.named("INSERT issue_search")) == 1, "the span of the index")
+    wait_until(lambda: len(receiver.named("index_issue")) == 1, "the span of the index task")
     print("\n".join(tree(receiver.trace(TRACE))))
     lines = tree(receiver.trace(TRACE))
     assert lines[:3] == ["api: POST /api/v1/issues", "  api: INSERT issue", "  api: publish issues"]
@@ -86,7 +87,7 @@ def test_post_to_index_is_one_trace(
 
     for path in (f"/{MARKER}", f"/api/v1/issues?cursor={MARKER}"):
         api.client.get(path)
-    wait_until(lambda: len(receiver.spans) == len(spans) + 2, 30, "the spans of both requests")
+    wait_until(lambda: len(receiver.spans) == len(spans) + 2, "the spans of both requests")
     assert {span.name for span in receiver.spans[-2:]} == {"GET", "GET /api/v1/issues"}
     password = make_url(servers.database_url).password or MARKER
     assert not {text for text in (MARKER, password) if text.encode() in b"".join(receiver.bodies)}
@@ -99,8 +100,8 @@ def test_retries_share_trace_and_killed_process_loses_only_its_spans(
     new_worker({**trace_settings(receiver), "WORKER_CONCURRENCY": "1"}, app=MISBEHAVING)
     job_id = database.add_job(TASK, how="transient", until=3, traceparent=PARENT.format(trace=TRACE))
     database.wait_for_states({"succeeded": 1})
-    wait_until(lambda: len(receiver.named("misbehave")) == 3, 30, "three attempts")
-    wait_until(lambda: len(receiver.named("publish issues")) == 3, 30, "the spans of the dispatcher")
+    wait_until(lambda: len(receiver.named("misbehave")) == 3, "three attempts")
+    wait_until(lambda: len(receiver.named("publish issues")) == 3, "the spans of the dispatcher")
 
     attempts = sorted(receiver.named("misbehave"), key=lambda span: span.start_ns)
     assert [(span.attributes["attempt"], span.is_error) for span in attempts] == [
@@ -122,8 +123,8 @@ def test_retries_share_trace_and_killed_process_loses_only_its_spans(
 
     add_traced_job(database, 2, how="exit", until=2)
     database.wait_for_states({"succeeded": 2})
-    wait_until(lambda: len(receiver.named("publish issues")) == 5, 30, "the spans of the dispatcher")
-    wait_until(lambda: len(receiver.named("misbehave")) == 4, 30, "the second attempt")
+    wait_until(lambda: len(receiver.named("publish issues")) == 5, "the spans of the dispatcher")
+    wait_until(lambda: len(receiver.named("misbehave")) == 4, "the second attempt")
     (after,) = [span for span in receiver.named("misbehave") if span.trace_id != TRACE]
     assert after.attributes["attempt"] == 2
 
@@ -146,7 +147,7 @@ def test_process_at_exit_exports_last_spans(
     database.wait_for_states({"succeeded": 3})
 
     # The ends: a process recycled after two tasks, a stopped worker and a stopped API.
-    wait_until(lambda: len(receiver.named("misbehave")) == 2, 30, "the spans of the first process")
+    wait_until(lambda: len(receiver.named("misbehave")) == 2, "the spans of the first process")
     worker.process.stop(60)
     assert len(receiver.named("misbehave")) == 3
     api.process.stop(60)
@@ -188,10 +189,10 @@ def test_receiver_after_outage_gets_new_spans(new_api: ApiFactory, receiver: Rec
     api = new_api(trace_settings(receiver, OTEL_EXPORTER_OTLP_TIMEOUT="1"))
     receiver.status = 503
     post_traced_issue(api, f"{1:032x}")
-    wait_until(lambda: api.log.has("trace_export_failed"), 30, "the API to log the failure")
+    wait_until(lambda: api.log.has("trace_export_failed"), "the API to log the failure")
     receiver.status = 200
     post_traced_issue(api, f"{2:032x}")
-    wait_until(lambda: api.log.has("trace_export_resumed"), 30, "the API to log the recovery")
+    wait_until(lambda: api.log.has("trace_export_resumed"), "the API to log the recovery")
     assert receiver.trace(f"{2:032x}")
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.processes import API
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic
-
-TIMEOUT_S = 60
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def start_wait(target: str, url: str, log: Log) -> Process:
@@ -51,19 +50,19 @@ def server(url: str, server_log: Log, tmp_path: Path) -> Iterator[Postgres]:
 def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, server_log: Log, url: str) -> None:
     log, schema_log = Log(), Log()
     database, schema = start_wait("database", url, log), start_wait("schema", url, schema_log)
-    wait_until(lambda: log.has("the database is unavailable"), TIMEOUT_S, "the reason")
-    wait_until(lambda: schema_log.has("the database is unavailable"), TIMEOUT_S, "the reason")
+    wait_until(lambda: log.has("the database is unavailable"), "the reason")
+    wait_until(lambda: schema_log.has("the database is unavailable"), "the reason")
 
     server.start()
-    assert database.wait(TIMEOUT_S) == 0
-    wait_until(lambda: schema_log.has("the schema is at no revision"), TIMEOUT_S, "the next reason")
-    wait_until(lambda: server_log.has("alembic_version"), TIMEOUT_S, "the server to log the query")
+    assert database.wait(DEADLINE_S) == 0
+    wait_until(lambda: schema_log.has("the schema is at no revision"), "the next reason")
+    wait_until(lambda: server_log.has("alembic_version"), "the server to log the query")
     assert not server_log.has("ERROR"), server_log
     migrate(url, "0001")
-    wait_until(lambda: schema_log.has("the schema is at 0001 and must be at "), TIMEOUT_S, "the next reason")
+    wait_until(lambda: schema_log.has("the schema is at 0001 and must be at "), "the next reason")
     assert schema.exit_code is None
     migrate(url, "head")
-    assert schema.wait(TIMEOUT_S) == 0
+    assert schema.wait(DEADLINE_S) == 0
 
     # The migration of a newer release is unknown here, but the pods of this release must still start.
     connection = server.connect("IssueTracker")
@@ -71,17 +70,17 @@ def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, serv
     with connection.cursor() as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    assert start_wait("schema", url, Log()).wait(TIMEOUT_S) == 0
+    assert start_wait("schema", url, Log()).wait(DEADLINE_S) == 0
 
 
 def test_wait_for_on_sigterm_exits(url: str) -> None:
     log = Log()
     process = start_wait("schema", url, log)
-    wait_until(lambda: log.has("the database is unavailable"), TIMEOUT_S, "the reason")
+    wait_until(lambda: log.has("the database is unavailable"), "the reason")
 
     process.send(signal.SIGTERM)
 
-    assert process.wait(TIMEOUT_S) == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("arguments", [[], ["redis"]])

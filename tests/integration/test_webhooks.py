@@ -16,13 +16,13 @@ from standardwebhooks import WebhookVerificationError
 from contracts.messages import DeliverWebhook
 from contracts.names import Task
 from contracts.states import WebhookEvent
-from devstack.network import wait_until
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
+from tests.support.waiting import wait_until
 
 SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1,0.1",
@@ -68,10 +68,7 @@ class Stack:
         def are_reached() -> bool:
             return sorted(delivery_item["state"] for delivery_item in self.deliveries(hook)) == sorted(states)
 
-        try:
-            wait_until(are_reached, 30, str(states))
-        except TimeoutError:
-            raise AssertionError(f"{self.deliveries(hook)}\n{self.worker.log}") from None
+        wait_until(are_reached, lambda: f"{states}, not {self.deliveries(hook)}\n{self.worker.log}")
         return self.deliveries(hook)
 
 
@@ -105,7 +102,7 @@ def test_webhook_receives_events_of_issue(stack: Stack, receiver: Receiver, data
     hook = stack.create_webhook(receiver)
     issue = stack.api.post("Login button does nothing", description="A click on it has no effect.").json()
     url = f"/api/v1/issues/{issue['id']}"
-    wait_until(lambda: set(receiver.events()) == {"issue.created", "issue.enriched"}, 30, "the enriched issue")
+    wait_until(lambda: set(receiver.events()) == {"issue.created", "issue.enriched"}, "the enriched issue")
     enriched = next(
         delivery_item for delivery_item in receiver.received if delivery_item.event["type"] == "issue.enriched"
     )
@@ -113,7 +110,7 @@ def test_webhook_receives_events_of_issue(stack: Stack, receiver: Receiver, data
     tags = ["bug", "frontend"]
     assert stack.api.client.put(f"{url}/tags", json={"tags": tags}).is_success
     # After a deletion, the worker sends no other event of the issue.
-    wait_until(lambda: "issue.updated" in receiver.events(), 30, "the updated issue")
+    wait_until(lambda: "issue.updated" in receiver.events(), "the updated issue")
     assert stack.api.client.delete(url).status_code == 204
     stack.wait_for(hook, *["succeeded"] * 4)
 
@@ -202,7 +199,7 @@ def test_webhook_receiver_that_is_down_delays_no_other_and_loses_nothing(stack: 
     def is_paused() -> bool:
         return stack.api.client.get(f"{WEBHOOKS_URL}/{hook['id']}").json()["paused_until"] is not None
 
-    wait_until(is_paused, 30, "the deliveries to be paused")
+    wait_until(is_paused, "the deliveries to be paused")
     stack.send_test(other)
     stack.wait_for(other, "succeeded")
     assert all(delivery_item["state"] != "dead" for delivery_item in stack.deliveries(hook)), (
@@ -212,7 +209,7 @@ def test_webhook_receiver_that_is_down_delays_no_other_and_loses_nothing(stack: 
     restored = Receiver(port=down.port)
     try:
         stack.wait_for(hook, *["succeeded"] * 12)
-        wait_until(lambda: not is_paused(), 10, "the pause to end")
+        wait_until(lambda: not is_paused(), "the pause to end")
     finally:
         restored.close()
     assert {delivery_item.id for delivery_item in restored.received} == {
@@ -296,17 +293,17 @@ def test_pending_deliveries_of_deleted_webhook_are_skipped(
     delivery_id = stack.send_test(hook)
     stack.wait_for(hook, "retrying")
     # The worker counts the failure after it has ended the attempt.
-    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 1, 30, "the circuit breaker to count")
+    wait_until(lambda: database.one("SELECT count(*) FROM circuit") == 1, "the circuit breaker to count")
 
     assert stack.api.client.delete(f"{WEBHOOKS_URL}/{hook['id']}").status_code == 204
 
     assert stack.api.client.get(f"{WEBHOOKS_URL}/{hook['id']}").status_code == 404
-    wait_until(lambda: database.job(delivery_id)["state"] == "skipped", 30, "the waiting delivery to end")
+    wait_until(lambda: database.job(delivery_id)["state"] == "skipped", "the waiting delivery to end")
     assert database.job(delivery_id)["note"] == "the webhook was deleted"
     assert database.one("SELECT (SELECT count(*) FROM webhook_delivery) + (SELECT count(*) FROM circuit)") == 0
     # A delivery that a concurrent transaction created: the worker finds no webhook.
     late_delivery_id = database.add_job(Task.DELIVER_WEBHOOK, "default", webhook_id=hook["id"])
-    wait_until(lambda: database.job(late_delivery_id)["state"] == "skipped", 30, "the late delivery to be skipped")
+    wait_until(lambda: database.job(late_delivery_id)["state"] == "skipped", "the late delivery to be skipped")
 
 
 def test_rotated_webhook_secret_overlaps_with_previous_secret(

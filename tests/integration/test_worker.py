@@ -6,12 +6,12 @@ import signal
 import pytest
 import redis
 
-from devstack.network import wait_until
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
+from tests.support.waiting import wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 # Retries and leases short enough to wait for.
@@ -26,7 +26,7 @@ def wait_for_result(servers: Servers, job_id: object, status: str) -> None:
             raw = results.get(f"celery-task-meta-{job_id}")
             return isinstance(raw, bytes) and json.loads(raw)["status"] == status
 
-        wait_until(has_status, 30, f"Celery's result to be {status}")
+        wait_until(has_status, f"Celery's result to be {status}")
 
 
 def test_posted_issue_is_enriched(
@@ -57,7 +57,7 @@ def test_posted_issue_is_enriched(
 
 def test_job_of_deleted_issue_is_skipped(api: Api, new_worker: WorkerFactory, database: Database) -> None:
     issue_id = api.post("Deleted at once").json()["id"]
-    wait_until(lambda: database.states() == {"queued": 1}, 30, "the job to be queued")
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
     database.query("DELETE FROM issue WHERE id = %s", issue_id)
 
     new_worker({})
@@ -95,7 +95,7 @@ def test_task_waiting_for_retry_has_result_retry(
 
     wait_for_result(servers, job_id, "RETRY")
     # The ledger stores the schedule, so the broker has no message.
-    wait_until(lambda: broker.hlen("unacked") == 0, 10, "the message to be acknowledged")
+    wait_until(lambda: broker.hlen("unacked") == 0, "the message to be acknowledged")
     assert broker.llen("issues") == 0
 
 
@@ -164,7 +164,7 @@ def test_jobs_of_killed_worker_are_done_by_next_worker(
     for number in range(60):
         assert api.post(f"Issue {number}").status_code == 201
         if number == 30:
-            wait_until(lambda: database.states().get("succeeded", 0) > 0, 30, "the first results")
+            wait_until(lambda: database.states().get("succeeded", 0) > 0, "the first results")
             first.process.kill_group()
 
     new_worker(SHORT)
@@ -188,7 +188,7 @@ def test_worker_frozen_past_its_lease_writes_nothing(
 
     frozen_worker.process.send_group(signal.SIGCONT)
 
-    wait_until(lambda: frozen_worker.log.has("lease_lost"), 30, "the frozen worker to log lease_lost")
+    wait_until(lambda: frozen_worker.log.has("lease_lost"), "the frozen worker to log lease_lost")
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
     assert database.job(job_id)["worker"].startswith("second@")
 
@@ -212,17 +212,16 @@ def test_message_delivered_twice_has_one_effect(
     new_worker: WorkerFactory, api: Api, database: Database, broker: redis.Redis
 ) -> None:
     api.post("Delivered twice")
-    wait_until(lambda: broker.llen("issues") == 1, 30, "the message to be published")
+    wait_until(lambda: broker.llen("issues") == 1, "the message to be published")
     (message,) = broker.lrange("issues", 0, -1)
     broker.lpush("issues", message, message)
 
     worker = new_worker({})
 
     database.wait_for_states({"succeeded": 1})
-    wait_until(lambda: broker.llen("issues") == 0, 30, "the copies to be received")
+    wait_until(lambda: broker.llen("issues") == 0, "the copies to be received")
     wait_until(
         lambda: sum("duplicate_message_dropped" in line for line in worker.log.lines) == 2,
-        30,
         "both copies to be dropped",
     )
     assert database.one("SELECT count(*) FROM enrichment") == 1

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.processes import ROOT
+from tests.support.waiting import DEADLINE_S
 
-TIMEOUT_S = 120
 KUBECTL = Path(__file__).with_name("kubectl_exec.py")
 
 
@@ -37,7 +37,7 @@ def run_over_pipe(
             start_new_session=True,
         )
         try:
-            stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+            stdout, stderr = process.communicate(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -12,13 +12,13 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from contracts import network
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.support.docker import missing
+from tests.support.waiting import wait_until
 
 POSTGRES_IMAGE = "pgvector/pgvector:pg17"
 REDIS_IMAGE = "redis:8"
 PASSWORD = "of-the-tests"
-START_TIMEOUT_S = 120
 ROOT = Path(__file__).parents[2]
 
 
@@ -35,7 +35,7 @@ class ContainerProcess:
         """Send a signal to all processes of the container. Pause them with the freezer of the kernel."""
         match number:
             case signal.SIGSTOP:
-                wait_until(self._pause, 30, "the container to be paused")
+                wait_until(self._pause, "the container to be paused")
             case signal.SIGCONT:
                 self._container.unpause()
             case _:
@@ -87,10 +87,10 @@ class ContainerServer:
         else:
             self.container.start()
             self._is_created = True
-        try:
-            wait_until(self._ready, START_TIMEOUT_S, f"a server of {self.container.image}")
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{self.container.get_wrapped_container().logs().decode()}") from None
+        wait_until(
+            self._ready,
+            lambda: f"{self.container.image}\n{self.container.get_wrapped_container().logs().decode()}",
+        )
         return self.process
 
     def stop(self) -> None:

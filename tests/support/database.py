@@ -9,7 +9,7 @@ import psycopg2.extras
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.names import Task
-from devstack.network import wait_until
+from tests.support.waiting import wait_until
 
 LOCK_TIMEOUT = "-c lock_timeout=60s"
 """The lock of a failed test makes the next test fail instead of blocking all tests."""
@@ -55,12 +55,11 @@ class Database:
         rows = self.query("SELECT state, count(*) FROM job WHERE task <> %s GROUP BY state", Task.INDEX_ISSUE)
         return {row["state"]: row["count"] for row in rows}
 
-    def wait_for_states(self, expected: dict[str, int], timeout_s: float = 60) -> None:
+    def wait_for_states(self, expected: dict[str, int]) -> None:
         """Wait until the ledger contains exactly these jobs per state, without index jobs."""
-        try:
-            wait_until(lambda: self._states_or_none() == expected, timeout_s, f"{expected}")
-        except TimeoutError as error:
-            raise AssertionError(f"{error}; the states are {self.states()}") from None
+        wait_until(
+            lambda: self._states_or_none() == expected, lambda: f"{expected}; the states are {self.states()}"
+        )
 
     def _states_or_none(self) -> dict[str, int] | None:
         try:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.processes import ROOT, WORKER
 from tests.support.servers import Log
+from tests.support.waiting import wait_until
 
 IMAGE = ROOT / "services/flower"
 """Flower's image has only this directory. The command of the guide runs in the worker's."""
@@ -39,7 +40,7 @@ def flower(env: Mapping[str, str], *options: str, directory: Path = WORKER) -> I
             return False
 
     try:
-        wait_until(is_healthy, 60, f"Flower\n{log}")
+        wait_until(is_healthy, lambda: f"Flower\n{log}")
         yield url
     finally:
         process.stop(30)

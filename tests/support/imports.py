@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from devstack.network import wait_until
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
@@ -43,7 +43,7 @@ def post_import(
     )
 
 
-def wait_for_operation(api: Api, accepted: httpx.Response, timeout_s: float = 60) -> dict[str, Any]:
+def wait_for_operation(api: Api, accepted: httpx.Response) -> dict[str, Any]:
     """Wait until an import has finished and return its operation."""
     assert accepted.status_code == 202, accepted.text
     url = accepted.headers["location"]
@@ -51,7 +51,7 @@ def wait_for_operation(api: Api, accepted: httpx.Response, timeout_s: float = 60
     def is_finished() -> bool:
         return bool(api.client.get(url).json().get("state") == "finished")  # a 503 during an outage has no state
 
-    wait_until(is_finished, timeout_s, "the import to finish")
+    wait_until(is_finished, "the import to finish")
     operation: dict[str, Any] = api.client.get(url).json()
     return operation
 

@@ -14,11 +14,11 @@ import psycopg2
 import redis
 
 from contracts.names import Queue, Task
-from devstack.network import wait_until
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.released import Release
 from tests.support.servers import Servers, migrate
+from tests.support.waiting import DEADLINE_S, wait_until
 
 Code = Literal["released", "new"]
 
@@ -31,7 +31,6 @@ SETTINGS = {
     "WORKER_CONCURRENCY": "1",
 }
 PAUSE_S = 0.1
-WAIT_S = 60
 
 
 class Traffic:
@@ -51,7 +50,7 @@ class Traffic:
     def stop(self) -> None:
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(WAIT_S)
+            self._thread.join(DEADLINE_S)
 
     def post(self, api: Api | None = None) -> None:
         """Post an issue to an API process, by default to the next one of the rotation."""
@@ -120,7 +119,7 @@ class Installation:
         else:
             api = start_api(self._env)
         self._programs.append(api)
-        wait_until(lambda: api.client.get("/readyz").status_code == 200, WAIT_S, "the API to be ready")
+        wait_until(lambda: api.client.get("/readyz").status_code == 200, "the API to be ready")
         self.traffic.rotation.append(api)
         return api
 
@@ -139,7 +138,7 @@ class Installation:
         with self._enrichments_blocked():
             self._fill_queue(old)
             self.traffic.remove_from_rotation(old)
-            assert old.process.stop(WAIT_S), f"it had to be killed:\n{old.log}"
+            assert old.process.stop(DEADLINE_S), f"it had to be killed:\n{old.log}"
         return new
 
     def replace_worker(self, old: RunningProcess, code: Code) -> RunningProcess:
@@ -149,25 +148,25 @@ class Installation:
             self._fill_queue()
             self._wait_for_running(old.process.name)
             old.process.send(signal.SIGTERM)
-            wait_until(lambda: old.log.has("Warm shutdown"), WAIT_S, "the worker to begin its shutdown")
-        assert old.process.stop(WAIT_S), f"it had to be killed:\n{old.log}"
+            wait_until(lambda: old.log.has("Warm shutdown"), "the worker to begin its shutdown")
+        assert old.process.stop(DEADLINE_S), f"it had to be killed:\n{old.log}"
         return new
 
     def wait_for_enriched(self, count: int, code: Code) -> None:
         """Wait until workers of the code have enriched `count` more issues."""
         target = self._enriched_by(code) + count
-        wait_until(lambda: self._enriched_by(code) >= target, WAIT_S, f"{count} more enriched by {code} code")
+        wait_until(lambda: self._enriched_by(code) >= target, f"{count} more enriched by {code} code")
 
     def wait_for_rejection(self, task: Task) -> None:
         """Wait until a worker has rejected a job of the task, which then waits for a newer worker."""
         waiting = "SELECT count(*) FROM job WHERE task = %s AND refused_since IS NOT NULL AND attempts = 0"
-        wait_until(lambda: self.database.one(waiting, task) > 0, WAIT_S, f"a rejection of {task}")
+        wait_until(lambda: self.database.one(waiting, task) > 0, f"a rejection of {task}")
         assert self._dead() == []
 
     def finish(self) -> None:
         """Stop the traffic, wait until all jobs are done, and assert that each issue was enriched once."""
         self.traffic.stop()
-        wait_until(lambda: self._unfinished() == 0 or self._dead() != [], WAIT_S, "all jobs to be done")
+        wait_until(lambda: self._unfinished() == 0 or self._dead() != [], "all jobs to be done")
         assert self._dead() == []
         assert self.traffic.failures == [], "\n".join([*self.traffic.failures, *self._errors()])
         assert {row["id"] for row in self.database.query("SELECT id::text FROM issue")} == {*self.traffic.accepted}
@@ -198,7 +197,7 @@ class Installation:
 
     def wait_for_end_of(self, task: Task) -> None:
         """Wait until a job of the task has succeeded."""
-        wait_until(lambda: self.count_ended(task)["succeeded"] > 0, WAIT_S, f"a success of {task}")
+        wait_until(lambda: self.count_ended(task)["succeeded"] > 0, f"a success of {task}")
 
     def summary(self) -> str:
         """Return a readable summary of the upgrade."""
@@ -215,7 +214,7 @@ class Installation:
         for program in reversed(self._programs):
             if isinstance(program, Api):
                 program.client.close()
-            program.process.stop(WAIT_S)
+            program.process.stop(DEADLINE_S)
         self.database.close()
         self.servers.close()
 
@@ -234,11 +233,11 @@ class Installation:
         for _ in range(20):
             self.traffic.post(api)
         waiting = "SELECT count(*) FROM job WHERE state = 'queued' AND task = %s"
-        wait_until(lambda: self.database.one(waiting, Task.ENRICH_ISSUE) > 10, WAIT_S, "messages in flight")
+        wait_until(lambda: self.database.one(waiting, Task.ENRICH_ISSUE) > 10, "messages in flight")
 
     def _wait_for_running(self, code: str) -> None:
         program = "SELECT count(*) FROM job WHERE state = 'running' AND worker LIKE %s"
-        wait_until(lambda: self.database.one(program, f"{code}@%") > 0, WAIT_S, f"{code} code to run a job")
+        wait_until(lambda: self.database.one(program, f"{code}@%") > 0, f"{code} code to run a job")
 
     def _enriched_by(self, code: str) -> int:
         return sum(
@@ -260,6 +259,5 @@ class Installation:
         with redis.Redis(port=self.servers.redis_port) as broker:
             wait_until(
                 lambda: not any(broker.llen(name) for name in (*Queue, "refused")) and not broker.hlen("unacked"),
-                WAIT_S,
                 "the broker to be empty",
             )

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 import httpx
 
 from contracts import network
-from devstack.network import wait_until
 from tests.support.docker import docker, log
 from tests.support.pods import Node, exit_code
-
-TIMEOUT_S = 180
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -31,8 +29,8 @@ class Installation:
         self.node.wait_probe(self.running[name], name, "readiness")
 
     def ready(self, name: str) -> None:
-        self.node.wait_probe(self.running[name], name, "startup", TIMEOUT_S)
-        self.node.wait_probe(self.running[name], name, "readiness", TIMEOUT_S)
+        self.node.wait_probe(self.running[name], name, "startup")
+        self.node.wait_probe(self.running[name], name, "readiness")
 
     @property
     def api(self) -> httpx.Client:
@@ -61,4 +59,4 @@ class Installation:
             states = self.sql(f"SELECT DISTINCT queue || ' ' || state FROM job WHERE issue_id = '{issue}'")
             return sorted(states.splitlines()) == ["default succeeded", "issues succeeded"]
 
-        wait_until(done, TIMEOUT_S, f"{title} to be enriched")
+        wait_until(done, f"{title} to be enriched")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devstack.network import wait_until
+from tests.support.waiting import wait_until
 
 
 class FileLatch:
@@ -15,7 +15,7 @@ class FileLatch:
 
     def wait(self) -> None:
         """Wait until a worker is waiting."""
-        wait_until(reached_file(self._file).exists, 60, "a worker to read the text")
+        wait_until(reached_file(self._file).exists, "a worker to read the text")
 
     def release(self) -> None:
         """Resume the workers."""

@@ -12,12 +12,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.support.servers import Log
+from tests.support.waiting import wait_until
 
 CONTEXT_TOKENS = 2048
-START_TIMEOUT_S = 60
 
 
 def weights() -> Path:
@@ -37,7 +37,7 @@ class ModelServer:
         self.base_url = f"http://127.0.0.1:{port}/v1"
         self._health = f"http://127.0.0.1:{port}/health"
         self._process = Process("llm", [sys.executable, "-m", "tests.support.llm", str(port)], self.log)
-        wait_until(self._is_ready, START_TIMEOUT_S, "the model server to be ready")
+        wait_until(self._is_ready, "the model server to be ready")
 
     def _is_ready(self) -> bool:
         assert self._process.exit_code is None, f"the model server ended:\n{self.log}"

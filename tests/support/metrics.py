@@ -9,10 +9,11 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.network import METRICS_PATH
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
-from tests.support.processes import API, START_TIMEOUT_S
+from tests.support.processes import API
 from tests.support.servers import Log, Servers
+from tests.support.waiting import wait_until
 
 
 class Scrape:
@@ -76,7 +77,7 @@ def exporter(servers: Servers, **env: str) -> Iterator[int]:
             return False
 
     try:
-        wait_until(is_ready, START_TIMEOUT_S, "the exporter to be ready")
+        wait_until(is_ready, "the exporter to be ready")
         yield port
     finally:
         process.stop(30)

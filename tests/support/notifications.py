@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from devstack.network import wait_until
+from tests.support.waiting import wait_until
 
 
 class Notifications:
@@ -27,7 +27,7 @@ class Notifications:
             except BlockingIOError:
                 return states
 
-    def wait_for(self, state: str, timeout_s: float = 60) -> list[str]:
+    def wait_for(self, state: str) -> list[str]:
         """Wait for a state and return all states until then."""
         states: list[str] = []
 
@@ -35,7 +35,7 @@ class Notifications:
             states.extend(self.received())
             return state in states
 
-        wait_until(is_received, timeout_s, state)
+        wait_until(is_received, state)
         return states
 
     def close(self) -> None:

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from tests.support import manifests
 from tests.support.docker import docker, log
 from tests.support.manifests import Object, labels, matches, named, quantity
+from tests.support.waiting import wait_until
 
 API_SERVER = Path(__file__).with_name("api_server.py")
 NAMESPACE = "issuetracker"
@@ -221,12 +222,12 @@ class Node:
             return f"{url}: {error}"
         return ""
 
-    def wait_probe(self, name: str, owner: str, kind: str, timeout_s: float = 120) -> None:
+    def wait_probe(self, name: str, owner: str, kind: str) -> None:
         """Wait until a probe passes."""
-        try:
-            wait_until(lambda: not self.probe(name, owner, kind), timeout_s, f"the {kind} probe of {owner}")
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}: {self.probe(name, owner, kind)}\n{log(name)}") from None
+        wait_until(
+            lambda: not self.probe(name, owner, kind),
+            lambda: f"the {kind} probe of {owner}: {self.probe(name, owner, kind)}\n{log(name)}",
+        )
 
 
 def exit_code(name: str, timeout_s: float = 120) -> int:

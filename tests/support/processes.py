@@ -7,15 +7,15 @@ from pathlib import Path
 
 import httpx
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.servers import Log
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 API = ROOT / "services/api"
 WORKER = ROOT / "services/worker"
-START_TIMEOUT_S = 60
 
 
 def tool(name: str) -> str:
@@ -63,7 +63,7 @@ def start_api(
         except httpx.TransportError:
             return False
 
-    wait_until(is_live, START_TIMEOUT_S, "the API to be live")
+    wait_until(is_live, "the API to be live")
     return Api(process, log, client)
 
 
@@ -84,5 +84,5 @@ def start_worker(
         assert process.exit_code is None, f"the worker ended:\n{log}"
         return log.has("celery@", " ready.") or log.has(f"{name}@", " ready.")
 
-    wait_until(is_ready, START_TIMEOUT_S, "the worker to be ready")
+    wait_until(is_ready, "the worker to be ready")
     return RunningProcess(process, log)

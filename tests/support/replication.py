@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy.engine import URL, make_url
 
-from devstack.network import free_port, wait_until
+from devstack.network import free_port
 from devstack.postgres import SUPERUSER, Postgres
 from tests.support.forwarder import Forwarder
 from tests.support.servers import FAST_OPTIONS, Log
-
-TIMEOUT_S = 60
+from tests.support.waiting import wait_until
 
 
 class Node(Postgres):
@@ -88,7 +87,7 @@ class ReplicatedPostgres:
         self.primary.query("ALTER SYSTEM SET default_transaction_read_only = on")
         self.primary.query("SELECT pg_reload_conf()")
         writing = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-        wait_until(lambda: self.primary.query(writing) == 0, TIMEOUT_S, "the last write")
+        wait_until(lambda: self.primary.query(writing) == 0, "the last write")
 
     def promote_standby(self) -> None:
         """Promote the standby. The name still leads to the old primary, which is now `standby`."""
@@ -101,7 +100,7 @@ class ReplicatedPostgres:
         if self.primary.query(streaming) == 0:
             self.standby.stop()
             self.standby.copy_from(self.primary)
-            wait_until(lambda: self.primary.query(streaming) == 1, TIMEOUT_S, "the standby")
+            wait_until(lambda: self.primary.query(streaming) == 1, "the standby")
         self.primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.primary.query("SELECT pg_reload_conf()")
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import httpx
 
-from devstack.network import wait_until
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Listener:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self.response is not None, 30, "the response of the stream")
+        wait_until(lambda: self.response is not None, "the response of the stream")
         assert self.response is not None
         assert self.response.status_code == 200, self.response.status_code
         if "Last-Event-ID" not in self._headers:
@@ -53,12 +53,9 @@ class Listener:
                 self.response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
         self._thread.join(timeout=30)
 
-    def wait_for(self, condition: Any, description: str, timeout_s: float = 60) -> None:
+    def wait_for(self, condition: Any, description: str) -> None:
         """Wait until the received events meet the condition."""
-        try:
-            wait_until(condition, timeout_s, description)
-        except TimeoutError as error:
-            raise AssertionError(f"{error}; received {self.received[-20:]}") from None
+        wait_until(condition, lambda: f"{description}; received {self.received[-20:]}")
 
     def ids(self, kind: str) -> list[str]:
         """Return the issue ids of the events of a kind, in order."""

@@ -20,7 +20,7 @@ from tests.support.servers import start_servers
 
 # One process runs all tests, because each test starts five processes.
 # Each test installs a release and performs a complete upgrade under traffic.
-pytestmark = [pytest.mark.xdist_group("upgrade"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("upgrade")]
 
 MAJOR = CONTRACT_VERSION.partition(".")[0]
 

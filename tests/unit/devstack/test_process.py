@@ -6,8 +6,8 @@ import signal
 import psutil
 import pytest
 
-from devstack.network import wait_until
 from devstack.process import Process
+from tests.support.waiting import wait_until
 
 
 def discard(_name: str, _line: str) -> None:
@@ -41,7 +41,7 @@ def test_kill_group_of_an_ended_process_signals_no_group(signalled, end):
 
 def test_stop_kills_descendants_that_outlive_the_child(signalled):
     process = Process("parent", ["bash", "-c", "sleep 60 & echo $!; wait"], lines := Lines())
-    wait_until(lambda: bool(lines.found), 10, "the id of the descendant")
+    wait_until(lambda: bool(lines.found), "the id of the descendant")
     descendant = psutil.Process(int(lines.found[0]))
 
     assert process.stop(10)
