@@ -19,8 +19,8 @@ from typing import NoReturn
 
 import psycopg2
 from psycopg2 import sql
-from sqlalchemy.engine import URL
 
+from devstack.address import DatabaseAddress
 from devstack.network import wait_until
 from devstack.process import Output, Process, ProcessFailed
 
@@ -123,15 +123,17 @@ def _owned_directory(path: Path) -> Path:
 
 
 class Postgres:
-    """A server on a loopback port with the role and database of the URL. Its data is in `directory`.
+    """A server on a loopback port with the role and database of the address. Its data is in `directory`.
 
     The role and `GUEST` log in over loopback without a password and are not superusers. The superuser logs in
     only through a Unix socket in a directory that no other user can enter.
     """
 
-    def __init__(self, directory: Path, url: URL, output: Output, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, address: DatabaseAddress, output: Output, options: Sequence[str] = ()
+    ) -> None:
         self._data = directory / "data"
-        self._url = url
+        self._address = address
         self._output = output
         self._options = options
         self._prefix = _unprivileged_prefix()
@@ -154,7 +156,7 @@ class Postgres:
         self._write_access_rules()
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": str(self._url.port),
+            "port": str(self._address.port),
             "unix_socket_directories": str(self._socket),
             "log_checkpoints": "off",
         }
@@ -200,13 +202,12 @@ class Postgres:
             raise ProcessFailed(f"initdb failed: {initdb.stderr.strip().splitlines()[-1]}")
 
     def _write_access_rules(self) -> None:
-        rules = [f'host "{self._url.database}" "{role}" 127.0.0.1/32 trust\n' for role in self._login_roles]
+        rules = [f'host "{self._address.database}" "{role}" 127.0.0.1/32 trust\n' for role in self._login_roles]
         (self._data / "pg_hba.conf").write_text("local all all trust\n" + "".join(rules))
 
     @property
     def _login_roles(self) -> tuple[str, ...]:
-        assert self._url.username is not None
-        return self._url.username, GUEST
+        return self._address.user, GUEST
 
     def _wait_until_ready(self) -> None:
         def is_ready() -> bool:
@@ -223,11 +224,10 @@ class Postgres:
 
     def connect(self, database: str) -> "psycopg2.extensions.connection":
         """Return a superuser's connection over the Unix socket."""
-        return psycopg2.connect(host=str(self._socket), port=self._url.port, user=SUPERUSER, dbname=database)
+        return psycopg2.connect(host=str(self._socket), port=self._address.port, user=SUPERUSER, dbname=database)
 
     def _create_database(self) -> None:
         """Create the database and the roles. Each role acts as the owner, so that every table has this owner."""
-        assert self._url.database is not None
         connection = self.connect("postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -238,7 +238,7 @@ class Postgres:
             owner = self._get_owner(cursor)
             if owner is None:
                 owner = self._login_roles[0]
-                names = map(sql.Identifier, (self._url.database, owner))
+                names = map(sql.Identifier, (self._address.database, owner))
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
             for name in {*self._login_roles} - {owner}:
                 role, group = sql.Identifier(name), sql.Identifier(owner)
@@ -248,12 +248,14 @@ class Postgres:
 
     def _get_owner(self, cursor: "psycopg2.extensions.cursor") -> str | None:
         """Return the owner of the database, or None if the database does not exist."""
-        cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [self._url.database])
+        cursor.execute(
+            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [self._address.database]
+        )
         row = cursor.fetchone()
         return None if row is None else str(row[0])
 
     def _create_extensions(self) -> None:
-        connection = self.connect(str(self._url.database))
+        connection = self.connect(self._address.database)
         connection.autocommit = True
         with connection.cursor() as cursor:
             for extension in EXTENSIONS:

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
 
 from contracts import network
 from contracts.settings import Settings
+from devstack.address import DatabaseAddress
 
 ROOT = Path(__file__).parent.parent
 LOCAL = Path(os.environ.get("LOCAL_DIR", ROOT / ".local"))
@@ -44,10 +44,9 @@ class DevSettings(Settings):
         return self
 
     @property
-    def postgres(self) -> URL:
-        """The URL of PostgreSQL, with its port, role and database."""
-        url = make_url(self.database_url)
-        return url if url.port else url.set(port=network.POSTGRES_PORT)
+    def postgres(self) -> DatabaseAddress:
+        """The host, port, role and database of DATABASE_URL."""
+        return DatabaseAddress.parse(self.database_url)
 
     @property
     def valkey_port(self) -> int:

@@ -31,6 +31,7 @@ from app.tasks.index import build_search_entry, write_entry
 from contracts.ids import new_id
 from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
 from contracts.tables import Issue
+from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import Postgres
 from evaluation.issues import Row, read_rows
@@ -104,7 +105,9 @@ def _server() -> Iterator[URL]:
         # PostgreSQL does not run as root, and its user must be able to enter the directory.
         Path(directory).chmod(0o755)
         url = make_url(f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker")
-        server = Postgres(Path(directory), url, lambda _name, _line: None)
+        server = Postgres(
+            Path(directory), DatabaseAddress.parse(url.render_as_string()), lambda _name, _line: None
+        )
         server.start()
         try:
             subprocess.run(  # noqa: S603 - a tool of this environment

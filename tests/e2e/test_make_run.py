@@ -15,8 +15,8 @@ import httpx
 import psutil
 import psycopg2
 import pytest
-from sqlalchemy.engine import make_url
 
+from devstack.address import DatabaseAddress
 from devstack.network import free_port, is_taken
 from devstack.postgres import Postgres, find_program
 from devstack.process import Process
@@ -184,7 +184,7 @@ def test_tables_of_one_role_are_usable_by_next_role(roles: tuple[str, str], tmp_
     port = free_port()
     for role in roles:
         url = f"postgresql://{role}@localhost:{port}/IssueTracker"
-        server = Postgres(tmp_path, make_url(url), Log())
+        server = Postgres(tmp_path, DatabaseAddress.parse(url), Log())
         server.start()
         try:
             with closing(psycopg2.connect(url)) as connection, connection:

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import psycopg2
 import pytest
-from sqlalchemy.engine import make_url
 
 from contracts.ids import new_id
+from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import Postgres
 from tests.support.database import Database
@@ -41,7 +41,7 @@ class EmptyServer:
 def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyServer]:
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     directory: Path = tmp_path_factory.mktemp("empty")
-    server = Postgres(directory, make_url(url), Log(), FAST_OPTIONS)
+    server = Postgres(directory, DatabaseAddress.parse(url), Log(), FAST_OPTIONS)
     server.start()
     yield EmptyServer(server, url)
     server.stop()

@@ -413,7 +413,7 @@ class TestFailingServer:
         server.then(step)
         enricher = new_enricher(server.base_url, seconds=3)
 
-        with pytest.raises(ProviderError, match="no response within 3 s"):
+        with pytest.raises(ProviderError, match=r"no response within \d+ s"):
             enricher.enrich(ISSUE)
 
         assert usage(database)[1] > 300, (

@@ -51,11 +51,11 @@ def filled_database(database: Database) -> Database:
     return database
 
 
-def explain(servers: Servers, *statements: tuple[str, list[Any]]) -> list[str]:
-    """Return the plan of each statement."""
+def explain(servers: Servers, *statements: tuple[str, list[Any]], **settings: str) -> list[str]:
+    """Return the plan of each statement. `settings` are settings of the session."""
 
     async def fetch_plans() -> list[str]:
-        connection = await asyncpg.connect(servers.database_url)
+        connection = await asyncpg.connect(servers.database_url, server_settings=settings)
         plans = [
             "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
             for sql, values in statements
@@ -89,11 +89,10 @@ def test_issue_list_query_uses_index(filled_database: Database, servers: Servers
 
 def test_single_issue_query_uses_index(filled_database: Database, servers: Servers) -> None:
     issue_id = filled_database.one("SELECT id FROM issue LIMIT 1")
-    (plan,) = explain(servers, (repository.GET, [issue_id]))
+    # For small tables, a scan is cheaper than an index.
+    (plan,) = explain(servers, (repository.GET, [issue_id]), enable_seqscan="off")
 
-    assert "Seq Scan" not in plan.replace("Seq Scan on tag_feedback", ""), (
-        "only the empty table tag_feedback may be scanned"
-    )
+    assert "Seq Scan" not in plan
 
 
 def test_pruning_query_uses_index(filled_database: Database, servers: Servers) -> None:

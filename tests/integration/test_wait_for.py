@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
 
+from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
@@ -42,7 +42,9 @@ def server_log() -> Log:
 @pytest.fixture
 def server(url: str, server_log: Log, tmp_path: Path) -> Iterator[Postgres]:
     """Yield a server for the URL that is not started."""
-    postgres = Postgres(tmp_path, make_url(url), server_log, [*FAST_OPTIONS, "-c", "log_statement=all"])
+    postgres = Postgres(
+        tmp_path, DatabaseAddress.parse(url), server_log, [*FAST_OPTIONS, "-c", "log_statement=all"]
+    )
     yield postgres
     postgres.stop()
 

@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import URL, make_url
-
+from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import SUPERUSER, Postgres
 from tests.support.forwarder import Forwarder
@@ -19,13 +18,8 @@ class Node(Postgres):
 
     def __init__(self, directory: Path, log: Log) -> None:
         self.port = free_port()
-        url = URL.create("postgresql", "issuetracker", None, "127.0.0.1", self.port, "IssueTracker")
-        super().__init__(directory, url, log, FAST_OPTIONS)
-
-    @property
-    def url(self) -> str:
-        """The URL of the database on this server."""
-        return self._url.render_as_string()
+        self.url = f"postgresql://issuetracker@127.0.0.1:{self.port}/IssueTracker"
+        super().__init__(directory, DatabaseAddress.parse(self.url), log, FAST_OPTIONS)
 
     @property
     def conninfo(self) -> str:
@@ -80,7 +74,7 @@ class ReplicatedPostgres:
         self.primary.start()
         self.make_redundant()
         self.name = Forwarder(self.primary.port)
-        self.url = make_url(self.primary.url).set(port=self.name.port).render_as_string()
+        self.url = self.primary.url.replace(f":{self.primary.port}/", f":{self.name.port}/")
 
     def fence_primary(self) -> None:
         """Make the primary read-only while it stays up, and wait until its last write has committed."""

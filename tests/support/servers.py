@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import make_url
-
+from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
@@ -158,7 +157,7 @@ def start_local_servers(directory: Path, options: Sequence[str]) -> Servers:
     log = Log()
     redis_port = free_port()
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
-    postgres = Postgres(directory / "postgres", make_url(url), log, options)
+    postgres = Postgres(directory / "postgres", DatabaseAddress.parse(url), log, options)
     valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
     postgres.start()
     valkey.start()
