@@ -23,9 +23,8 @@ PAGE = Path(__file__).parents[1] / "docs/reference/settings.md"
 HEAD = """\
 # Settings
 
-Set environment variables, or write a `.env` file in the project's directory; the environment wins. Last come files
-in `CREDENTIALS_DIRECTORY` with a setting's name. A bad setting ends the program with exit code 2 and a line that
-names it. Durations are in seconds. Defaults are in parentheses.
+Set environment variables, lines of `.env`, or files in `CREDENTIALS_DIRECTORY`; the first wins. A bad setting ends
+the program with exit code 2. Durations are in seconds, defaults in parentheses.
 """
 
 COMMON = (
@@ -50,23 +49,23 @@ LOCAL_NOTE = "For `make run`. Compose reads `API_PORT` and `FLOWER_PORT` too."
 ADVANCED_NOTE = "Change these only for tests or after measurements."
 
 LIBRARIES: dict[str, tuple[str, str]] = {
-    "FORWARDED_ALLOW_IPS": ("127.0.0.1,::1", "Reverse proxies whose forwarding headers the API trusts (uvicorn)."),
-    "FLOWER_ADDRESS": ("127.0.0.1", "Address of Flower. Any other one requires a password."),
+    "FORWARDED_ALLOW_IPS": ("127.0.0.1,::1", "Reverse proxies that the API trusts."),
+    "FLOWER_ADDRESS": ("127.0.0.1", "Address of Flower. Others require a password."),
     "FLOWER_BASIC_AUTH": ("", "`user:password` of Flower."),
-    "FLOWER_READ_ONLY": ("", "Disables changes in Flower. The default is `true` unless it listens on loopback."),
+    "FLOWER_READ_ONLY": ("", "Disables changes; the default except on loopback."),
     "FLOWER_URL_PREFIX": ("", "Path of Flower behind a reverse proxy."),
-    "ISSUETRACKER_URL": ("http://127.0.0.1:8000", "URL of the page in Flower's links."),
+    "ISSUETRACKER_URL": ("http://127.0.0.1:8000", "Target of Flower's links."),
 }
 """Settings of libraries, which read them from the environment only: their default and description."""
 
 COMPOSE: dict[str, tuple[str, str]] = {
-    "FLOWER_USER": ("admin", "User of Flower. Compose generates its password."),
+    "FLOWER_USER": ("admin", "User of Flower."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
     "GRAFANA_PORT": ("3000", "Port of Grafana."),
     "API_DEV_PORT": ("8001", "Port of `api-dev`."),
-    "DOCKER_CONTAINERS": ("/var/lib/docker/containers", "Directory of the log files that Alloy reads."),
+    "DOCKER_CONTAINERS": ("/var/lib/docker/containers", "Directory of Alloy's log files."),
     "ISSUETRACKER_VERSION": ("local", "Tag of the project's images."),
-    **{f"{name.upper()}_IMAGE": ("", f"Image of {name}.") for name in ("Prometheus", "Grafana", "Loki", "Alloy")},
+    **{f"{name.upper()}_IMAGE": ("", "Image.") for name in ("Prometheus", "Grafana", "Loki", "Alloy")},
 }
 """Variables of the compose files: their default and description."""
 

@@ -82,19 +82,17 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(_normalize_database_url)] = Field(
         default=f"postgresql://issuetracker@127.0.0.1:{network.POSTGRES_PORT}/IssueTracker",
-        description="URL of PostgreSQL. The default is the server of `make run`.",
+        description="URL of PostgreSQL.",
     )
     celery_broker_url: RedisUrl = Field(
         default=f"redis://localhost:{network.REDIS_PORT}/{network.BROKER_DB}",
-        description="URL of Redis or Valkey; `rediss://` with TLS. The default is the server of `make run`.",
+        description="URL of Redis or Valkey; `rediss://` with TLS.",
     )
-    lease_seconds: float = Field(
-        default=20, gt=0, description="Lease duration. A job is retried if its lease is not renewed."
-    )
+    lease_seconds: float = Field(default=20, gt=0, description="Duration of a lease.")
     retry_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(split_commas)] = (
         Field(
             default=RETRY_DELAYS,
-            description="Delays before the retries, separated by commas. Their number is the number of retries.",
+            description="Delays before the retries, one each, separated by commas.",
         )
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -105,7 +103,7 @@ class Settings(BaseSettings):
     )
     webhook_allow: Annotated[AllowedTargets, NoDecode, BeforeValidator(AllowedTargets.parse)] = Field(
         default=AllowedTargets(),
-        description="Private networks, addresses and host names that webhooks may call, separated by commas.",
+        description="Private networks, addresses and hosts that webhooks may call, separated by commas.",
     )
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_check_http_base_url)] | None = Field(
         default=None, description="URL of an OTLP/HTTP receiver. Enables tracing."

@@ -55,11 +55,11 @@ class ApiSettings(Settings):
     import_max_bytes: int = Field(
         default=20 * 1024 * 1024,
         ge=1024,
-        description="Maximum size of an imported file, which is held in memory.",
+        description="Maximum size of an imported file, stored in memory.",
     )
     auth: Literal["on", "off", "off-everywhere"] = Field(
         default="off",
-        description="`on` requires a token. `off` serves loopback only. `off-everywhere` serves all without "
+        description="`on` requires a token. `off` serves loopback only, `off-everywhere` all without "
         "authentication. The image sets `on`.",
     )
     admin_token: Annotated[SecretStr, AfterValidator(_check_length)] | None = Field(
@@ -68,13 +68,12 @@ class ApiSettings(Settings):
     rate_limit: int | None = Field(
         default=None,
         ge=0,
-        description=f"Requests per minute and token. 0: unlimited. With `AUTH=on` the default is {PER_TOKEN}.",
+        description=f"Requests per minute and token; {PER_TOKEN} with `AUTH=on`. 0: unlimited.",
     )
     rate_limit_address: int | None = Field(
         default=None,
         ge=0,
-        description="Failed authentications per minute and address. 0: unlimited. "
-        f"With `AUTH=on` the default is {PER_ADDRESS}.",
+        description=f"Failed authentications per minute and address; {PER_ADDRESS} with `AUTH=on`. 0: unlimited.",
     )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(split_commas)] = Field(
         default=(),

@@ -30,5 +30,5 @@ class AutoscalerSettings(ConcurrencySettings):
     autoscaler_pods: Annotated[dict[Queue, PositiveInt], NoDecode, BeforeValidator(_parse_pods)] = Field(
         default=PODS_MAX,
         description="Maximum pods per queue. "
-        f"The default is `{','.join(f'{queue}={number}' for queue, number in PODS_MAX.items())}`.",
+        f"Default: `{','.join(f'{queue}={number}' for queue, number in PODS_MAX.items())}`.",
     )
