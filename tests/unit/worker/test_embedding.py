@@ -1,5 +1,8 @@
 """The embedding model: its vectors, and its errors for missing or damaged files."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.enrichment import embedding
 from app.enrichment.embedding import DIMENSIONS, MAX_TOKENS, Embedder, ModelUnavailable
+from tests.support.processes import WORKER
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,13 @@ def test_embedder_with_missing_or_damaged_file_raises_error_with_file_name(
 
     with pytest.raises(ModelUnavailable, match=f"model.bin: {error}"):
         Embedder(**{file: path})
+
+
+def test_embedder_stores_no_telemetry_in_home_directory(tmp_path: Path) -> None:
+    """The library stores its events before it sends them."""
+    code = "from app.enrichment.embedding import Embedder; Embedder().embed('text')"
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    subprocess.run([sys.executable, "-c", code], cwd=WORKER, env=env, check=True)
+
+    assert list(tmp_path.rglob("*")) == []

