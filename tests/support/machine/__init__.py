@@ -11,6 +11,7 @@ from devstack.network import free_port
 from tests.support import certificates
 from tests.support.docker import docker
 from tests.support.processes import ROOT
+from tests.support.waiting import DEADLINE_S
 
 IMAGE = "issuetracker-test-machine"
 POSTGRES_IMAGE, REDIS_IMAGE = "pgvector/pgvector:pg17", "redis:8"
@@ -37,7 +38,7 @@ class Machine:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=DEADLINE_S,
             check=False,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}\n{self.journal()}"
@@ -59,7 +60,7 @@ class Machine:
             ["docker", "exec", self.name, "journalctl", f"--unit={unit}", "--output=cat", "--no-pager"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_S,
             check=False,
         )
         return done.stdout
