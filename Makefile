@@ -208,6 +208,8 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 		{ echo "make: $(PYTHON) is older than Python 3.11. Set PYTHON=/path/to/python3 to a newer version." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "make: $(PYTHON) cannot create virtual environments. Install its venv package (Debian: python3-venv)." >&2; exit 2; }
+	@{ mkdir -p $(VENV) && test -w $(VENV); } 2>/dev/null || { echo "make: cannot write to $(VENV) in $$PWD." \
+		"Choose other directories: make run VENV=/tmp/venv LOCAL_DIR=/tmp/local" >&2; exit 2; }
 	@echo "Setting up $(VENV) (once)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt

@@ -34,7 +34,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         return run(load(DevSettings), arguments)
-    except (ProcessFailed, TimeoutError) as error:
+    except (ProcessFailed, OSError) as error:
         print(f"issuetracker: {error}", file=sys.stderr)
         return 2
 

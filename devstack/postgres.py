@@ -3,16 +3,12 @@
 The wheel's Python layer is not used, because it widens the permissions of every directory above the data.
 """
 
-import atexit
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +16,7 @@ from typing import NoReturn
 import psycopg2
 from psycopg2 import sql
 
+from devstack import unprivileged
 from devstack.address import DatabaseAddress
 from devstack.network import wait_until
 from devstack.process import Output, Process, ProcessFailed
@@ -53,75 +50,6 @@ def run_backup(database_url: str, *arguments: str) -> NoReturn:
     os.execve(script, [str(script), *arguments], env)
 
 
-def _unprivileged_prefix() -> tuple[str, ...]:
-    """Return a command prefix that drops root privileges, because PostgreSQL does not run as root.
-
-    The command runs as the user `nobody` with the capability to open files in root's directories. The prefix is
-    empty for other users.
-    """
-    if os.geteuid() != 0:
-        return ()
-    setpriv = shutil.which("setpriv")
-    if sys.platform != "linux" or setpriv is None:
-        raise ProcessFailed(
-            "PostgreSQL does not run as root, and setpriv is missing. Use another user, or install util-linux."
-        )
-    unprivileged = pwd.getpwnam("nobody")
-    capability = "-all,+dac_override"
-    return (
-        *(setpriv, "--reuid", str(unprivileged.pw_uid), "--regid", str(unprivileged.pw_gid), "--clear-groups"),
-        *("--inh-caps", capability, "--ambient-caps", capability, "--pdeathsig", "INT"),
-    )
-
-
-@cache
-def _program_directory(prefix: tuple[str, ...]) -> Path:
-    """Return a directory with PostgreSQL's programs that the user of the command prefix can run.
-
-    `initdb` and `postgres` look up their own path with access(2), which ignores the capability of
-    `_unprivileged_prefix`. If the wheel is in a directory that only root can enter, such as /root, the programs
-    run from a copy in the temporary directory. The copy is removed when this process exits.
-    """
-
-    def can_run(programs: Path) -> bool:
-        probe = [*prefix, "test", "-x", str(programs / "postgres")]
-        return not prefix or subprocess.run(probe, check=False).returncode == 0
-
-    programs = Path(find_program("postgres")).parent
-    if can_run(programs):
-        return programs
-    package = programs.parents[1]
-    copy = Path(tempfile.mkdtemp(prefix="issuetracker-postgres-"))
-    atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    # The programs load their libraries from the directory next to the package.
-    for directory in (package.name, f"{package.name}.libs"):
-        shutil.copytree(package.parent / directory, copy / directory, symlinks=True)
-    for path in (copy, *copy.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    programs = copy / programs.relative_to(package.parent)
-    if not can_run(programs):
-        raise ProcessFailed(
-            f"the user `nobody`, which runs PostgreSQL on behalf of root, cannot run programs in {copy.parent}. "
-            "Set TMPDIR to a directory that every user can enter, on a file system without noexec."
-        )
-    return programs
-
-
-def _owned_directory(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = path.stat().st_uid
-    if os.geteuid() != 0:
-        if owner != os.geteuid():
-            raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, or delete the directory.")
-    else:
-        unprivileged = pwd.getpwnam("nobody")
-        if owner not in {0, unprivileged.pw_uid}:
-            raise ProcessFailed(f"{path} belongs to user {owner}. Run as that user, not as root.")
-        os.chown(path, unprivileged.pw_uid, unprivileged.pw_gid)
-    return path
-
-
 class Postgres:
     """A server on a loopback port with the role and database of the address. Its data is in `directory`.
 
@@ -136,14 +64,15 @@ class Postgres:
         self._address = address
         self._output = output
         self._options = options
-        self._prefix = _unprivileged_prefix()
-        self._programs = _program_directory(self._prefix)
-        _owned_directory(self._data)
-        # The socket's name starts with .s.PGSQL.<port>.
-        if len(os.fsencode(self._data)) + 20 <= SOCKET_PATH_MAX:
+        self._prefix = unprivileged.command_prefix()
+        programs = Path(find_program("postgres")).parent
+        self._programs = unprivileged.runnable_programs(self._prefix, programs)
+        unprivileged.own_directory(self._data)
+        # The socket's name starts with .s.PGSQL.<port>. A comma separates paths.
+        if len(os.fsencode(self._data)) + 20 <= SOCKET_PATH_MAX and "," not in str(self._data):
             self._socket = self._data
         else:
-            self._socket = _owned_directory(Path(tempfile.mkdtemp(prefix="issuetracker-")))
+            self._socket = unprivileged.own_directory(Path(tempfile.mkdtemp(prefix="issuetracker-")))
         self.process: Process | None = None
 
     def start(self) -> Process:
@@ -197,6 +126,7 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,  # Ctrl-C reaches only this process
         )
         if initdb.returncode != 0:
             raise ProcessFailed(f"initdb failed: {initdb.stderr.strip().splitlines()[-1]}")

@@ -12,7 +12,7 @@ from contracts.settings import Settings
 from devstack.address import DatabaseAddress
 
 ROOT = Path(__file__).parent.parent
-LOCAL = Path(os.environ.get("LOCAL_DIR", ROOT / ".local"))
+LOCAL = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
 """The directory of the servers' data."""
 
 _LOOPBACK = {"127.0.0.1", "localhost"}

@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from contracts.network import READINESS_PATH
-from devstack.network import is_taken
+from devstack import make
+from devstack.ports import check_ports, list_ports
 from devstack.postgres import Postgres
 from devstack.process import Process, ProcessFailed
 from devstack.settings import LOCAL, ROOT, DevSettings
@@ -46,7 +48,13 @@ def print_prefixed(name: str, line: str) -> None:
     label = f"{name:<8} |"
     if sys.stdout.isatty():
         label = f"\033[{_COLOURS.get(name, 37)}m{label}\033[0m"
-    print(f"{label} {line}", flush=True)
+    print_line(f"{label} {line}")
+
+
+def print_line(line: str, file: TextIO | None = None) -> None:
+    """Print the line. Ignore a closed terminal or pipe, so that the processes still stop."""
+    with suppress(OSError):
+        print(line, file=file, flush=True)
 
 
 @contextmanager
@@ -55,9 +63,9 @@ def exclusive_lock(local: Path) -> Iterator[None]:
     try:
         local.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = (local / "lock").open("a+")
-    except PermissionError as error:
+    except OSError as error:
         raise ProcessFailed(
-            f"cannot write to {local}: {error.strerror}. Check which user owns the directory."
+            f"cannot write to {local}: {error.strerror}. Set LOCAL_DIR to a directory that you can write to."
         ) from None
     with lock:
         try:
@@ -82,16 +90,18 @@ class Stack:
         self._watched: list[Process] = []
         self._services: list[Process] = []
         self._worker_ready = threading.Event()
-        self._interrupts = 0
         self._interrupted = threading.Event()
+        self._make = os.getppid() if "MAKELEVEL" in os.environ else None
 
     def run(self) -> int:
-        """Run until Ctrl-C (exit code 0) or until a process ends unexpectedly (1)."""
+        """Run until a signal, such as that of Ctrl-C (exit code 0), or until a process ends unexpectedly (1)."""
         started = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup requests
+            signal.signal(signal.SIGHUP, self._interrupt)
         with exclusive_lock(LOCAL), ExitStack() as stack:
-            self._check_ports()
+            check_ports(list_ports(self._settings, with_services=self._with_services))
             servers = (
                 Postgres(LOCAL / "postgres", self._settings.postgres, print_prefixed),
                 Valkey(LOCAL / "valkey", self._settings.valkey_port, print_prefixed),
@@ -107,32 +117,12 @@ class Stack:
                 self._announce(time.monotonic() - started)
             return self._wait_until_end()
 
-    def _interrupt(self, _number: int, _frame: object) -> None:
-        self._interrupts += 1
-        self._interrupted.set()
-        if self._interrupts > 1:
+    def _interrupt(self, number: int, _frame: object) -> None:
+        """Stop; kill the services on a second Ctrl-C. A group gets SIGTERM twice, because make forwards it."""
+        if self._interrupted.is_set() and number == signal.SIGINT:
             for service in self._services:
                 service.kill_group()
-
-    def _check_ports(self) -> None:
-        ports = [
-            ("DATABASE_URL", self._settings.postgres.port),
-            ("CELERY_BROKER_URL", self._settings.valkey_port),
-        ]
-        if self._with_services:
-            ports += [
-                ("API_PORT", self._settings.api_port),
-                ("FLOWER_PORT", self._settings.flower_port),
-                ("EXPORTER_PORT", self._settings.exporter_port),
-                ("WORKER_METRICS_PORT", self._settings.worker_metrics_port),
-            ]
-        for name, port in ports:
-            assert port is not None
-            if is_taken(port):
-                raise ProcessFailed(
-                    f"port {port} is taken by another program. Stop that program, or set another port in {name} "
-                    "(.env)."
-                )
+        self._interrupted.set()
 
     def _migrate(self) -> None:
         migrate = Process(
@@ -184,7 +174,7 @@ class Stack:
         """Wait until API and worker are ready. Return False on an interrupt or if a process ended."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self._worker_ready.is_set() and self._is_ready(READINESS_PATH)):
-            if self._interrupted.wait(0.05) or any(process.exit_code is not None for process in self._watched):
+            if self._wait_for_interrupt(0.05) or any(process.exit_code is not None for process in self._watched):
                 return False
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"not ready after {READY_TIMEOUT_S} s. The lines above show the reason.")
@@ -192,7 +182,8 @@ class Stack:
 
     def _is_ready(self, path: str) -> bool:
         try:
-            with urlopen(f"{self._api}{path}", timeout=2) as response:  # noqa: S310 - our own address
+            # Not through the proxy of `http_proxy`, which cannot reach this machine.
+            with build_opener(ProxyHandler({})).open(f"{self._api}{path}", timeout=2) as response:
                 return bool(response.status == 200)
         except (URLError, OSError):
             return False
@@ -204,29 +195,32 @@ class Stack:
     def _announce(self, seconds: float) -> None:
         about = SERVICES_READY if self._with_services else SERVERS_READY
         text = about.format(api=self._api, settings=self._settings)
-        print(f"\nIssueTracker is ready after {seconds:.1f} s. Press Ctrl-C to stop it.\n{text}", flush=True)
+        print_line(f"\nIssueTracker is ready after {seconds:.1f} s. Press Ctrl-C to stop it.\n{text}")
+
+    def _wait_for_interrupt(self, seconds: float) -> bool:
+        """Wait; return whether this process, or the `make` that started it, was interrupted."""
+        return self._interrupted.wait(seconds) or (self._make is not None and make.is_interrupted(self._make))
 
     def _wait_until_end(self) -> int:
-        while not self._interrupted.wait(0.2):
+        while not self._wait_for_interrupt(0.2):
             for process in self._watched:
                 if process.exit_code is not None:
                     process.wait(5)
-                    print(
+                    print_line(
                         f"issuetracker: {process.name} ended with exit code {process.exit_code}. "
                         "Its last log lines above show the reason. Stopping the other processes.",
-                        file=sys.stderr,
-                        flush=True,
+                        sys.stderr,
                     )
                     return 1
-        print("\nStopping. The worker finishes its running jobs. Press Ctrl-C again to kill it.", flush=True)
+        print_line("\nStopping. The worker finishes its running jobs. Press Ctrl-C again to kill it.")
         return 0
 
     def _stop_services(self) -> None:
         for service in self._services:
             if not service.stop(STOP_TIMEOUT_S):
-                print(
+                print_line(
                     f"issuetracker: {service.name} did not stop within {STOP_TIMEOUT_S} s and was killed.",
-                    file=sys.stderr,
+                    sys.stderr,
                 )
 
 

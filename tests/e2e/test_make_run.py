@@ -132,7 +132,7 @@ def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
 
         assert run.process.wait(DEADLINE_S) == 2
     (line,) = run.log.lines
-    assert f"port {env['API_PORT']} is taken by another program" in line
+    assert f"port {env['API_PORT']} of the API is taken by another program" in line
     assert "API_PORT" in line
 
 
