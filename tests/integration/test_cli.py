@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.cli import run_installed
+from devstack.network import free_port
+from tests.support.cli import run_cli, run_installed
 from tests.support.processes import Api
 
 
@@ -34,3 +35,11 @@ def test_installed_cli_prints_problem_and_exits_with_code(api: Api) -> None:
 
     assert (enrich.returncode, enrich.stderr.count("\n")) == (2, 1), "the first run still waits"
     assert doctor.returncode == 14, "no worker runs"
+
+
+def test_cli_reaches_this_machine_without_the_proxy(api: Api) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+
+    done = run_cli(str(api.client.base_url), "issues", "list", env={"http_proxy": proxy})
+
+    assert (done.returncode, done.stderr) == (0, "")

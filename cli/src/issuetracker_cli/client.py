@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -18,6 +19,7 @@ EXIT_CODES = (
 
 _DENIED = {401, 403}
 _BUSY = {429}
+_THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def call(method: str, path: str, headers: Mapping[str, str] | None = None, **arg
             f"{target.url}/api/v1{path}",
             headers={**(headers or {}), **authorization},
             timeout=30,
+            # A proxy of `http_proxy` cannot reach this machine.
+            trust_env=urlsplit(target.url).hostname not in _THIS_MACHINE,
             **arguments,
         )
         body = response.json() if response.content else None
