@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from api import health, idempotency, problems
 from api.access import install as access
 from api.access.loopback import require_loopback_listener
+from api.access.open_paths import LOGIN_PATH
 from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
@@ -27,6 +28,7 @@ from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
 from api.issues.batcher import IssueBatcher
+from api.json_shape import explain_excess
 from api.metrics import endpoint as metrics
 from api.metrics.build import set_build_info
 from api.metrics.http import RequestMetrics, prepare
@@ -37,6 +39,7 @@ from api.queues import endpoints as queues
 from api.queues.monitor import QueueMonitor
 from api.repetition import RepeatAfterFailover
 from api.request_log import RequestLog, log_lost_exception
+from api.request_shape import RequestShape
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
 from api.settings import MAX_BODY_BYTES, ApiSettings
@@ -75,10 +78,24 @@ _ROUTED = (
 )
 
 
+def _body_limits(settings: ApiSettings) -> dict[str, int]:
+    # No credential has been checked before a login.
+    return {imports.PATH: settings.import_max_bytes, LOGIN_PATH: sessions.MAX_BODY_BYTES}
+
+
 async def _authorize(request: Request) -> None:
     # One dependency, because each one adds overhead. Authorization comes before the look-up of the key.
     await require_scope_by_method(request)
+    _require_bounded_body(request)
     await idempotency.process_once(request)
+
+
+def _require_bounded_body(request: Request) -> None:
+    """Raise a 422 error before the validation of a body with too many values."""
+    # Starlette stores the parsed body here. FastAPI parses it before the dependencies, and validates it after.
+    excess = explain_excess(getattr(request, "_json", None))
+    if excess is not None:
+        raise problems.invalid(("body",), "too_many_values", excess)
 
 
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
@@ -128,7 +145,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(RepeatAfterFailover)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path={imports.PATH: settings.import_max_bytes})
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path=_body_limits(settings))
+    app.add_middleware(RequestShape)
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(RequestLog)

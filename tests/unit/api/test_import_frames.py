@@ -104,3 +104,19 @@ def test_csv_with_nested_quotes_is_rejected_in_bounded_time() -> None:
 
     with pytest.raises(Exception, match="quotes"):
         list(frames(ImportFormat.CSV, body))
+
+
+@pytest.mark.parametrize("item", ['"' + "x" * 70_000 + '"', "1" * 65_536, '["' + "\\n" * 40_000 + '", true]'])
+def test_array_item_longer_than_first_window_is_yielded(item: str) -> None:
+    assert [frame.body for frame in frames(ImportFormat.GITHUB, f"[0, {item}, 1]".encode())] == [
+        b"0",
+        item.encode(),
+        b"1",
+    ]
+
+
+def test_fault_in_long_array_is_reported_with_its_place() -> None:
+    body = "[\n" + ",\n".join(['{"a": 1}', '{"a" 2}', '"' + "x" * 200_000 + '"']) + "]"
+
+    with pytest.raises(HTTPException, match="Expecting ':' delimiter at line 3, column 6"):
+        list(frames(ImportFormat.GITHUB, body.encode()))

@@ -23,6 +23,8 @@ REREAD_MAX = 4 * ROW_MAX
 csv.field_size_limit(2 * DESCRIPTION_MAX)
 
 _BOM = b"\xef\xbb\xbf"
+_WINDOW = 64 * 1024
+"""Characters that are decoded first; few items have more."""
 _SPACE = " \t\r\n"
 
 
@@ -76,12 +78,12 @@ def _items(text: str) -> Iterator[Frame]:
     decoder = JSONDecoder(parse_int=float)  # accepts any number of digits; only the end of an item matters
     position = _after_space(text, 0)
     if text[position : position + 1] != "[":
-        decoder.raw_decode(text, position)  # raises an error if the body is not JSON
+        _end_of_item(decoder, text, position)  # raises an error if the body is not JSON
         raise invalid(("body",), "list_type", "The body is not a list of issues. Use an export from GitHub.")
     position = _after_space(text, position + 1)
     delimiter = text[position : position + 1]
     while delimiter != "]":
-        _, end = decoder.raw_decode(text, position)
+        end = _end_of_item(decoder, text, position)
         yield _bounded(None, text[position:end].encode())
         position = _after_space(text, end)
         delimiter = text[position : position + 1]
@@ -91,6 +93,32 @@ def _items(text: str) -> Iterator[Frame]:
             raise JSONDecodeError("Expecting ',' or ']'", text, position)
     if (rest := _after_space(text, position + 1)) != len(text):
         raise JSONDecodeError("Extra data", text, rest)
+
+
+def _end_of_item(decoder: JSONDecoder, text: str, start: int) -> int:
+    """Return the end of the item at `start`.
+
+    The decoder does not release the GIL, so it gets only as much text as an item may have. A file with a longer
+    item is rejected, because the end of the item is unknown.
+    """
+    for size in (_WINDOW, ROW_MAX):
+        window = text[start : start + size]
+        is_cut = start + size < len(text)
+        try:
+            _, length = decoder.raw_decode(window)
+        except JSONDecodeError as error:
+            if not (is_cut and _is_at_cut(error, size)):
+                raise JSONDecodeError(error.msg, text, start + error.pos) from None
+        else:
+            if length < size or not is_cut:
+                return start + length
+    line = text.count("\n", 0, start) + 1
+    raise HTTPException(413, f"The item at line {line} has more than {ROW_MAX} characters. Remove it.")
+
+
+def _is_at_cut(error: JSONDecodeError, size: int) -> bool:
+    """Return whether the end of the window may have caused the error: in a string, a literal or an escape."""
+    return error.msg.startswith("Unterminated string") or error.pos > size - 16
 
 
 def _after_space(text: str, position: int) -> int:
@@ -117,7 +145,11 @@ class _Lines:
         self._line += 1
         if not self.first:
             self.first, self._after_first = self._line, self._file.tell()
-        elif self._file.tell() - self._after_first > ROW_MAX:
+            is_long = len(line) > ROW_MAX
+        else:
+            is_long = self._file.tell() - self._after_first > ROW_MAX
+        if is_long:
+            # The reader would split a line of 20 MB without releasing the GIL.
             raise csv.Error(f"it has more than {ROW_MAX} bytes")
         # Invalid UTF-8 becomes a surrogate, which every field of an issue rejects.
         return line.decode(errors="surrogateescape")

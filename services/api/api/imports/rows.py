@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
 from api.issues.schemas import Description, External, ExternalId, Project, Title
+from api.json_shape import explain_excess
 from api.problems import format_pointer
 from api.text import HttpUrl
 from contracts.limits import EXTERNAL_SOURCE_PATTERN, EXTERNAL_URL_MAX
@@ -106,9 +108,20 @@ def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> 
     try:
         if file_format is ImportFormat.GITHUB:
             return _of_github(_GithubIssue.model_validate_json(body), default_source)
+        _require_bounded(body)
         return _of_row(_Row.model_validate_json(body), default_source)
     except ValidationError as error:
         raise InvalidRow(*_faults(error)) from None
+
+
+def _require_bounded(body: bytes) -> None:
+    """Raise InvalidRow before the validation of a row with too many values."""
+    try:
+        excess = explain_excess(from_json(body))
+    except ValueError:
+        return  # the validation describes what is not JSON
+    if excess is not None:
+        raise InvalidRow(RowProblem("#", "too_many_values", excess))
 
 
 def _faults(error: ValidationError) -> list[RowProblem]:

@@ -17,6 +17,8 @@ from api.sessions.schemas import Login, Session
 
 DURATION = timedelta(hours=12)
 """Duration of a session, in use or not: a working day."""
+MAX_BODY_BYTES = 4096
+"""A login has a token of at most 200 characters."""
 
 router = APIRouter(prefix=LOGIN_PATH, tags=["access"])
 
