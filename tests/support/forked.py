@@ -26,6 +26,7 @@ PATHS_OF_PYTEST = {str(ROOT / path) for path in ("", "services/api", "services/w
 """`pythonpath` in pyproject.toml, which only pytest has."""
 
 CONSTANTS = {
+    "BODY_WINDOW_SECONDS": ("api.connections", "BODY_WINDOW_S"),
     "DISPATCH_POLL_SECONDS": ("api.dispatch.timing", "POLL_S"),
     "REJECTED_RETRY_SECONDS": ("api.dispatch.timing", "REJECTED_RETRY_S"),
     "CIRCUIT_THRESHOLD": ("app.ledger.circuit", "THRESHOLD"),

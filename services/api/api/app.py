@@ -16,6 +16,7 @@ from api.access.open_paths import LOGIN_PATH
 from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
 from api.body_limit import BodyLimit
+from api.connections import bounded
 from api.database import open_database
 from api.dead_letters import endpoints as dead_letters
 from api.diagnosis import endpoints as diagnosis
@@ -121,6 +122,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)
             async with (
+                bounded(settings),
                 access.open_access(app, settings, database),
                 dispatcher.running(),
                 importer.running(),
@@ -146,7 +148,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path=_body_limits(settings))
-    app.add_middleware(RequestShape)
+    app.add_middleware(RequestShape, head_max_bytes=settings.head_max_bytes)
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(RequestLog)

@@ -1,6 +1,6 @@
 """Refuse requests of a shape that no client sends, before any other work."""
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.asgi import HttpMiddleware
 from api.problems import problem
@@ -10,18 +10,27 @@ PARAMETERS_MAX = 100
 
 
 class RequestShape(HttpMiddleware):
-    """Returns 400 for a query with too many parameters."""
+    """Returns 431 for a head that is too long, and 400 for a query with too many parameters."""
+
+    def __init__(self, app: ASGIApp, head_max_bytes: int) -> None:
+        super().__init__(app)
+        self._head_max_bytes = head_max_bytes
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        fault = _explain(scope)
+        fault = self._explain(scope)
         if fault is None:
             await self._app(scope, receive, send)
         else:
-            await problem(400, fault)(scope, receive, send)
+            await problem(*fault)(scope, receive, send)
 
-
-def _explain(scope: Scope) -> str | None:
-    if scope["query_string"].count(b"&") >= PARAMETERS_MAX:
-        return f"The query has more than {PARAMETERS_MAX} parameters. Send fewer."
-    return None
+    def _explain(self, scope: Scope) -> tuple[int, str] | None:
+        """Return the status and the detail of the fault, if there is one."""
+        query, headers = scope["query_string"], scope["headers"]
+        if query.count(b"&") >= PARAMETERS_MAX:
+            return 400, f"The query has more than {PARAMETERS_MAX} parameters. Send fewer."
+        # `api.connections` refuses longer heads while they arrive, but only in steps of what arrived at once.
+        size = len(scope["raw_path"]) + len(query) + sum(len(name) + len(value) + 4 for name, value in headers)
+        if size > self._head_max_bytes:
+            return 431, f"The head of the request has more than {self._head_max_bytes} bytes. Send a smaller one."
+        return None

@@ -80,6 +80,18 @@ class ApiSettings(Settings):
         description="Origins of other sites that may call the API.",
     )
 
+    connections_max: int = Field(default=2000, ge=10, description="Maximum open connections per API process.")
+    head_max_bytes: int = Field(
+        default=32 * 1024, ge=1024, description="Maximum size of a request's line and headers."
+    )
+    head_seconds: float = Field(default=10, gt=0, description="Time until these must have arrived.")
+    body_bytes_per_second: int = Field(
+        default=1024, ge=0, description="Minimum rate of a body and of a response, over 10 and 30 seconds."
+    )
+    unread_seconds: float = Field(
+        default=30, gt=0, description="Time until a client that reads no response is dropped."
+    )
+
     @property
     def limits(self) -> tuple[int, int]:
         """Requests per minute of one token and of one address; 0 is unlimited."""

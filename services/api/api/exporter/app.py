@@ -1,6 +1,8 @@
 """The exporter's ASGI application: `/metrics` and `/livez`."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from starlette.applications import Starlette
@@ -8,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.connections import bounded
 from api.exporter import broker, database
 from api.exporter.families import Snapshot
 from api.exporter.settings import ExporterSettings
@@ -39,7 +42,9 @@ def create_app(settings: ExporterSettings) -> Starlette:
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "live"})
 
-    return Starlette(
-        routes=[Route(METRICS_PATH, metrics), Route(LIVENESS_PATH, live)],
-        lifespan=lambda _app: report_state(),
-    )
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with bounded(settings), report_state():
+            yield
+
+    return Starlette(routes=[Route(METRICS_PATH, metrics), Route(LIVENESS_PATH, live)], lifespan=lifespan)
