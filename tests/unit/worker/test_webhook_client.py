@@ -1,8 +1,10 @@
 """One webhook request: permitted addresses, time limits and TLS."""
 
+import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from standardwebhooks import Webhook
 
+from api.webhooks.schemas import WebhookCreate
 from app.ledger.errors import PermanentError, ProviderError
 from app.settings import settings
 from app.webhooks import client, signature
+from contracts import webhook_targets
 from contracts.ids import new_id
+from contracts.states import WebhookEvent
 from contracts.webhook_targets import AllowedTargets, is_public, parse_ip_literal
 from tests.support.receiver import HOST, Receiver
 
@@ -50,7 +56,9 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Change:
         *("169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1"),
         *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe"),
-        *("64:ff9b:1::7f00:1", "2002:7f00:1::", "2001:0:1:2::", "100::1"),
+        *("64:ff9b:1::7f00:1", "2002:7f00:1::", "2001:0:1:2::", "100::1", "100:0:0:1::1", "5f00::1"),
+        *("192.0.0.1", "192.0.0.9", "192.0.0.192", "192.88.99.1", "203.0.113.7", "198.51.100.7"),
+        *("3fff::1", "3fff:fff:ffff::1", "2001:2::1", "2001:1ff::1", "2002:c058:6301::", "64:ff9b::c000:c0"),
     ],
 )
 def test_webhook_target_with_private_address_is_not_permitted(address: str) -> None:
@@ -61,12 +69,61 @@ def test_webhook_target_with_private_address_is_not_permitted(address: str) -> N
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+    "address",
+    [
+        *("1.1.1.1", "8.8.8.8", "192.0.1.1", "192.88.98.1", "198.20.0.1", "223.255.255.255", "2606:4700::1111"),
+        *("::ffff:8.8.8.8", "64:ff9b::808:808", "2001:200::1", "3000::1"),
+    ],
 )
 def test_webhook_target_with_public_address_is_public(address: str) -> None:
     found = parse_ip_literal(address)
     assert found is not None
     assert is_public(found)
+
+
+def test_special_addresses_are_private_on_every_installed_python() -> None:
+    """The tables of the interpreters differ, so the result must not depend on them."""
+    code = (
+        "from ipaddress import ip_address; from contracts.webhook_targets import is_public; "
+        "print([is_public(ip_address(a)) for a in ('192.0.0.192', '192.88.99.1', '3fff::1', '1.1.1.1')])"
+    )
+    found = filter(None, (shutil.which(f"python3.{minor}") for minor in range(11, 16)))
+    env = {"PYTHONPATH": str(Path(webhook_targets.__file__).parents[1])}
+    runs = [
+        subprocess.run([python, "-c", code], capture_output=True, text=True, env=env, check=False)
+        for python in [sys.executable, *found]
+    ]
+
+    # A shim of an interpreter that is not selected fails.
+    assert {run.stdout for run in runs if not run.returncode} == {"[False, False, False, True]\n"}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.1.", "127.0.0.256", "1.2.3.4.5"),
+        *("", ":80", "hooks.example.com:0", "hooks.example.com:65536", "hooks.example.com:", "[::1%25eth0]"),
+        *("%31%32%37.0.0.1", "hooks.example.com\\.internal", "[::1", "a,b", "hooks example.com", "-a.example.com"),
+    ],
+)
+def test_url_with_ambiguous_host_is_rejected(host: str) -> None:
+    with pytest.raises(ValidationError):
+        WebhookCreate(url=f"http://{host}/", events=[WebhookEvent.ISSUE_ENRICHED])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "hooks.example.com",
+        "hooks.example.com.",
+        "hooks",
+        "1.1.1.1:8080",
+        "[2606:4700::1111]:443",
+        "xn--bcher-kva.example",
+    ],
+)
+def test_url_with_plain_host_is_accepted(host: str) -> None:
+    assert WebhookCreate(url=f"https://{host}/", events=[WebhookEvent.ISSUE_ENRICHED]).url == f"https://{host}/"
 
 
 def test_allowed_targets_permit_listed_networks_addresses_and_hosts() -> None:

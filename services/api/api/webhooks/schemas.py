@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from api.text import HttpUrl
 from contracts.states import JobState, WebhookEvent
+from contracts.webhook_targets import explain_host
 
 URL_MAX = 2000
 OVERLAP_HOURS = 24
@@ -49,6 +50,13 @@ def _without_credentials(url: str) -> str:
     return url
 
 
+def _with_plain_host(url: str) -> str:
+    fault = explain_host(url)
+    if fault is not None:
+        raise PydanticCustomError("url_host", "{fault}", {"fault": fault})
+    return url
+
+
 def _each_once(events: list[WebhookEvent]) -> list[WebhookEvent]:
     return sorted(set(events))
 
@@ -57,6 +65,7 @@ Url = Annotated[
     HttpUrl,
     StringConstraints(max_length=URL_MAX),
     AfterValidator(_without_credentials),
+    AfterValidator(_with_plain_host),
     # JSON Schema cannot check parts of a URL, so its pattern excludes both characters everywhere.
     Field(json_schema_extra={"pattern": r'^https?://[!"$-?A-~]+$'}),
 ]
