@@ -5,9 +5,28 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
+from tests.conftest import SHARED_SETTINGS, STOP_TIMEOUT_S
+from tests.support.access import CLOSED, Tokens
 from tests.support.completions import Completions
 from tests.support.database import Database
+from tests.support.processes import Api, start_api
 from tests.support.servers import Servers
+
+
+@pytest.fixture(scope="session")
+def closed_api(servers: Servers) -> Iterator[Api]:
+    """Yield an API that requires tokens."""
+    api = start_api({**servers.env, **SHARED_SETTINGS, **CLOSED})
+    yield api
+    api.client.close()
+    api.process.stop(STOP_TIMEOUT_S)
+
+
+@pytest.fixture
+def tokens(closed_api: Api, database: Database) -> Tokens:
+    """Return a factory of tokens on the emptied database."""
+    del database
+    return Tokens(closed_api)
 
 
 @pytest.fixture

@@ -55,4 +55,6 @@ def discard(
 
 
 def _print(decision: dict[str, Any]) -> None:
-    print_line(f"{decision['kind']} {decision['id']} is {decision['state']}")
+    # Without the scope issues:read, the response has only the id.
+    state = f"is {decision['state']}" if "state" in decision else "is decided"
+    print_line(f"{decision.get('kind', 'dead letter')} {decision['id']} {state}")

@@ -30,6 +30,8 @@ def enrich(
     if as_json:
         print_json(run)
     else:
-        print_line(": ".join(filter(None, (f"run {run['id']} is {run['state']}", run["summary"], run["error"]))))
+        print_line(
+            ": ".join(filter(None, (f"run {run['id']} is {run['state']}", run.get("summary"), run.get("error"))))
+        )
     if run["state"] in _FINISHED - {"succeeded"}:
         raise typer.Exit(FAILED)

@@ -6,7 +6,7 @@ import typer
 
 from contracts.states import ModelKind
 from issuetracker_cli.client import call
-from issuetracker_cli.output import AsJson, print_json
+from issuetracker_cli.output import AsJson, print_json, print_line
 
 app = typer.Typer(help="Train and roll back the models of a project.", no_args_is_help=True)
 
@@ -39,21 +39,24 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    if "training" not in found:  # without the scope issues:read
+        print_line(f"project: {found['project']}")
+        return
     training = found["training"]
-    typer.echo(
+    print_line(
         f"project: {found['project']}; confirmed issues: {found['confirmed_issues']}; training: "
         + ("none yet" if training is None else " ".join(filter(None, (training["status"], training["error"]))))
     )
     for model in found["models"]:
         mark = "active" if model["is_active"] else "stored"
         candidate, before = (_figures(model["metrics"][which]) for which in ("candidate", "active"))
-        typer.echo(
+        print_line(
             f"{model['id']}  {model['created_at'][:19]}  {model['kind']:5}  {mark:6}  "
             f"{model['examples']} examples  {candidate}; previous: {before}"
         )
     for kind in ModelKind:
         if not any(model["is_active"] and model["kind"] == kind for model in found["models"]):
-            typer.echo(f"{kind.value}: the shipped model is active")
+            print_line(f"{kind.value}: the shipped model is active")
 
 
 def _figures(figures: dict[str, float]) -> str:

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.confirmation import may_read
+
 MEDIA_TYPE = "application/json"
 
 
@@ -41,7 +43,8 @@ def require_match(request: Request, model: BaseModel) -> None:
         return
     tag = compute_etag(model.model_dump_json().encode())
     if tag not in expected:
-        raise HTTPException(412, "The resource has changed. Fetch it and retry.", {"ETag": tag})
+        headers = {"ETag": tag} if may_read() else None
+        raise HTTPException(412, "The resource has changed. Fetch it and retry.", headers)
 
 
 def _tags(request: Request, header: str) -> list[str] | None:

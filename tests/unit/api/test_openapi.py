@@ -53,7 +53,8 @@ def _has_example(document: dict[str, Any], operation: dict[str, Any]) -> bool:
     if any("example" in media for media in contents):
         return True
     schemas = [media["schema"] for media in contents]
-    names = [schema.get("$ref", "").rpartition("/")[2] for schema in schemas]
+    references = [each.get("$ref", "") for schema in schemas for each in schema.get("anyOf", [schema])]
+    names = [reference.rpartition("/")[2] for reference in references]
     components = document["components"]["schemas"]
     return any("examples" in components.get(name, {}) for name in names)
 

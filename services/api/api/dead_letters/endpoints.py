@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from api.access.confirmation import Confirmation, may_read, require_read
 from api.audit_trail import record
 from api.database import Database, DatabaseDep
 from api.dead_letters import repository
@@ -45,11 +46,13 @@ async def list_page(
 
 
 @router.post("/replay", operation_id="replayDeadLetters", summary="Replay all matching dead jobs", status_code=202)
-async def replay_matching(matching: Replay, request: Request, database: DatabaseDep) -> Replayed:
+async def replay_matching(matching: Replay, request: Request, database: DatabaseDep) -> Replayed | Confirmation:
     """Schedule matching dead jobs to run now, oldest first. A dry run only counts them by error.
 
-    Dead messages are not included: replay each one by its id.
+    Dead messages are not included: replay each one by its id. `dry_run` and `q` require the scope `issues:read`.
     """
+    if matching.dry_run or matching.q is not None:
+        require_read("A dry run" if matching.dry_run else "A search for text")
     async with database.transaction():
         errors = await repository.count_dead_jobs(database, matching)
         replayed = 0 if matching.dry_run else await repository.replay_jobs(database, matching, REPLAY_MAX)
@@ -57,6 +60,8 @@ async def replay_matching(matching: Replay, request: Request, database: Database
             filters = matching.model_dump(mode="json", exclude_none=True, exclude={"dry_run"})
             await record(database, "dead_letters.replayed", "matching", count=replayed, **filters)
     request.app.state.dispatcher.wake()
+    if not may_read():
+        return Confirmation(dry_run=False, replayed=replayed)
     matched = sum(error.count for error in errors)
     return Replayed(dry_run=matching.dry_run, matched=matched, replayed=replayed, errors=errors)
 
@@ -70,7 +75,7 @@ async def get_one(letter_id: UUID, database: DatabaseDep) -> DeadLetterDetail:
 @router.post(
     "/{letter_id:uuid}/replay", operation_id="replayDeadLetter", summary="Replay a dead letter", status_code=202
 )
-async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> Decision:
+async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> Decision | Confirmation:
     """Schedule a dead job to run now, or turn a dead message into a job. Idempotent."""
     async with _deciding(database, letter_id, "dead_letter.replayed"):
         await repository.replay_job(database, letter_id)
@@ -78,15 +83,15 @@ async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> De
             detail = "The message cannot run: it has no task, no job id, or no queue that is consumed. Discard it."
             raise HTTPException(409, detail)
     request.app.state.dispatcher.wake()
-    return await _decision(database, letter_id)
+    return await _confirm(database, letter_id)
 
 
 @router.post("/{letter_id:uuid}/discard", operation_id="discardDeadLetter", summary="Discard a dead letter")
-async def discard(letter_id: UUID, why: Discard, database: DatabaseDep) -> Decision:
+async def discard(letter_id: UUID, why: Discard, database: DatabaseDep) -> Decision | Confirmation:
     """Discard a dead letter and store the reason. It is no longer listed. Idempotent."""
     async with _deciding(database, letter_id, "dead_letter.discarded", reason=why.reason):
         await repository.discard(database, letter_id, why.reason)
-    return await _decision(database, letter_id)
+    return await _confirm(database, letter_id)
 
 
 @asynccontextmanager
@@ -106,6 +111,10 @@ async def _deciding(database: Database, letter_id: UUID, action: str, **detail: 
             "dead_letter_decided", letter_id=str(letter_id), state=state, original_request_id=original, **job
         )
         await record(database, action, letter_id, **detail)
+
+
+async def _confirm(database: Database, letter_id: UUID) -> Decision | Confirmation:
+    return await _decision(database, letter_id) if may_read() else Confirmation(id=letter_id)
 
 
 async def _decision(database: Database, letter_id: UUID) -> Decision:

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from api import etag
+from api.access.confirmation import Confirmation, may_read
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues import listing, repository
@@ -46,7 +47,9 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
     issue = await _issue_batcher(request).store(new)
     if issue is None:
         assert new.external is not None
-        existing = await repository.find_external(request.app.state.database, new.external)
+        existing = None
+        if may_read():
+            existing = await repository.find_external(request.app.state.database, new.external)
         detail = f"Issue {new.external.id} of {new.external.source} already exists."
         raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
@@ -72,7 +75,7 @@ async def get_issue(issue_id: UUID, request: Request, database: DatabaseDep) -> 
     "/{issue_id}",
     operation_id="changeIssue",
     summary="Change an issue",
-    response_model=Issue,
+    response_model=Issue | Confirmation,
     openapi_extra={"parameters": [_IF_MATCH]},
 )
 async def change(
@@ -80,10 +83,10 @@ async def change(
     patch: Annotated[IssuePatch, Body(media_type=_MERGE_PATCH)],
     request: Request,
     database: DatabaseDep,
-) -> Response:
+) -> Response | Confirmation:
     """Apply a JSON merge patch (RFC 7396). If the text changes, the issue is enriched again once."""
     issue = require_found(await apply_patch(database, issue_id, patch, request), f"issue {issue_id}")
-    return etag.represent(issue)
+    return etag.represent(issue) if may_read() else Confirmation(id=issue_id, **patch.changes())
 
 
 @router.delete(

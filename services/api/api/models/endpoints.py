@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
 
+from api.access.confirmation import Confirmation, may_read
 from api.audit_trail import record
-from api.database import DatabaseDep
+from api.database import Database, DatabaseDep
 from api.enrichment.repository import create_training_job
 from api.issues.schemas import Project
 from api.models import repository
@@ -22,7 +23,7 @@ async def get_status(database: DatabaseDep, project: Annotated[Project, Query()]
 
 
 @router.post("/train", operation_id="trainModels", summary="Train a project's models", status_code=202)
-async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) -> ModelStatus:
+async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) -> ModelStatus | Confirmation:
     """Start training on the confirmed tags. A call during a running training changes nothing.
 
     A new model becomes active only if it performs better on held-out issues.
@@ -32,13 +33,17 @@ async def train(choice: ProjectChoice, request: Request, database: DatabaseDep) 
         if job_id is not None:
             await record(database, "project_model.training_started", choice.project, job_id=str(job_id))
     request.app.state.dispatcher.wake()
-    return await repository.get_status(database, choice.project)
+    return await _confirm(database, choice.project)
 
 
 @router.post("/rollback", operation_id="rollBackModel", summary="Roll back the active model")
-async def roll_back(rollback: Rollback, database: DatabaseDep) -> ModelStatus:
+async def roll_back(rollback: Rollback, database: DatabaseDep) -> ModelStatus | Confirmation:
     """Activate the previous model, or the shipped base model if there is none."""
     if not await repository.roll_back(database, rollback.project, rollback.kind):
         detail = f"Project {rollback.project} has no active {rollback.kind} model to roll back."
         raise HTTPException(409, detail)
-    return await repository.get_status(database, rollback.project)
+    return await _confirm(database, rollback.project)
+
+
+async def _confirm(database: Database, project: str) -> ModelStatus | Confirmation:
+    return await repository.get_status(database, project) if may_read() else Confirmation(project=project)

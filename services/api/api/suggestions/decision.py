@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import HTTPException
 
+from api.access.confirmation import may_read
 from api.audit_trail import record
 from api.database import Database
 from api.enrichment.repository import get_newest
@@ -60,7 +61,9 @@ def _check(chosen: Choice, enrichment: Enrichment) -> None:
     for number, tag in enumerate(chosen.tags):
         if tag not in suggested:
             known = ", ".join(sorted(suggested)) or "none"
-            detail = f"{format_value(tag)} is not a suggestion. The suggestions are: {known}."
+            detail = f"{format_value(tag)} is not a suggestion."
+            if may_read():
+                detail += f" The suggestions are: {known}."
             raise invalid(("body", "tags", number), "not_suggested", detail)
     if chosen.priority and enrichment.priority is None:
         raise invalid(("body", "priority"), "not_suggested", "The newest run suggests no priority. Omit priority.")
@@ -72,9 +75,7 @@ async def _set(
     is_accepted = verdict is TagVerdict.ACCEPTED
     tags = apply_decision(issue.tags, chosen.tags if is_accepted else [], [] if is_accepted else chosen.tags)
     if len(tags) > MAX_TAGS:
-        raise invalid(
-            ("body", "tags"), "too_long", f"The issue would have {len(tags)} tags. Use at most {MAX_TAGS}."
-        )
+        raise invalid(("body", "tags"), "too_long", f"The issue would have more than {MAX_TAGS} tags. Use fewer.")
     suggested = enrichment.priority if chosen.priority else None
     await repository.set_chosen(
         database,

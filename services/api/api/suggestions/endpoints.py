@@ -4,6 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 
+from api.access.confirmation import Confirmation, may_read
 from api.database import DatabaseDep
 from api.enrichment.repository import start_due_training
 from api.issues.schemas import Issue
@@ -18,7 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["enrichment"])
 @router.post(
     "/issues/{issue_id}/suggestions/accept", operation_id="acceptSuggestions", summary="Accept suggestions"
 )
-async def accept(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue:
+async def accept(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue | Confirmation:
     """Set the given suggested tags, and the suggested priority if `priority` is true. Later runs keep them."""
     return await _decide(issue_id, choice, TagVerdict.ACCEPTED, request, database)
 
@@ -26,7 +27,7 @@ async def accept(issue_id: UUID, choice: Choice, request: Request, database: Dat
 @router.post(
     "/issues/{issue_id}/suggestions/reject", operation_id="rejectSuggestions", summary="Reject suggestions"
 )
-async def reject(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue:
+async def reject(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue | Confirmation:
     """Remove the given suggested tags. Later runs do not set them again."""
     return await _decide(issue_id, choice, TagVerdict.REJECTED, request, database)
 
@@ -36,7 +37,7 @@ async def reject(issue_id: UUID, choice: Choice, request: Request, database: Dat
     operation_id="acceptAllSuggestions",
     summary="Accept all suggestions",
 )
-async def accept_all(issue_id: UUID, request: Request, database: DatabaseDep) -> Issue:
+async def accept_all(issue_id: UUID, request: Request, database: DatabaseDep) -> Issue | Confirmation:
     """Accept all suggestions of the newest run that were not rejected."""
     return await _decide(issue_id, None, TagVerdict.ACCEPTED, request, database)
 
@@ -51,7 +52,7 @@ async def get_statistics(database: DatabaseDep) -> EnrichmentStatistics:
 
 async def _decide(
     issue_id: UUID, choice: Choice | None, verdict: TagVerdict, request: Request, database: DatabaseDep
-) -> Issue:
+) -> Issue | Confirmation:
     issue = await decide(database, issue_id, choice, verdict)
     await start_due_training(request, database, issue.project)
-    return issue
+    return issue if may_read() else Confirmation(id=issue_id)
