@@ -1,6 +1,7 @@
 """Requests of a shape that no client sends are refused before their fields are validated."""
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.imports import CSV, JSON, import_file, ndjson, post_import, row_counts
 from tests.support.processes import Api
+from tests.support.raw_http import RawConnection
 
 MANY_KEYS = {f"k{number}": 0 for number in range(110_000)}
 
@@ -53,6 +55,51 @@ def test_query_with_too_many_parameters_is_rejected_with_400(api: Api) -> None:
     problem = assert_problem(api.client.get("/api/v1/issues?" + "&".join(f"p{n}=1" for n in range(3000))), 400)
 
     assert problem["detail"] == "The query has more than 100 parameters. Send fewer."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "Content-Type",
+        "Cookie",
+        "Host",
+        "Idempotency-Key",
+        "Origin",
+        "Sec-Fetch-Site",
+        "X-Request-ID",
+    ],
+)
+def test_request_with_doubled_header_is_rejected_with_400(name: str, api: Api, database: Database) -> None:
+    with RawConnection(api) as connection:
+        connection.send(
+            b"POST /api/v1/issues HTTP/1.1\r\nConnection: close\r\nContent-Length: 14\r\n"
+            + f"{name}: 127.0.0.1\r\n".encode() * 2
+            + b'\r\n{"title": "t"}'
+        )
+        problem = connection.read_problem()
+
+    assert problem["status"] == 400
+    assert problem["detail"] == f"The request has the header {name.lower()} more than once. Send it once."
+    assert database.one("SELECT count(*) FROM issue") == 0
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "updated", "-priority"])
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59", "9999-12-31T23:59:59Z", 1e300, "NaN"],
+)
+def test_cursor_with_overflowing_time_is_no_unexpected_error(sort: str, moment: Any, api: Api) -> None:
+    for _ in range(2):
+        api.post()
+    cursor = api.client.get("/api/v1/issues", params={"sort": sort, "limit": 1}).json()["next_cursor"]
+    values = json.loads(urlsafe_b64decode(f"{cursor}=="))
+    values[-2] = moment
+    forged = urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+    response = api.client.get("/api/v1/issues", params={"sort": sort, "limit": 1, "cursor": forged})
+
+    assert response.status_code in {200, 422}, response.text
 
 
 def test_import_of_rows_with_110000_keys_reports_one_error_a_row(api: Api) -> None:

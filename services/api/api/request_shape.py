@@ -9,8 +9,17 @@ PARAMETERS_MAX = 100
 """Parameters of a query. Each unknown one costs an error message."""
 
 
+SINGLE = frozenset(
+    {
+        *(b"authorization", b"content-length", b"content-type", b"cookie", b"host", b"idempotency-key"),
+        *(b"origin", b"sec-fetch-site", b"x-request-id"),
+    }
+)
+"""Headers that a proxy and the API could read differently if they occur twice."""
+
+
 class RequestShape(HttpMiddleware):
-    """Returns 431 for a head that is too long, and 400 for a query with too many parameters."""
+    """Returns 431 for a head that is too long, 400 for a doubled header or too many parameters."""
 
     def __init__(self, app: ASGIApp, head_max_bytes: int) -> None:
         super().__init__(app)
@@ -27,6 +36,10 @@ class RequestShape(HttpMiddleware):
     def _explain(self, scope: Scope) -> tuple[int, str] | None:
         """Return the status and the detail of the fault, if there is one."""
         query, headers = scope["query_string"], scope["headers"]
+        names = [name for name, _ in headers if name in SINGLE]
+        if len(names) != len(set(names)):
+            doubled = next(name for name in names if names.count(name) > 1).decode()
+            return 400, f"The request has the header {doubled} more than once. Send it once."
         if query.count(b"&") >= PARAMETERS_MAX:
             return 400, f"The query has more than {PARAMETERS_MAX} parameters. Send fewer."
         # `api.connections` refuses longer heads while they arrive, but only in steps of what arrived at once.

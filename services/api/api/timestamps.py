@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from contracts.validation import format_value
@@ -33,3 +33,7 @@ def to_utc(timestamp: datetime | None) -> datetime | None:
         return timestamp.astimezone(UTC)
     except OverflowError:
         return _FIRST if timestamp.year == _FIRST.year else _LAST
+
+
+CursorTime = Annotated[AwareDatetime, AfterValidator(to_utc)]
+"""A timestamp of a cursor, which a client may have changed."""

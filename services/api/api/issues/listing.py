@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.database import Database
 from api.issues.repository import NEEDS_REVIEW, build_issue, select
 from api.issues.schemas import Issue, IssueQuery
-from api.timestamps import to_utc
+from api.timestamps import CursorTime, to_utc
 from contracts.names import Task
 from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
@@ -41,17 +41,17 @@ class Order:
         return ", ".join(f"{expression}{direction}" for expression in self.expressions)
 
 
-_CREATED = (("created_at", "id"), ("created_at", "id"), tuple[AwareDatetime, UUID])
-_UPDATED = (("updated_at", "id"), ("updated_at", "id"), tuple[AwareDatetime, UUID])
+_CREATED = (("created_at", "id"), ("created_at", "id"), tuple[CursorTime, UUID])
+_UPDATED = (("updated_at", "id"), ("updated_at", "id"), tuple[CursorTime, UUID])
 _PRIORITY = (
     (PRIORITY_RANK, "created_at", "id"),
     ("priority_rank", "created_at", "id"),
-    tuple[_Rank, AwareDatetime, UUID],
+    tuple[_Rank, CursorTime, UUID],
 )
 _SCORE = (
     ("score", "created_at", "id"),
     ("score", "created_at", "id", "as_of"),
-    tuple[float, AwareDatetime, UUID, AwareDatetime],
+    tuple[float, CursorTime, UUID, CursorTime],
 )
 
 ORDERS = {
