@@ -357,3 +357,15 @@ def test_redis_outage_is_shown_on_page(page: Any, new_api: ApiFactory) -> None:
     expect(page.locator("#health")).to_have_text(
         "Redis is unreachable. Issues are accepted, but enrichment waits."
     )
+
+
+@pytest.mark.parametrize("issue", ["../dead-letters", "..%2Fqueues", "%252e%252e/tags", "x"])
+def test_url_with_path_as_issue_requests_no_other_path(issue: str, page: Any, api: Api) -> None:
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url.partition("/api/v1")[2]))
+    visit(page, api, f"/?issue={issue}")
+    expect(page.locator("#list-state")).to_contain_text("No issues yet")
+
+    known = ("/issues?", "/queues", "/session", "/events", "/tags")
+    assert [path for path in requested if path and not path.startswith(known)] == []
+    assert not any(path.startswith("/issues/") for path in requested)

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from issuetracker_cli.output import strip_control
+
 FAILED = 1
 BAD_INPUT = 2
 UNAVAILABLE = 3
@@ -36,7 +38,7 @@ TARGET: ContextVar[Target] = ContextVar("target")
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line to standard error and exit."""
-    typer.echo(f"issuetracker: {' '.join(message.split())}", err=True)
+    typer.echo(f"issuetracker: {strip_control(' '.join(message.split()))}", err=True)
     raise typer.Exit(code)
 
 

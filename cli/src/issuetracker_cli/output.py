@@ -17,7 +17,8 @@ PIPE_WIDTH = 10_000
 """Width of a table in characters if the output is not a terminal, so that each row stays on one line."""
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters of terminals, and those that change the direction of the text."""
 
 
 def strip_control(text: str) -> str:

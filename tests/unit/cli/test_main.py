@@ -1,10 +1,14 @@
 """Errors of the command line are one line with exit code 2."""
 
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from issuetracker_cli.main import main
+from tests.support.cli import run_cli
 
 
 def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -44,3 +48,26 @@ def test_cli_without_command_prints_help_with_its_lines(
 
     assert lines[0].startswith("Usage: ")
     assert len(lines) > 5
+
+
+def test_error_of_server_is_printed_without_control_characters() -> None:
+    """The server may be another one than expected, or quote text of an issue."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"detail": "\x1b]52;c;cm0=\x07 \x9b2J \u202eevil\r\nsecond line"}).encode()
+            self.send_response(422)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = run_cli(f"http://127.0.0.1:{server.server_port}", "issues", "list")
+        server.shutdown()
+
+    assert run.returncode == 2
+    assert run.stderr == "issuetracker: \ufffd]52;c;cm0=\ufffd \ufffd2J \ufffdevil second line\n"

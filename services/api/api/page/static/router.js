@@ -13,7 +13,10 @@ export function onNavigate(then) {
 
 const parameters = () => new URLSearchParams(location.search);
 
-export const selectedId = () => parameters().get("issue");
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** Return the id of the selected issue; null if the URL has none that may be part of a path. */
+export const selectedId = () => parameters().get("issue")?.match(UUID)?.[0] ?? null;
 /** Return the current view; the default is the issues. */
 export const view = () => VIEWS.find((name) => name === parameters().get("view")) ?? "issues";
 export const filters = () => [...parameters()].filter(([name, value]) => FILTERS.includes(name) && value);
