@@ -8,11 +8,12 @@ import pytest
 import redis
 
 from api.access.secrets import TOKEN_PREFIX, new_secret
-from tests.conftest import STOP_TIMEOUT_S, ApiFactory
+from contracts.ids import new_id
+from tests.conftest import ApiFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
 from tests.support.database import Database
-from tests.support.processes import Api, start_api
+from tests.support.processes import Api
 from tests.support.routes import Endpoint, endpoints
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
@@ -23,21 +24,6 @@ WELL_FORMED = new_secret(TOKEN_PREFIX)
 CLOSED_ENDPOINTS = [endpoint for endpoint in endpoints() if str(endpoint) not in OPEN | PAGE]
 WEB = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
 """The headers that a browser sends with requests of the page."""
-
-
-@pytest.fixture(scope="module")
-def closed_api(servers: Servers) -> Iterator[Api]:
-    """Yield an API that requires tokens."""
-    api = start_api({**servers.env, "DISPATCH_POLL_SECONDS": "3600", **CLOSED})
-    yield api
-    api.client.close()
-    api.process.stop(STOP_TIMEOUT_S)
-
-
-@pytest.fixture
-def tokens(closed_api: Api, database: Database) -> Tokens:
-    del database
-    return Tokens(closed_api)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +162,10 @@ class TestTokens:
         [
             ({"name": "ci", "scopes": ["issues:read"]}, 409, "Token ci"),
             ({"name": "a b", "scopes": ["issues:read"]}, 422, "name:"),
+            ({"name": "CI", "scopes": ["issues:read"]}, 409, "Token CI"),
             ({"name": "anonymous", "scopes": ["issues:read"]}, 422, "name:"),
+            ({"name": "Admin-Token", "scopes": ["issues:read"]}, 422, "name:"),
+            ({"name": "CLI", "scopes": ["issues:read"]}, 422, "name:"),
             ({"name": "x", "scopes": []}, 422, "scopes:"),
             ({"name": "x", "scopes": ["all"]}, 422, "scopes.0:"),
             ({"name": "x", "scopes": ["admin"], "expires_in_days": 0}, 422, "expires_in_days:"),
@@ -313,6 +302,108 @@ class TestSessions:
         assert "set-cookie" not in response.headers
         assert_problem(browser.post("/api/v1/session", json={"token": WELL_FORMED}), 401)
 
+    def test_login_without_credential_of_other_site_is_rejected_despite_authorization_header(
+        self, browser: httpx.Client, tokens: Tokens
+    ) -> None:
+        token = tokens.make("page", "issues:write")["token"]
+        foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+
+        for authorization in ("Bearer itk_x", "Basic eDp5", "x"):
+            headers = {**foreign, "Authorization": authorization}
+            login = browser.post("/api/v1/session", json={"token": token}, headers=headers)
+            logout = browser.delete("/api/v1/session", headers=headers)
+
+            assert "cross-origin" in str(assert_problem(login, 403)["detail"])
+            assert "set-cookie" not in login.headers
+            assert_problem(logout, 403)
+
+    def test_failed_login_is_logged_and_audited_with_its_address(
+        self, browser: httpx.Client, closed_api: Api, database: Database, tokens: Tokens
+    ) -> None:
+        del tokens
+        elsewhere = {"X-Forwarded-For": "192.0.2.77"}
+
+        assert_problem(browser.post("/api/v1/session", json={"token": WELL_FORMED}, headers=elsewhere), 401)
+        assert_problem(list_issues(closed_api, WELL_FORMED), 401)
+
+        (entry,) = database.query("SELECT actor, action, subject, detail FROM audit_log")
+        assert (entry["actor"], entry["action"]) == ("unauthenticated", "session.refused")
+        assert entry["subject"] == "192.0.2.77"
+        assert entry["detail"] == {
+            "reason": "The token does not exist. Check that it belongs to this IssueTracker."
+        }
+        wait_until(lambda: closed_api.log.has("login_failed", "192.0.2.77"), "the address of the login in the log")
+        wait_until(
+            lambda: closed_api.log.has("authentication_failed", "127.0.0.1"),
+            "the address of the request in the log",
+        )
+
+    def test_cookie_over_https_belongs_to_this_host_only(self, browser: httpx.Client, tokens: Tokens) -> None:
+        token = tokens.make("page", "issues:read")["token"]
+        https = {"X-Forwarded-Proto": "https"}
+
+        login = browser.post("/api/v1/session", json={"token": token}, headers=https)
+
+        cookie = login.headers["set-cookie"]
+        assert re.match(r"__Host-issuetracker_session=its_[0-9A-Za-z]{49}; ", cookie)
+        assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+        secret = cookie.partition("=")[2].partition(";")[0]
+        for name, status in (("__Host-issuetracker_session", 200), ("issuetracker_session", 401)):
+            headers = {**https, "Cookie": f"{name}={secret}"}
+            assert browser.get("/api/v1/issues", headers=headers).status_code == status
+        logout = browser.delete(
+            "/api/v1/session", headers={**https, "Cookie": f"__Host-issuetracker_session={secret}"}
+        )
+        assert re.match(r'__Host-issuetracker_session="";.*; Secure', logout.headers["set-cookie"])
+
+    def test_new_login_ends_earlier_session_of_browser(
+        self, browser: httpx.Client, tokens: Tokens, database: Database
+    ) -> None:
+        first, second = (tokens.make(name, "issues:read")["token"] for name in ("first", "second"))
+        browser.post("/api/v1/session", json={"token": first})
+        stolen = {"Cookie": f"issuetracker_session={browser.cookies['issuetracker_session']}"}
+
+        browser.post("/api/v1/session", json={"token": second})
+
+        assert browser.get("/api/v1/session").json()["name"] == "second"
+        browser.cookies.clear()
+        assert_problem(browser.get("/api/v1/issues", headers=stolen), 401)
+        actions = database.query("SELECT actor, action FROM audit_log WHERE actor <> 'admin-token' ORDER BY id")
+        assert [(entry["actor"], entry["action"]) for entry in actions] == [
+            ("first", "session.started"),
+            ("first", "session.ended"),
+            ("second", "session.started"),
+        ]
+
+    def test_session_must_present_its_token_again_for_lasting_access(
+        self, browser: httpx.Client, tokens: Tokens, database: Database
+    ) -> None:
+        del tokens
+        browser.post("/api/v1/session", json={"token": ADMIN})
+        new_token = {"name": "backdoor", "scopes": ["admin"]}
+        hook = f"/api/v1/webhooks/{new_id()}"
+
+        for method, path, body in (
+            ("POST", "/api/v1/tokens", new_token),
+            ("POST", "/api/v1/webhooks", {"url": "https://evil.example/", "events": ["issue.created"]}),
+            ("PATCH", hook, {"url": "https://evil.example/"}),
+            ("POST", f"{hook}/secret", {}),
+        ):
+            problem = assert_problem(browser.request(method, path, json=body), 403)
+            assert "Present its token again" in str(problem["detail"])
+
+        assert database.one("SELECT count(*) FROM api_token") == 0
+        assert browser.get("/api/v1/tokens").status_code == 200
+        assert browser.post("/api/v1/tokens", json=new_token, headers=bearer(ADMIN)).status_code == 201
+
+
+def own_counters(servers: Servers) -> dict[str, str]:
+    """Return settings of a database of Redis without the failures of other tests."""
+    with redis.Redis(port=servers.redis_port, db=5) as client:
+        client.flushdb()
+    return {"CELERY_BROKER_URL": f"redis://127.0.0.1:{servers.redis_port}/5"}
+
 
 class TestLimits:
     def test_rate_limit_is_per_token_and_returns_retry_after(
@@ -346,8 +437,8 @@ class TestLimits:
         # The second process accepts at most ten requests before it receives the count of the first.
         wait_until(is_limited_by_second, "the second process to receive the count of the first")
 
-    def test_rate_limit_of_failed_logins_is_per_address(self, new_api: ApiFactory) -> None:
-        api = new_api({**CLOSED, "RATE_LIMIT_ADDRESS": "3"})
+    def test_rate_limit_of_failed_logins_is_per_address(self, servers: Servers, new_api: ApiFactory) -> None:
+        api = new_api({**CLOSED, **own_counters(servers), "RATE_LIMIT_ADDRESS": "3"})
         token = Tokens(api).make("one", "issues:read")["token"]
 
         statuses = [list_issues(api, "itk_wrong").status_code for _ in range(5)]
@@ -358,6 +449,30 @@ class TestLimits:
         assert list_issues(api, token).status_code == 200
         elsewhere = {**bearer("itk_wrong"), "X-Forwarded-For": "192.0.2.7"}
         assert api.client.get("/api/v1/issues", headers=elsewhere).status_code == 401
+
+    def test_rate_limit_of_failures_is_per_network_and_global(self, servers: Servers, new_api: ApiFactory) -> None:
+        api = new_api({**CLOSED, **own_counters(servers), "RATE_LIMIT_ADDRESS": "1"})
+
+        def fail_from(address: str) -> int:
+            headers = {**bearer("itk_wrong"), "X-Forwarded-For": address}
+            return api.client.get("/api/v1/issues", headers=headers).status_code
+
+        assert [fail_from(f"2606:4700:1:2:{number:x}::1") for number in range(1, 4)] == [401, 429, 429]
+        assert fail_from("2606:4700:1:3::1") == 401
+        assert [fail_from(address) for address in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2")] == [
+            401,
+            429,
+            401,
+        ]
+
+        everywhere = [fail_from(f"2606:4700:{number:x}::1") for number in range(2, 12)]
+        assert everywhere == [401] * 6 + [429] * 4, "ten failures of all addresses are within the budget"
+        elsewhere = {"X-Forwarded-For": "203.0.113.9"}
+        login = api.client.post("/api/v1/session", json={"token": WELL_FORMED}, headers=elsewhere)
+        assert login.status_code == 429
+        token = Tokens(api).make("one", "issues:read")["token"]
+        assert list_issues(api, token).status_code == 200
+        assert api.client.post("/api/v1/session", json={"token": token}).status_code == 200
 
     def test_rate_limit_without_redis_is_per_process(self, new_api: ApiFactory, database: Database) -> None:
         api = new_api({**CLOSED, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "RATE_LIMIT": "5"})
@@ -482,7 +597,6 @@ class TestBrowsers:
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "no-referrer"
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
-        assert "script-src" not in closed_api.client.get("/docs").headers["content-security-policy"]
 
     def test_cors_preflight_without_allowed_origins_is_rejected(self, closed_api: Api) -> None:
         preflight = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}

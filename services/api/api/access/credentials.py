@@ -1,6 +1,6 @@
 """Authenticate tokens and session cookies, with a cache in front of the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Annotated
@@ -88,11 +88,12 @@ class Credentials:
         if session is None:
             return "The session has ended. Log in again."
         if self._is_admin(session.token_digest):
-            return VerifiedCredential(ADMIN_TOKEN, session.expires_at)
+            return VerifiedCredential(replace(ADMIN_TOKEN, is_session=True), session.expires_at)
         token = await self._token(session.token_digest)
         if isinstance(token, str):
             return token
-        return VerifiedCredential(token.principal, min(token.ends_at, session.expires_at))
+        principal = replace(token.principal, is_session=True)
+        return VerifiedCredential(principal, min(token.ends_at, session.expires_at))
 
     async def _token(self, key: bytes) -> VerifiedCredential | str:
         token = await repository.find_token(self._database, key)

@@ -12,9 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 from api.access.credentials import Credentials
 from api.access.headers import SecurityHeaders
 from api.access.limiter import Limiter
-from api.access.middleware import SESSION_COOKIE, Access, Rules
+from api.access.middleware import Access, Rules
 from api.access.open_paths import is_open
 from api.access.scopes import required_scope
+from api.access.session_cookie import NAME as SESSION_COOKIE
 from api.database import Database
 from api.settings import ApiSettings
 from contracts.states import Scope
@@ -43,7 +44,8 @@ _SCHEMES = {
         "type": "apiKey",
         "in": "cookie",
         "name": SESSION_COOKIE,
-        "description": "The session of the page (`POST /api/v1/session`). Cross-origin changes are rejected",
+        "description": "The session of the page (`POST /api/v1/session`). Cross-origin changes are rejected. "
+        "Over https the name begins with `__Host-`",
     },
 }
 _DENIALS = {

@@ -3,26 +3,34 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.access.client_address import budget_key, client_address
 from api.access.credentials import Credentials, InvalidCredentials
 from api.access.cross_origin import explain_cross_origin
 from api.access.limiter import Limiter, RateLimitResult
 from api.access.loopback import NEXT_STEP, explain_remote_request
 from api.access.open_paths import LOGIN_PATH, SAFE_METHODS, is_open
 from api.access.principal import ANONYMOUS, UNAUTHENTICATED, Principal, set_principal
+from api.access.session_cookie import read_cookie
 from api.asgi import on_start
 from api.problems import problem
 
-SESSION_COOKIE = "issuetracker_session"
+ALL_FAILURES = "failures"
+"""Key of the budget of all failed authentications, which bounds guesses from many addresses."""
+ALL_FAILURES_FACTOR = 10
+"""This budget as a multiple of the budget of one address."""
 REALM = 'Bearer realm="issuetracker"'
 NO_TOKEN = (
     "The request has no token. Send `Authorization: Bearer itk_...`. An admin creates tokens with "
     "`issuetracker tokens create`; the first admin uses the ADMIN_TOKEN of the API's settings."
 )
+
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,8 @@ class Access:
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> RateLimitResult | None:
         """Authenticate the request and set its principal; return its rate limit result or raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
-        has_bearer = self._rules.auth == "on" and "authorization" in headers
+        # A login does not read the header, so it proves nothing there.
+        has_bearer = self._rules.auth == "on" and "authorization" in headers and not is_open(method, path)
         if method not in SAFE_METHODS and not has_bearer:
             reason = explain_cross_origin(headers, self._rules.origins)
             if reason is not None:
@@ -81,7 +90,7 @@ class Access:
         else:
             set_principal(UNAUTHENTICATED)
         if path == LOGIN_PATH or self._rules.auth != "on":
-            return self._count(scope, _address_key(scope), self._rules.per_address)
+            return self._count_address(scope)
         return None
 
     def _admit_anonymous(self, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -92,26 +101,18 @@ class Access:
 
     async def _admit_holder(self, scope: Scope, headers: Mapping[str, str]) -> RateLimitResult | None:
         try:
-            principal = await self._authenticate(scope, headers)
+            principal = await authenticate(scope, headers)
         except InvalidCredentials as error:
             # Only failures count by address, so that a faulty script does not block other users.
-            self._count(scope, _address_key(scope), self._rules.per_address)
+            self._count_address(scope)
+            self._count(scope, ALL_FAILURES, self._rules.per_address * ALL_FAILURES_FACTOR)
+            logger.warning("authentication_failed", address=client_address(scope))
             raise AccessDenied(_build_401(str(error))) from None
         set_principal(principal)
-        return self._count(scope, f"token:{principal.token_id or principal.name}", self._rules.per_token)
+        return self._count(scope, f"token:{principal.key}", self._rules.per_token)
 
-    async def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> Principal:
-        credentials: Credentials = scope["app"].state.credentials
-        authorization = headers.get("authorization")
-        if authorization is not None:
-            scheme, _, secret = authorization.partition(" ")
-            if scheme.lower() != "bearer":
-                raise InvalidCredentials(NO_TOKEN)
-            return await credentials.authenticate_token(secret.strip())
-        cookie = Request(scope).cookies.get(SESSION_COOKIE)
-        if cookie is None:
-            raise InvalidCredentials(NO_TOKEN)
-        return await credentials.authenticate_session(cookie)
+    def _count_address(self, scope: Scope) -> RateLimitResult | None:
+        return self._count(scope, f"address:{budget_key(client_address(scope))}", self._rules.per_address)
 
     def _count(self, scope: Scope, key: str, limit: int) -> RateLimitResult | None:
         if not limit:
@@ -126,14 +127,24 @@ class Access:
         return rate
 
 
+async def authenticate(scope: Scope, headers: Mapping[str, str]) -> Principal:
+    """Return the principal of a request's token or cookie; raise InvalidCredentials."""
+    credentials: Credentials = scope["app"].state.credentials
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise InvalidCredentials(NO_TOKEN)
+        return await credentials.authenticate_token(secret.strip())
+    cookie = read_cookie(scope)
+    if cookie is None:
+        raise InvalidCredentials(NO_TOKEN)
+    return await credentials.authenticate_session(cookie)
+
+
 def _build_401(detail: str) -> Response:
     challenge = REALM if detail == NO_TOKEN else f'{REALM}, error="invalid_token"'
     return problem(401, detail, headers={"WWW-Authenticate": challenge})
-
-
-def _address_key(scope: Scope) -> str:
-    client = scope.get("client")
-    return f"address:{client[0] if client else 'unknown'}"
 
 
 def _with_rate_limit_headers(rate: RateLimitResult, send: Send) -> Send:

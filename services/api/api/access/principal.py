@@ -20,6 +20,13 @@ class Principal:
     scopes: AbstractSet[Scope]
     token_id: UUID | None = None
     """Id in the table `api_token`, if the principal uses such a token."""
+    is_session: bool = False
+    """Whether the principal has presented a session cookie instead of its token."""
+
+    @property
+    def key(self) -> str:
+        """Identifies the principal among all others, whose names can be reused."""
+        return str(self.token_id or self.name)
 
     def has_scope(self, scope: Scope) -> bool:
         """Return whether the principal has the scope, directly or as an admin."""

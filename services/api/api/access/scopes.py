@@ -27,6 +27,20 @@ ANY_SCOPE = Depends(RequireScope(None))
 """`@router.get(..., dependencies=[ANY_SCOPE])` requires any valid token."""
 
 
+async def _require_token() -> None:
+    if current_principal().is_session:
+        raise HTTPException(
+            403, "A session may not do this. Present its token again: send `Authorization: Bearer itk_...`."
+        )
+
+
+TOKEN_AGAIN = Depends(_require_token)
+"""`@router.post(..., dependencies=[TOKEN_AGAIN])` rejects sessions.
+
+For operations whose result outlives a session that was hijacked: new tokens, and receivers of events.
+"""
+
+
 async def require_scope_by_method(request: Request) -> None:
     """Require the scope of the route; a dependency of the whole application."""
     if is_open(request.method, request.scope["path"]):

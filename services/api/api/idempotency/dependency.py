@@ -48,8 +48,7 @@ async def process_once(request: Request) -> None:
         raise invalid(("header", HEADER), "idempotency_key", detail)
     database = request.app.state.database
     # Each caller has its own keys.
-    caller = current_principal()
-    use.id = _digest(str(caller.token_id or caller.name), use.key)
+    use.id = _digest(current_principal().key, use.key)
     if not await lock_key(database, use.id):
         raise HTTPException(
             409, "A request with this Idempotency-Key is in progress. Try again in 1 second.", {"Retry-After": "1"}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from api.access.credentials import CredentialsDep
 from api.access.principal import PrincipalDep
-from api.access.scopes import ADMIN
+from api.access.scopes import ADMIN, TOKEN_AGAIN
 from api.access.secrets import HINT_LENGTH, TOKEN_PREFIX, digest, new_secret
 from api.audit_trail import record
 from api.database import DatabaseDep
@@ -21,9 +21,12 @@ from contracts.ids import new_id
 router = APIRouter(prefix="/api/v1/tokens", tags=["access"], dependencies=[ADMIN])
 
 
-@router.post("", operation_id="createToken", summary="Create a token", status_code=201)
+@router.post("", operation_id="createToken", summary="Create a token", status_code=201, dependencies=[TOKEN_AGAIN])
 async def create(new: TokenCreate, response: Response, database: DatabaseDep, actor: PrincipalDep) -> NewToken:
-    """Create a token and return it once; only its SHA-256 is stored. Returns 409 if the name is in use."""
+    """Create a token and return it once; only its SHA-256 is stored. Returns 409 if the name is in use.
+
+    A session must present its token again, in the `Authorization` header.
+    """
     secret, token_id = new_secret(TOKEN_PREFIX), new_id()
     async with database.transaction():
         token = await repository.create_token(

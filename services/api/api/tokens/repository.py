@@ -13,7 +13,8 @@ CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'e
 """
 _CREATE = f"""
 INSERT INTO api_token (id, name, digest, hint, scopes, created_by, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))
+SELECT $1, $2, $3, $4, $5, $6, now() + make_interval(days => $7)
+WHERE NOT EXISTS (SELECT FROM api_token WHERE lower(name) = lower($2) AND revoked_at IS NULL)
 ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING
 RETURNING {_COLUMNS}
 """

@@ -31,7 +31,7 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 def _not_reserved(name: str) -> str:
-    if name in RESERVED_NAMES:
+    if name.lower() in RESERVED_NAMES:
         raise PydanticCustomError("reserved", "The name is reserved for the audit log. Use another name.")
     return name
 
@@ -54,7 +54,10 @@ class TokenCreate(BaseModel):
         str,
         StringConstraints(pattern=HOLDER_PATTERN),
         AfterValidator(_not_reserved),
-        Field(description="Name of the holder in the audit log; unique among tokens that are not revoked"),
+        Field(
+            description="Name of the holder in the audit log; unique among tokens that are not revoked, "
+            "in upper or lower case"
+        ),
     ]
     scopes: Annotated[
         list[Scope],

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.access.scopes import ADMIN
+from api.access.scopes import ADMIN, TOKEN_AGAIN
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.paging import PageQuery, page_by_id
@@ -30,7 +30,9 @@ from contracts.webhook_targets import parse_ip_literal
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], dependencies=[ADMIN])
 
 
-@router.post("", operation_id="createWebhook", summary="Create a webhook", status_code=201)
+@router.post(
+    "", operation_id="createWebhook", summary="Create a webhook", status_code=201, dependencies=[TOKEN_AGAIN]
+)
 async def create(new: WebhookCreate, request: Request, response: Response, database: DatabaseDep) -> NewWebhook:
     """Deliver events to a URL from now on. The signing secret is returned only once."""
     _require_reachable(request, new.url)
@@ -57,7 +59,9 @@ async def get_one(webhook_id: UUID, database: DatabaseDep) -> Webhook:
     return require_found(await repository.get_webhook(database, webhook_id), f"webhook {webhook_id}")
 
 
-@router.patch("/{webhook_id}", operation_id="changeWebhook", summary="Change a webhook")
+@router.patch(
+    "/{webhook_id}", operation_id="changeWebhook", summary="Change a webhook", dependencies=[TOKEN_AGAIN]
+)
 async def change(webhook_id: UUID, patch: WebhookPatch, request: Request, database: DatabaseDep) -> Webhook:
     """Apply a JSON merge patch (RFC 7396). Events that occur while a webhook is inactive are never delivered."""
     if "url" in patch.model_fields_set:
@@ -82,7 +86,12 @@ async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> N
     request.app.state.dispatcher.wake()
 
 
-@router.post("/{webhook_id}/secret", operation_id="rotateWebhookSecret", summary="Rotate a webhook's secret")
+@router.post(
+    "/{webhook_id}/secret",
+    operation_id="rotateWebhookSecret",
+    summary="Rotate a webhook's secret",
+    dependencies=[TOKEN_AGAIN],
+)
 async def rotate(
     webhook_id: UUID, rotation: SecretRotation, response: Response, database: DatabaseDep
 ) -> NewWebhook:
