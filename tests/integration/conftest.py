@@ -15,8 +15,8 @@ from tests.support.servers import Servers
 
 @pytest.fixture(scope="session")
 def closed_api(servers: Servers) -> Iterator[Api]:
-    """Yield an API that requires tokens."""
-    api = start_api({**servers.env, **SHARED_SETTINGS, **CLOSED})
+    """Yield an API that requires tokens, and checks those of its streams often."""
+    api = start_api({**servers.env, **SHARED_SETTINGS, **CLOSED, "HEARTBEAT_SECONDS": "0.5"})
     yield api
     api.client.close()
     api.process.stop(STOP_TIMEOUT_S)

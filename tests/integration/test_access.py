@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import redis
 
 from api.access.secrets import TOKEN_PREFIX, new_secret
+from api.events.endpoints import STREAMS_PER_PRINCIPAL
 from contracts.ids import new_id
 from tests.conftest import ApiFactory
 from tests.integration.test_issues_api import assert_problem
@@ -16,6 +18,7 @@ from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.routes import Endpoint, endpoints
 from tests.support.servers import Servers
+from tests.support.stream import Listener
 from tests.support.waiting import wait_until
 from tests.unit.api.test_access_rules import OPEN, PAGE
 
@@ -396,6 +399,40 @@ class TestSessions:
         assert database.one("SELECT count(*) FROM api_token") == 0
         assert browser.get("/api/v1/tokens").status_code == 200
         assert browser.post("/api/v1/tokens", json=new_token, headers=bearer(ADMIN)).status_code == 201
+
+
+class TestStreams:
+    def test_stream_of_revoked_token_ends_at_next_heartbeat(self, tokens: Tokens, closed_api: Api) -> None:
+        created = tokens.make("dashboard", "issues:read")
+        with Listener(closed_api, headers=bearer(created["token"])) as listener:
+            tokens.revoke(created["id"])
+
+            wait_until(listener.ended.is_set, "the end of the stream")
+
+    def test_stream_of_ended_session_ends_at_next_heartbeat(self, tokens: Tokens, closed_api: Api) -> None:
+        del tokens
+        with httpx.Client(base_url=closed_api.client.base_url, headers=WEB, timeout=30) as browser:
+            browser.post("/api/v1/session", json={"token": ADMIN})
+            cookie = {"Cookie": f"issuetracker_session={browser.cookies['issuetracker_session']}"}
+            with Listener(closed_api, headers=cookie) as listener:
+                browser.delete("/api/v1/session")
+
+                wait_until(listener.ended.is_set, "the end of the stream")
+
+    def test_streams_of_one_token_do_not_lock_out_others(self, tokens: Tokens, closed_api: Api) -> None:
+        busy, other = (tokens.make(name, "issues:read")["token"] for name in ("busy", "other"))
+        with ExitStack() as stack:
+            for _ in range(STREAMS_PER_PRINCIPAL):
+                stack.enter_context(Listener(closed_api, headers=bearer(busy)))
+
+            refused = closed_api.client.get("/api/v1/events", headers=bearer(busy))
+
+            assert_problem(refused, 429)
+            assert refused.headers["retry-after"] == "5"
+            with Listener(closed_api, headers=bearer(other)):
+                pass
+        with Listener(closed_api, headers=bearer(busy)):
+            pass
 
 
 def own_counters(servers: Servers) -> dict[str, str]:

@@ -29,6 +29,7 @@ CONSTANTS = {
     "BODY_WINDOW_SECONDS": ("api.connections", "BODY_WINDOW_S"),
     "DISPATCH_POLL_SECONDS": ("api.dispatch.timing", "POLL_S"),
     "REJECTED_RETRY_SECONDS": ("api.dispatch.timing", "REJECTED_RETRY_S"),
+    "HEARTBEAT_SECONDS": ("api.events.endpoints", "HEARTBEAT_S"),
     "CIRCUIT_THRESHOLD": ("app.ledger.circuit", "THRESHOLD"),
     "CIRCUIT_PAUSE_SECONDS": ("app.ledger.circuit", "PAUSE_S"),
 }

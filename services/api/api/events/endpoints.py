@@ -1,15 +1,18 @@
 """The event stream (server-sent events, https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing, suppress
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
+from api.access.credentials import InvalidCredentials
+from api.access.middleware import authenticate
+from api.access.principal import ANONYMOUS, Principal, PrincipalDep
 from api.database import DatabaseDep, DatabaseUnavailable
 from api.events import repository
 from api.events.hub import Hub
@@ -19,7 +22,8 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 HEARTBEAT_S = 15.0
 STREAM_MAX_S = 300.0
-"""Then the client reconnects, which checks its token again, and resumes."""
+"""Then the client reconnects and resumes."""
+STREAMS_PER_PRINCIPAL = 20
 RETRY_MS = 1000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -53,6 +57,17 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
+    def __init__(
+        self, frames: AsyncGenerator[bytes], listening: AbstractContextManager[None], status_code: int = 200
+    ) -> None:
+        super().__init__(frames, status_code, _HEADERS)
+        self._listening = listening
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream, which counts from its first byte."""
+        with self._listening:
+            await super().__call__(scope, receive, send)
+
     async def stream_response(self, send: Send) -> None:
         """Send events until either side closes the stream."""
         async with aclosing(cast("AsyncGenerator[bytes]", self.body_iterator)):
@@ -73,7 +88,8 @@ class EventStream(StreamingResponse):
             "`issue.created`, `issue.changed`, `issue.deleted`, `job.changed`: "
             "the issue or job in the data has changed. "
             "`status`: the current response of `GET /api/v1/queues`. "
-            "A stream ends after five minutes. Reconnect with the last event id.",
+            "A stream ends after five minutes, and within 20 s of the end of its token or session. "
+            "Reconnect with the last event id.",
             "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
         }
     },
@@ -81,6 +97,7 @@ class EventStream(StreamingResponse):
 async def stream(
     request: Request,
     database: DatabaseDep,
+    actor: PrincipalDep,
     last_event_id: Annotated[
         str | None,
         Header(max_length=100, description="The id of the last event received; the stream resumes after it"),
@@ -95,28 +112,56 @@ async def stream(
     The stream begins with `sync` if it cannot resume after the last event, which expires after an hour.
     """
     hub: Hub = request.app.state.hub
-    if not hub.has_room:
-        raise HTTPException(
-            503,
-            "Too many open streams, or the API is shutting down. Try again in 5 seconds.",
-            {"Retry-After": "5"},
-        )
     position = Position.parse(last_event_id or after)
     is_resumed = position is not None and await repository.has_all_since(database, position)
     cursor = position if position is not None and is_resumed else await repository.get_horizon(database)
-    return EventStream(_frames(hub, cursor, is_resumed=is_resumed), headers=_HEADERS)
+    # Nothing else runs between this check and the start of the stream.
+    _require_room(hub, actor)
+    frames = _frames(hub, cursor, lambda: _is_valid(request), is_resumed=is_resumed)
+    return EventStream(frames, hub.listening(actor.key))
 
 
-async def _frames(hub: Hub, cursor: Position, *, is_resumed: bool) -> AsyncGenerator[bytes]:
+def _require_room(hub: Hub, actor: Principal) -> None:
+    again = {"Retry-After": "5"}
+    if not hub.has_room:
+        detail = "Too many open streams, or the API is shutting down. Try again in 5 seconds."
+        raise HTTPException(503, detail, again)
+    # Without authentication, all users are one principal.
+    if actor is not ANONYMOUS and hub.count(actor.key) >= STREAMS_PER_PRINCIPAL:
+        detail = f"{actor.name} has {STREAMS_PER_PRINCIPAL} open streams. Close one, and try again in 5 seconds."
+        raise HTTPException(429, detail, again)
+
+
+async def _is_valid(request: Request) -> bool:
+    """Return whether the credential of the request is still valid, as far as the database is available."""
+    if request.app.state.settings.auth != "on":
+        return True
+    try:
+        await authenticate(request.scope, request.headers)
+    except InvalidCredentials:
+        return False
+    except DatabaseUnavailable:
+        return True
+    return True
+
+
+async def _frames(
+    hub: Hub, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
+) -> AsyncGenerator[bytes]:
     yield (
         format_sse_event(retry=RETRY_MS)
         if is_resumed
         else format_sse_event(event="sync", data_str="{}", id=str(cursor), retry=RETRY_MS)
     )
     loop = asyncio.get_running_loop()
-    ends_at, epoch, status = loop.time() + STREAM_MAX_S, hub.epoch, None
-    with hub.listening(), suppress(DatabaseUnavailable):
-        while not hub.closing and hub.epoch == epoch and loop.time() < ends_at:
+    started_at, epoch, status = loop.time(), hub.epoch, None
+    checked_at = started_at
+    with suppress(DatabaseUnavailable):
+        while not hub.closing and hub.epoch == epoch and loop.time() < started_at + STREAM_MAX_S:
+            if loop.time() >= checked_at + HEARTBEAT_S:
+                checked_at = loop.time()
+                if not await is_valid():
+                    return
             news = hub.news
             events, cursor = await hub.after(cursor)
             frames = [event.frame for event in events]

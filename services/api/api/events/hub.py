@@ -2,6 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,8 @@ class Hub:
         self._url = settings.database_url
         self._database = database
         self._queues = queues
-        self._listeners = 0
+        self._listeners = Counter[str]()
+        """Open streams by the key of their principal."""
         self._readers: list[asyncio.Task[None]] = []
         self._since: Position | None = None
         """`_recent` has every event after this position, up to `_position`."""
@@ -59,7 +61,11 @@ class Hub:
     @property
     def has_room(self) -> bool:
         """Whether another listener is accepted."""
-        return self._listeners < LISTENERS_MAX and not self.closing
+        return self._listeners.total() < LISTENERS_MAX and not self.closing
+
+    def count(self, principal: str) -> int:
+        """Return the number of open streams of a principal."""
+        return self._listeners[principal]
 
     def close(self) -> None:
         """End every stream; called when the process stops."""
@@ -78,9 +84,9 @@ class Hub:
             self._stop_reading()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, principal: str) -> Iterator[None]:
         """Read for a listener; the first one starts the readers, the last one stops them."""
-        self._listeners += 1
+        self._listeners[principal] += 1
         if not self._readers:
             self._readers = [
                 asyncio.create_task(self._read(), name="events"),
@@ -89,7 +95,7 @@ class Hub:
         try:
             yield
         finally:
-            self._listeners -= 1
+            self._listeners -= Counter({principal: 1})  # which removes counts of 0
             if not self._listeners:
                 self._stop_reading()
 
