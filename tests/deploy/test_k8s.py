@@ -1,5 +1,6 @@
 """The Kubernetes manifests conform to their schemas, the contracts and the rules of the project."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jsonschema
 import kubernetes_validate
@@ -18,6 +20,7 @@ import pytest
 import yaml
 from flower.options import default_options
 from flower.urls import handlers
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.autoscaler.settings import PODS_MAX
 from api.exporter.settings import ExporterSettings
@@ -642,6 +645,23 @@ def _is_routed(ingress: Object, path: str) -> bool:
         if path == routed["path"] or (routed["pathType"] == "Prefix" and path.startswith(prefix)):
             return True
     return False
+
+
+def test_api_behind_ingress_trusts_private_proxies_only(rendered: dict[str, tuple[Object, ...]]) -> None:
+    api = named(rendered["ingress+flower-ingress"], "Deployment")["api"]
+    (container,) = api["spec"]["template"]["spec"]["containers"]
+    trusted = {item["name"]: item.get("value", "") for item in container["env"]}["FORWARDED_ALLOW_IPS"]
+    clients = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        clients.append((scope["client"][0], scope["scheme"]))
+
+    headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")]
+    for peer in ("10.244.1.7", "192.168.3.4", "fd00::7", "198.51.100.1"):
+        scope: Any = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
+        asyncio.run(ProxyHeadersMiddleware(application, trusted)(scope, AsyncMock(), AsyncMock()))
+
+    assert clients == [("203.0.113.9", "https")] * 3 + [("198.51.100.1", "http")]
 
 
 def test_ingress_routes_only_public_paths(rendered: dict[str, tuple[Object, ...]]) -> None:

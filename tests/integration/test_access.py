@@ -14,6 +14,7 @@ from contracts.ids import new_id
 from tests.conftest import ApiFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, CLOSED, Tokens, bearer
+from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.routes import Endpoint, endpoints
@@ -531,6 +532,32 @@ class TestLimits:
 
         wait_until(lambda: bool(old_cookie()), "the counter in Redis")
         assert 0 < int(str(broker.ttl(old_cookie()[0]))) <= 120
+
+
+class TestProxies:
+    @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Proto"])
+    def test_proxy_that_is_not_trusted_is_reported(self, header: str, new_api: ApiFactory) -> None:
+        api = new_api({**CLOSED, "FORWARDED_ALLOW_IPS": "10.0.0.1"})
+        assert diagnose_proxy(api) is None
+
+        api.client.get("/api/v1/issues", headers={header: {"X-Forwarded-For": "203.0.113.9"}.get(header, "https")})
+
+        assert diagnose_proxy(api) == "127.0.0.1"
+        wait_until(lambda: api.log.has("forwarded_headers_ignored", "127.0.0.1"), "the warning in the log")
+        report = run_cli(str(api.client.base_url), "doctor", env={"ISSUETRACKER_TOKEN": ADMIN})
+        assert "add 127.0.0.1 to FORWARDED_ALLOW_IPS" in report.stdout
+
+    def test_trusted_proxy_is_not_reported(self, closed_api: Api, tokens: Tokens) -> None:
+        del tokens
+        headers = {"X-Forwarded-For": "203.0.113.9, 127.0.0.1", "X-Forwarded-Proto": "https"}
+        closed_api.client.get("/api/v1/issues", headers=headers)
+
+        assert diagnose_proxy(closed_api) is None
+
+
+def diagnose_proxy(api: Api) -> str | None:
+    proxy: str | None = api.client.get("/api/v1/diagnosis", headers=bearer(ADMIN)).json()["ignored_proxy"]
+    return proxy
 
 
 class TestAudit:

@@ -179,6 +179,14 @@ def _check_contracts(diagnosis: dict[str, Any]) -> CheckResult:
     return CheckResult(text)
 
 
+def _check_proxy(diagnosis: dict[str, Any]) -> CheckResult:
+    proxy = diagnosis.get("ignored_proxy")  # older APIs do not report it
+    if proxy is None:
+        return CheckResult("no forwarding headers were ignored")
+    text = f"the API ignores the forwarding headers of {proxy}: it does not know its clients' addresses and https"
+    return CheckResult(text, True, f"if it is your reverse proxy, add {proxy} to FORWARDED_ALLOW_IPS")
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: the parts of the diagnosis that it reads, and its exit code."""
@@ -206,6 +214,7 @@ CHECKS = (
     Check("dead letters", 16, ("jobs",), _check_dead_letters, "SchemaNotAtHead"),
     Check("clocks", 17, (), _check_clocks),
     Check("contracts", 18, ("jobs", "workers"), _check_contracts, "ContractSkew"),
+    Check("proxy", 19, (), _check_proxy),
 )
 """Checks, causes before effects: the first problem sets the exit code."""
 
@@ -225,7 +234,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     """Check the installation and print the next step for each problem.
 
     The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
-    14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions.
+    14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions,
+    19 reverse proxy.
     """
     _check_environment()
     try:

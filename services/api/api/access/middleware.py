@@ -75,6 +75,8 @@ class Access:
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> RateLimitResult | None:
         """Authenticate the request and set its principal; return its rate limit result or raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
+        if self._rules.auth == "on":
+            scope["app"].state.ignored_proxy.observe(scope, headers)
         # A login does not read the header, so it proves nothing there.
         has_bearer = self._rules.auth == "on" and "authorization" in headers and not is_open(method, path)
         if method not in SAFE_METHODS and not has_bearer:

@@ -74,6 +74,7 @@ class Diagnosis(BaseModel):
                     "contract_version": "1.1.0",
                     "checked_at": "2026-11-24T11:00:00Z",
                     "is_in_kubernetes": False,
+                    "ignored_proxy": None,
                     "database": {
                         "version": "17.6",
                         "is_replica": False,
@@ -103,6 +104,9 @@ class Diagnosis(BaseModel):
     contract_version: str
     checked_at: datetime
     is_in_kubernetes: bool = Field(description="Whether the API runs in a pod")
+    ignored_proxy: str | None = Field(
+        description="Address of a reverse proxy that FORWARDED_ALLOW_IPS does not list"
+    )
     database: DatabaseState | None
     migrations: MigrationsState | None
     jobs: JobsState | None
