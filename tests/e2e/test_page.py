@@ -359,6 +359,27 @@ def test_redis_outage_is_shown_on_page(page: Any, new_api: ApiFactory) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_documentation_of_api_is_rendered_from_own_files(path: str, browser: Any, api: Api) -> None:
+    page = browser.new_page()
+    origin = str(api.client.base_url).rstrip("/")
+    received: list[str] = []
+    page.on("response", lambda response: received.append(response.url))
+    page.goto(f"{origin}{path}")
+
+    expect(page.locator("h1, h2").first).to_contain_text("IssueTracker", timeout=LONG_MS)
+    expect(page.locator("body")).to_contain_text("Create an issue", timeout=LONG_MS)
+    assert all(url.startswith((origin, "data:", "blob:")) for url in received)
+    for injected in (
+        "document.body.innerHTML = '<img src=x onerror=alert(1)>'",
+        "document.head.appendChild(Object.assign(document.createElement('script'), {src: '//evil.example/x.js'}))",
+        "setTimeout('alert(1)')",
+    ):
+        with pytest.raises(sync_api.Error, match="Trusted"):
+            page.evaluate(injected)
+    page.close()
+
+
 @pytest.mark.parametrize("issue", ["../dead-letters", "..%2Fqueues", "%252e%252e/tags", "x"])
 def test_url_with_path_as_issue_requests_no_other_path(issue: str, page: Any, api: Api) -> None:
     requested: list[str] = []

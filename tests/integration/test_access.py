@@ -662,6 +662,21 @@ class TestBrowsers:
             assert headers["referrer-policy"] == "no-referrer"
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
+    @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/api/v1/issues"])
+    def test_response_allows_own_scripts_and_trusted_types_only(self, path: str, closed_api: Api) -> None:
+        response = closed_api.client.get(path)
+
+        policy = dict(
+            rule.strip().partition(" ")[::2] for rule in response.headers["content-security-policy"].split(";")
+        )
+        assert policy["default-src"] == "'self'"
+        assert policy["require-trusted-types-for"] == "'script'"
+        assert "script-src" not in policy
+        assert "http" not in response.headers["content-security-policy"]
+        for url in re.findall(r'(?:<link rel=.*href|src)="([^"]+)"', response.text):
+            assert url.startswith("/static/"), url
+            assert closed_api.client.get(url).status_code == 200, url
+
     def test_cors_preflight_without_allowed_origins_is_rejected(self, closed_api: Api) -> None:
         preflight = {"Origin": "https://friend.example", "Access-Control-Request-Method": "POST"}
 

@@ -136,6 +136,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app = FastAPI(
         title="IssueTracker",
         version=VERSION,
+        # The pages of FastAPI load scripts from a CDN; api.page serves its own.
+        docs_url=None,
+        redoc_url=None,
         description="Issue tracking with background enrichment. Every error is `application/problem+json`.",
         lifespan=lifespan,
         responses=problems.OPENAPI_RESPONSES,

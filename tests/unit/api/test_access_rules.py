@@ -22,7 +22,6 @@ OPEN = {
     "GET /readyz",
     "GET /metrics",
     "GET /docs",
-    "GET /docs/oauth2-redirect",
     "GET /redoc",
     "GET /openapi.json",
     "POST /api/v1/session",
@@ -30,7 +29,7 @@ OPEN = {
 }
 """Endpoints that need no token. Document each addition in docs/decisions/0009-access.md."""
 ADMIN_ONLY = ("/api/v1/tokens", "/api/v1/audit")
-PAGE = {"GET /", "GET /static"}
+PAGE = {"GET /", "GET /static", "GET /static/vendor"}
 
 
 def test_open_endpoints_equal_expected_list() -> None:

@@ -4,7 +4,6 @@ OPEN_PATHS = frozenset(
     {
         "/",
         "/docs",
-        "/docs/oauth2-redirect",
         "/livez",
         "/metrics",
         "/openapi.json",
