@@ -58,7 +58,7 @@ def insert_effect(job_id: UUID, attempt: int):
 def assert_lease_lost(ledger: Ledger, claim: Claim) -> None:
     assert not ledger.renew(claim)
     with pytest.raises(LeaseLost):
-        ledger.finish(claim, JobState.SUCCEEDED, insert_effect(claim.job_id, claim.attempt_number))
+        ledger.complete(claim, JobState.SUCCEEDED, insert_effect(claim.job_id, claim.attempt_number))
     with pytest.raises(LeaseLost):
         ledger.fail(claim, Failure(FailureKind.BUG, "late"))
 
@@ -78,7 +78,7 @@ def test_only_claim_commits_asynchronously(ledger: Ledger, database: Database, j
     try:
         claim = claim_job(ledger, job_id)
         assert ledger.renew(claim)
-        ledger.finish(claim, JobState.SUCCEEDED)
+        ledger.complete(claim, JobState.SUCCEEDED)
         rows = database.query("SELECT state, mode FROM commit_log ORDER BY at")
     finally:
         database.query("DROP TRIGGER log_commit ON job; DROP FUNCTION log_commit(); DROP TABLE commit_log")
@@ -103,7 +103,7 @@ def test_retrying_job_is_not_claimed_by_old_message(ledger: Ledger, job_id: UUID
 
 
 def test_finish_commits_effect_and_state_together(ledger: Ledger, database: Database, job_id: UUID) -> None:
-    ledger.finish(claim_job(ledger, job_id), JobState.SUCCEEDED, insert_effect(job_id, 1))
+    ledger.complete(claim_job(ledger, job_id), JobState.SUCCEEDED, insert_effect(job_id, 1))
 
     job = database.job(job_id)
     assert (job["state"], job["lease_until"]) == ("succeeded", None)
@@ -117,7 +117,7 @@ def test_finish_with_failing_effect_leaves_job_running(ledger: Ledger, database:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        ledger.finish(claim_job(ledger, job_id), JobState.SUCCEEDED, effect)
+        ledger.complete(claim_job(ledger, job_id), JobState.SUCCEEDED, effect)
 
     assert database.job(job_id)["state"] == "running"
     assert database.one("SELECT count(*) FROM effect") == 0
@@ -128,9 +128,9 @@ def test_worker_with_lost_lease_writes_nothing(ledger: Ledger, database: Databas
     new_claim = take_over(database, ledger, job_id)
 
     assert_lease_lost(ledger, old_claim)
-    ledger.finish(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
+    ledger.complete(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
     with pytest.raises(LeaseLost):
-        ledger.finish(old_claim, JobState.SUCCEEDED, insert_effect(job_id, 1))
+        ledger.complete(old_claim, JobState.SUCCEEDED, insert_effect(job_id, 1))
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
     assert database.failures(job_id) == []
@@ -151,7 +151,7 @@ def test_worker_with_claim_lost_in_crash_writes_nothing(engine: Engine, database
     assert new_claim.attempt_number == lost_claim.attempt_number
 
     assert_lease_lost(ledger, lost_claim)
-    other.finish(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
+    other.complete(new_claim, JobState.SUCCEEDED, insert_effect(job_id, 2))
 
     assert database.query("SELECT attempt FROM effect") == [{"attempt": 2}]
 

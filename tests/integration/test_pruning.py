@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from app import pruning
+from contracts.ledger.states import ENDED_STATES
 from contracts.names import QUEUE_OF, Task
-from contracts.states import ENDED_STATES, DeadMessageState, JobState
+from contracts.states import DeadMessageState, JobState
 from devstack.network import free_port
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database

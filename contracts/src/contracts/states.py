@@ -16,17 +16,6 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-WAITING_STATES = frozenset({JobState.PENDING, JobState.RETRYING})
-"""Jobs that the dispatcher publishes when their `run_at` has passed."""
-
-LEASED_STATES = frozenset({JobState.QUEUED, JobState.RUNNING})
-"""Jobs that a message or a worker owns. Each has a lease."""
-
-
-ENDED_STATES = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELLED})
-"""Jobs that have ended permanently. A dead job has not: it waits for a person's decision."""
-
-
 class FailureKind(StrEnum):
     """Why an attempt failed. The kind decides whether the job is retried."""
 

@@ -22,13 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from contracts.ledger.states import INITIAL, IS_DEAD, IS_ENDED, IS_LEASED, IS_WAITING
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
 from contracts.names import Task
 from contracts.states import (
-    ENDED_STATES,
-    LEASED_STATES,
     PRIORITY_RANK,
-    WAITING_STATES,
     DeadMessageState,
     FailureKind,
     ImportFormat,
@@ -44,10 +42,6 @@ from contracts.states import (
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
-
-
-def _in_states(states: frozenset[JobState]) -> Any:
-    return text(f"state IN ({', '.join(repr(state.value) for state in sorted(states))})")
 
 
 _NOT_DELETED = text("deleted_at IS NULL")
@@ -148,16 +142,16 @@ class Job(Base):
     __tablename__ = "job"
     __table_args__ = (
         CheckConstraint(_one_of("state", JobState), name="state"),
-        CheckConstraint("(lease_until IS NOT NULL) = (state IN ('queued', 'running'))", name="lease"),
-        Index("ix_job_due", "queue", "run_at", postgresql_where=_in_states(WAITING_STATES)),
-        Index("ix_job_dead", "id", postgresql_where=_in_states(frozenset({JobState.DEAD}))),
-        Index("ix_job_lease", "lease_until", postgresql_where=_in_states(LEASED_STATES)),
+        CheckConstraint(f"(lease_until IS NOT NULL) = ({IS_LEASED})", name="lease"),
+        Index("ix_job_due", "queue", "run_at", postgresql_where=text(IS_WAITING)),
+        Index("ix_job_dead", "id", postgresql_where=text(IS_DEAD)),
+        Index("ix_job_lease", "lease_until", postgresql_where=text(IS_LEASED)),
         Index(None, "issue_id", "id"),
         # Jobs to prune, the oldest first. Enrichment jobs are excluded, because they are kept with their issue.
         Index(
             "ix_job_ended",
             "finished_at",
-            postgresql_where=text(f"{_in_states(ENDED_STATES).text} AND task <> '{Task.ENRICH_ISSUE}'"),
+            postgresql_where=text(f"{IS_ENDED} AND task <> '{Task.ENRICH_ISSUE}'"),
         ),
     )
 
@@ -168,7 +162,7 @@ class Job(Base):
     """The complete message, written when the job is created and published unchanged."""
     issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
     """Null if the issue's row was deleted. The job then ends as skipped."""
-    state: Mapped[str] = mapped_column(server_default=JobState.PENDING)
+    state: Mapped[str] = mapped_column(server_default=INITIAL)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Number of all attempts started. It is also the attempt number that fences the current attempt's writes."""
     attempts_since_replay: Mapped[int] = mapped_column("tries", server_default="0")

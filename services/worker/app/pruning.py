@@ -3,30 +3,26 @@
 Enrichment runs and their results stay with their issue. Dead jobs stay until a person decides on them.
 """
 
+import json
 from datetime import timedelta
 from time import monotonic
 
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Connection, Engine, text
 
 from app.metrics import pruning as metrics
 from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
+from contracts.ledger.decisions import skip_deliveries
+from contracts.ledger.enqueue import ENQUEUE
+from contracts.ledger.queries import PRUNABLE
 from contracts.messages import Prune
 from contracts.names import QUEUE_OF, Task
-from contracts.states import ENDED_STATES
-from contracts.tables import Job
 
 BATCH = 2000
 """Maximum rows per transaction."""
 
-_ENDED = f"state IN ({', '.join(repr(state.value) for state in sorted(ENDED_STATES))})"
-
 OLD = {
-    # The condition of the partial index.
-    "job": f"{_ENDED} AND task <> '{Task.ENRICH_ISSUE}' AND finished_at < now() - :kept",
-    # Failures of enrichment jobs, which stay. The failures of other jobs are deleted with the job. A job that has
-    # not ended still needs its failures.
-    "job_failure": f"failed_at < now() - :kept AND (SELECT {_ENDED} FROM job WHERE job.id = job_id)",
+    **PRUNABLE,
     "dead_message": "state IN ('discarded', 'replayed') AND decided_at < now() - :kept",
     "operation": "state = 'finished' AND finished_at < now() - :kept",
 }
@@ -55,8 +51,7 @@ WITH chosen AS MATERIALIZED (
     WHERE webhook_id = ({_DELETED_WEBHOOK})
     LIMIT {BATCH} FOR UPDATE OF job SKIP LOCKED
 ), ended AS (
-    UPDATE job SET state = 'skipped', finished_at = now(), lease_until = NULL, note = 'the webhook was deleted'
-    WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND state IN ('pending', 'queued', 'retrying')
+    {skip_deliveries("SELECT id FROM chosen")}
 )
 DELETE FROM webhook_delivery WHERE job_id = ANY(ARRAY(SELECT id FROM chosen))
 """
@@ -86,6 +81,5 @@ def enqueue_rest(connection: Connection, before: Prune) -> None:
     """Insert a job that prunes the remaining rows, in the caller's transaction."""
     message = Prune(contract_version=CONTRACT_VERSION, job_id=new_id(), request_id=before.request_id)
     task = Task.PRUNE
-    connection.execute(
-        insert(Job).values(id=message.job_id, task=task, queue=QUEUE_OF[task], message=message.as_json())
-    )
+    job = {"id": message.job_id, "task": task, "queue": QUEUE_OF[task], "issue_id": None}
+    connection.execute(ENQUEUE.expression, {**job, "message": json.dumps(message.as_json())})

@@ -4,20 +4,11 @@ from typing import Any
 
 import asyncpg
 
+from contracts.ledger.queries import COUNT_NEEDING_WORKER
 from contracts.names import Queue
 
 TIMEOUT_S = 5
 """Timeout of the connection and of each query."""
-
-# Jobs of an open circuit breaker wait and need no worker. The limit keeps the cost of a large backlog constant.
-_COUNT = """
-SELECT count(*) FROM (
-    (SELECT 1 FROM job WHERE queue = $1 AND state IN ('queued', 'running') LIMIT $2)
-    UNION ALL
-    (SELECT 1 FROM job WHERE queue = $1 AND state IN ('pending', 'retrying') AND run_at <= now()
-        AND task <> ALL (ARRAY(SELECT task FROM circuit WHERE open_until > now())) LIMIT $2)
-) AS jobs
-"""
 
 
 class JobsUnknown(Exception):
@@ -34,7 +25,10 @@ async def count_jobs(url: str, limit: int) -> dict[Queue, int]:
             command_timeout=TIMEOUT_S,
             server_settings={"application_name": "issuetracker-autoscaler"},
         )
-        return {queue: await connection.fetchval(_COUNT, queue, limit) for queue in Queue}
+        return {
+            queue: await connection.fetchval(*COUNT_NEEDING_WORKER.bind(queue=queue, limit=limit))
+            for queue in Queue
+        }
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise JobsUnknown(f"{type(error).__name__}: {error}") from None
     finally:

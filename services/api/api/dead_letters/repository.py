@@ -16,7 +16,11 @@ from api.dead_letters.schemas import (
 from api.dispatch.envelope import parse_named_job
 from api.metrics import jobs as metrics
 from api.timestamps import to_utc
+from contracts.ledger import decisions
+from contracts.ledger.enqueue import insert_jobs
+from contracts.ledger.states import IS_DEAD
 from contracts.names import QUEUE_OF, Queue
+from contracts.states import DeadMessageState
 
 _JOB = """
 SELECT id, 'job' AS kind, state, queue, task, issue_id, attempts, last_error AS error, finished_at AS died_at
@@ -27,14 +31,15 @@ SELECT id, 'message' AS kind, state, queue, NULL AS task, NULL::uuid AS issue_id
     created_at AS died_at
 FROM dead_message
 """
+_IS_UNDECIDED = f"state = '{DeadMessageState.DEAD}'"
 _CLASS = "split_part(error, ':', 1)"
 _MATCHES = f"""
 ($1::text IS NULL OR task = $1) AND ($2::text IS NULL OR queue = $2) AND ($3::text IS NULL OR {_CLASS} = $3)
 AND ($4::timestamptz IS NULL OR died_at > $4) AND ($5::timestamptz IS NULL OR died_at < $5)
 AND ($6::text IS NULL OR position(lower($6) IN lower(error)) > 0)
 """
-_DEAD_JOBS = f"SELECT * FROM ({_JOB} WHERE state = 'dead') letter WHERE {_MATCHES}"
-_DEAD_MESSAGES = f"SELECT * FROM ({_MESSAGE} WHERE state = 'dead') letter WHERE {_MATCHES}"
+_DEAD_JOBS = f"SELECT * FROM ({_JOB} WHERE {IS_DEAD}) letter WHERE {_MATCHES}"
+_DEAD_MESSAGES = f"SELECT * FROM ({_MESSAGE} WHERE {_IS_UNDECIDED}) letter WHERE {_MATCHES}"
 _PAGE = f"""
 ({_DEAD_JOBS} AND id < $7 AND ($8::text IS NULL OR kind = $8) ORDER BY id DESC LIMIT $9)
 UNION ALL
@@ -55,35 +60,21 @@ SELECT id, 'job' AS kind, state FROM job WHERE id = $1
 UNION ALL
 SELECT id, 'message' AS kind, state FROM dead_message WHERE id = $1
 """
-_REPLAY_JOB = """
-UPDATE job SET state = 'pending', tries = 0, run_at = now(), finished_at = NULL, refused_since = NULL
-WHERE id = $1 AND state = 'dead'
-"""
-_REPLAY_JOBS = f"""
-WITH chosen AS (
-    SELECT id FROM job WHERE state = 'dead' AND id IN (SELECT id FROM ({_DEAD_JOBS}) matching)
-    ORDER BY id LIMIT {{limit}} FOR UPDATE SKIP LOCKED
-), replayed AS (
-    UPDATE job SET state = 'pending', tries = 0, run_at = now(), finished_at = NULL, refused_since = NULL
-    FROM chosen WHERE job.id = chosen.id RETURNING job.id
-)
-SELECT count(*) FROM replayed
-"""
-_RAW = "SELECT queue, raw FROM dead_message WHERE id = $1 AND state = 'dead'"
-_REPLAY_MESSAGE = """
+_RAW = f"SELECT queue, raw FROM dead_message WHERE id = $1 AND {_IS_UNDECIDED}"
+_REPLAY_MESSAGE = f"""
 WITH replayed AS (
-    UPDATE dead_message SET state = 'replayed', decided_at = now() WHERE id = $1 AND state = 'dead'
+    UPDATE dead_message SET state = '{DeadMessageState.REPLAYED}', decided_at = now()
+    WHERE id = $1 AND {_IS_UNDECIDED}
     RETURNING id
 )
-INSERT INTO job (id, task, queue, message) SELECT $2, $3, $5, $4 FROM replayed
+{insert_jobs("replayed", job_id="$2::uuid", task="$3::text", queue="$5::text", message="$4::jsonb")}
 ON CONFLICT (id) DO NOTHING
 RETURNING task, queue
 """
-_DISCARD = """
-WITH discarded_job AS (
-    UPDATE job SET state = 'cancelled', note = $2, finished_at = now() WHERE id = $1 AND state = 'dead'
-)
-UPDATE dead_message SET state = 'discarded', note = $2, decided_at = now() WHERE id = $1 AND state = 'dead'
+_DISCARD = f"""
+WITH discarded_job AS ({decisions.discard("$1", "$2")})
+UPDATE dead_message SET state = '{DeadMessageState.DISCARDED}', note = $2, decided_at = now()
+WHERE id = $1 AND {_IS_UNDECIDED}
 """
 
 
@@ -102,7 +93,8 @@ async def count_dead_jobs(database: Database, matching: Filter) -> list[ErrorCou
 
 async def replay_jobs(database: Database, matching: Filter, limit: int) -> int:
     """Schedule at most `limit` dead jobs to run now, oldest first; return the number of replayed jobs."""
-    replayed: int = await database.fetchval(_REPLAY_JOBS.format(limit=limit), *_values(matching))
+    replay = decisions.replay_matching(f"SELECT id FROM ({_DEAD_JOBS}) matching", limit)
+    replayed: int = await database.fetchval(replay, *_values(matching))
     return replayed
 
 
@@ -128,7 +120,7 @@ async def get_decision(database: Database, letter_id: UUID) -> Decision | None:
 
 async def replay_job(database: Database, letter_id: UUID) -> None:
     """Schedule a dead job to run now with all its attempts; do nothing if it is not dead."""
-    await database.execute(_REPLAY_JOB, letter_id)
+    await database.execute(*decisions.REPLAY.bind(id=letter_id))
 
 
 async def replay_message(database: Database, letter_id: UUID) -> bool:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from api.database import Database
 from api.diagnosis.schemas import DatabaseState, JobsState, MigrationsState
-from api.queues.repository import find_circuits, find_oldest_due
+from api.queues.repository import count_dead_messages, find_circuits, find_oldest_due
 from api.schema import list_revisions
+from contracts.ledger.queries import COUNT_BY_CONTRACT, COUNT_DEAD, COUNT_UNFINISHED
 
 _DATABASE = """
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_replica,
@@ -13,20 +14,6 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_r
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
     current_setting('max_connections')::int AS connections_max,
     pg_database_size(current_database()) AS size_bytes
-"""
-# The states are literals, so that the planner can use the partial indexes.
-_UNFINISHED = """
-SELECT state, count(*) FROM job WHERE state IN ('pending', 'retrying') GROUP BY state
-UNION ALL
-SELECT state, count(*) FROM job WHERE state IN ('queued', 'running') GROUP BY state
-"""
-_DEAD = """
-SELECT (SELECT count(*) FROM job WHERE state = 'dead') AS jobs,
-    (SELECT count(*) FROM dead_message WHERE state = 'dead') AS messages
-"""
-_CONTRACTS = """
-SELECT message->>'contract_version' AS version, count(*) FROM job
-WHERE state IN ('pending', 'retrying') GROUP BY 1
 """
 
 
@@ -52,15 +39,13 @@ async def read_migrations_state(database: Database) -> MigrationsState:
 
 async def read_jobs_state(database: Database) -> JobsState:
     """Return the numbers and waiting times of unfinished jobs."""
-    dead = await database.fetchrow(_DEAD)
-    assert dead is not None
     return JobsState(
-        unfinished=dict(await _fetch_pairs(database, _UNFINISHED)),
+        unfinished=dict(await _fetch_pairs(database, COUNT_UNFINISHED.sql)),
         oldest_due_s={queue: age for queue, age in (await find_oldest_due(database)).items() if age is not None},
-        dead_jobs=dead["jobs"],
-        dead_messages=dead["messages"],
+        dead_jobs=await database.fetchval(COUNT_DEAD.sql),
+        dead_messages=await count_dead_messages(database),
         open_circuits={circuit["task"]: circuit["error"] for circuit in await find_circuits(database)},
-        contract_versions=dict(await _fetch_pairs(database, _CONTRACTS)),
+        contract_versions=dict(await _fetch_pairs(database, COUNT_BY_CONTRACT.sql)),
     )
 
 

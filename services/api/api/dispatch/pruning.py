@@ -9,21 +9,13 @@ from api.metrics import jobs as metrics
 from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.enqueue import ENQUEUE_UNLESS_UNFINISHED
 from contracts.messages import Prune
 from contracts.names import QUEUE_OF, Task
 
 HOUR_S = 3600
 HOURS_MAX = 24
 """If no worker prunes, a new job is created only after a day."""
-
-_CREATE = """
-INSERT INTO job (id, task, queue, message)
-SELECT $1, $2, $3, $4 WHERE NOT EXISTS (
-    SELECT FROM job WHERE id = ANY($5) AND state IN ('pending', 'queued', 'running', 'retrying')
-)
-ON CONFLICT (id) DO NOTHING
-RETURNING id
-"""
 
 
 async def prune_hourly(database: Database, now_s: float | None = None) -> bool:
@@ -41,7 +33,7 @@ async def prune_now(database: Database) -> None:
     await _create(database, new_id(), [])
 
 
-async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> bool:
+async def _create(database: Database, job_id: UUID, earlier: list[UUID]) -> bool:
     message = Prune(
         contract_version=CONTRACT_VERSION,
         job_id=job_id,
@@ -49,7 +41,10 @@ async def _create(database: Database, job_id: UUID, unless_open: list[UUID]) -> 
         traceparent=tracing.traceparent(),
     )
     task, queue = Task.PRUNE, QUEUE_OF[Task.PRUNE]
-    created = await database.fetchval(_CREATE, job_id, task, queue, message.as_json(), unless_open)
+    enqueue = ENQUEUE_UNLESS_UNFINISHED.bind(
+        id=job_id, task=task, queue=queue, message=message.as_json(), earlier=earlier
+    )
+    created = await database.fetchval(*enqueue)
     if created is not None:
         database.on_commit(partial(metrics.record_created, task, queue))
     return created is not None

@@ -13,6 +13,8 @@ from api.metrics import jobs as metrics
 from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.enqueue import insert_jobs
+from contracts.ledger.states import IS_UNFINISHED
 from contracts.messages import Retrain
 from contracts.names import QUEUE_OF, Task
 from contracts.vocabulary import AreaTag, TypeTag
@@ -61,22 +63,22 @@ WITH confirmed AS (
 SELECT project FROM confirmed
 """
 
-_CREATE_TRAINING_JOB = """
-INSERT INTO job (id, task, queue, message)
-SELECT $1, $2, $3, $4
-WHERE NOT EXISTS (
-    SELECT FROM job
-    WHERE task = $2 AND state IN ('pending', 'queued', 'running', 'retrying') AND message->>'project' = $5
-) AND (
-    SELECT count(*) FROM (
-        SELECT FROM issue
-        WHERE project = $5 AND tags_confirmed_at > coalesce(
-            (SELECT max(created_at) FROM project_model WHERE project = $5), '-infinity'
-        )
-        AND tag_list && $7::text[]
-        LIMIT $6
-    ) newly_confirmed
-) >= $6
+_CREATE_TRAINING_JOB = f"""
+WITH needed AS (
+    SELECT WHERE NOT EXISTS (
+        SELECT FROM job WHERE task = $2 AND {IS_UNFINISHED} AND message->>'project' = $5
+    ) AND (
+        SELECT count(*) FROM (
+            SELECT FROM issue
+            WHERE project = $5 AND tags_confirmed_at > coalesce(
+                (SELECT max(created_at) FROM project_model WHERE project = $5), '-infinity'
+            )
+            AND tag_list && $7::text[]
+            LIMIT $6
+        ) newly_confirmed
+    ) >= $6
+)
+{insert_jobs("needed", job_id="$1::uuid", task="$2::text", queue="$3::text", message="$4::jsonb")}
 RETURNING id
 """
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from api.queues.repository import OLDEST_DUE
+from contracts.ledger.queries import COUNT_BY_TASK, OLDEST_DUE, OLDEST_UNPUBLISHED, OPEN_CIRCUITS
 from contracts.names import Queue
+from contracts.states import DeadMessageState
 
 Found = TypeVar("Found")
 
@@ -29,29 +30,7 @@ SELECT NOT current_setting('transaction_read_only')::boolean AS is_writable,
 """
 _VERSION = "SELECT version_num FROM alembic_version"
 
-# Each part reads a partial index, so the cost depends on the backlog and not on finished jobs.
-_JOBS = """
-SELECT task, queue, state, message->>'contract_version' AS contract, count(*) AS number
-FROM job WHERE state IN ('pending', 'retrying') GROUP BY 1, 2, 3, 4
-UNION ALL
-SELECT task, queue, state, message->>'contract_version', count(*)
-FROM job WHERE state IN ('queued', 'running') GROUP BY 1, 2, 3, 4
-UNION ALL
-SELECT task, queue, state, NULL, count(*) FROM job WHERE state = 'dead' GROUP BY 1, 2, 3
-"""
-_DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = 'dead'"
-_CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
-
-# The dispatcher's own condition: jobs of an open circuit breaker are supposed to wait.
-_OLDEST_UNPUBLISHED = """
-SELECT queue, (
-    SELECT extract(epoch FROM now() - run_at)::float FROM job
-    WHERE state IN ('pending', 'retrying') AND job.queue = given.queue AND run_at <= now()
-        AND task <> ALL (ARRAY(SELECT task FROM circuit WHERE open_until > now()))
-    ORDER BY run_at LIMIT 1
-) AS age
-FROM unnest($1::text[]) AS given (queue)
-"""
+_DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +95,11 @@ async def _read_ledger(connection: Any, state: DatabaseState) -> None:
     queues = list(Queue)
     # The slowest query comes last.
     state.version = _map(await query(_VERSION), lambda rows: rows[0][0] if rows else None)
-    state.oldest_due = _map(await query(OLDEST_DUE, queues), _ages)
-    state.oldest_unpublished = _map(await query(_OLDEST_UNPUBLISHED, queues), _ages)
-    state.open_circuits = _map(await query(_CIRCUITS), lambda rows: {row["task"] for row in rows})
-    state.dead_messages = _map(await query(_DEAD_MESSAGES), lambda rows: int(rows[0][0]))
-    state.jobs = _map(await query(_JOBS), lambda rows: [JobCount(**row) for row in rows])
+    state.oldest_due = _map(await query(*OLDEST_DUE.bind(queues=queues)), _ages)
+    state.oldest_unpublished = _map(await query(*OLDEST_UNPUBLISHED.bind(queues=queues)), _ages)
+    state.open_circuits = _map(await query(OPEN_CIRCUITS), lambda rows: {row["task"] for row in rows})
+    state.dead_messages = _map(await query(_DEAD_MESSAGES, DeadMessageState.DEAD), lambda rows: int(rows[0][0]))
+    state.jobs = _map(await query(COUNT_BY_TASK.sql), lambda rows: [JobCount(**row) for row in rows])
 
 
 def _map(rows: list[asyncpg.Record] | None, read: Callable[[list[asyncpg.Record]], Found]) -> Found | None:

@@ -13,12 +13,9 @@ from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
 from api.schema import list_revisions
+from contracts.ledger.states import REPORTED_STATES, is_dead
 from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
-from contracts.states import JobState
-
-STATES = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING, JobState.DEAD)
-"""States of jobs that are unfinished or dead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +95,7 @@ def _ledger(state: DatabaseState) -> Iterator[Metric]:
 
 def _jobs(counts: Iterable[JobCount]) -> Metric:
     numbers: Counter[tuple[str, str, str]] = Counter(
-        {(task, queue, state): 0 for task, queue in QUEUE_OF.items() for state in STATES}
+        {(task, queue, state): 0 for task, queue in QUEUE_OF.items() for state in REPORTED_STATES}
     )
     for count in counts:
         numbers[known_or_other(Task, count.task), known_or_other(Queue, count.queue), count.state] += count.number
@@ -120,7 +117,7 @@ def _contracts(counts: Iterable[JobCount]) -> Mapping[str, int]:
 def _dead_letters(state: DatabaseState) -> Metric:
     family = GaugeMetricFamily("issuetracker_dead_letters", "Dead letters that await a decision.", labels=["kind"])
     if state.jobs is not None:
-        family.add_metric(["job"], sum(count.number for count in state.jobs if count.state == JobState.DEAD))
+        family.add_metric(["job"], sum(count.number for count in state.jobs if is_dead(count.state)))
     if state.dead_messages is not None:
         family.add_metric(["message"], state.dead_messages)
     return family

@@ -14,6 +14,7 @@ from api.imports.rows import Record
 from api.metrics import jobs as metrics
 from api.runs.repository import build_enrichment_message, lock_unfinished_of, schedule_reruns
 from contracts.ids import new_id
+from contracts.ledger.enqueue import insert_jobs
 from contracts.limits import DEFAULT_PROJECT
 from contracts.names import QUEUE_OF, Task
 from contracts.states import IssueStatus, Priority
@@ -46,7 +47,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
 WHERE issue.id = new.id
 """
 # A row is omitted if another transaction has just created an issue with the same external id.
-_CREATE = """
+_CREATE = f"""
 WITH given AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -59,8 +60,16 @@ WITH given AS (
     ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
     RETURNING id
 ), new_job AS (
-    INSERT INTO job (id, task, queue, message, issue_id)
-    SELECT job_id, $12, $13, message::jsonb, id FROM given JOIN new_issue USING (id)
+    {
+    insert_jobs(
+        "given JOIN new_issue USING (id)",
+        job_id="job_id",
+        task="$12",
+        queue="$13",
+        message="message::jsonb",
+        issue_id="id",
+    )
+}
 )
 SELECT id FROM new_issue
 """

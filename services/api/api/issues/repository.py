@@ -14,9 +14,11 @@ from api.metrics import jobs as metrics
 from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.decisions import skip_jobs_of_issue
+from contracts.ledger.enqueue import insert_jobs
+from contracts.ledger.states import has_succeeded, is_retrying, is_running
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
-from contracts.states import JobState
 
 _COLUMNS = """
 id, project, title, description, priority, status, duplicate_of, external_source, external_id, external_url,
@@ -40,7 +42,7 @@ WITH new_issue AS (
         $1::uuid[], $9::uuid[], $10::jsonb[], $11::uuid[], $12::text[], $13::uuid[]
     ) AS given (id, job_id, message, audit_id, actor, actor_id) USING (id)
 ), new_job AS (
-    INSERT INTO job (id, task, queue, message, issue_id) SELECT job_id, $14, $15, message, id FROM stored
+    {insert_jobs("stored", job_id="job_id", task="$14", queue="$15", message="message", issue_id="id")}
     RETURNING issue_id, state, attempts, run_at, started_at, last_error
 ), audit AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)
@@ -117,12 +119,11 @@ SELECT FROM issue WHERE id = $2 AND id <> $1 AND deleted_at IS NULL AND duplicat
     AND NOT EXISTS (SELECT FROM issue WHERE duplicate_of = $1)
 FOR NO KEY UPDATE
 """
-_DELETE = """
+_DELETE = f"""
 WITH deleted AS (
     UPDATE issue SET deleted_at = now(), updated_at = now() WHERE id = $1
 ), ended AS (
-    UPDATE job SET state = 'skipped', finished_at = now(), lease_until = NULL, note = 'the issue was deleted'
-    WHERE issue_id = $1 AND state IN ('pending', 'queued', 'running', 'retrying')
+    {skip_jobs_of_issue("$1")}
 ), no_original AS (
     UPDATE issue SET duplicate_of = NULL, updated_at = now() WHERE duplicate_of = $1
 )
@@ -222,7 +223,7 @@ def _enrichment(row: asyncpg.Record) -> EnrichmentState | None:
     return EnrichmentState(
         status=row["state"],
         attempts=row["attempts"],
-        started_at=row["started_at"] if row["state"] == JobState.RUNNING else None,
-        next_retry_at=row["run_at"] if row["state"] == JobState.RETRYING else None,
-        error=None if row["state"] == JobState.SUCCEEDED else row["last_error"],
+        started_at=row["started_at"] if is_running(row["state"]) else None,
+        next_retry_at=row["run_at"] if is_retrying(row["state"]) else None,
+        error=None if has_succeeded(row["state"]) else row["last_error"],
     )

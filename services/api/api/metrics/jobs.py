@@ -3,8 +3,9 @@
 from prometheus_client import Counter
 
 from api.metrics.labels import known_or_other
+from contracts.ledger.states import DEAD, is_dead
 from contracts.names import QUEUE_OF, Queue, Task
-from contracts.states import FailureKind, JobState
+from contracts.states import FailureKind
 
 CREATED = Counter("issuetracker_jobs_created_total", "Created jobs.", ["task", "queue"])
 ATTEMPTS = Counter("issuetracker_job_attempts_total", "Ended attempts.", ["task", "queue", "outcome"])
@@ -14,7 +15,7 @@ RETRIES = Counter("issuetracker_job_retries_total", "Failed attempts that are re
 for _task, _queue in QUEUE_OF.items():
     CREATED.labels(_task, _queue)
     ATTEMPTS.labels(_task, _queue, FailureKind.LOST)
-    FINISHED.labels(_task, _queue, JobState.DEAD)
+    FINISHED.labels(_task, _queue, DEAD)
     RETRIES.labels(_task, _queue, FailureKind.LOST)
 
 
@@ -27,7 +28,7 @@ def record_lost(task: str, queue: str, state: str) -> None:
     """Count an attempt whose worker was lost, by the new state of its job."""
     labels = known_or_other(Task, task), known_or_other(Queue, queue)
     ATTEMPTS.labels(*labels, FailureKind.LOST).inc()
-    if state == JobState.DEAD:
+    if is_dead(state):
         record_dead(task, queue)
     else:
         RETRIES.labels(*labels, FailureKind.LOST).inc()
@@ -35,4 +36,4 @@ def record_lost(task: str, queue: str, state: str) -> None:
 
 def record_dead(task: str, queue: str) -> None:
     """Count a dead job."""
-    FINISHED.labels(known_or_other(Task, task), known_or_other(Queue, queue), JobState.DEAD).inc()
+    FINISHED.labels(known_or_other(Task, task), known_or_other(Queue, queue), DEAD).inc()

@@ -9,6 +9,7 @@ from api.queues import repository
 from api.queues.broker import Consumer, Messages, count_messages, find_consumers
 from api.queues.schemas import QueuesState
 from api.settings import ApiSettings
+from contracts.ledger.queries import COUNTED_MAX
 from contracts.names import Queue
 
 FRESH_S = 1.0
@@ -41,7 +42,7 @@ class QueueMonitor:
                 "unacknowledged": None if messages is None else messages.unacknowledged,
                 "queues": [{**row, **_build_broker_fields(row["name"], messages, consumers)} for row in counts],
                 "dead_messages": await repository.count_dead_messages(self._database),
-                "counted_max": repository.COUNTED_MAX,
+                "counted_max": COUNTED_MAX,
                 "retries_max": self._retries_max,
                 "circuits": [
                     circuit

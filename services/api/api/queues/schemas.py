@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.queues.repository import COUNTED_MAX, RECENT
+from api.queues.repository import RECENT
+from contracts.ledger.queries import COUNTED_MAX
 
 _COUNTED = "Counted up to `counted_max`"
 

@@ -15,6 +15,10 @@ from api.request_log import request_id
 from api.runs.schemas import Run
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.decisions import CANCEL_RUN, POSTPONE_RUNS
+from contracts.ledger.enqueue import ENQUEUE_MANY
+from contracts.ledger.queries import LOCK_UNFINISHED
+from contracts.ledger.states import has_succeeded, is_running, is_waiting
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
 from contracts.states import JobState
@@ -22,25 +26,8 @@ from contracts.states import JobState
 DEBOUNCE_MAX = 10
 """Maximum total delay as a multiple of the delay, so that continuous changes do not prevent enrichment."""
 
-UNFINISHED = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING)
-_UNFINISHED = ", ".join(f"'{state}'" for state in UNFINISHED)
-
 _SERIALIZE = """
 SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM unnest($1::uuid[]) AS id
-"""
-_LOCK_UNFINISHED = f"""
-SELECT id, issue_id, task, state FROM job
-WHERE issue_id = ANY($1) AND state IN ({_UNFINISHED})
-ORDER BY id FOR UPDATE
-"""
-_INSERT = """
-INSERT INTO job (id, task, queue, message, issue_id, run_at)
-SELECT id, $4, $5, message::jsonb, issue_id, now() + $6
-FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS run (id, message, issue_id)
-"""
-_POSTPONE = f"""
-UPDATE job SET run_at = greatest(run_at, least(now() + $2, created_at + $2 * {DEBOUNCE_MAX}))
-WHERE id = ANY($1) AND state = 'pending' AND run_at > now()
 """
 _SELECT = f"""
 SELECT job.id, job.issue_id, state, attempts, job.created_at, run_at, started_at, finished_at, last_error, note,
@@ -51,11 +38,6 @@ WHERE job.issue_id = $1 AND task = '{Task.ENRICH_ISSUE}'
 """
 _GET = f"{_SELECT} AND job.id = $2"
 _PAGE = f"{_SELECT} AND job.id < $2 ORDER BY job.id DESC LIMIT $3"
-_CANCEL = f"""
-UPDATE job SET state = 'cancelled', finished_at = now(), lease_until = NULL
-WHERE id = $2 AND issue_id = $1 AND task = '{Task.ENRICH_ISSUE}' AND state IN ({_UNFINISHED})
-RETURNING id
-"""
 _EXISTS = "SELECT EXISTS (SELECT FROM issue WHERE id = $1 AND deleted_at IS NULL)"
 
 
@@ -81,7 +63,7 @@ async def lock_unfinished_of(database: Database, issue_ids: Sequence[UUID]) -> d
     ordered = sorted(issue_ids)
     await database.execute(_SERIALIZE, ordered)
     unfinished: dict[UUID, list[Unfinished]] = {issue_id: [] for issue_id in ordered}
-    for row in await database.fetch(_LOCK_UNFINISHED, ordered):
+    for row in await database.fetch(*LOCK_UNFINISHED.bind(issue_ids=ordered)):
         if row["task"] == Task.ENRICH_ISSUE:
             unfinished[row["issue_id"]].append(Unfinished(row["id"], JobState(row["state"])))
     return unfinished
@@ -95,16 +77,16 @@ async def start_run(database: Database, issue_id: UUID, delay_s: float = 0) -> U
 async def start_runs(database: Database, issue_ids: Sequence[UUID], delay_s: float) -> list[UUID]:
     """Create a job for each issue, in one statement; return the ids of the jobs."""
     messages = [build_enrichment_message(issue_id) for issue_id in issue_ids]
-    await database.execute(
-        _INSERT,
-        [message.job_id for message in messages],
-        [json.dumps(message.as_json()) for message in messages],
-        issue_ids,
-        Task.ENRICH_ISSUE,
-        QUEUE_OF[Task.ENRICH_ISSUE],
-        timedelta(seconds=delay_s),
-    )
     task = Task.ENRICH_ISSUE
+    enqueue = ENQUEUE_MANY.bind(
+        ids=[message.job_id for message in messages],
+        messages=[json.dumps(message.as_json()) for message in messages],
+        issue_ids=issue_ids,
+        task=task,
+        queue=QUEUE_OF[task],
+        delay=timedelta(seconds=delay_s),
+    )
+    await database.execute(*enqueue)
     database.on_commit(partial(metrics.record_created, task, QUEUE_OF[task], len(messages)))
     return [message.job_id for message in messages]
 
@@ -136,12 +118,12 @@ async def schedule_reruns(
 ) -> None:
     """Schedule one run for each issue with a changed text, by its unfinished runs."""
     waiting = {
-        issue_id: [run.id for run in runs if run.state is not JobState.RUNNING]
-        for issue_id, runs in unfinished.items()
+        issue_id: [run.id for run in runs if not is_running(run.state)] for issue_id, runs in unfinished.items()
     }
     await start_runs(database, [issue_id for issue_id, runs in waiting.items() if not runs], delay_s)
     postponed = [run for runs in waiting.values() for run in runs]
-    await database.execute(_POSTPONE, postponed, timedelta(seconds=delay_s))
+    postpone = POSTPONE_RUNS.bind(ids=postponed, delay=timedelta(seconds=delay_s), times_max=DEBOUNCE_MAX)
+    await database.execute(*postpone)
 
 
 async def issue_exists(database: Database, issue_id: UUID) -> bool:
@@ -163,13 +145,12 @@ async def get_run(database: Database, issue_id: UUID, job_id: UUID) -> Run | Non
 
 async def cancel_run(database: Database, issue_id: UUID, job_id: UUID) -> bool:
     """Cancel an unfinished run and discard its result; return False if there is none."""
-    return await database.fetchval(_CANCEL, issue_id, job_id) is not None
+    return await database.fetchval(*CANCEL_RUN.bind(id=job_id, issue_id=issue_id)) is not None
 
 
 def _run(row: asyncpg.Record) -> Run:
-    waits = row["state"] in {JobState.PENDING, JobState.RETRYING}
     return Run(
         **{name: row[name] for name in Run.model_fields if name not in {"error", "next_attempt_at"}},
-        error=None if row["state"] == JobState.SUCCEEDED else row["last_error"],
-        next_attempt_at=row["run_at"] if waits else None,
+        error=None if has_succeeded(row["state"]) else row["last_error"],
+        next_attempt_at=row["run_at"] if is_waiting(row["state"]) else None,
     )

@@ -13,6 +13,8 @@ from api.request_log import request_id
 from api.webhooks.schemas import Delivery, Webhook, WebhookCreate
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.enqueue import insert_jobs
+from contracts.ledger.states import ERROR, NEXT_ATTEMPT_AT
 from contracts.messages import DeliverWebhook
 from contracts.names import QUEUE_OF, Task
 from contracts.states import WEBHOOK_TEST
@@ -37,15 +39,16 @@ RETURNING {_COLUMNS}
 """
 _CLOSE_CIRCUIT = "DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid"
 _DELETE = "DELETE FROM webhook WHERE id = $1"
-_DELIVERIES = """
+_DELIVERIES = f"""
 SELECT job_id AS id, event, delivery.issue_id, state, attempts, status_code, delivery.created_at, finished_at,
-    CASE WHEN state <> 'succeeded' THEN last_error END AS error,
-    CASE WHEN state IN ('pending', 'retrying') THEN run_at END AS next_attempt_at
+    {ERROR} AS error, {NEXT_ATTEMPT_AT} AS next_attempt_at
 FROM webhook_delivery delivery JOIN job ON job.id = job_id
 WHERE webhook_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3
 """
-_TEST = """
-WITH new_job AS (INSERT INTO job (id, task, queue, message) VALUES ($1, $2, $3, $4))
+_TEST = f"""
+WITH given AS (SELECT), new_job AS (
+    {insert_jobs("given", job_id="$1::uuid", task="$2::text", queue="$3::text", message="$4::jsonb")}
+)
 INSERT INTO webhook_delivery (job_id, webhook_id, event) VALUES ($1, $5, $6)
 """
 

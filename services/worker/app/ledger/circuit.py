@@ -15,8 +15,8 @@ from sqlalchemy import case, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
-from contracts.states import JobState
-from contracts.tables import Circuit, Job
+from contracts.ledger.attempts import IS_QUEUED
+from contracts.tables import Circuit
 
 THRESHOLD = 5
 """Consecutive failures of a provider that open its circuit."""
@@ -35,16 +35,15 @@ class Circuits:
 
         A job may run if the circuit is closed, or as the probe. Only a queued job can be the probe.
         """
-        is_queued = select(Job.id).where(Job.id == job_id, Job.state == JobState.QUEUED).exists()
         probe = (
             update(Circuit)
-            .where(Circuit.task == task, Circuit.open_until <= func.now(), is_queued)
+            .where(Circuit.task == task, Circuit.open_until <= func.now(), IS_QUEUED)
             .values(open_until=func.now() + timedelta(seconds=PAUSE_S))
             .returning(Circuit.task)
         )
         waiting = select(Circuit.open_until).where(Circuit.task == task, Circuit.open_until > func.now())
         with self._sessions.begin() as session:
-            if session.scalar(probe) is not None:
+            if session.scalar(probe, {"job": job_id}) is not None:
                 return None
             return session.scalar(waiting)
 

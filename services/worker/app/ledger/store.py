@@ -1,7 +1,7 @@
 """The state transitions that a worker makes in the ledger, each in one transaction.
 
     queued   --claim-->   running     (attempt n starts)
-    running  --finish-->  succeeded | skipped   (with the task's effect, in one transaction)
+    running  --complete-->  succeeded | skipped   (with the task's effect, in one transaction)
     running  --fail-->    retrying | dead
 
 Every write of attempt n requires that the job is still running attempt n on this worker. A worker that lost its
@@ -17,7 +17,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from app.ledger import statements
+from contracts.ledger import attempts
+from contracts.ledger.states import DEAD, RETRYING
 from contracts.retry import delay_after
 from contracts.states import FailureKind, JobState
 
@@ -80,7 +81,7 @@ class Ledger:
         """Start an attempt. Return None if the job is not queued: it is claimed, done, or waits for its retry."""
         with self._autocommit.connect() as connection:
             row = connection.execute(
-                statements.CLAIM, {"job": job_id, "holder": self._worker, "lease": self._lease}
+                attempts.CLAIM, {"job": job_id, "holder": self._worker, "lease": self._lease}
             ).one_or_none()
         if row is None:
             return None
@@ -91,12 +92,12 @@ class Ledger:
     def defer(self, job_id: UUID, until: datetime) -> bool:
         """Schedule a queued job for `until` without counting an attempt; return False if it is not queued."""
         with self._autocommit.connect() as connection:
-            return connection.scalar(statements.DEFER, {"job": job_id, "until": until}) is not None
+            return connection.scalar(attempts.DEFER, {"job": job_id, "until": until}) is not None
 
     def find_running(self, job_id: UUID, worker: str) -> Claim | None:
         """Return the running attempt of the job if its worker's name starts with `worker`, else None."""
         with self._autocommit.connect() as connection:
-            row = connection.execute(statements.FIND_RUNNING, {"job": job_id}).one_or_none()
+            row = connection.execute(attempts.FIND_RUNNING, {"job": job_id}).one_or_none()
         if row is None or not row.worker.startswith(worker):
             return None
         return Claim(job_id, row.attempts, row.attempts_since_replay, row.worker, row.queue, ran_s=row.ran_s or 0)
@@ -104,22 +105,22 @@ class Ledger:
     def has_job(self, job_id: UUID) -> bool:
         """Return whether the job exists, in any state."""
         with self._autocommit.connect() as connection:
-            return connection.scalar(statements.JOB_EXISTS, {"job": job_id}) is not None
+            return connection.scalar(attempts.JOB_EXISTS, {"job": job_id}) is not None
 
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; return False if the attempt no longer owns the job."""
         with self._autocommit.connect() as connection:
-            renewed = connection.scalar(statements.RENEW, {**claim.fence, "lease": self._lease})
+            renewed = connection.scalar(attempts.RENEW, {**claim.fence, "lease": self._lease})
         return renewed is not None
 
-    def finish(self, claim: Claim, state: JobState, effect: Effect | None = None) -> float:
+    def complete(self, claim: Claim, state: JobState, effect: Effect | None = None) -> float:
         """End the job and write the task's effect, in one transaction; return the job's age in seconds.
 
         Raises LeaseLost, without any write, if the attempt no longer owns the job.
         """
         with self._engine.begin() as connection:
             # The job comes first, because its row lock and its fence protect the other writes.
-            age_s: float | None = connection.scalar(statements.FINISH, {**claim.fence, "end": state})
+            age_s: float | None = connection.scalar(attempts.COMPLETE, {**claim.fence, "end": state})
             if age_s is None:
                 raise LeaseLost
             if effect is not None:
@@ -137,15 +138,15 @@ class Ledger:
             delay = max(delay, failure.retry_after)
         error = _storable(failure.error)[:ERROR_MAX]
         traceback = None if failure.traceback is None else _storable(failure.traceback)
-        end = JobState.DEAD if delay is None else JobState.RETRYING
+        end = DEAD if delay is None else RETRYING
         with self._engine.begin() as connection:
             failed = connection.scalar(
-                statements.FAIL, {**claim.fence, "end": end, "delay": delay or timedelta(), "error": error}
+                attempts.FAIL, {**claim.fence, "end": end, "delay": delay or timedelta(), "error": error}
             )
             if failed is None:
                 raise LeaseLost
             connection.execute(
-                statements.INSERT_FAILURE,
+                attempts.INSERT_FAILURE,
                 {"job": claim.job_id, "kind": failure.kind.value, "error": error, "traceback": traceback},
             )
         return delay

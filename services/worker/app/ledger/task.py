@@ -33,9 +33,9 @@ from app.settings import settings
 from app.traces import job_context
 from contracts import tracing
 from contracts.faults import safe_message
+from contracts.ledger.states import SKIPPED, SUCCEEDED
 from contracts.messages import Message
 from contracts.retry import max_attempts
-from contracts.states import JobState
 
 logger = structlog.get_logger(__name__)
 
@@ -133,26 +133,26 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             logger.error("orphan_message_stored")
             store_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
 
-    def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> JobState:
+    def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> str:
         started = perf_counter()
         try:
             with get_heartbeat(ledger).renew_while_running(claim):
                 effect: Effect = self.run(message)
-                age_s = retry_while_database_down(lambda: ledger.finish(claim, JobState.SUCCEEDED, effect))
+                age_s = retry_while_database_down(lambda: ledger.complete(claim, SUCCEEDED, effect))
         except LeaseLost:
             raise
         except SkipJob as reason:
-            age_s = retry_while_database_down(lambda: ledger.finish(claim, JobState.SKIPPED))
-            metrics.record_end(self.name, claim.queue, JobState.SKIPPED, perf_counter() - started, age_s)
+            age_s = retry_while_database_down(lambda: ledger.complete(claim, SKIPPED))
+            metrics.record_end(self.name, claim.queue, SKIPPED, perf_counter() - started, age_s)
             self._report_to_circuit(reason)
             logger.info("job_skipped", reason=str(reason))
-            return JobState.SKIPPED
+            return SKIPPED
         except Exception as error:  # noqa: BLE001 - any exception of a task ends its attempt in the ledger
             self._fail(ledger, claim, error, started)
-        metrics.record_end(self.name, claim.queue, JobState.SUCCEEDED, perf_counter() - started, age_s)
+        metrics.record_end(self.name, claim.queue, SUCCEEDED, perf_counter() - started, age_s)
         self._report_to_circuit(self.provider_error)
         logger.info("job_completed")
-        return JobState.SUCCEEDED
+        return SUCCEEDED
 
     def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
         requested_s = error.retry_after_s if isinstance(error, TransientError) else None

@@ -1,6 +1,7 @@
 """Metrics of the jobs and attempts that this worker ends."""
 
 from app.metrics.storage import counter, histogram
+from contracts.ledger.states import DEAD, RETRYING, SKIPPED, SUCCEEDED, has_succeeded
 from contracts.names import QUEUE_OF, Task
 from contracts.states import FailureKind, JobState
 
@@ -20,10 +21,10 @@ DUPLICATES = counter("duplicates_dropped_total", "Messages of jobs that are clai
 PROCESSES_LOST = counter("worker_processes_lost_total", "Processes that died or were killed during a job.")
 
 LOST = "lost"
-_ENDS = (JobState.SUCCEEDED, JobState.SKIPPED, JobState.DEAD)
+_ENDS = (SUCCEEDED, SKIPPED, DEAD)
 
 for _task, _queue in QUEUE_OF.items():
-    for _outcome in (*_ENDS, JobState.RETRYING, LOST):
+    for _outcome in (*_ENDS, RETRYING, LOST):
         ATTEMPTS.labels(_task, _queue, _outcome)
     for _outcome in _ENDS:
         FINISHED.labels(_task, _queue, _outcome)
@@ -49,7 +50,7 @@ def record_end(task: str, queue: str, state: JobState, ran_s: float, age_s: floa
     ATTEMPTS.labels(task, queue, state).inc()
     FINISHED.labels(task, queue, state).inc()
     RUN.labels(task, queue).observe(ran_s)
-    if task == Task.ENRICH_ISSUE and state is JobState.SUCCEEDED:
+    if task == Task.ENRICH_ISSUE and has_succeeded(state):
         # One statement creates the issue and its job, so their age is the same.
         ENRICHED.observe(max(age_s, 0))
         # The same transaction creates the job that indexes the issue.
@@ -58,10 +59,10 @@ def record_end(task: str, queue: str, state: JobState, ran_s: float, age_s: floa
 
 def record_failure(task: str, queue: str, kind: FailureKind, *, is_dead: bool, ran_s: float) -> None:
     """Record a failed attempt of `ran_s` seconds."""
-    state = JobState.DEAD if is_dead else JobState.RETRYING
+    state = DEAD if is_dead else RETRYING
     ATTEMPTS.labels(task, queue, LOST if kind is FailureKind.LOST else state).inc()
     RUN.labels(task, queue).observe(max(ran_s, 0))
     if is_dead:
-        FINISHED.labels(task, queue, JobState.DEAD).inc()
+        FINISHED.labels(task, queue, DEAD).inc()
     else:
         RETRIES.labels(task, queue, kind).inc()

@@ -1,11 +1,12 @@
 """Indexes an issue for full-text and similarity search, in a separate job, so that enrichment need not wait."""
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.celery_app import app
@@ -16,16 +17,16 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.enqueue import ENQUEUE
 from contracts.messages import IndexIssue
 from contracts.names import QUEUE_OF, Task
-from contracts.tables import Issue, IssueSearch, Job
+from contracts.tables import Issue, IssueSearch
 
 if TYPE_CHECKING:
     from app.enrichment.embedding import Embedder
 
 logger = structlog.get_logger(__name__)
 
-_ENQUEUE = insert(Job)
 _TEXT = select(Issue.title, Issue.description).where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
 
 
@@ -40,12 +41,12 @@ def enqueue_index(connection: Connection, issue_id: UUID, request_id: str | None
         traceparent=tracing.traceparent(),
     )
     connection.execute(
-        _ENQUEUE,
+        ENQUEUE.expression,
         {
             "id": job_id,
             "task": Task.INDEX_ISSUE,
             "queue": QUEUE_OF[Task.INDEX_ISSUE],
-            "message": message.as_json(),
+            "message": json.dumps(message.as_json()),
             "issue_id": issue_id,
         },
     )

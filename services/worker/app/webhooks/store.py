@@ -7,9 +7,8 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from contracts.ids import new_id
-from contracts.names import QUEUE_OF, Task
-from contracts.states import WAITING_STATES
-from contracts.tables import AuditEntry, Job, Webhook, WebhookDelivery
+from contracts.ledger.decisions import POSTPONE_DELIVERIES
+from contracts.tables import AuditEntry, Webhook, WebhookDelivery
 
 POSTPONED_MAX = 10_000
 """Maximum deliveries that are postponed at a time. When a worker receives one of the rest, it postpones more."""
@@ -57,18 +56,7 @@ def postpone_deliveries(connection: Connection, webhook_id: UUID, until: datetim
 
     Return whether all were postponed: at most `POSTPONED_MAX` are postponed at a time.
     """
-    waiting = (
-        select(Job.id)
-        .join(WebhookDelivery, WebhookDelivery.job_id == Job.id)
-        .where(
-            Job.queue == QUEUE_OF[Task.DELIVER_WEBHOOK],
-            Job.state.in_(sorted(WAITING_STATES)),
-            Job.run_at <= func.now(),
-            WebhookDelivery.webhook_id == webhook_id,
-        )
-        .limit(POSTPONED_MAX)
-        .with_for_update(of=Job, skip_locked=True)
-        .cte("waiting")
+    moved = connection.execute(
+        POSTPONE_DELIVERIES.expression, {"webhook_id": webhook_id, "until": until, "limit": POSTPONED_MAX}
     )
-    moved = connection.execute(update(Job).where(Job.id == waiting.c.id).values(run_at=until))
     return moved.rowcount < POSTPONED_MAX

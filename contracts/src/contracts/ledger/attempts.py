@@ -1,4 +1,9 @@
-"""The SQL statements of the ledger. They are built once, because building one costs more than running it.
+"""The transitions of a worker. Each expression is built once, because building one costs more than running it.
+
+    queued   --CLAIM-->    running     (attempt n starts)
+    queued   --DEFER-->    pending     (the circuit breaker is open)
+    running  --COMPLETE--> succeeded | skipped   (with the task's effect, in one transaction)
+    running  --FAIL-->     retrying | dead
 
 Parameters: `job` is the job's id; `attempt` and `holder` fence an attempt's writes. The others are named after
 their columns.
@@ -66,10 +71,11 @@ FIND_RUNNING = select(
 ).where(_IS_RUNNING)
 
 JOB_EXISTS = select(Job.id).where(_IS_JOB)
+IS_QUEUED = select(Job.id).where(_IS_QUEUED).exists()
 
 RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
 
-FINISH = (
+COMPLETE = (
     update(Job)
     .where(_IS_MINE)
     .values(state=bindparam("end"), finished_at=func.now(), lease_until=None, last_error=None)

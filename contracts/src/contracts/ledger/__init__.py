@@ -1,0 +1,13 @@
+"""The ledger: the only package that knows the columns and states of `job`.
+
+| Module | Transitions | Used by |
+|---|---|---|
+| `enqueue` | -> pending | API, worker, triggers (SQL function `enqueue_job`) |
+| `dispatch` | claim_due, requeue, renew_queued, expire, settle_rejected | dispatcher |
+| `attempts` | claim, defer, renew, complete, fail | worker |
+| `decisions` | replay, discard, cancel, skip, postpone | API, worker |
+| `queries` | none: counts, ages, the due condition | API, exporter, autoscaler, KEDA, pruning |
+
+`states` contains the sets of states, their SQL conditions and predicates. `statement` renders a statement for both
+drivers. `tests/unit/contracts/test_ledger.py` fails if another module names a state or writes `job`.
+"""

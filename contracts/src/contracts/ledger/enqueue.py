@@ -1,0 +1,55 @@
+"""Creates jobs, in the transaction that requires the work."""
+
+from contracts.ledger.statement import Statement
+from contracts.ledger.states import IS_UNFINISHED
+
+
+def insert_jobs(  # noqa: PLR0913 - one argument per column
+    source: str,
+    *,
+    job_id: str,
+    task: str,
+    queue: str,
+    message: str,
+    issue_id: str = "NULL::uuid",
+    run_at: str = "now()",
+) -> str:
+    """Return the SQL that inserts a job for each row of `source`; the other arguments are SQL expressions."""
+    return f"""
+    INSERT INTO job (id, task, queue, message, issue_id, run_at)
+    SELECT {job_id}, {task}, {queue}, {message}, {issue_id}, {run_at} FROM {source}
+    """
+
+
+_GIVEN = {"job_id": "CAST(:id AS uuid)", "task": "CAST(:task AS text)", "queue": "CAST(:queue AS text)"}
+_MESSAGE = "CAST(:message AS jsonb)"
+
+ENQUEUE = Statement(
+    insert_jobs("(VALUES (1)) AS one", **_GIVEN, message=_MESSAGE, issue_id="CAST(:issue_id AS uuid)")
+)
+"""Insert one job. `message` is JSON: an object for asyncpg, a text for psycopg2."""
+
+ENQUEUE_UNLESS_UNFINISHED = Statement(
+    insert_jobs(
+        "(SELECT WHERE NOT EXISTS ("
+        f"SELECT FROM job WHERE id = ANY(CAST(:earlier AS uuid[])) AND {IS_UNFINISHED})) AS one",
+        **_GIVEN,
+        message=_MESSAGE,
+    )
+    + "ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+"""Insert one job, unless it exists or one of the jobs `earlier` is unfinished; return its id if inserted."""
+
+ENQUEUE_MANY = Statement(
+    insert_jobs(
+        "unnest(CAST(:ids AS uuid[]), CAST(:messages AS text[]), CAST(:issue_ids AS uuid[]))"
+        " AS given (id, message, issue_id)",
+        job_id="given.id",
+        task="CAST(:task AS text)",
+        queue="CAST(:queue AS text)",
+        message="given.message::jsonb",
+        issue_id="given.issue_id",
+        run_at="now() + CAST(:delay AS interval)",
+    )
+)
+"""Insert jobs of one task that are due after `delay`. The messages are JSON texts."""
