@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from devstack.network import free_port
 from devstack.process import Process
@@ -80,6 +81,22 @@ def test_flower_shows_states_and_links_of_tasks(flower: httpx.Client, api: Api, 
             f"{page}/?issue={issue}",
             f"{page}/?view=dead",
         ]
+
+
+def test_inspection_of_worker_gets_replies_and_makes_no_dead_letter(
+    flower: httpx.Client, servers: Servers, broker: redis.Redis, database: Database
+) -> None:
+    name = next(iter(flower.get("/api/workers").json()))
+    command, log = [tool("celery"), "-A", "app.celery_app", "inspect", "ping"], Log()
+
+    assert Process("ping", command, log, cwd=WORKER, env=servers.env).wait(60) == 0
+    assert "pong" in str(log)
+    details = flower.get("/api/workers", params={"refresh": "1", "workername": name}).json()[name]
+
+    assert details["stats"]["pool"]["max-concurrency"] > 0
+    assert flower.get(f"/worker/{name}").status_code == 200
+    assert broker.llen("refused") == 0
+    assert database.one("SELECT count(*) FROM dead_message") == 0
 
 
 def follow_links(flower: str, job_id: str) -> list[str]:

@@ -9,7 +9,7 @@ from kombu import Exchange, Queue
 
 from app import logs
 from app.broker.connection import CheckedAMQP
-from app.broker.transport import CheckedChannel
+from app.broker.transport import CheckedChannel, register
 from app.heartbeat_files import HeartbeatStep
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
@@ -20,6 +20,7 @@ from contracts import names, systemd
 for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
     os.environ.pop(name, None)
 
+register()
 app = Celery(
     "app.celery_app",
     broker=settings.celery_broker_url,
@@ -65,7 +66,6 @@ app.conf.update(
     broker_channel_error_retry=True,
     # With True, running tasks are lost in a Redis outage, because the cancelled message is acknowledged.
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    broker_transport="app.broker.transport:Transport",
     broker_transport_options={
         # The ledger's lease recovers lost jobs. This only limits how long the messages of a dead worker
         # stay in `unacked`. When they are redelivered, their job is already claimed or done.
