@@ -26,7 +26,7 @@ hypothesis.settings.register_profile("nightly", max_examples=1000, deadline=None
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # The shared API dispatches only the issues posted to it. Tests that need more start their own dispatchers.
-SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600"}
+SHARED_SETTINGS = {"DISPATCH_POLL_SECONDS": "3600", "QUEUE_BOUND": "1000"}
 
 TABLES = [
     *(table.name for table in reversed(Base.metadata.sorted_tables) if table.name != "event"),

@@ -32,7 +32,7 @@ class Harness:
         self._broker = broker
 
     def dispatcher(self, **settings: Any) -> Dispatcher:
-        return Dispatcher(self._pool, self._broker, ApiSettings(**{**self._env, **settings}))
+        return Dispatcher(self._pool, self._broker, ApiSettings(**{**self._env, "queue_bound": 1000, **settings}))
 
 
 @pytest.fixture

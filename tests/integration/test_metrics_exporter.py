@@ -18,7 +18,7 @@ ENRICH = {"task": Task.ENRICH_ISSUE.value, "queue": QUEUE_OF[Task.ENRICH_ISSUE].
 
 @pytest.fixture(scope="module")
 def port(servers: Servers) -> Iterator[int]:
-    with exporter(servers, QUEUE_BOUND="10") as found:
+    with exporter(servers) as found:
         yield found
 
 
@@ -56,15 +56,15 @@ def test_exporter_reports_jobs_of_ledger(port: int, database: Database, broker: 
     assert metrics.one("oldest_due_job_age_seconds", queue="default") == 0
 
 
-def test_exporter_reports_no_lag_for_full_queue_or_open_circuit(
+def test_exporter_reports_no_lag_for_nonempty_queue_or_open_circuit(
     port: int, database: Database, broker: redis.Redis
 ) -> None:
     job_id = database.add_job(Task.ENRICH_ISSUE)
     database.query("UPDATE job SET run_at = now() - interval '100 s' WHERE id = %s", job_id)
     assert scrape(port).one("dispatcher_lag_seconds") >= 100
 
-    broker.lpush("issues", *("a message",) * 5)
-    assert scrape(port).one("dispatcher_lag_seconds") == 0, "a queue at half of its bound must not count as lag"
+    broker.lpush("issues", "a message")
+    assert scrape(port).one("dispatcher_lag_seconds") == 0, "a queue with messages must not count as lag"
     broker.delete("issues")
 
     database.query(

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from app.enrichment.embedding import MODEL, Embedder
 from app.tasks.index import build_search_entry, enqueue_index, write_entry
 from contracts.ids import new_id
+from contracts.ledger.classes import PriorityClass
+from contracts.messages import EnrichIssue
 from contracts.names import Task
 from contracts.tables import Issue
 from tests.conftest import ApiFactory, WorkerFactory
@@ -256,14 +258,20 @@ def test_similar_after_reindex_uses_new_text(api: Api, store: Store, session: Se
 
 def test_index_job_is_part_of_callers_transaction(session: Session, store: Store, database: Database) -> None:
     new_issue_id = store(CRASH)
-    jobs = "SELECT task, queue, state, message FROM job WHERE issue_id = %s"
+    job_id = database.add_job(Task.ENRICH_ISSUE, issue_id=new_issue_id)
+    database.query(
+        "UPDATE job SET issue_id = %s, project = 'default', priority_class = 0 WHERE id = %s", new_issue_id, job_id
+    )
+    run = EnrichIssue.model_validate(database.job(job_id)["message"])
+    jobs = f"SELECT * FROM job WHERE issue_id = %s AND task = '{Task.INDEX_ISSUE}'"
 
-    enqueue_index(session.connection(), UUID(new_issue_id))
+    enqueue_index(session.connection(), run)
     session.rollback()
     assert database.query(jobs, new_issue_id) == []
 
-    enqueue_index(session.connection(), UUID(new_issue_id))
+    enqueue_index(session.connection(), run)
     session.commit()
     (job,) = database.query(jobs, new_issue_id)
     assert (job["task"], job["queue"], job["state"]) == (Task.INDEX_ISSUE, "default", "pending")
+    assert (job["project"], job["priority_class"]) == ("default", PriorityClass.CRITICAL)
     assert job["message"]["issue_id"] == new_issue_id

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from contracts.ledger.classes import PriorityClass
 from contracts.ledger.states import INITIAL, IS_DEAD, IS_ENDED, IS_LEASED, IS_WAITING
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
 from contracts.names import Task
@@ -144,6 +145,12 @@ class Job(Base):
         CheckConstraint(_one_of("state", JobState), name="state"),
         CheckConstraint(f"(lease_until IS NOT NULL) = ({IS_LEASED})", name="lease"),
         Index("ix_job_due", "queue", "run_at", postgresql_where=text(IS_WAITING)),
+        # A lane is the waiting jobs of a queue with the same class, project and task.
+        Index(
+            "ix_job_lane",
+            *("queue", "priority_class", "project", "task", "run_at"),
+            postgresql_where=text(IS_WAITING),
+        ),
         Index("ix_job_dead", "id", postgresql_where=text(IS_DEAD)),
         Index("ix_job_lease", "lease_until", postgresql_where=text(IS_LEASED)),
         Index(None, "issue_id", "id"),
@@ -162,6 +169,10 @@ class Job(Base):
     """The complete message, written when the job is created and published unchanged."""
     issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
     """Null if the issue's row was deleted. The job then ends as skipped."""
+    project: Mapped[str] = mapped_column(server_default="")
+    """The project in whose turn the job runs. Empty if it belongs to none."""
+    priority_class: Mapped[int] = mapped_column(server_default=str(PriorityClass.MEDIUM.value))
+    """The `PriorityClass`, which its retries keep."""
     state: Mapped[str] = mapped_column(server_default=INITIAL)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Number of all attempts started. It is also the attempt number that fences the current attempt's writes."""

@@ -37,9 +37,9 @@ class ApiSettings(Settings):
 
     database_pool_size: int = Field(default=10, ge=2, description="Maximum database connections per API process.")
     queue_bound: int = Field(
-        default=1000,
+        default=16,
         ge=1,
-        description="Maximum messages in a queue per API process.",
+        description="Messages in a queue per API process while no worker is known. Else: two per worker process.",
     )
     reenrich_after_seconds: float = Field(
         default=5,

@@ -81,5 +81,5 @@ def enqueue_rest(connection: Connection, before: Prune) -> None:
     """Insert a job that prunes the remaining rows, in the caller's transaction."""
     message = Prune(contract_version=CONTRACT_VERSION, job_id=new_id(), request_id=before.request_id)
     task = Task.PRUNE
-    job = {"id": message.job_id, "task": task, "queue": QUEUE_OF[task], "issue_id": None}
+    job = {"id": message.job_id, "task": task, "queue": QUEUE_OF[task]}
     connection.execute(ENQUEUE.expression, {**job, "message": json.dumps(message.as_json())})

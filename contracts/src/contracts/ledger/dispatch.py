@@ -6,23 +6,45 @@ running             --EXPIRE_RUNNING-->   pending | dead   (the worker's lease h
 queued              --SETTLE_REJECTED-->  pending | dead   (no worker of this version can run it)
 """
 
-from contracts.ledger.queries import IS_DUE
+from contracts.ledger.queries import OPEN_CIRCUITS
 from contracts.ledger.statement import Statement
+from contracts.ledger.states import IS_WAITING
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
+# A loose index scan: one probe for each lane, independent of the number of its jobs.
+_FIRST = f"SELECT priority_class, project, task, run_at FROM job WHERE queue = :queue AND {IS_WAITING}"
+_BY_LANE = "ORDER BY priority_class, project, task, run_at LIMIT 1"
+
+FIND_LANES = Statement(f"""
+WITH RECURSIVE lane AS (
+    ({_FIRST} {_BY_LANE})
+    UNION ALL
+    SELECT following.* FROM lane CROSS JOIN LATERAL (
+        {_FIRST} AND (priority_class, project, task) > (lane.priority_class, lane.project, lane.task) {_BY_LANE}
+    ) following
+)
+SELECT priority_class, project, task, extract(epoch FROM now() - run_at)::float8 AS waited_s
+FROM lane WHERE run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))
+""")
+"""The lanes of a queue that have a due job. Jobs of an open circuit breaker wait."""
+
 CLAIM_DUE = Statement(f"""
-WITH due AS (
-    SELECT id FROM job
-    WHERE queue = :queue AND {IS_DUE}
-    ORDER BY run_at LIMIT :limit
-    FOR UPDATE SKIP LOCKED
+WITH due AS MATERIALIZED (
+    SELECT waiting.id, lane.place FROM unnest(
+        CAST(:classes AS integer[]), CAST(:projects AS text[]), CAST(:tasks AS text[]), CAST(:counts AS integer[])
+    ) WITH ORDINALITY AS lane (priority_class, project, task, count, place) CROSS JOIN LATERAL (
+        SELECT id FROM job WHERE queue = :queue AND {IS_WAITING} AND job.priority_class = lane.priority_class
+            AND job.project = lane.project AND job.task = lane.task AND run_at <= now()
+        ORDER BY run_at LIMIT lane.count
+        FOR UPDATE SKIP LOCKED
+    ) waiting
 )
 UPDATE job SET state = 'queued', queued_at = now(), lease_until = now() + CAST(:lease AS interval)
 FROM due WHERE job.id = due.id
-RETURNING job.id, task, queue, message, tries AS attempts_since_replay
+RETURNING job.id, task, queue, message, tries AS attempts_since_replay, place, run_at
 """)
-"""Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
+"""Mark due jobs as queued, the oldest `counts` jobs of each lane; other dispatchers skip them."""
 
 REQUEUE = Statement("""
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -19,8 +20,10 @@ from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
 from api.metrics.labels import known_or_other
 from api.outage_log import OutageLog
+from api.queues.broker import find_consumers
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
+from contracts.ledger.turns import Round, Turns
 from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
@@ -31,8 +34,12 @@ Result = TypeVar("Result")
 
 logger = structlog.get_logger(__name__)
 
-FULL_QUEUE_POLL_S = 0.1
-"""Seconds before the next poll if jobs are due but their queue is full."""
+AHEAD = 2
+"""Messages that wait in a queue, per worker process that consumes it."""
+SLOW_SEARCH_S = 0.02
+"""Seconds of a search for lanes above which its result is used several times."""
+FULL_QUEUE_POLL_S = (0.005, 0.1)
+"""Minimum and maximum seconds before the next poll if jobs are due but their queue is full."""
 OUTAGE_POLL_S = 1
 """Maximum seconds before the next poll after an outage, because wake-ups during the outage are lost."""
 SWEEP_LIMIT = 1000
@@ -66,19 +73,28 @@ class Dispatcher(BackgroundLoop):
         self._renewals_until = 0.0
         self._outages = OutageLog("dispatch_paused", "dispatch_resumed")
         self._next_pruning = 0.0
+        self._slots: Counter[str] = Counter()
+        """Worker processes by queue, as of the last sweep."""
+        self._turns = {queue: Turns() for queue in Queue}
+        self._rounds: dict[Queue, tuple[Round, float]] = {}
+        """Found lanes of queues with very many, and the time until which they are used."""
+        self._full_queue_poll_s = FULL_QUEUE_POLL_S[1]
+        recoveries = (self.expire_running, self.find_lost_messages, self.settle_rejected)
+        self._sweeps = (self.count_slots, *recoveries, self.prune)
 
     async def run(self) -> None:
         """Publish due jobs, and periodically recover lost jobs and messages."""
         next_sweep = 0.0
         # The process may have started during an outage.
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
+        await self._run_step(self.count_slots, [])
         self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
             has_room = await self._run_step(self.publish_due, outages)
             if (now := asyncio.get_running_loop().time()) >= next_sweep:
                 next_sweep = now + timing.POLL_S
-                for step in (self.expire_running, self.find_lost_messages, self.settle_rejected, self.prune):
+                for step in self._sweeps:
                     await self._run_step(step, outages)
             metrics.LAST_PASS.set(time.time())
             if outages:
@@ -89,7 +105,7 @@ class Dispatcher(BackgroundLoop):
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
         if not has_room:
-            return min(timing.POLL_S, FULL_QUEUE_POLL_S)
+            return min(timing.POLL_S, self._full_queue_poll_s)
         return min(timing.POLL_S, OUTAGE_POLL_S) if is_outage else timing.POLL_S
 
     async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
@@ -105,20 +121,64 @@ class Dispatcher(BackgroundLoop):
             logger.exception("dispatcher_step_failed", step=getattr(step, "__name__", ""))
         return None
 
+    async def count_slots(self) -> None:
+        """Read from the workers' heartbeats how many jobs of each queue can run at once."""
+        slots: Counter[str] = Counter()
+        for consumer in await self._broker.query(find_consumers):
+            for queue in consumer.heartbeat.queues:
+                slots[queue] += consumer.heartbeat.processes
+        self._slots = slots
+
     async def publish_due(self) -> bool:
-        """Publish all due jobs that fit into their queues; return False if a queue is full."""
+        """Publish due jobs that fit into their queues; return False if a queue is full.
+
+        A queue contains only what its workers start within moments, so that an urgent job waits for no backlog.
+        """
         had_room = True
         for queue in Queue:
-            room = self._settings.queue_bound - await self._broker.count_messages(queue)
-            while room > 0 and not self.stopping:
-                batch = min(room, BATCH)
-                jobs = await ledger.claim_due(self._database, queue, batch, self._lease)
-                await self._publish(queue, jobs)
-                room -= len(jobs)
-                if len(jobs) < batch:
-                    break
-            had_room = had_room and room > 0
+            bound = AHEAD * self._slots[queue] or self._settings.queue_bound
+            room = bound - await self._broker.count_messages(queue)
+            was_low = room * 2 >= bound
+            if room > 0 and not self.stopping:
+                room -= await self._publish_in_turns(queue, room)
+            if room <= 0:
+                had_room = False
+                self._adapt_poll(was_low=was_low)
         return had_room
+
+    def _adapt_poll(self, *, was_low: bool) -> None:
+        """Poll full queues often enough that short jobs do not empty them."""
+        least, most = FULL_QUEUE_POLL_S
+        poll_s = self._full_queue_poll_s / 2 if was_low else self._full_queue_poll_s * 2
+        self._full_queue_poll_s = min(most, max(least, poll_s))
+
+    async def _publish_in_turns(self, queue: Queue, room: int) -> int:
+        """Publish at most `room` due jobs of the queue; return their number."""
+        published = 0
+        current = await self._find_round(queue)
+        while published < room and not self.stopping:
+            shares = current.take(min(room - published, BATCH))
+            if not shares:
+                self._rounds.pop(queue, None)
+                break
+            jobs, missing = await ledger.claim_due(self._database, queue, shares, self._lease)
+            for lane, number in missing.items():
+                current.return_unused(lane, number)
+            await self._publish(queue, jobs)
+            published += len(jobs)
+        return published
+
+    async def _find_round(self, queue: Queue) -> Round:
+        """Return the queue's lanes. With very many, the search for them takes at most a tenth of the time."""
+        loop = asyncio.get_running_loop()
+        current, valid_until = self._rounds.get(queue, (None, 0.0))
+        if current is not None and loop.time() < valid_until:
+            return current
+        began = loop.time()
+        current = Round(self._turns[queue], await ledger.find_lanes(self._database, queue))
+        if (took := loop.time() - began) > SLOW_SEARCH_S:
+            self._rounds[queue] = current, began + 10 * took
+        return current
 
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:
         if not jobs:

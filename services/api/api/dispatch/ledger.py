@@ -1,10 +1,12 @@
 """The dispatcher's transitions of the ledger over asyncpg. `contracts.ledger.dispatch` has their statements."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from api.database import Database
 from api.metrics import jobs as metrics
 from contracts.ids import new_id
 from contracts.ledger import dispatch
+from contracts.ledger.turns import Lane, Share
 from contracts.messages import RejectedMessage
 from contracts.states import RETRYABLE_REJECTIONS
 
@@ -25,6 +28,9 @@ class DueJob:
     queue: str
     message: dict[str, Any]
     attempts_since_replay: int
+
+
+_DUE_JOB = tuple(DueJob.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,31 @@ ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_
 """
 
 
-async def claim_due(database: Database, queue: str, limit: int, lease: timedelta) -> list[DueJob]:
-    """Mark at most `limit` due jobs of the queue as queued, oldest first; other dispatchers skip them."""
-    rows = await database.fetch(*dispatch.CLAIM_DUE.bind(queue=queue, limit=limit, lease=lease))
-    return [DueJob(**row) for row in rows]
+async def find_lanes(database: Database, queue: str) -> list[Lane]:
+    """Return the lanes of the queue that have a due job."""
+    return [Lane(**row) for row in await database.fetch(*dispatch.FIND_LANES.bind(queue=queue))]
+
+
+async def claim_due(
+    database: Database, queue: str, shares: Sequence[Share], lease: timedelta
+) -> tuple[list[DueJob], dict[Lane, int]]:
+    """Mark due jobs as queued; other dispatchers skip them.
+
+    Return the jobs in the order of the shares, and the number of missing jobs of each lane that is exhausted.
+    """
+    claim = dispatch.CLAIM_DUE.bind(
+        queue=queue,
+        classes=[share.lane.priority_class for share in shares],
+        projects=[share.lane.project for share in shares],
+        tasks=[share.lane.task for share in shares],
+        counts=[share.count for share in shares],
+        lease=lease,
+    )
+    rows = sorted(await database.fetch(*claim), key=itemgetter("place", "run_at"))
+    found = Counter(row["place"] for row in rows)
+    missing = {share.lane: share.count - found[place] for place, share in enumerate(shares, start=1)}
+    jobs = [DueJob(**{column: row[column] for column in _DUE_JOB}) for row in rows]
+    return jobs, {lane: number for lane, number in missing.items() if number}
 
 
 async def requeue(database: Database, ids: Sequence[UUID]) -> int:

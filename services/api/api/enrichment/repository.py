@@ -78,7 +78,11 @@ WITH needed AS (
         ) newly_confirmed
     ) >= $6
 )
-{insert_jobs("needed", job_id="$1::uuid", task="$2::text", queue="$3::text", message="$4::jsonb")}
+{
+    insert_jobs(
+        "needed", job_id="$1::uuid", task="$2::text", queue="$3::text", message="$4::jsonb", project="$5::text"
+    )
+}
 RETURNING id
 """
 

@@ -34,7 +34,7 @@ def create_app(settings: ExporterSettings) -> Starlette:
             database.read(settings.database_url), broker.read(settings.celery_broker_url)
         )
         found = CollectorRegistry()
-        found.register(Snapshot(in_database, in_broker, settings.queue_bound))
+        found.register(Snapshot(in_database, in_broker))
         return Response(
             generate_latest(own) + generate_latest(found), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

@@ -20,11 +20,10 @@ from contracts.names import QUEUE_OF, Queue, Task
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot(Collector):
-    """The state at one scrape; `queue_bound` is the maximum number of messages in a queue."""
+    """The state at one scrape."""
 
     database: DatabaseState | None
     broker: BrokerState | None
-    queue_bound: int
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of every server that responds."""
@@ -46,11 +45,8 @@ class Snapshot(Collector):
         yield build_labelled_gauge("dispatcher_lag_seconds", what, Queue, lag)
 
     def _has_room(self, queue: str) -> bool:
-        """Return whether the queue has room, so that the dispatcher should not let its jobs wait.
-
-        The dispatcher fills a queue up to its bound. Less than half of that is more than jitter.
-        """
-        return self.broker is None or self.broker.messages[queue] < self.queue_bound / 2
+        """Return whether the queue has room, so that the dispatcher should not let its jobs wait."""
+        return self.broker is None or self.broker.messages[queue] == 0
 
 
 def build_gauge(name: str, what: str, value: float) -> Metric:

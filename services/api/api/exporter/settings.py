@@ -7,7 +7,7 @@ from contracts.network import EXPORTER_PORT
 
 
 class ExporterSettings(ApiSettings):
-    """Settings of the exporter, in addition to the API's, of which it uses QUEUE_BOUND."""
+    """Settings of the exporter, in addition to the API's."""
 
     metrics_port: int = Field(default=EXPORTER_PORT, ge=1, le=65535, description="Port of the exporter's metrics.")
     metrics_address: str = Field(

@@ -68,6 +68,7 @@ WITH given AS (
         queue="$13",
         message="message::jsonb",
         issue_id="id",
+        project="project",
     )
 }
 )

@@ -14,6 +14,7 @@ from api.metrics import jobs as metrics
 from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.classes import class_of
 from contracts.ledger.decisions import skip_jobs_of_issue
 from contracts.ledger.enqueue import insert_jobs
 from contracts.ledger.states import has_succeeded, is_retrying, is_running
@@ -42,7 +43,18 @@ WITH new_issue AS (
         $1::uuid[], $9::uuid[], $10::jsonb[], $11::uuid[], $12::text[], $13::uuid[]
     ) AS given (id, job_id, message, audit_id, actor, actor_id) USING (id)
 ), new_job AS (
-    {insert_jobs("stored", job_id="job_id", task="$14", queue="$15", message="message", issue_id="id")}
+    {
+    insert_jobs(
+        "stored",
+        job_id="job_id",
+        task="$14",
+        queue="$15",
+        message="message",
+        issue_id="id",
+        project="project",
+        priority_class=class_of("priority"),
+    )
+}
     RETURNING issue_id, state, attempts, run_at, started_at, last_error
 ), audit AS (
     INSERT INTO audit_log (id, actor, actor_id, action, subject)

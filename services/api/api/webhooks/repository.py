@@ -13,6 +13,7 @@ from api.request_log import request_id
 from api.webhooks.schemas import Delivery, Webhook, WebhookCreate
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
+from contracts.ledger.classes import PriorityClass
 from contracts.ledger.enqueue import insert_jobs
 from contracts.ledger.states import ERROR, NEXT_ATTEMPT_AT
 from contracts.messages import DeliverWebhook
@@ -47,7 +48,16 @@ WHERE webhook_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3
 """
 _TEST = f"""
 WITH given AS (SELECT), new_job AS (
-    {insert_jobs("given", job_id="$1::uuid", task="$2::text", queue="$3::text", message="$4::jsonb")}
+    {
+    insert_jobs(
+        "given",
+        job_id="$1::uuid",
+        task="$2::text",
+        queue="$3::text",
+        message="$4::jsonb",
+        priority_class=str(PriorityClass.HIGH.value),
+    )
+}
 )
 INSERT INTO webhook_delivery (job_id, webhook_id, event) VALUES ($1, $5, $6)
 """

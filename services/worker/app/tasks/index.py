@@ -17,8 +17,8 @@ from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
-from contracts.ledger.enqueue import ENQUEUE
-from contracts.messages import IndexIssue
+from contracts.ledger.enqueue import ENQUEUE_FOLLOWING
+from contracts.messages import EnrichIssue, IndexIssue
 from contracts.names import QUEUE_OF, Task
 from contracts.tables import Issue, IssueSearch
 
@@ -30,24 +30,24 @@ logger = structlog.get_logger(__name__)
 _TEXT = select(Issue.title, Issue.description).where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
 
 
-def enqueue_index(connection: Connection, issue_id: UUID, request_id: str | None = None) -> None:
-    """Insert the job that indexes the issue, in the caller's transaction. The dispatcher publishes it."""
+def enqueue_index(connection: Connection, cause: EnrichIssue) -> None:
+    """Insert the job that indexes the issue of a run, in the caller's transaction. The dispatcher publishes it."""
     job_id = new_id()
     message = IndexIssue(
         contract_version=CONTRACT_VERSION,
         job_id=job_id,
-        issue_id=issue_id,
-        request_id=request_id,
+        issue_id=cause.issue_id,
+        request_id=cause.request_id,
         traceparent=tracing.traceparent(),
     )
     connection.execute(
-        ENQUEUE.expression,
+        ENQUEUE_FOLLOWING.expression,
         {
             "id": job_id,
             "task": Task.INDEX_ISSUE,
             "queue": QUEUE_OF[Task.INDEX_ISSUE],
             "message": json.dumps(message.as_json()),
-            "issue_id": issue_id,
+            "cause": cause.job_id,
         },
     )
 

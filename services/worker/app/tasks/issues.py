@@ -53,7 +53,7 @@ def enrich_issue(self: LedgerTask, message: EnrichIssue) -> Effect:
             _UPDATE_ISSUE,
             {"run": message.job_id, "issue": message.issue_id, "summary": result.summary, "to": ",".join(tags)},
         )
-        enqueue_index(connection, message.issue_id, message.request_id)
+        enqueue_index(connection, message)
 
     return write
 
