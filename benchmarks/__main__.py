@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import jobs, kills, post, scale
+from benchmarks import fairness, jobs, kills, post, scale
 from benchmarks.goals import GOALS, GUARDS, is_missed
 from benchmarks.results import Results
 from benchmarks.systems import PEERS, PEERS_PYTHON, create_bare, create_naive, create_ours, create_peer
@@ -39,10 +39,12 @@ class Size:
     """Without progress after a kill until the missing jobs count as lost."""
     issues: int
     """In the larger database."""
+    urgent_backlog: int
+    """Jobs of another project that wait before the urgent ones."""
 
 
-FULL = Size(4, 4, posts=60, jobs=800, backlog=20_000, stall_timeout_s=60, issues=1_000_000)
-QUICK = Size(2, 2, posts=30, jobs=300, backlog=2_000, stall_timeout_s=30, issues=50_000)
+FULL = Size(4, 4, posts=60, jobs=800, backlog=20_000, stall_timeout_s=60, issues=1_000_000, urgent_backlog=100_000)
+QUICK = Size(2, 2, posts=30, jobs=300, backlog=2_000, stall_timeout_s=30, issues=50_000, urgent_backlog=10_000)
 
 
 def measure(size: Size) -> Results:
@@ -62,6 +64,9 @@ def measure(size: Size) -> Results:
         with ours.running_api():
             kills.measure([ours, naive, *peers], results, size.stall_timeout_s)
         ours.clear()
+        print("fairness", flush=True)
+        fairness.measure_urgent(ours, results, size.urgent_backlog, posts=100)
+        fairness.measure_share(ours, results, size.jobs)
         print("scale", flush=True)
         scale.measure_backlog(ours, results, size.backlog)
     scale.measure_issues(results, min(size.rounds, 3), 10_000, size.issues)

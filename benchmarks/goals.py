@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from benchmarks import jobs, post, scale
+from benchmarks import fairness, jobs, post, scale
 from benchmarks.results import Results
 
 TWINS = ("naive", "naive, async")
@@ -77,6 +77,9 @@ GOALS = (
     Goal("worker_memory_last_vs_first", _last_vs_first(scale.MEMORY), 1.1, 1.0),
     Goal("due_query_many_vs_few", _last_vs_first(scale.DUE_QUERY), 1.2, 1.0),
     Goal("claim_many_vs_few", _last_vs_first(scale.CLAIM), 1.2, 1.0),
+    Goal("urgent_p99_s", lambda results: results.median(fairness.URGENT, "ours"), 5, 1),
+    # Two projects that flood at once have 50% each, +- 10 and 3.
+    Goal("fair_share", lambda results: results.median(fairness.SHARE, "ours"), 40, 47),
 )
 GUARDS = (
     Goal("post_cpu_vs_naive", _ratio(post.API_CPU, "ours", "naive"), 0.25, 0.1),
