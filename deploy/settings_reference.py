@@ -42,6 +42,7 @@ COMMON = (
 ADVANCED = (
     "lease_seconds",
     "queue_bound",
+    "project_running_max",
     "celery_result_backend",
     "heartbeat_directory",
 )

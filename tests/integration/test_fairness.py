@@ -14,14 +14,17 @@ FLOOD = 3000
 APP = "tests.support.misbehaving_app"
 
 
-def flood(database: Database, project: str, priority_class: PriorityClass, count: int = FLOOD) -> None:
+def flood(
+    database: Database, project: str, priority_class: PriorityClass, count: int = FLOOD, delay_s: int = 0
+) -> None:
     database.query(
-        "INSERT INTO job (id, task, queue, message, project, priority_class) SELECT id, %s, 'issues',"
-        " jsonb_build_object('contract_version', '1.0.0', 'job_id', id), %s, %s"
+        "INSERT INTO job (id, task, queue, message, project, priority_class, run_at) SELECT id, %s, 'issues',"
+        " jsonb_build_object('contract_version', '1.0.0', 'job_id', id), %s, %s, now() + make_interval(secs => %s)"
         " FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
         TASK,
         project,
         int(priority_class),
+        delay_s,
         count,
     )
 
@@ -80,3 +83,30 @@ def test_lowest_class_gets_its_share_during_flood_of_urgent_jobs(
 
     done = count_done(database)
     assert 5 <= done["import", PriorityClass.BACKGROUND] <= done["urgent", PriorityClass.CRITICAL] / 10, done
+
+
+def test_project_with_limit_runs_at_most_so_many_jobs_at_once(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+) -> None:
+    """With two dispatchers. The other project uses the rest of the worker."""
+    apis = [new_api({}) for _ in range(2)]
+    share = {"project": "limited", "weight": 5, "running_max": 1}
+    for api in apis:
+        assert api.client.put("/api/v1/queues/projects", json=share).json() == share
+    assert apis[0].client.get("/api/v1/queues/projects").json() == {"items": [share]}
+    assert database.read_audit_log()[-1]["action"] == "project.share_set"
+    # Due when the dispatchers have read the limit.
+    for project in ("limited", "free"):
+        flood(database, project, PriorityClass.CRITICAL, 100, delay_s=3)
+    seen: set[int] = set()
+
+    def has_finished() -> bool:
+        leased = "SELECT count(*) FROM job WHERE project = 'limited' AND state IN ('queued', 'running')"
+        seen.add(database.one(leased))
+        return count_done(database)["limited", PriorityClass.CRITICAL] >= 20
+
+    new_worker({}, app=APP)
+    wait_until(has_finished, "20 jobs of the limited project")
+
+    assert seen <= {0, 1}
+    assert count_done(database)["free", PriorityClass.CRITICAL] >= 20

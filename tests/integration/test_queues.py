@@ -18,6 +18,7 @@ from contracts.names import PRIORITY_SUFFIXES, Task
 from tests.conftest import WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
+from tests.support.metrics import exporter, scrape
 from tests.support.processes import Api
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
@@ -51,6 +52,35 @@ def wait_for(api: Api, condition: Any, description: str) -> dict[str, Any]:
 
 def run_queues_command(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run_cli(str(api.client.base_url), "queues", *arguments)
+
+
+def test_waiting_jobs_are_counted_by_class_and_project(
+    api: Api, database: Database, servers: Servers, broker: redis.Redis
+) -> None:
+    """In the API, the command and the metrics; of the projects, the ten with the most."""
+    # The dispatcher leaves jobs of an open circuit breaker in the ledger.
+    database.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until) "
+        "VALUES ('tests.unconsumed', 'a provider', 5, 'an error', now() + interval '1 h')"
+    )
+    database.query(
+        "INSERT INTO job (id, task, queue, message, project, priority_class) SELECT gen_random_uuid(), "
+        "'tests.unconsumed', 'issues', '{}', 'project-' || project, mod(project, 2) "
+        "FROM generate_series(1, 12) AS project CROSS JOIN LATERAL generate_series(1, project)"
+    )
+    most = {f"project-{number}": number for number in range(12, 2, -1)}
+
+    state = wait_for(api, lambda state: state["projects"], "waiting jobs")
+    with exporter(servers) as port:
+        metrics_of_exporter = scrape(port)
+
+    assert {each["name"]: each["waiting"] for each in state["projects"]} == most
+    classes = {each["name"]: each["waiting"] for each in state["classes"]}
+    assert classes == {"critical": 42, "high": 36, "medium": 0, "low": 0, "background": 0}
+    assert "Waiting by class: critical 42, high 36" in run_queues_command(api).stdout
+    assert metrics_of_exporter.by("waiting_jobs_class", "class") == {("critical",): 42, ("high",): 36}
+    by_project = {(name,): number for name, number in most.items()}
+    assert metrics_of_exporter.by("waiting_jobs_project", "project") == by_project
 
 
 def test_queue_state_contains_counts_of_every_job_state(api: Api, database: Database, broker: redis.Redis) -> None:

@@ -10,6 +10,7 @@ from issuetracker_cli.client import BAD_INPUT, call, fail
 from issuetracker_cli.output import AsJson, make_table, print_json, print_table
 
 WATCH_S = 2
+WAITING = {"classes": "class", "projects": "project"}
 COLUMNS = ("QUEUE", "MESSAGES", "WAITING", "RUNNING", "RETRYING", "DEAD", "OLDEST", "WORKERS")
 
 
@@ -72,6 +73,10 @@ def _notes(state: dict[str, Any]) -> Iterator[str]:
         yield "No worker is running. Issues are accepted, but enrichment waits."
     elif unconsumed:
         yield f"No worker consumes {', '.join(unconsumed)}. Its jobs wait."
+    for what in ("classes", "projects"):
+        waiting = ", ".join(f"{each['name']} {each['waiting']}" for each in state[what] if each["waiting"])
+        if waiting:
+            yield f"Waiting by {WAITING[what]}: {waiting}"
     for circuit in state["circuits"]:
         yield f"{circuit['task']} waits for its provider {circuit['provider']}: {circuit['error']}"
     if state["dead_messages"]:

@@ -198,6 +198,22 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
 
 
+class ProjectShare(Base):
+    """The share of a project in the workers. A project without a row has weight 1 and the default limit."""
+
+    __tablename__ = "project_share"
+    __table_args__ = (
+        CheckConstraint("weight >= 1", name="weight"),
+        CheckConstraint("running_max >= 1", name="running_max"),
+    )
+
+    project: Mapped[str] = mapped_column(primary_key=True)
+    weight: Mapped[int] = mapped_column(server_default="1")
+    """Turns of the project for each turn of a project with weight 1."""
+    running_max: Mapped[int | None]
+    """Maximum jobs that are published or running at once."""
+
+
 class JobFailure(Base):
     """A failed attempt. A person reads it to decide on a dead letter."""
 

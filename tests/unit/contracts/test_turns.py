@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 
 import pytest
 
@@ -77,9 +78,19 @@ def test_fresh_critical_job_waits_for_at_most_one_aged_job_of_its_project() -> N
     assert publish(turns, [aged, lane(A, PriorityClass.CRITICAL)], 2, lambda lane: lane.priority_class)[0] == 1
 
 
-def test_project_without_room_is_passed_over() -> None:
-    shares = Round(Turns(), [lane(A, PriorityClass.CRITICAL), lane(B)], room={A: 0}).take(4)
-    assert [(share.lane.project, share.count) for share in shares] == [(B, 4)]
+def limited(turns: Turns, lanes: Sequence[Lane], slots: int, room: dict[str, float]) -> dict[str, int]:
+    current = Round(turns, lanes)
+    current.limit(room)
+    return {share.lane.project: share.count for share in current.take(slots)}
 
-    limited = Round(Turns(), [lane(A), lane(B)], room={A: 2}).take(10)
-    assert {share.lane.project: share.count for share in limited} == {A: 2, B: 8}
+
+def test_project_without_room_is_passed_over() -> None:
+    assert limited(Turns(), [lane(A, PriorityClass.CRITICAL), lane(B)], 4, {A: 0, B: inf}) == {B: 4}
+    assert limited(Turns(), [lane(A), lane(B)], 10, {A: 2, B: inf}) == {A: 2, B: 8}
+
+
+def test_project_with_weight_gets_more_turns() -> None:
+    turns = Turns()
+    turns.weights = {A: 3}
+
+    assert publish(turns, [lane(A), lane(B)], 100, lambda lane: lane.project) == {A: 75, B: 25}

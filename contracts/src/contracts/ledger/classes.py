@@ -22,3 +22,8 @@ _MOST_URGENT_FIRST = ", ".join(repr(priority.value) for priority in reversed(Pri
 def class_of(priority: str) -> str:
     """Return the SQL expression of the class of a new issue, by the SQL expression of its priority."""
     return f"(array_position(ARRAY[{_MOST_URGENT_FIRST}], {priority}) - 1)"
+
+
+def class_name(number: int) -> str:
+    """Return the name of a class as it is shown."""
+    return PriorityClass(number).name.lower()

@@ -1,5 +1,6 @@
 """Reads of the ledger. Each reads a partial index, so that its cost is independent of ended jobs."""
 
+from contracts.ledger.classes import PriorityClass
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import (
     IS_DEAD,
@@ -13,6 +14,9 @@ from contracts.names import Task
 
 COUNTED_MAX = 10_000
 """Maximum of each count, which bounds the cost for a large backlog."""
+
+LANES_MAX, LANE_MAX, PROJECTS_MAX = 1000, 1000, 10
+"""Maximum counted lanes, counted jobs of a lane, and reported projects."""
 
 OPEN_CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
 """SQL: the tasks whose jobs wait for their provider."""
@@ -85,6 +89,39 @@ SELECT queue, (
 FROM unnest(CAST(:queues AS text[])) AS given (queue)
 """)
 """By queue, the seconds that the oldest job which the dispatcher may publish has waited, or null."""
+
+COUNT_BY_CLASS = Statement(f"""
+SELECT class.number AS priority_class, sum(each.number)::bigint AS waiting
+FROM unnest(CAST(:queues AS text[])) AS given (queue)
+CROSS JOIN generate_series(0, {max(PriorityClass).value}) AS class (number)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM (
+        SELECT FROM job WHERE {IS_WAITING} AND job.queue = given.queue
+            AND job.priority_class = class.number AND run_at <= now() LIMIT {COUNTED_MAX}
+    ) counted
+) each GROUP BY 1 ORDER BY 1
+""")
+"""The number of due jobs by priority class, of each queue at most `COUNTED_MAX`."""
+
+COUNT_BY_PROJECT = Statement(f"""
+WITH RECURSIVE lane AS (
+    (SELECT queue, priority_class, project, task, 1 AS place FROM job WHERE {IS_WAITING}
+        ORDER BY queue, priority_class, project, task LIMIT 1)
+    UNION ALL
+    SELECT following.*, lane.place + 1 FROM lane CROSS JOIN LATERAL (
+        SELECT queue, priority_class, project, task FROM job WHERE {IS_WAITING}
+            AND (queue, priority_class, project, task) > (lane.queue, lane.priority_class, lane.project, lane.task)
+        ORDER BY queue, priority_class, project, task LIMIT 1
+    ) following WHERE lane.place < {LANES_MAX}
+)
+SELECT project, sum(number)::bigint AS waiting FROM lane CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM (
+        SELECT FROM job WHERE {IS_WAITING} AND job.queue = lane.queue AND job.priority_class = lane.priority_class
+            AND job.project = lane.project AND job.task = lane.task AND run_at <= now() LIMIT {LANE_MAX}
+    ) counted
+) each WHERE project <> '' GROUP BY 1 HAVING sum(number) > 0 ORDER BY 2 DESC, 1 LIMIT {PROJECTS_MAX}
+""")
+"""The projects with the most due jobs, of each lane at most `LANE_MAX`, in the first `LANES_MAX` lanes."""
 
 COUNT_BY_TASK = Statement(f"""
 SELECT task, queue, state, message->>'contract_version' AS contract, count(*) AS number

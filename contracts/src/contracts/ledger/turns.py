@@ -9,10 +9,11 @@ A lane is the waiting jobs of a queue with the same priority class, project and 
 The turns are stored in this process. Each dispatcher is fair by itself, so all of them together are.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
+from math import inf
 
 AGING_S = 3600
 """Seconds of waiting after which a job counts as one class more urgent."""
@@ -62,16 +63,16 @@ class _Ranking:
         """Return the start of the key's next turn. The key with the earliest start is next."""
         return max(self._next.get(key, 0), self._now)
 
-    def take(self, key: Hashable) -> None:
+    def take(self, key: Hashable, cost: float = 1) -> None:
         """Count a turn of the key."""
         self._now = self.start(key)
-        self._next[key] = self._now + 1
+        self._next[key] = self._now + cost
         if len(self._next) > STORED_MAX:
             self._next = {each: start for each, start in self._next.items() if start > self._now}
 
-    def refund(self, key: Hashable, count: int) -> None:
+    def refund(self, key: Hashable, cost: float) -> None:
         """Discount turns that the key did not use."""
-        self._next[key] = self._next.get(key, 0) - count
+        self._next[key] = self._next.get(key, 0) - cost
 
 
 class Turns:
@@ -81,6 +82,12 @@ class Turns:
         self._slots = 0
         self.projects = _Ranking()
         self.lanes = _Ranking()
+        self.weights: Mapping[str, int] = {}
+        """Weights by project, 1 if missing."""
+
+    def cost(self, project: str) -> float:
+        """Return the cost of a turn of the project, 1 for weight 1."""
+        return 1 / self.weights.get(project, 1)
 
     def take_slot(self) -> bool:
         """Count a slot; return whether it is reserved for the lowest class."""
@@ -89,11 +96,12 @@ class Turns:
 
 
 class Round:
-    """Distributes slots among the lanes of one search. `room` limits the jobs by project."""
+    """Distributes slots among the lanes of one search."""
 
-    def __init__(self, turns: Turns, lanes: Iterable[Lane], room: Mapping[str, int] | None = None) -> None:
+    def __init__(self, turns: Turns, lanes: Iterable[Lane]) -> None:
         self._turns = turns
-        self._room = dict(room or {})
+        self._room: dict[str, float] = defaultdict(lambda: inf)
+        """Further jobs that each project may have."""
         self._exhausted: set[Lane] = set()
         self._by_class: dict[int, list[Lane]] = {}
         self._by_effective_class: dict[int, list[Lane]] = {}
@@ -102,6 +110,15 @@ class Round:
             self._by_class.setdefault(lane.priority_class, []).append(lane)
             self._by_effective_class.setdefault(lane.effective_class, []).append(lane)
         self._groups: dict[tuple[bool, int], _Group] = {}
+
+    def limit(self, room: dict[str, float]) -> None:
+        """Limit the further jobs of projects; `room` contains every project, by default or explicitly."""
+        self._room = room
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit has kept a project from further jobs."""
+        return any(room < 1 for room in self._room.values())
 
     def take(self, slots: int) -> list[Share]:
         """Return how many jobs of which lane to claim for that number of slots; an empty list if none is left.
@@ -119,7 +136,7 @@ class Round:
     def return_unused(self, lane: Lane, count: int) -> None:
         """Discount turns of a lane that contains no further jobs, and pass it over from now on."""
         self._exhausted.add(lane)
-        self._turns.projects.refund(lane.project, count)
+        self._turns.projects.refund(lane.project, count * self._turns.cost(lane.project))
         self._turns.lanes.refund(lane.key, count)
 
     def _take_one(self, *, is_reserved: bool) -> Lane | None:
@@ -147,7 +164,7 @@ class _Group:
         self._heap = [(turns.projects.start(project), place, project) for place, project in enumerate(self._of)]
         heapify(self._heap)
 
-    def take(self, room: dict[str, int], exhausted: set[Lane]) -> Lane | None:
+    def take(self, room: dict[str, float], exhausted: set[Lane]) -> Lane | None:
         """Take the next turn; return its lane, or None if no project has jobs and room."""
         projects, lanes = self._turns.projects, self._turns.lanes
         while self._heap:
@@ -156,13 +173,12 @@ class _Group:
                 heapreplace(self._heap, (now, place, project))  # it has taken a turn since
                 continue
             left = [lane for lane in self._of[project] if lane not in exhausted]
-            if not left or room.get(project, 1) <= 0:
+            if not left or room[project] < 1:
                 heappop(self._heap)
                 continue
             lane = min(left, key=lambda lane: lanes.start(lane.key))
-            projects.take(project)
+            projects.take(project, self._turns.cost(project))
             lanes.take(lane.key)
-            if project in room:
-                room[project] -= 1
+            room[project] -= 1
             return lane
         return None

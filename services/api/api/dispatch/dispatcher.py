@@ -36,8 +36,8 @@ logger = structlog.get_logger(__name__)
 
 AHEAD = 2
 """Messages that wait in a queue, per worker process that consumes it."""
-SLOW_SEARCH_S = 0.02
-"""Seconds of a search for lanes above which its result is used several times."""
+MANY_LANES = 1000
+"""Found lanes above which the result of a search is used several times."""
 FULL_QUEUE_POLL_S = (0.005, 0.1)
 """Minimum and maximum seconds before the next poll if jobs are due but their queue is full."""
 OUTAGE_POLL_S = 1
@@ -78,16 +78,20 @@ class Dispatcher(BackgroundLoop):
         self._turns = {queue: Turns() for queue in Queue}
         self._rounds: dict[Queue, tuple[Round, float]] = {}
         """Found lanes of queues with very many, and the time until which they are used."""
+        self._limits: dict[str, int] = {}
+        """Maximum published and running jobs by project."""
+        self._is_limited = False
         self._full_queue_poll_s = FULL_QUEUE_POLL_S[1]
         recoveries = (self.expire_running, self.find_lost_messages, self.settle_rejected)
-        self._sweeps = (self.count_slots, *recoveries, self.prune)
+        self._sweeps = (self.count_slots, self.read_shares, *recoveries, self.prune)
 
     async def run(self) -> None:
         """Publish due jobs, and periodically recover lost jobs and messages."""
         next_sweep = 0.0
         # The process may have started during an outage.
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
-        await self._run_step(self.count_slots, [])
+        for step in (self.count_slots, self.read_shares):
+            await self._run_step(step, [])
         self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
@@ -129,12 +133,21 @@ class Dispatcher(BackgroundLoop):
                 slots[queue] += consumer.heartbeat.processes
         self._slots = slots
 
+    async def read_shares(self) -> None:
+        """Read the weights and limits of projects."""
+        rows = await ledger.find_shares(self._database)
+        self._limits = {row["project"]: row["running_max"] for row in rows if row["running_max"] is not None}
+        weights = {row["project"]: row["weight"] for row in rows}
+        for turns in self._turns.values():
+            turns.weights = weights
+
     async def publish_due(self) -> bool:
-        """Publish due jobs that fit into their queues; return False if a queue is full.
+        """Publish due jobs that fit into their queues; return False if a queue or a project is full.
 
         A queue contains only what its workers start within moments, so that an urgent job waits for no backlog.
         """
         had_room = True
+        self._is_limited = False
         for queue in Queue:
             bound = AHEAD * self._slots[queue] or self._settings.queue_bound
             room = bound - await self._broker.count_messages(queue)
@@ -144,7 +157,10 @@ class Dispatcher(BackgroundLoop):
             if room <= 0:
                 had_room = False
                 self._adapt_poll(was_low=was_low)
-        return had_room
+        if had_room and self._is_limited:
+            # No wake-up announces that a project has room again.
+            self._full_queue_poll_s = FULL_QUEUE_POLL_S[1]
+        return had_room and not self._is_limited
 
     def _adapt_poll(self, *, was_low: bool) -> None:
         """Poll full queues often enough that short jobs do not empty them."""
@@ -157,16 +173,31 @@ class Dispatcher(BackgroundLoop):
         published = 0
         current = await self._find_round(queue)
         while published < room and not self.stopping:
-            shares = current.take(min(room - published, BATCH))
-            if not shares:
+            jobs = await self._claim(queue, current, min(room - published, BATCH))
+            if jobs is None:
                 self._rounds.pop(queue, None)
+                self._is_limited |= current.is_limited
                 break
-            jobs, missing = await ledger.claim_due(self._database, queue, shares, self._lease)
-            for lane, number in missing.items():
-                current.return_unused(lane, number)
             await self._publish(queue, jobs)
             published += len(jobs)
         return published
+
+    async def _claim(self, queue: Queue, current: Round, slots: int) -> list[ledger.DueJob] | None:
+        """Return at most `slots` due jobs, or None if no project has jobs and room."""
+        if not self._limits and self._settings.project_running_max is None:
+            return await self._take(queue, current, slots)
+        async with self._database.transaction():
+            current.limit(await ledger.find_room(self._database, self._limits, self._settings.project_running_max))
+            return await self._take(queue, current, slots)
+
+    async def _take(self, queue: Queue, current: Round, slots: int) -> list[ledger.DueJob] | None:
+        shares = current.take(slots)
+        if not shares:
+            return None
+        jobs, missing = await ledger.claim_due(self._database, queue, shares, self._lease)
+        for lane, number in missing.items():
+            current.return_unused(lane, number)
+        return jobs
 
     async def _find_round(self, queue: Queue) -> Round:
         """Return the queue's lanes. With very many, the search for them takes at most a tenth of the time."""
@@ -175,9 +206,10 @@ class Dispatcher(BackgroundLoop):
         if current is not None and loop.time() < valid_until:
             return current
         began = loop.time()
-        current = Round(self._turns[queue], await ledger.find_lanes(self._database, queue))
-        if (took := loop.time() - began) > SLOW_SEARCH_S:
-            self._rounds[queue] = current, began + 10 * took
+        lanes = await ledger.find_lanes(self._database, queue)
+        current = Round(self._turns[queue], lanes)
+        if len(lanes) > MANY_LANES:
+            self._rounds[queue] = current, began + 10 * (loop.time() - began)
         return current
 
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:

@@ -1,11 +1,12 @@
 """The dispatcher's transitions of the ledger over asyncpg. `contracts.ledger.dispatch` has their statements."""
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
+from math import inf
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from api.database import Database
 from api.metrics import jobs as metrics
 from contracts.ids import new_id
-from contracts.ledger import dispatch
+from contracts.ledger import dispatch, shares
 from contracts.ledger.turns import Lane, Share
 from contracts.messages import RejectedMessage
 from contracts.states import RETRYABLE_REJECTIONS
@@ -55,7 +56,7 @@ async def find_lanes(database: Database, queue: str) -> list[Lane]:
 
 
 async def claim_due(
-    database: Database, queue: str, shares: Sequence[Share], lease: timedelta
+    database: Database, queue: str, wanted: Sequence[Share], lease: timedelta
 ) -> tuple[list[DueJob], dict[Lane, int]]:
     """Mark due jobs as queued; other dispatchers skip them.
 
@@ -63,17 +64,35 @@ async def claim_due(
     """
     claim = dispatch.CLAIM_DUE.bind(
         queue=queue,
-        classes=[share.lane.priority_class for share in shares],
-        projects=[share.lane.project for share in shares],
-        tasks=[share.lane.task for share in shares],
-        counts=[share.count for share in shares],
+        classes=[share.lane.priority_class for share in wanted],
+        projects=[share.lane.project for share in wanted],
+        tasks=[share.lane.task for share in wanted],
+        counts=[share.count for share in wanted],
         lease=lease,
     )
     rows = sorted(await database.fetch(*claim), key=itemgetter("place", "run_at"))
     found = Counter(row["place"] for row in rows)
-    missing = {share.lane: share.count - found[place] for place, share in enumerate(shares, start=1)}
+    missing = {share.lane: share.count - found[place] for place, share in enumerate(wanted, start=1)}
     jobs = [DueJob(**{column: row[column] for column in _DUE_JOB}) for row in rows]
     return jobs, {lane: number for lane, number in missing.items() if number}
+
+
+async def find_shares(database: Database) -> list[Any]:
+    """Return the weights and limits of the projects that have any."""
+    return await database.fetch(shares.FIND_SHARES.sql)
+
+
+async def find_room(database: Database, limits: Mapping[str, int], default: int | None) -> dict[str, float]:
+    """Return how many further jobs each project may have, within a transaction in which no other one claims.
+
+    `default` limits projects without a limit of their own. Jobs without a project have no limit.
+    """
+    await database.execute(shares.LOCK_LIMITS.sql)
+    room: dict[str, float] = defaultdict(lambda: inf if default is None else default)
+    room.update({project: float(limit) for project, limit in limits.items()}, **{"": inf})
+    for row in await database.fetch(shares.COUNT_LEASED.sql):
+        room[row["project"]] -= row["number"]
+    return room
 
 
 async def requeue(database: Database, ids: Sequence[UUID]) -> int:

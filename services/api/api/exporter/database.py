@@ -7,7 +7,15 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from contracts.ledger.queries import COUNT_BY_TASK, OLDEST_DUE, OLDEST_UNPUBLISHED, OPEN_CIRCUITS
+from contracts.ledger.classes import class_name
+from contracts.ledger.queries import (
+    COUNT_BY_CLASS,
+    COUNT_BY_PROJECT,
+    COUNT_BY_TASK,
+    OLDEST_DUE,
+    OLDEST_UNPUBLISHED,
+    OPEN_CIRCUITS,
+)
 from contracts.names import Queue
 from contracts.states import DeadMessageState
 
@@ -62,6 +70,10 @@ class DatabaseState:
     open_circuits: set[str] | None = None
     oldest_due: dict[str, float | None] | None = None
     oldest_unpublished: dict[str, float | None] | None = None
+    by_class: dict[str, int] | None = None
+    """Unpublished due jobs by priority class."""
+    by_project: dict[str, int] | None = None
+    """Unpublished due jobs of the projects with the most."""
 
 
 async def read(url: str) -> DatabaseState | None:
@@ -99,6 +111,12 @@ async def _read_ledger(connection: Any, state: DatabaseState) -> None:
     state.oldest_unpublished = _map(await query(*OLDEST_UNPUBLISHED.bind(queues=queues)), _ages)
     state.open_circuits = _map(await query(OPEN_CIRCUITS), lambda rows: {row["task"] for row in rows})
     state.dead_messages = _map(await query(_DEAD_MESSAGES, DeadMessageState.DEAD), lambda rows: int(rows[0][0]))
+    by_class = await query(*COUNT_BY_CLASS.bind(queues=queues))
+    state.by_class = _map(
+        by_class, lambda rows: {class_name(row["priority_class"]): row["waiting"] for row in rows}
+    )
+    by_project = await query(COUNT_BY_PROJECT.sql)
+    state.by_project = _map(by_project, lambda rows: {row["project"]: row["waiting"] for row in rows})
     state.jobs = _map(await query(COUNT_BY_TASK.sql), lambda rows: [JobCount(**row) for row in rows])
 
 

@@ -14,6 +14,7 @@ from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
 from api.schema import list_revisions
 from contracts.ledger.states import REPORTED_STATES, is_dead
+from contracts.limits import DEFAULT_PROJECT
 from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
 
@@ -82,11 +83,23 @@ def _ledger(state: DatabaseState) -> Iterator[Metric]:
     if state.open_circuits is not None:
         what = "Whether the circuit breaker of the task's provider is open."
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
+    if state.by_class is not None:
+        yield _waiting("class", "Unpublished due jobs by priority class.", state.by_class)
+    if state.by_project is not None:
+        what = "Unpublished due jobs of the ten projects with the most, and of the default one."
+        yield _waiting("project", what, {DEFAULT_PROJECT: 0} | state.by_project)
     if state.jobs is not None:
         yield _jobs(state.jobs)
         what = "Unfinished jobs by the contract version of their message."
         yield build_labelled_gauge("waiting_jobs_contract", what, Skew, _contracts(state.jobs))
     yield _dead_letters(state)
+
+
+def _waiting(label: str, what: str, numbers: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"issuetracker_waiting_jobs_{label}", what, labels=[label])
+    for name, number in numbers.items():
+        family.add_metric([name], number)
+    return family
 
 
 def _jobs(counts: Iterable[JobCount]) -> Metric:

@@ -41,6 +41,7 @@ class QueueMonitor:
                 "broker": "unreachable" if messages is None else "ok",
                 "unacknowledged": None if messages is None else messages.unacknowledged,
                 "queues": [{**row, **_build_broker_fields(row["name"], messages, consumers)} for row in counts],
+                **await repository.find_waiting(self._database),
                 "dead_messages": await repository.count_dead_messages(self._database),
                 "counted_max": COUNTED_MAX,
                 "retries_max": self._retries_max,

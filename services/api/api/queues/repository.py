@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from contracts.ledger.queries import COUNT_BY_QUEUE, COUNTED_MAX, OLDEST_DUE
+from contracts.ledger.classes import class_name
+from contracts.ledger.queries import COUNT_BY_CLASS, COUNT_BY_PROJECT, COUNT_BY_QUEUE, COUNTED_MAX, OLDEST_DUE
 from contracts.names import Queue
 from contracts.states import DeadMessageState
 
@@ -38,6 +39,16 @@ async def find_counts(database: "Database") -> list[dict[str, Any]]:
 async def find_oldest_due(database: "Database") -> dict[str, float | None]:
     """Return by queue the seconds that the oldest due job has waited."""
     return {row["queue"]: row["age"] for row in await database.fetch(*OLDEST_DUE.bind(queues=list(Queue)))}
+
+
+async def find_waiting(database: "Database") -> dict[str, list[dict[str, Any]]]:
+    """Return the numbers of due jobs by priority class, and of the projects with the most."""
+    by_class = await database.fetch(*COUNT_BY_CLASS.bind(queues=list(Queue)))
+    by_project = await database.fetch(COUNT_BY_PROJECT.sql)
+    return {
+        "classes": [{"name": class_name(row["priority_class"]), "waiting": row["waiting"]} for row in by_class],
+        "projects": [{"name": row["project"], "waiting": row["waiting"]} for row in by_project],
+    }
 
 
 async def count_dead_messages(database: "Database") -> int:

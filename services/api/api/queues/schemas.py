@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.issues.schemas import Project
 from api.queues.repository import RECENT
 from contracts.ledger.queries import COUNTED_MAX
 
@@ -27,6 +28,14 @@ EXAMPLE: dict[str, Any] = {
             "processes": 2,
         }
     ],
+    "classes": [
+        {"name": "critical", "waiting": 0},
+        {"name": "high", "waiting": 2},
+        {"name": "medium", "waiting": 8},
+        {"name": "low", "waiting": 0},
+        {"name": "background", "waiting": 30},
+    ],
+    "projects": [{"name": "shop", "waiting": 31}, {"name": "default", "waiting": 9}],
     "dead_messages": 0,
     "counted_max": COUNTED_MAX,
     "retries_max": 3,
@@ -61,6 +70,37 @@ class QueueState(BaseModel):
     )
 
 
+class ProjectShare(BaseModel):
+    """The share of a project in the workers."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"project": "shop", "weight": 2, "running_max": 4}]}
+    )
+
+    project: Project
+    weight: int = Field(default=1, ge=1, le=100, description="Turns for each turn of a project with weight 1")
+    running_max: int | None = Field(
+        default=None, ge=1, le=10_000, description="Maximum published and running jobs; null: no limit of its own"
+    )
+
+
+class ProjectShares(BaseModel):
+    """The projects that have a weight or a limit of their own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [{"project": "shop", "weight": 2, "running_max": 4}]}]}
+    )
+
+    items: list[ProjectShare]
+
+
+class WaitingJobs(BaseModel):
+    """The due jobs of a priority class or a project that are not published."""
+
+    name: str
+    waiting: int
+
+
 class CircuitState(BaseModel):
     """A task whose circuit breaker is open."""
 
@@ -90,6 +130,8 @@ class QueuesState(BaseModel):
         description="Unacknowledged messages of all queues; null while Redis is unreachable"
     )
     queues: list[QueueState]
+    classes: list[WaitingJobs] = Field(description="Unpublished due jobs by priority class, most urgent first")
+    projects: list[WaitingJobs] = Field(description="The ten projects with the most unpublished due jobs")
     dead_messages: int = Field(description=f"Dead messages that await a decision. {_COUNTED}")
     counted_max: int = Field(description="Counts of this value mean: this many or more")
     retries_max: int = Field(description="Number of retries of a job")

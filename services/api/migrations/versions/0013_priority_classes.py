@@ -79,6 +79,16 @@ def upgrade() -> None:
     # Repeatable after an interruption, because the autocommit block below commits each statement.
     for column in COLUMNS:
         op.add_column("job", column, if_not_exists=True)
+    op.create_table(
+        "project_share",
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("weight", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("running_max", sa.Integer(), nullable=True),
+        sa.CheckConstraint("weight >= 1", name=op.f("ck_project_share_weight")),
+        sa.CheckConstraint("running_max >= 1", name=op.f("ck_project_share_running_max")),
+        sa.PrimaryKeyConstraint("project", name=op.f("pk_project_share")),
+        if_not_exists=True,
+    )
     op.execute(ENQUEUE_JOB)
     op.execute(TELL_WEBHOOKS)
     with op.get_context().autocommit_block():
@@ -94,6 +104,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute(run_path(str(Path(__file__).with_name("0011_webhooks.py")))["TELL_WEBHOOKS"])
     op.execute("DROP FUNCTION IF EXISTS enqueue_job")
+    op.drop_table("project_share")
     op.drop_index("ix_job_lane", table_name="job")
     for column in COLUMNS:
         op.drop_column("job", column.name)

@@ -66,7 +66,17 @@ export function draw() {
   byId("queues-state").textContent = describeState();
   byId("queues-troubles").replaceChildren(...(status ? findProblems(status) : []).map((text) => h("li", {}, text)));
   byId("queues-table").hidden = !status;
+  byId("queues-waiting").replaceChildren(...(status ? describeWaiting(status) : []).map((text) => h("li", {}, text)));
   if (status) byId("queues-rows").replaceChildren(...status.queues.map(buildRow));
+}
+
+/** List the waiting jobs by class and by project. */
+function describeWaiting({ classes, projects }) {
+  const list = (name, counts) => {
+    const waiting = counts.filter((each) => each.waiting);
+    return waiting.length ? [`Waiting by ${name}: ${waiting.map((each) => `${each.name} ${each.waiting.toLocaleString()}`).join(", ")}`] : [];
+  };
+  return [...list("class", classes), ...list("project", projects)];
 }
 
 function describeState() {
