@@ -159,6 +159,7 @@ class Installation:
 
     def wait_for_rejection(self, task: Task) -> None:
         """Wait until a worker has rejected a job of the task, which then waits for a newer worker."""
+        # A queue contains two messages per worker process.
         waiting = "SELECT count(*) FROM job WHERE task = %s AND refused_since IS NOT NULL AND attempts = 0"
         wait_until(lambda: self.database.one(waiting, task) > 0, f"a rejection of {task}")
         assert self._dead() == []
@@ -232,8 +233,9 @@ class Installation:
     def _fill_queue(self, api: Api | None = None) -> None:
         for _ in range(20):
             self.traffic.post(api)
+        # A queue contains two messages per worker process.
         waiting = "SELECT count(*) FROM job WHERE state = 'queued' AND task = %s"
-        wait_until(lambda: self.database.one(waiting, Task.ENRICH_ISSUE) > 10, "messages in flight")
+        wait_until(lambda: self.database.one(waiting, Task.ENRICH_ISSUE) > 1, "messages in flight")
 
     def _wait_for_running(self, code: str) -> None:
         program = "SELECT count(*) FROM job WHERE state = 'running' AND worker LIKE %s"
