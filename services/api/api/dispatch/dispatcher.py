@@ -23,6 +23,7 @@ from api.outage_log import OutageLog
 from api.queues.broker import find_consumers
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
+from contracts.ledger.dispatch import CLAIM_MAX
 from contracts.ledger.turns import Round, Turns
 from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
@@ -46,7 +47,7 @@ SWEEP_LIMIT = 1000
 REJECTED_LIMIT = 500
 REJECTED_ROUNDS = 20
 """Maximum batches of rejected messages to settle before other work."""
-BATCH = 200
+BATCH = CLAIM_MAX
 """Maximum number of jobs in one published batch."""
 
 RENEWALS_S = 3

@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from math import inf
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -70,10 +69,14 @@ async def claim_due(
         counts=[share.count for share in wanted],
         lease=lease,
     )
-    rows = sorted(await database.fetch(*claim), key=itemgetter("place", "run_at"))
-    found = Counter(row["place"] for row in rows)
-    missing = {share.lane: share.count - found[place] for place, share in enumerate(wanted, start=1)}
-    jobs = [DueJob(**{column: row[column] for column in _DUE_JOB}) for row in rows]
+    places = {share.lane.key: place for place, share in enumerate(wanted)}
+    rows = [
+        (places[row["priority_class"], row["project"], row["task"]], row) for row in await database.fetch(*claim)
+    ]
+    rows.sort(key=lambda each: (each[0], each[1]["run_at"]))
+    found = Counter(place for place, _ in rows)
+    missing = {share.lane: share.count - found[place] for place, share in enumerate(wanted)}
+    jobs = [DueJob(**{column: row[column] for column in _DUE_JOB}) for _, row in rows]
     return jobs, {lane: number for lane, number in missing.items() if number}
 
 
