@@ -125,6 +125,7 @@ class MakeRun:
     ) -> None:
         """Start it with these options of `docker exec` and variables of make."""
         self._machine = machine
+        self._options = options
         self.log = Log()
         line = f"cd {shlex.quote(directory)}; {line.format(make=f'make run {variables}')}"
         self._exec = Process("run", ["docker", "exec", *options, machine.name, "sh", "-c", line], self.log)
@@ -149,7 +150,9 @@ class MakeRun:
     def signal(self, name: str, *, group: bool) -> None:
         """Send a signal to make alone, or to its process group."""
         make, leader = self.log.lines[0].removeprefix("run | ").split()
-        self._machine.run(f"kill -{name} -- {f'-{leader}' if group else make}")
+        kill = f"kill -{name} -- {f'-{leader}' if group else make}"
+        # As the same user, because root without capabilities may not signal others.
+        docker("exec", *self._options, self._machine.name, "bash", "-c", kill)
 
     def wait_stopped(self) -> None:
         """Wait until no process is left, so that none keeps a port, and no file in the temporary directory."""
