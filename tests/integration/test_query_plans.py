@@ -1,7 +1,7 @@
 """Lists, filters and searches use an index with ten thousand issues."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,6 +12,7 @@ from api.issues import listing, repository
 from api.issues.schemas import IssueQuery
 from app import pruning
 from contracts.ids import new_id
+from contracts.ledger import dispatch
 from contracts.states import IssueSort
 from tests.support.database import Database
 from tests.support.many_issues import make_issues
@@ -112,3 +113,30 @@ def test_pruning_query_uses_index(filled_database: Database, servers: Servers) -
         (plan,) = explain(servers, (statement, []))
         assert "Seq Scan" not in plan.replace("Seq Scan on webhook ", ""), f"{table}: {plan}"
         assert table != "job" or "ix_job_ended" in plan
+
+
+@pytest.mark.parametrize("projects", [1, 100])
+def test_due_query_reads_only_index_of_lanes(database: Database, servers: Servers, projects: int) -> None:
+    """Also if other projects have waited longer, and if one project has all jobs."""
+    database.query(
+        "INSERT INTO job (id, task, queue, message, project, run_at) SELECT gen_random_uuid(), 'tests.unconsumed',"
+        " 'issues', '{}', 'project-' || mod(n, %s), now() - interval '1 h' FROM generate_series(1, 20000) AS n",
+        projects,
+    )
+    database.query("VACUUM ANALYZE job")
+    find = dispatch.FIND_LANES.bind(queue="issues")
+    claim = dispatch.CLAIM_DUE.bind(
+        queue="issues",
+        classes=[2],
+        projects=["project-0"],
+        tasks=["tests.unconsumed"],
+        counts=[4],
+        lease=timedelta(seconds=20),
+    )
+
+    found, claimed = explain(servers, (find[0], list(find[1:])), (claim[0], list(claim[1:])))
+
+    assert found.count("Index Only Scan using ix_job_lane") == 2
+    assert "Index Scan using ix_job_lane" in claimed
+    assert "ix_job_due" not in claimed
+    assert "Seq Scan on job" not in found + claimed
