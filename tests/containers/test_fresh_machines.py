@@ -16,6 +16,7 @@ from tests.support.processes import ROOT
 BASE = "python:3.13-slim"
 ODD = 'Jörg\'s "Projekte", $HOME & 日本語'
 LOCAL = "LOCAL_DIR=/root/local"
+READ_ONLY = "/source/tree"
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("fresh-python")]
 
 
@@ -50,14 +51,21 @@ def clone(machine: Machine) -> str:
 
 
 @pytest.fixture(scope="module")
-def clone_of_user(machine: Machine) -> str:
-    """Return the directory of a clone in a home that only `user` can enter. Root has installed the wheels."""
+def venv(machine: Machine, site: Site) -> str:
+    """Return the path of a virtual environment that every user can read, installed from the read-only source."""
+    path = f"{site.home}/venv"
+    machine.run(f"cd {READ_ONLY} && make {path}/ready VENV={path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def clone_of_user(machine: Machine, venv: str) -> str:
+    """Return the directory of a clone in a home that only `user` can enter."""
     home = machine.make_home("user")
-    directory = f"{home}/IssueTracker"
-    machine.run(f"git clone --quiet /source/git {directory} && cd {directory} && make .venv/ready")
-    # Not the wheels, whose files are links to those that all tests share.
-    machine.run(rf"find {home} \( -type d -o ! -path '*/.venv/*' \) -exec chown -h user: {{}} +")
-    return directory
+    machine.run(
+        f"git clone --quiet /source/git {home}/IssueTracker && chown -R user: {home} && touch {venv}/ready"
+    )
+    return f"{home}/IssueTracker"
 
 
 def test_root_in_private_home_until_ctrl_c(machine: Machine, clone: str) -> None:
@@ -82,16 +90,25 @@ def test_odd_path_until_sigterm_to_make(machine: Machine) -> None:
     check(MakeRun(machine, home), "TERM")
 
 
-def test_user_without_capabilities_until_sighup_to_group(site: Site, clone_of_user: str) -> None:
+def test_read_only_source_prints_fix_that_works(machine: Machine, venv: str) -> None:
+    assert MakeRun(machine, READ_ONLY).wait_failed() == (
+        "make: cannot write to .venv in /source/tree. Choose other directories: "
+        "make run VENV=/tmp/venv LOCAL_DIR=/tmp/local"
+    )
+
+    check(MakeRun(machine, READ_ONLY, variables=f"VENV={venv} {LOCAL}"), "INT", group=True)
+
+
+def test_user_without_capabilities_until_sighup_to_group(site: Site, clone_of_user: str, venv: str) -> None:
     with start_machine(site, "--cap-drop=ALL", "--security-opt=no-new-privileges") as machine:
-        check(MakeRun(machine, clone_of_user, "--user=user"), "HUP", group=True)
+        check(MakeRun(machine, clone_of_user, "--user=user", variables=f"VENV={venv}"), "HUP", group=True)
 
 
-def test_user_without_setpriv_until_sigterm_to_make(site: Site, clone_of_user: str) -> None:
+def test_user_without_setpriv_until_sigterm_to_make(site: Site, clone_of_user: str, venv: str) -> None:
     with start_machine(site) as machine:
         machine.run("rm /usr/bin/setpriv")
 
-        check(MakeRun(machine, clone_of_user, "--user=user"), "TERM")
+        check(MakeRun(machine, clone_of_user, "--user=user", variables=f"VENV={venv}"), "TERM")
 
 
 def test_machine_without_ipv6_until_sigterm_to_group(site: Site, clone: str) -> None:
@@ -99,15 +116,6 @@ def test_machine_without_ipv6_until_sigterm_to_group(site: Site, clone: str) -> 
         assert machine.run("cat /proc/net/if_inet6") == ""
 
         check(MakeRun(machine, clone, variables=LOCAL), "TERM", group=True)
-
-
-def test_read_only_source_prints_fix_that_works(machine: Machine, site: Site) -> None:
-    assert MakeRun(machine, "/source/tree").wait_failed() == (
-        "make: cannot write to .venv in /source/tree. Choose other directories: "
-        "make run VENV=/tmp/venv LOCAL_DIR=/tmp/local"
-    )
-
-    check(MakeRun(machine, "/source/tree", variables=f"VENV={site.home}/venv {LOCAL}"), "INT", group=True)
 
 
 def test_root_without_capabilities_is_reported(site: Site, clone: str) -> None:
@@ -133,7 +141,7 @@ def test_root_without_setpriv_is_reported(site: Site, clone: str) -> None:
     )
 
 
-def test_user_without_name_is_reported(site: Site) -> None:
+def test_user_without_name_is_reported(site: Site, venv: str) -> None:
     with start_machine(site) as machine:
         machine.run("chmod 777 /root")
         environment = ("--user=4321", "--env=HOME=/root")
