@@ -112,11 +112,11 @@ def test_post_with_10_mb_body_is_rejected_with_413(api: Api, chunked: bool) -> N
 
 
 def test_post_with_many_unknown_fields_returns_short_response(api: Api) -> None:
-    response = api.client.post("/api/v1/issues", json={f"field{number}": 0 for number in range(50_000)})
+    response = api.client.post("/api/v1/issues", json={f"field{number}": 0 for number in range(100)})
 
     problem = assert_problem(response, 422)
     assert len(response.content) < 10_000
-    assert str(problem["detail"]).endswith("49981 more errors are not listed.")
+    assert str(problem["detail"]).endswith("81 more errors are not listed.")
 
 
 def test_unknown_issue_path_or_method_returns_problem(api: Api) -> None:
