@@ -157,6 +157,10 @@ class Installation:
         target = self._enriched_by(code) + count
         wait_until(lambda: self._enriched_by(code) >= target, f"{count} more enriched by {code} code")
 
+    def wait_for_contract(self, version: str, code: Code) -> None:
+        """Wait until workers of the code have enriched an issue whose message has this contract version."""
+        wait_until(lambda: self.count_enrichments()[version, code] > 0, f"contract {version} by {code} code")
+
     def wait_for_rejection(self, task: Task) -> None:
         """Wait until a worker has rejected a job of the task, which then waits for a newer worker."""
         # A queue contains two messages per worker process.

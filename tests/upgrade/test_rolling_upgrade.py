@@ -59,7 +59,7 @@ def test_upgrade_with_api_first_loses_no_issue(installation: Installation) -> No
     installation.wait_for_enriched(10, "released")
 
     api = installation.replace_api(api, "new")
-    installation.wait_for_enriched(10, "released")
+    installation.wait_for_contract(CONTRACT_VERSION, "released")
     assert api.client.post("/api/v1/models/train", json={"project": "default"}).status_code == 202
     installation.wait_for_rejection(Task.RETRAIN)
 
@@ -67,7 +67,6 @@ def test_upgrade_with_api_first_loses_no_issue(installation: Installation) -> No
     installation.wait_for_enriched(10, "new")
 
     installation.finish()
-    assert installation.count_enrichments()[CONTRACT_VERSION, "released"] > 0
     assert installation.count_ended(Task.RETRAIN) == {"skipped": 1}, (
         "the training must be skipped without examples"
     )
