@@ -176,7 +176,7 @@ def test_services_after_up_are_healthy(project: Project) -> None:
 
 def test_api_without_token_returns_401(project: Project) -> None:
     url = f"{project.url('API_PORT')}/api/v1/issues"
-    assert httpx.post(url, json={"title": "t"}).status_code == 401
+    assert httpx.post(url, json={"title": "t"}, timeout=60).status_code == 401
     assert project.api.get("/api/v1/session").json()["name"] == "admin-token"
 
 
@@ -255,27 +255,29 @@ def test_data_after_down_and_up_is_complete(project: Project) -> None:
 def test_flower_requires_password_and_shows_workers_and_tasks(project: Project) -> None:
     url = project.url("FLOWER_PORT")
     project.post("Seen in Flower", 1)
-    assert httpx.get(f"{url}/").status_code == 401
-    assert "Flower" in httpx.get(f"{url}/workers", auth=AUTH).text
+    assert httpx.get(f"{url}/", timeout=60).status_code == 401
+    assert "Flower" in httpx.get(f"{url}/workers", auth=AUTH, timeout=60).text
 
     def task() -> dict[str, Any]:
         table = {"draw": "1", "start": "0", "length": "20", "order[0][column]": "0", "order[0][dir]": "desc"}
         query = {**table, "columns[0][data]": "received"}
-        rows: list[dict[str, Any]] = httpx.get(f"{url}/tasks/datatable", params=query, auth=AUTH).json()["data"]
+        rows: list[dict[str, Any]] = httpx.get(
+            f"{url}/tasks/datatable", params=query, auth=AUTH, timeout=60
+        ).json()["data"]
         # The list also contains the index job of the issue.
         return next((row for row in rows if row["name"] == "app.tasks.issues.enrich_issue"), {})
 
     wait_until(lambda: task().get("state") == "SUCCESS", "the task to succeed in Flower")
     assert task()["kwargs"].startswith("issue_id=")
     assert "Save" not in json.dumps(task())
-    assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH).status_code == 403
+    assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH, timeout=60).status_code == 403
 
 
 @needs_images(PROXY)
 def test_flower_behind_reverse_proxy_is_served_under_prefix(project: Project) -> None:
     up = ("--profile", "proxy", "up", "--detach", "--wait", "flower", "proxy")
     project.compose(*up, FLOWER_URL_PREFIX="flower")
-    with httpx.Client(base_url=project.url("PROXY_PORT")) as client:
+    with httpx.Client(base_url=project.url("PROXY_PORT"), timeout=60) as client:
         wait_until(lambda: client.get("/flower/").status_code == 401, "Flower to respond behind the proxy")
         assert client.get("/flower").headers["location"].endswith("/flower/")
         page = client.get("/flower/workers", auth=AUTH)
@@ -333,7 +335,7 @@ def test_prometheus_targets_are_up(project: Project) -> None:
     project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
 
     def up() -> list[tuple[str, str]]:
-        response = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"})
+        response = httpx.get(f"{project.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": "up"}, timeout=60)
         return sorted((found["metric"]["job"], found["value"][1]) for found in response.json()["data"]["result"])
 
     project.up(workers=2)
@@ -345,7 +347,7 @@ def test_prometheus_targets_are_up(project: Project) -> None:
 @needs_images(PROMETHEUS)
 def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
     project.compose("--profile", "observability", "up", "--detach", "--wait", "exporter", "prometheus")
-    prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1")
+    prometheus = httpx.Client(base_url=f"{project.url('PROMETHEUS_PORT')}/api/v1", timeout=60)
 
     def query(expression: str) -> dict[str, str]:
         """Return the values by their first label, such as `job`."""

@@ -138,7 +138,7 @@ def test_metrics_ports_return_metrics(installation: Installation) -> None:
     ports = {"api": network.API_PORT, "exporter": network.EXPORTER_PORT, "flower": network.FLOWER_PORT}
     for name, port in {**ports, f"worker-{Queue.ISSUES}": network.WORKER_METRICS_PORT}.items():
         published = installation.node.port(installation.running[name], port)
-        response = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}")
+        response = httpx.get(f"http://127.0.0.1:{published}{network.METRICS_PATH}", timeout=60)
         assert response.status_code == 200, name
         assert "issuetracker_build_info" in response.text or name == "flower", name
 
@@ -167,11 +167,11 @@ def test_prometheus_pod_scrapes_every_target_and_loads_rules(installation: Insta
 
 def test_api_and_flower_require_credentials(installation: Installation) -> None:
     port = installation.node.port(installation.running["api"], network.API_PORT)
-    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/issues").status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/issues", timeout=60).status_code == 401
     port = installation.node.port(installation.running["flower"], network.FLOWER_PORT)
     user, _, password = installation.node.secrets()["flower"]["FLOWER_BASIC_AUTH"].partition(":")
-    assert httpx.get(f"http://127.0.0.1:{port}/workers").status_code == 401
-    assert httpx.get(f"http://127.0.0.1:{port}/workers", auth=(user, password)).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/workers", timeout=60).status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{port}/workers", auth=(user, password), timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("server", ["redis", "postgres"])

@@ -151,7 +151,7 @@ def test_service_runs_confined(unit: str, site: Site) -> None:
 
 
 def test_posted_issue_is_enriched_and_logged_as_json(site: Site) -> None:
-    assert httpx.post(f"{site.api.base_url}/api/v1/issues", json=ISSUE).status_code == 401
+    assert httpx.post(f"{site.api.base_url}/api/v1/issues", json=ISSUE, timeout=60).status_code == 401
 
     job = site.enrich()
 

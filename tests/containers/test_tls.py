@@ -94,7 +94,7 @@ def test_services_over_tls_without_options_enrich_issues(
     with exporter(servers, **env) as port:
         assert scrape(port).one("redis_up") == 1
     with flower({**servers.env, **env, "FLOWER_UNAUTHENTICATED_API": "true"}, directory=IMAGE) as url:
-        assert httpx.get(f"{url}/api/queues/length").status_code == 200
+        assert httpx.get(f"{url}/api/queues/length", timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("fault", ["unknown authority", "other host name"])

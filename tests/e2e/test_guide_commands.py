@@ -134,7 +134,7 @@ def test_guide_api_command_starts_api(shell: Shell, environment: dict[str, str],
     if is_taken(8000):
         pytest.skip("port 8000, which the guide's command listens on, is in use on this machine")
     process, log = shell("python -m uvicorn main:app --reload")
-    with httpx.Client(base_url="http://127.0.0.1:8000") as client:
+    with httpx.Client(base_url="http://127.0.0.1:8000", timeout=60) as client:
 
         def is_live() -> bool:
             assert process.exit_code is None, str(log)
@@ -156,7 +156,7 @@ def test_guide_flower_command_starts_flower_on_loopback(shell: Shell) -> None:
     if is_taken(5555):
         pytest.skip("port 5555, which the guide's command listens on, is in use on this machine")
     process, log = shell("celery -A app.celery_app flower --port=5555")
-    with httpx.Client(base_url="http://127.0.0.1:5555") as client:
+    with httpx.Client(base_url="http://127.0.0.1:5555", timeout=60) as client:
 
         def is_live() -> bool:
             assert process.exit_code is None, str(log)

@@ -44,7 +44,7 @@ class Run:
 
     @property
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}")
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}", timeout=60)
 
     def query(self, sql: str) -> Any:
         """Return the first column of the first row."""
@@ -100,10 +100,10 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
     with run.client as client:
         issue = client.post("/api/v1/issues", json={"title": "Login button not working"}).json()
     wait_until(lambda: is_enriched(run, issue["id"]), "the issue to be enriched")
-    flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck")
+    flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck", timeout=60)
     assert flower.text == "OK"
     for port in ("EXPORTER_PORT", "WORKER_METRICS_PORT"):
-        assert "issuetracker_" in httpx.get(f"http://127.0.0.1:{run.env[port]}/metrics").text
+        assert "issuetracker_" in httpx.get(f"http://127.0.0.1:{run.env[port]}/metrics", timeout=60).text
     for name in ("postgres", "api", "worker", "flower", "exporter"):
         assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
 

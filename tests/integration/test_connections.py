@@ -140,7 +140,9 @@ def test_client_is_served_beside_more_slow_heads_than_connections(bounded_api: A
 
         def is_stored() -> bool:
             try:
-                response = httpx.post(f"{bounded_api.client.base_url}/api/v1/issues", json={"title": "t"})
+                response = httpx.post(
+                    f"{bounded_api.client.base_url}/api/v1/issues", json={"title": "t"}, timeout=60
+                )
             except httpx.TransportError:  # a refused connection may be reset before its response is read
                 return False
             assert response.status_code in {201, 503}

@@ -38,15 +38,17 @@ def test_flower_with_invalid_settings_does_not_start(
 
 def test_flower_on_public_address_requires_login_and_is_read_only(servers: Servers) -> None:
     with flower({**servers.env, **CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0"}) as url:
-        assert [httpx.get(f"{url}{path}").status_code for path in ("/", "/tasks", "/api/tasks")] == [401] * 3
-        assert httpx.get(f"{url}/", auth=("admin", "wrong")).status_code == 401
-        assert httpx.get(f"{url}/workers", auth=AUTH).status_code == 200
-        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 403
+        assert [httpx.get(f"{url}{path}", timeout=60).status_code for path in ("/", "/tasks", "/api/tasks")] == [
+            401
+        ] * 3
+        assert httpx.get(f"{url}/", auth=("admin", "wrong"), timeout=60).status_code == 401
+        assert httpx.get(f"{url}/workers", auth=AUTH, timeout=60).status_code == 200
+        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH, timeout=60).status_code == 403
 
 
 def test_flower_with_read_only_off_allows_changes(servers: Servers) -> None:
     with flower({**servers.env, **CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
-        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH).status_code == 404
+        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH, timeout=60).status_code == 404
 
 
 def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:

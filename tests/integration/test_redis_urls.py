@@ -71,7 +71,7 @@ def test_services_with_url_of_valkey_enrich_issues(
 
     wait_until(lambda: database.one("SELECT count(ai_summary) FROM issue") == 1, "its enrichment")
     with flower({**servers.env, **env, "FLOWER_UNAUTHENTICATED_API": "true"}, directory=IMAGE) as url:
-        queues = httpx.get(f"{url}/api/queues/length")
+        queues = httpx.get(f"{url}/api/queues/length", timeout=60)
         assert queues.status_code == 200, queues.text
 
 

@@ -35,7 +35,7 @@ def flower(env: Mapping[str, str], *options: str, directory: Path = WORKER) -> I
     def is_healthy() -> bool:
         assert process.exit_code is None, str(log)
         try:
-            return httpx.get(f"{url}/healthcheck").text == "OK"
+            return httpx.get(f"{url}/healthcheck", timeout=60).text == "OK"
         except httpx.TransportError:
             return False
 

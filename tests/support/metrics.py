@@ -72,7 +72,7 @@ def exporter(servers: Servers, **env: str) -> Iterator[int]:
     def is_ready() -> bool:
         assert process.exit_code is None, f"the exporter ended:\n{log}"
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/livez", timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
