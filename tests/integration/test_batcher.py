@@ -11,9 +11,10 @@ import psycopg2
 import pytest
 
 from api.access.principal import ANONYMOUS, set_principal
-from api.database import open_database
+from api.database import DatabaseUnavailable, open_database
 from api.issues.batcher import IssueBatcher
-from api.issues.schemas import Issue, IssueCreate
+from api.issues.repository import build_row, create_issues
+from api.issues.schemas import External, Issue, IssueCreate
 from api.settings import ApiSettings
 from tests.conftest import ApiFactory
 from tests.support.database import Database
@@ -122,6 +123,25 @@ def test_concurrent_posts_while_database_is_killed_return_503(
     assert "may have been stored" in responses[0].json()["detail"]
     wait_until(lambda: api.post("After").status_code == 201, "the API to use the database again")
     assert titles(database) == {"Before", "After"}
+
+
+@pytest.mark.anyio
+async def test_outage_after_commit_reports_possible_commit(database: Database, servers: Servers) -> None:
+    """The existing issue of a batch is read after the commit of the others."""
+    set_principal(ANONYMOUS)
+    external = External(source="tracker:shop", id="7")
+    async with open_database(ApiSettings(database_url=servers.database_url)) as pool:
+        issue_batcher = IssueBatcher(pool)
+        await issue_batcher.store(IssueCreate(title="Stored", external=external))
+        rows = [build_row(IssueCreate(title="New")), build_row(IssueCreate(title="Again", external=external))]
+        # The statement that stores issues does not read this table.
+        with psycopg2.connect(servers.database_url) as lock_connection:
+            lock_connection.cursor().execute("LOCK TABLE enrichment")
+            with pytest.raises(DatabaseUnavailable) as caught:
+                await create_issues(pool, rows)
+
+    assert caught.value.may_be_committed
+    assert titles(database) == {"Stored", "New"}
 
 
 @pytest.mark.anyio

@@ -151,6 +151,23 @@ def test_client_is_served_beside_more_slow_heads_than_connections(bounded_api: A
         wait_until(is_stored, "a POST to be stored")
 
 
+def test_client_is_served_beside_as_many_idle_connections(bounded_api: Api) -> None:
+    def count_replaced() -> int:
+        return sum('"replaced"' in line for line in bounded_api.log.lines)
+
+    before = count_replaced()
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS_MAX):
+            idle = stack.enter_context(RawConnection(bounded_api))
+            idle.send(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+
+        def is_idle_connection_replaced() -> bool:
+            with RawConnection(bounded_api):
+                return count_replaced() > before
+
+        wait_until(is_idle_connection_replaced, "an idle connection to be replaced")
+
+
 def test_connections_above_the_limit_are_answered_with_503(bounded_api: Api) -> None:
     url = f"{bounded_api.client.base_url}/api/v1/events"
     with ExitStack() as stack:

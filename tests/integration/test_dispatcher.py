@@ -118,6 +118,22 @@ async def test_due_jobs_beyond_queue_bound_stay_pending(
     assert database.states() == {"queued": 14, "pending": 16}
 
 
+async def test_full_queue_does_not_slow_the_polls_of_another(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    for _ in range(60):
+        database.add_job(TASK)
+    broker.rpush("default", *(["{}"] * 10))
+    dispatcher = harness.dispatcher(queue_bound=10)
+
+    for _ in range(6):
+        await dispatcher.publish_due()
+        broker.ltrim("issues", 0, 3)
+    await dispatcher.publish_due()
+
+    assert dispatcher.poll_s() < 0.01
+
+
 async def test_queued_message_with_expired_lease_is_not_published_again(
     harness: Harness, database: Database, broker: redis.Redis
 ) -> None:

@@ -43,7 +43,7 @@ class System:
 
     @contextmanager
     def database(self) -> Iterator[Database]:
-        """Yield the current primary, whatever the name leads to."""
+        """Yield the current primary. The name may lead to the other server."""
         database = Database(self.postgres.primary.url)
         yield database
         database.close()

@@ -48,7 +48,6 @@ _SPECIAL_V6 = tuple(
         (
             "2001::/23",  # IETF protocols: Teredo, benchmarks, ORCHID
             "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4; the embedded address counts
             "3fff::/20",  # documentation
         ),
     )

@@ -61,17 +61,27 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes of the response that wait for the client, and bytes that it has read in the window."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection if there is room, or instead of one whose head is late."""
+        """Accept the connection if there is room, or instead of one that is idle or whose head is late."""
         super().connection_made(transport)
         self.open.add(self)
         if len(self.open) <= self.connections_max:
             return
-        late = (each for each in self.open if each.part is _Part.HEAD and not each.transport.is_closing())
-        oldest = min(late, key=lambda each: each.part_since, default=self)
+        replaceable = (each for each in self.open if each.is_idle and not each.transport.is_closing())
+        oldest = min(replaceable, key=lambda each: each.part_since, default=self)
         if oldest.part_since < self.loop.time() - CHECK_EVERY_S:
             oldest.drop("replaced")
         else:
             self._refuse(503, "Too many connections are open. Try again in 5 seconds.", "too_many")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection waits for a head and no response is unfinished."""
+        return self.part is not _Part.BODY and not self._is_busy
+
+    @property
+    def _is_busy(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -152,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._body_bytes < BODY_WINDOW_S * self.settings.body_bytes_per_second:
                 rate = self.settings.body_bytes_per_second
                 self._refuse(408, f"The body arrived more slowly than {rate} bytes per second.", "slow_body")
-            elif self.cycle.response_complete:
+            elif not self._is_busy:
                 self.drop("rejected_body")
             self._begin(_Part.BODY)
 
@@ -175,9 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str, reason: str) -> None:
         """Respond and close, or only close if another response is unfinished."""
-        cycle: RequestResponseCycle | None = self.cycle
-        is_busy = cycle is not None and not cycle.response_complete
-        if is_busy and (self.part is _Part.HEAD or self.cycle.response_started):
+        if self._is_busy and (self.part is _Part.HEAD or self.cycle.response_started):
             self.drop(reason)
             return
         phrase = HTTPStatus(status).phrase

@@ -275,7 +275,8 @@ async def open_database(settings: ApiSettings) -> AsyncIterator[Database]:
         reset=_leave_as_is,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={"application_name": "issuetracker-api"},
+        # A transaction of a process that vanished must not keep its locks until TCP detects it, which takes hours.
+        server_settings={"application_name": "issuetracker-api", "idle_in_transaction_session_timeout": "60s"},
     ) as pool:
         metrics.export_pool(pool)
         yield Database(Pool(pool))

@@ -88,7 +88,7 @@ class Pool:
     async def replace_after(self, error: BaseException, acquired: Acquired) -> bool:
         """Replace all connections if the error of one indicates a failover; return whether to try another one.
 
-        A server that was lost without a trace shows as a timeout. The next request then uses another connection.
+        An unreachable server causes a timeout. The next request then uses another connection.
         """
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             is_failover = _is_old(acquired)

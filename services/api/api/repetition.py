@@ -1,7 +1,5 @@
 """Repeat a request whose transaction was interrupted by a failover."""
 
-from collections import deque
-
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access.open_paths import SAFE_METHODS
@@ -51,8 +49,9 @@ class _Exchange:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._received: list[Message] = []
+        self._body = bytearray()
         self._body_size = 0
+        self._is_complete = False
         self._has_response = False
 
     @property
@@ -61,18 +60,28 @@ class _Exchange:
         return self._body_size <= MAX_BODY_BYTES and not self._has_response
 
     def start_receiving(self) -> Receive:
-        """Return a function that receives the stored messages first."""
-        stored = deque(self._received)
+        """Return a function that receives the stored body first, as one message."""
+        has_stored = bool(self._body) or self._is_complete
 
         async def receive() -> Message:
-            if stored:
-                return stored.popleft()
+            nonlocal has_stored
+            if has_stored:
+                has_stored = False
+                return {"type": "http.request", "body": bytes(self._body), "more_body": not self._is_complete}
             message = await self._receive()
-            self._body_size += len(message.get("body", b""))
-            self._received = [*self._received, message] if self._body_size <= MAX_BODY_BYTES else []
+            if message["type"] == "http.request":
+                self._store(message.get("body", b""))
+                self._is_complete = not message.get("more_body", False)
             return message
 
         return receive
+
+    def _store(self, piece: bytes) -> None:
+        self._body_size += len(piece)
+        if self._body_size <= MAX_BODY_BYTES:
+            self._body += piece
+        else:
+            self._body.clear()
 
     async def send(self, message: Message) -> None:
         """Send a message of the response."""

@@ -13,8 +13,8 @@ ON CONFLICT (project) DO UPDATE SET weight = excluded.weight, running_max = excl
 
 _LIMITS_LOCK = 0x1550_7AC5
 
-LOCK_LIMITS = Statement(f"SELECT pg_advisory_xact_lock({_LIMITS_LOCK})")
-"""Let dispatchers claim one after the other, so that together they keep the limits."""
+TRY_LOCK_LIMITS = Statement(f"SELECT pg_try_advisory_xact_lock({_LIMITS_LOCK})")
+"""Return whether no other dispatcher claims, so that together they keep the limits."""
 
 COUNT_LEASED = Statement(f"SELECT project, count(*) AS number FROM job WHERE {IS_LEASED} GROUP BY project")
 """The number of published and running jobs by project. These are at most a few per worker process."""

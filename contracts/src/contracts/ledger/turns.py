@@ -1,4 +1,4 @@
-"""Which due jobs are published next: urgent ones first, in turns between projects, and none starves.
+"""Select the due jobs to publish next: the most urgent class first, evenly across projects.
 
 A lane is the waiting jobs of a queue with the same priority class, project and task, oldest first. For each slot:
 

@@ -29,8 +29,8 @@ class IgnoredProxy:
     def observe(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Record the peer of a request with forwarding headers if they were ignored; log each new one.
 
-        uvicorn replaces the client's address and the scheme only for trusted peers. A public address is no proxy
-        of this installation, but a client that sends the headers itself.
+        uvicorn replaces the client's address and the scheme only for trusted peers. A peer with a public
+        address is a client that sends the headers itself.
         """
         if "x-forwarded-for" not in headers and "x-forwarded-proto" not in headers:
             return

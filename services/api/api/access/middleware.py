@@ -77,7 +77,7 @@ class Access:
         method, path = scope.get("method", "GET"), scope["path"]
         if self._rules.auth == "on":
             scope["app"].state.ignored_proxy.observe(scope, headers)
-        # A login does not read the header, so it proves nothing there.
+        # The login endpoint ignores this header.
         has_bearer = self._rules.auth == "on" and "authorization" in headers and not is_open(method, path)
         if method not in SAFE_METHODS and not has_bearer:
             reason = explain_cross_origin(headers, self._rules.origins)

@@ -82,7 +82,9 @@ class Dispatcher(BackgroundLoop):
         self._limits: dict[str, int] = {}
         """Maximum published and running jobs by project."""
         self._is_limited = False
-        self._full_queue_poll_s = FULL_QUEUE_POLL_S[1]
+        self._full_queue_poll_s = dict.fromkeys(Queue, FULL_QUEUE_POLL_S[1])
+        self._full: set[Queue] = set()
+        """The queues without room in the last pass."""
         recoveries = (self.expire_running, self.find_lost_messages, self.settle_rejected)
         self._sweeps = (self.count_slots, self.read_shares, *recoveries, self.prune)
 
@@ -110,7 +112,7 @@ class Dispatcher(BackgroundLoop):
 
     def _pause(self, *, has_room: bool, is_outage: bool) -> float:
         if not has_room:
-            return min(timing.POLL_S, self._full_queue_poll_s)
+            return min(timing.POLL_S, self.poll_s())
         return min(timing.POLL_S, OUTAGE_POLL_S) if is_outage else timing.POLL_S
 
     async def _run_step(self, step: Callable[[], Awaitable[Result]], outages: list[str]) -> Result | None:
@@ -145,9 +147,9 @@ class Dispatcher(BackgroundLoop):
     async def publish_due(self) -> bool:
         """Publish due jobs that fit into their queues; return False if a queue or a project is full.
 
-        A queue contains only what its workers start within moments, so that an urgent job waits for no backlog.
+        A queue contains at most two messages per worker process, so an urgent job starts soon.
         """
-        had_room = True
+        self._full.clear()
         self._is_limited = False
         for queue in Queue:
             bound = AHEAD * self._slots[queue] or self._settings.queue_bound
@@ -156,18 +158,20 @@ class Dispatcher(BackgroundLoop):
             if room > 0 and not self.stopping:
                 room -= await self._publish_in_turns(queue, room)
             if room <= 0:
-                had_room = False
-                self._adapt_poll(was_low=was_low)
-        if had_room and self._is_limited:
-            # No wake-up announces that a project has room again.
-            self._full_queue_poll_s = FULL_QUEUE_POLL_S[1]
-        return had_room and not self._is_limited
+                self._full.add(queue)
+                self._adapt_poll(queue, was_low=was_low)
+        # No event is sent when a project has room again, so a limit is polled like a full queue.
+        return not self._full and not self._is_limited
 
-    def _adapt_poll(self, *, was_low: bool) -> None:
-        """Poll full queues often enough that short jobs do not empty them."""
+    def poll_s(self) -> float:
+        """Return the seconds until the first full queue, or a project at its limit, is polled again."""
+        return min((self._full_queue_poll_s[queue] for queue in self._full), default=FULL_QUEUE_POLL_S[1])
+
+    def _adapt_poll(self, queue: Queue, *, was_low: bool) -> None:
+        """Poll a full queue often enough that short jobs do not empty it."""
         least, most = FULL_QUEUE_POLL_S
-        poll_s = self._full_queue_poll_s / 2 if was_low else self._full_queue_poll_s * 2
-        self._full_queue_poll_s = min(most, max(least, poll_s))
+        poll_s = self._full_queue_poll_s[queue] * (0.5 if was_low else 2)
+        self._full_queue_poll_s[queue] = min(most, max(least, poll_s))
 
     async def _publish_in_turns(self, queue: Queue, room: int) -> int:
         """Publish at most `room` due jobs of the queue; return their number."""
@@ -188,7 +192,11 @@ class Dispatcher(BackgroundLoop):
         if not self._limits and self._settings.project_running_max is None:
             return await self._take(queue, current, slots)
         async with self._database.transaction():
-            current.limit(await ledger.find_room(self._database, self._limits, self._settings.project_running_max))
+            room = await ledger.find_room(self._database, self._limits, self._settings.project_running_max)
+            if room is None:
+                self._is_limited = True
+                return None
+            current.limit(room)
             return await self._take(queue, current, slots)
 
     async def _take(self, queue: Queue, current: Round, slots: int) -> list[ledger.DueJob] | None:

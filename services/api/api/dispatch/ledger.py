@@ -85,12 +85,15 @@ async def find_shares(database: Database) -> list[Any]:
     return await database.fetch(shares.FIND_SHARES.sql)
 
 
-async def find_room(database: Database, limits: Mapping[str, int], default: int | None) -> dict[str, float]:
-    """Return how many further jobs each project may have, within a transaction in which no other one claims.
+async def find_room(database: Database, limits: Mapping[str, int], default: int | None) -> dict[str, float] | None:
+    """Return how many further jobs each project may have, or None while another dispatcher claims.
+
+    No other dispatcher claims until the transaction ends.
 
     `default` limits projects without a limit of their own. Jobs without a project have no limit.
     """
-    await database.execute(shares.LOCK_LIMITS.sql)
+    if not await database.fetchval(shares.TRY_LOCK_LIMITS.sql):
+        return None
     room: dict[str, float] = defaultdict(lambda: inf if default is None else default)
     room.update({project: float(limit) for project, limit in limits.items()}, **{"": inf})
     for row in await database.fetch(shares.COUNT_LEASED.sql):

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from api.access.principal import current_principal
-from api.database import Database
+from api.database import Database, DatabaseUnavailable
 from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
 from api.metrics import jobs as metrics
 from api.request_log import request_id
@@ -173,7 +173,12 @@ async def create_issues(database: Database, rows: Sequence[NewRow]) -> list[Issu
     issues = {row["id"]: build_issue(row) for row in stored}
     omitted = [row[0] for row in rows if row[0] not in issues]
     if omitted:
-        issues |= {row["id"]: build_issue(row) for row in await database.fetch(_GET_SEVERAL, omitted)}
+        try:
+            found = await database.fetch(_GET_SEVERAL, omitted)
+        except DatabaseUnavailable as error:
+            error.may_be_committed = True  # the first statement has stored the other rows
+            raise
+        issues |= {row["id"]: build_issue(row) for row in found}
     database.on_commit(partial(metrics.record_created, task, queue, len(issues)))
     return [issues.get(row[0]) for row in rows]
 
