@@ -89,7 +89,9 @@ class ApiSettings(Settings):
     head_max_bytes: int = Field(
         default=32 * 1024, ge=1024, description="Maximum size of a request's line and headers."
     )
-    head_seconds: float = Field(default=10, gt=0, description="Time until these must have arrived.")
+    head_seconds: float = Field(
+        default=10, gt=0, description="Maximum time to receive a request's line and headers."
+    )
     body_bytes_per_second: int = Field(
         default=1024, ge=0, description="Minimum rate of a body and of a response, over 10 and 30 seconds."
     )

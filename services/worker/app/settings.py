@@ -30,7 +30,7 @@ class WorkerSettings(ConcurrencySettings):
     """The settings of the worker, besides the shared ones."""
 
     celery_result_backend: RedisUrl | None = Field(
-        default=None, description="URL of Celery's results: database 1 of the broker."
+        default=None, description="URL of Celery's results. The default is database 1 of the broker."
     )
     task_soft_time_limit: float = Field(default=25, gt=0, description="Time until a task is interrupted.")
     task_time_limit: float = Field(default=30, gt=0, description="Time until a task's process is killed.")
@@ -44,7 +44,7 @@ class WorkerSettings(ConcurrencySettings):
     )
 
     metrics_port: int | None = Field(
-        default=None, ge=1, le=65535, description="Port of metrics; 9808 of the exporter."
+        default=None, ge=1, le=65535, description="Port of the worker's metrics. The exporter's default is 9808."
     )
     metrics_address: str = Field(
         default="127.0.0.1", description="Address of that port. The images set `0.0.0.0`."

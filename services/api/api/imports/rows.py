@@ -119,7 +119,7 @@ def _require_bounded(body: bytes) -> None:
     try:
         excess = explain_excess(from_json(body))
     except ValueError:
-        return  # the validation describes what is not JSON
+        return  # the validation describes invalid JSON
     if excess is not None:
         raise InvalidRow(RowProblem("#", "too_many_values", excess))
 
