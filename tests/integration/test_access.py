@@ -438,7 +438,7 @@ class TestStreams:
 
 
 def own_counters(servers: Servers) -> dict[str, str]:
-    """Return settings of a database of Redis without the failures of other tests."""
+    """Return settings of a database of Redis without the counts of other tests."""
     with redis.Redis(port=servers.redis_port, db=5) as client:
         client.flushdb()
     return {"CELERY_BROKER_URL": f"redis://127.0.0.1:{servers.redis_port}/5"}
@@ -446,9 +446,9 @@ def own_counters(servers: Servers) -> dict[str, str]:
 
 class TestLimits:
     def test_rate_limit_is_per_token_and_returns_retry_after(
-        self, new_api: ApiFactory, database: Database
+        self, servers: Servers, new_api: ApiFactory, database: Database
     ) -> None:
-        api = new_api({**CLOSED, "RATE_LIMIT": "5"})
+        api = new_api({**CLOSED, **own_counters(servers), "RATE_LIMIT": "5"})
         one, other = (Tokens(api).make(name, "issues:write")["token"] for name in ("one", "other"))
 
         responses = [api.client.post("/api/v1/issues", json={"title": "t"}, headers=bearer(one)) for _ in range(7)]
@@ -464,8 +464,9 @@ class TestLimits:
         response = api.client.post("/api/v1/issues", json={"title": "t"}, headers=bearer(other))
         assert response.status_code == 201
 
-    def test_rate_limit_is_shared_by_processes(self, new_api: ApiFactory) -> None:
-        first, second = (new_api({**CLOSED, "RATE_LIMIT": "10"}) for _ in range(2))
+    def test_rate_limit_is_shared_by_processes(self, servers: Servers, new_api: ApiFactory) -> None:
+        env = {**CLOSED, **own_counters(servers), "RATE_LIMIT": "10"}
+        first, second = (new_api(env) for _ in range(2))
         token = Tokens(first).make("one", "issues:read")["token"]
         for _ in range(9):
             assert list_issues(first, token).status_code == 200
