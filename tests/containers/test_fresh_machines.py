@@ -14,7 +14,7 @@ from tests.support.fresh import Machine, MakeRun, Site, share_site, start_machin
 from tests.support.processes import ROOT
 
 BASE = "python:3.13-slim"
-ODD = 'Jörg\'s "Projekte", $HOME & 日本語'
+ODD = 'Jörg\'s "Projekte", 100 % $HOME & 日本語'
 LOCAL = "LOCAL_DIR=/root/local"
 READ_ONLY = "/source/tree"
 pytestmark = [needs_images(BASE), pytest.mark.xdist_group("fresh-python")]

@@ -26,8 +26,7 @@ EXCLUDED_OF = {
     "0003": {"ban-drop-constraint": "drops only its own constraint, after an interrupted attempt"},
 }
 
-CONFIG = Config(API / "alembic.ini")
-MIGRATIONS = [*ScriptDirectory.from_config(CONFIG).walk_revisions()]
+MIGRATIONS = [*ScriptDirectory(str(API / "migrations")).walk_revisions()]
 
 UNSAFE = {
     "ALTER TABLE issue ADD COLUMN estimate integer NOT NULL": "adding-required-field",
@@ -43,7 +42,7 @@ UNSAFE = {
 def sql_of(migration: Script) -> str:
     """Return the SQL of one migration from `alembic upgrade --sql`."""
     output = io.StringIO()
-    config = Config(API / "alembic.ini", output_buffer=output)
+    config = Config(toml_file=API / "pyproject.toml", output_buffer=output)
     command.upgrade(config, f"{migration.down_revision or 'base'}:{migration.revision}", sql=True)
     return output.getvalue()
 

@@ -9,20 +9,18 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
 import structlog
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from api.schema import MIGRATIONS
 from contracts.logs import configure_logging
 from contracts.settings import Settings, load
 
 TIMEOUT_S = 5
 PAUSE_S = 2
-ALEMBIC_INI = Path(__file__).parents[1] / "alembic.ini"
 
 logger = structlog.get_logger("wait_for")
 
@@ -41,7 +39,7 @@ async def check_schema(connection: Connection) -> str:
     An unknown revision belongs to a newer release. This release works with it, so its pods may start beside newer
     ones.
     """
-    script = ScriptDirectory.from_config(Config(ALEMBIC_INI))
+    script = ScriptDirectory(str(MIGRATIONS))
     known = {revision.revision for revision in script.walk_revisions()}
     found: set[str] = set()
     # A query of a missing table would be an error in the server's log, repeated until the migration.
