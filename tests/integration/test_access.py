@@ -549,6 +549,17 @@ class TestProxies:
         report = run_cli(str(api.client.base_url), "doctor", env={"ISSUETRACKER_TOKEN": ADMIN})
         assert "add 127.0.0.1 to FORWARDED_ALLOW_IPS" in report.stdout
 
+    def test_each_of_two_proxies_is_logged_once(self, new_api: ApiFactory) -> None:
+        api = new_api({**CLOSED, "FORWARDED_ALLOW_IPS": "10.0.0.1"})
+        for address in ("127.0.0.2", "127.0.0.3") * 2:
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=60) as client:
+                client.get(f"{api.client.base_url}/api/v1/issues", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert list_issues(api, "itk_wrong").status_code == 401
+
+        wait_until(lambda: api.log.has("authentication_failed", "127.0.0.1"), "the last request in the log")
+        logged = [line for line in api.log.lines if "forwarded_headers_ignored" in line]
+        assert [("127.0.0.2" in line, "127.0.0.3" in line) for line in logged] == [(True, False), (False, True)]
+
     def test_trusted_proxy_is_not_reported(self, closed_api: Api, tokens: Tokens) -> None:
         del tokens
         headers = {"X-Forwarded-For": "203.0.113.9, 127.0.0.1", "X-Forwarded-Proto": "https"}

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.access.credentials import Credentials
 from api.access.headers import SecurityHeaders
-from api.access.ignored_proxy import IgnoredProxy
+from api.access.ignored_proxies import IgnoredProxies
 from api.access.limiter import Limiter
 from api.access.middleware import Access, Rules
 from api.access.open_paths import is_open
@@ -82,7 +82,7 @@ async def open_access(app: FastAPI, settings: ApiSettings, database: Database) -
     if settings.auth == "on" and admin_token is None:
         logger.info("admin_token_omitted", meaning="only existing tokens can authenticate")
     app.state.credentials = Credentials(database, None if admin_token is None else admin_token.get_secret_value())
-    app.state.ignored_proxy = IgnoredProxy()
+    app.state.ignored_proxies = IgnoredProxies()
     app.state.limiter = limiter = Limiter(settings.celery_broker_url)
     async with AsyncExitStack() as stack:
         if any(settings.limits):

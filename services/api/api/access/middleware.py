@@ -76,7 +76,7 @@ class Access:
         """Authenticate the request and set its principal; return its rate limit result or raise AccessDenied."""
         method, path = scope.get("method", "GET"), scope["path"]
         if self._rules.auth == "on":
-            scope["app"].state.ignored_proxy.observe(scope, headers)
+            scope["app"].state.ignored_proxies.observe(scope, headers)
         # The login endpoint ignores this header.
         has_bearer = self._rules.auth == "on" and "authorization" in headers and not is_open(method, path)
         if method not in SAFE_METHODS and not has_bearer:

@@ -60,7 +60,7 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
             "contract_version": CONTRACT_VERSION,
             "checked_at": datetime.now(UTC),
             "is_in_kubernetes": KUBERNETES_VARIABLE in os.environ,
-            "ignored_proxy": request.app.state.ignored_proxy.address,
+            "ignored_proxy": request.app.state.ignored_proxies.address,
             "errors": errors,
         }
     )

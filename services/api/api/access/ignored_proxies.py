@@ -4,30 +4,29 @@ Then all clients have the proxy's address, share its budget of failed logins, an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import structlog
+from cachetools import TTLCache
 from starlette.types import Scope
 
 from api.access.client_address import client_address
 from contracts.webhook_targets import is_public
 
-REPORTED_FOR = timedelta(minutes=10)
+REPORTED_FOR_S = 600
+PROXIES_MAX = 16
 
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class IgnoredProxy:
-    """The last proxy whose headers were ignored."""
+class IgnoredProxies:
+    """The proxies whose headers were ignored in the last minutes."""
 
-    _address: str | None = None
-    _seen_at: datetime | None = None
+    def __init__(self) -> None:
+        self._addresses = TTLCache[str, None](PROXIES_MAX, REPORTED_FOR_S)
 
     def observe(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        """Record the peer of a request with forwarding headers if they were ignored; log each new one.
+        """Record the peer of a request with forwarding headers if they were ignored; log it once.
 
         uvicorn replaces the client's address and the scheme only for trusted peers. A peer with a public
         address is a client that sends the headers itself.
@@ -41,15 +40,14 @@ class IgnoredProxy:
             return
         if not _is_private(address):
             return
-        if address != self._address:
+        if address not in self._addresses:
             logger.warning("forwarded_headers_ignored", peer=address, next="set FORWARDED_ALLOW_IPS to your proxy")
-        self._address, self._seen_at = address, datetime.now(UTC)
+        self._addresses[address] = None
 
     @property
     def address(self) -> str | None:
-        """The address of the proxy, or None if it sent no request in the last minutes."""
-        is_recent = self._seen_at is not None and datetime.now(UTC) - self._seen_at < REPORTED_FOR
-        return self._address if is_recent else None
+        """The address of one of them, or None."""
+        return next(iter(self._addresses), None)
 
 
 def _is_private(address: str) -> bool:
