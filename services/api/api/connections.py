@@ -239,7 +239,11 @@ async def _check_all() -> None:
         late_s = loop.time() - due_at
         for connection in list(BoundedProtocol.open):
             connection.extend(late_s)
-            connection.check()
+            try:
+                connection.check()
+            except Exception:  # one faulty connection must not end the checks of the others
+                logger.exception("connection_check_failed")
+                connection.drop("fault")
         if BoundedProtocol.dropped:
             logger.warning("connections_dropped", **BoundedProtocol.dropped)
             BoundedProtocol.dropped.clear()
