@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from celery import current_app
+from flower.app import Flower
 from flower.urls import settings
 from redis import Redis
 from redis.exceptions import RedisError
+from tornado.httputil import HTTPServerRequest
 from tornado.options import options
 from tornado.template import Loader, Template
+from tornado.web import Application, ErrorHandler
 
 try:
     from contracts.redis_url import CLUSTER_NODE, normalize_redis_url
@@ -102,8 +105,8 @@ basic_auth = options.basic_auth or ([credentials] if credentials else [])
 address = options.address or LOOPBACK[0]
 exposed = address not in LOOPBACK
 if exposed and not (basic_auth or options.auth):
-    sys.exit(
-        f"flower: the address {address} needs credentials. Set FLOWER_BASIC_AUTH=user:password, "
+    fail(
+        f"FLOWER_ADDRESS: {address} needs credentials. Set FLOWER_BASIC_AUTH=user:password, "
         "or unset FLOWER_ADDRESS to listen on this machine only."
     )
 # Flower's page can stop workers and revoke tasks. If others can reach the page, this is off by default.
@@ -113,8 +116,30 @@ purge_offline_workers = 600
 max_tasks = 10_000
 page_url = os.environ.get("ISSUETRACKER_URL", "").rstrip("/") or "http://127.0.0.1:8000"
 if not re.fullmatch(r"https?://[^\s/]\S*", page_url):
-    sys.exit(f"flower: ISSUETRACKER_URL: {page_url} is not valid. Use http(s)://host:port.")
+    fail(f"ISSUETRACKER_URL: {page_url} is not valid. Use http(s)://host:port.")
 tasks_columns = "name,uuid,state,kwargs,received,runtime,retries,worker"
+
+
+def is_foreign(request: HTTPServerRequest) -> bool:
+    """Return whether a page of another site may have caused the request.
+
+    Without credentials, the Host header must name this machine, which stops DNS rebinding. Browsers send
+    credentials that they know with the requests of any page, so other origins may only read.
+    """
+    is_local = request.host_name.strip("[]") in LOOPBACK
+    is_cross_origin = request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+    is_change = request.method not in {"GET", "HEAD"}
+    return (is_cross_origin and is_change) or not (is_local or basic_auth or options.auth)
+
+
+def find_handler(self: Flower, request: HTTPServerRequest, **kwargs: Any) -> Any:
+    """Find the handler of a request; it answers 403 to a foreign one."""
+    if is_foreign(request):
+        return self.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
+    return Application.find_handler(self, request, **kwargs)
+
+
+Flower.find_handler = find_handler
 
 
 def extend_page(loader: Loader, name: str, text: str) -> None:

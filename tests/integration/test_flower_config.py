@@ -1,6 +1,7 @@
 """Addresses, credentials and logs of Flower."""
 
 import json
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -14,6 +15,13 @@ CREDENTIALS = {"FLOWER_BASIC_AUTH": "admin:a-password-of-the-test"}
 AUTH = ("admin", "a-password-of-the-test")
 
 NO_CREDENTIALS = "needs credentials. Set FLOWER_BASIC_AUTH"
+
+
+@pytest.fixture(scope="module")
+def local_flower(servers: Servers) -> Iterator[str]:
+    """Yield the URL of a Flower without credentials."""
+    with flower(servers.env) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,7 @@ def test_flower_with_invalid_settings_does_not_start(
 ) -> None:
     log = Log()
 
-    assert start_flower({**servers.env, **env}, free_port(), log, *options).wait(60) == 1
+    assert start_flower({**servers.env, **env}, free_port(), log, *options).wait(60) == 2
 
     (line,) = log.lines
     assert message in line
@@ -49,6 +57,35 @@ def test_flower_on_public_address_requires_login_and_is_read_only(servers: Serve
 def test_flower_with_read_only_off_allows_changes(servers: Servers) -> None:
     with flower({**servers.env, **CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
         assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH, timeout=60).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Host": "rebound.example:5555"}, 403),
+        ("GET", {"Host": "localhost:5555"}, 200),
+        ("GET", {"Host": "[::1]:5555"}, 200),
+        ("GET", {"Sec-Fetch-Site": "cross-site"}, 200),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("POST", {"Sec-Fetch-Site": "same-site"}, 403),
+        ("POST", {"Sec-Fetch-Site": "same-origin"}, 401),
+    ],
+)
+def test_local_flower_rejects_requests_of_other_sites(
+    method: str, headers: dict[str, str], status: int, local_flower: str
+) -> None:
+    path = "/workers" if method == "GET" else "/api/worker/shutdown/any"
+
+    assert httpx.request(method, f"{local_flower}{path}", headers=headers, timeout=60).status_code == status
+
+
+def test_flower_with_credentials_accepts_any_host_and_no_foreign_change(servers: Servers) -> None:
+    with flower({**servers.env, **CREDENTIALS}) as url:
+        host, foreign = {"Host": "flower.example"}, {"Sec-Fetch-Site": "cross-site"}
+        assert httpx.get(f"{url}/workers", auth=AUTH, headers=host, timeout=60).status_code == 200
+        path = f"{url}/api/worker/shutdown/any"
+        assert httpx.post(path, auth=AUTH, headers=host, timeout=60).status_code == 404
+        assert httpx.post(path, auth=AUTH, headers=foreign, timeout=60).status_code == 403
 
 
 def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:
