@@ -38,6 +38,7 @@ class Tokens:
     def kinds(self, database: Database) -> Mapping[str, str]:
         """Return a token of each scope, an expired token and a revoked token."""
         kinds = {scope: self.make(scope.replace(":", "-"), scope)["token"] for scope in SCOPES}
+        kinds[INGEST] = self.make("issues-ingest", INGEST, projects=["default"])["token"]
         kinds["expired"] = self.make("expired", "admin")["token"]
         database.query("UPDATE api_token SET expires_at = now() - interval '1 s' WHERE name = 'expired'")
         revoked = self.make("revoked", "admin")
@@ -46,3 +47,5 @@ class Tokens:
 
 
 SCOPES = ("issues:read", "issues:write", "admin")
+INGEST = "issues:ingest"
+"""Requires projects, and cannot be combined with other scopes."""

@@ -19,12 +19,15 @@ app = typer.Typer(help="Create, list and revoke API tokens. Requires the admin s
 def create(
     name: Annotated[str, typer.Argument(help="Name of the holder, shown in the audit log.")],
     scope: Annotated[list[Scope], typer.Option(help="Scope to grant. Repeat it for several; admin includes all.")],
+    project: Annotated[
+        list[str] | None, typer.Option(help="Project of a token with issues:ingest. Repeat it for several.")
+    ] = None,
     expires_in_days: Annotated[int, typer.Option(min=1, help="Days until expiry.")] = 90,
     as_json: AsJson = False,
 ) -> None:
     """Create a token and print it to standard output. It is shown only once."""
-    scopes = [each.value for each in scope]
-    token = call("POST", "/tokens", json={"name": name, "scopes": scopes, "expires_in_days": expires_in_days})
+    new = {"name": name, "scopes": [each.value for each in scope], "expires_in_days": expires_in_days}
+    token = call("POST", "/tokens", json=new | ({"projects": project} if project else {}))
     if as_json:
         print_json(token)
         return
@@ -47,10 +50,11 @@ def list_tokens(
         print_json(tokens)
         return
     print_table(
-        ("ID", "NAME", "TOKEN", "SCOPES", "STATE", "EXPIRES", "LAST USED"),
+        ("ID", "NAME", "TOKEN", "SCOPES", "PROJECTS", "STATE", "EXPIRES", "LAST USED"),
         [
             (
-                *(token["id"], token["name"], f"{token['hint']}...", ",".join(token["scopes"]), token["state"]),
+                *(token["id"], token["name"], f"{token['hint']}...", ",".join(token["scopes"])),
+                *(",".join(token.get("projects", [])), token["state"]),
                 *(format_time(token["expires_at"]), format_time(token["last_used_at"])),
             )
             for token in tokens

@@ -139,8 +139,9 @@ class ImportFormat(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token allows. `admin` includes the other scopes, which do not include each other."""
+    """What a token allows. `admin` includes all scopes, and `issues:write` includes `issues:ingest`."""
 
+    ISSUES_INGEST = "issues:ingest"
     ISSUES_READ = "issues:read"
     ISSUES_WRITE = "issues:write"
     ADMIN = "admin"

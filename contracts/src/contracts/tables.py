@@ -349,6 +349,8 @@ class ApiToken(Base):
     hint: Mapped[str]
     """The token's first characters, which identify the token in a configuration."""
     scopes: Mapped[list[str]]
+    projects: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    """The only projects in which the token may create issues; empty: all."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]

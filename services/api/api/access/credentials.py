@@ -106,7 +106,8 @@ class Credentials:
             await self._store_use(token.id)
         # A newer release may have stored scopes that this one does not have.
         scopes = frozenset(scope for scope in Scope if scope in token.scopes)
-        return VerifiedCredential(Principal(token.name, scopes, token.id), token.expires_at)
+        principal = Principal(token.name, scopes, token.id, projects=tuple(token.projects))
+        return VerifiedCredential(principal, token.expires_at)
 
     async def _store_use(self, token_id: UUID) -> None:
         """Store the time of use. A full or read-only database does not fail the request."""

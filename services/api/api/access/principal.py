@@ -22,6 +22,8 @@ class Principal:
     """Id in the table `api_token`, if the principal uses such a token."""
     is_session: bool = False
     """Whether the principal has presented a session cookie instead of its token."""
+    projects: tuple[str, ...] = ()
+    """The only projects in which the principal may create issues; empty: all."""
 
     @property
     def key(self) -> str:
@@ -29,8 +31,12 @@ class Principal:
         return str(self.token_id or self.name)
 
     def has_scope(self, scope: Scope) -> bool:
-        """Return whether the principal has the scope, directly or as an admin."""
-        return scope in self.scopes or Scope.ADMIN in self.scopes
+        """Return whether the principal has the scope, or one that includes it."""
+        return (
+            scope in self.scopes
+            or Scope.ADMIN in self.scopes
+            or (scope is Scope.ISSUES_INGEST and Scope.ISSUES_WRITE in self.scopes)
+        )
 
 
 ANONYMOUS = Principal("anonymous", frozenset(Scope))

@@ -11,7 +11,7 @@ from uuid import UUID
 from api.database import Database
 
 _TOKEN = """
-SELECT id, name, scopes, expires_at, revoked_at,
+SELECT id, name, scopes, projects, expires_at, revoked_at,
     last_used_at < now() - interval '1 minute' IS NOT FALSE AS is_use_outdated
 FROM api_token WHERE digest = $1
 """
@@ -36,6 +36,7 @@ class StoredToken:
     id: UUID
     name: str
     scopes: list[str]
+    projects: list[str]
     expires_at: datetime
     revoked_at: datetime | None
     is_use_outdated: bool

@@ -25,6 +25,8 @@ ADMIN = Depends(RequireScope(Scope.ADMIN))
 """`APIRouter(dependencies=[ADMIN])` requires the admin scope."""
 ANY_SCOPE = Depends(RequireScope(None))
 """`@router.get(..., dependencies=[ANY_SCOPE])` requires any valid token."""
+INGEST = Depends(RequireScope(Scope.ISSUES_INGEST))
+"""`@router.post(..., dependencies=[INGEST])` also accepts tokens that may only create issues."""
 
 
 async def _require_token() -> None:

@@ -7,11 +7,14 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from api import etag
 from api.access.confirmation import Confirmation, may_read
+from api.access.principal import current_principal
+from api.access.scopes import INGEST
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.issues import listing, repository
 from api.issues.batcher import IssueBatcher
 from api.issues.changes import apply_patch
+from api.issues.ingest import IngestedIssue, bind_project
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
 from api.paging import cut_page, read_cursor
 from api.problems import ProblemError, require_found
@@ -41,10 +44,13 @@ def _issue_batcher(request: Request) -> IssueBatcher:
     return issue_batcher
 
 
-@router.post("", operation_id="createIssue", summary="Create an issue", status_code=201)
-async def create(new: IssueCreate, request: Request, response: Response) -> Issue:
-    """Store an issue and its enrichment job. Workers enrich the issue in the background."""
-    issue = await _issue_batcher(request).store(new)
+@router.post("", operation_id="createIssue", summary="Create an issue", status_code=201, dependencies=[INGEST])
+async def create(new: IssueCreate, request: Request, response: Response) -> Issue | IngestedIssue:
+    """Store an issue and its enrichment job. Workers enrich the issue in the background.
+
+    With the scope `issues:ingest`, the response has only the id, the project and the path.
+    """
+    issue = await _issue_batcher(request).store(bind_project(new))
     if issue is None:
         assert new.external is not None
         existing = None
@@ -53,7 +59,9 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
         detail = f"Issue {new.external.id} of {new.external.source} already exists."
         raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
-    response.headers["Location"] = f"{router.prefix}/{issue.id}"
+    url = response.headers["Location"] = f"{router.prefix}/{issue.id}"
+    if current_principal().projects:
+        return IngestedIssue(id=issue.id, project=issue.project, url=url)
     return issue
 
 

@@ -35,7 +35,7 @@ async def create(new: TokenCreate, response: Response, database: DatabaseDep, ac
         if token is None:
             detail = f"Token {new.name} already exists. Use another name, or revoke that token."
             raise HTTPException(409, detail)
-        await record(database, "token.created", token_id, name=new.name, scopes=new.scopes)
+        await record(database, "token.created", token_id, name=new.name, scopes=new.scopes, projects=new.projects)
     response.headers["Location"] = f"{router.prefix}/{token_id}"
     # No cache on the way may store the secret.
     response.headers["Cache-Control"] = "no-store"

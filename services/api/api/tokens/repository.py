@@ -8,12 +8,12 @@ from api.database import Database
 from api.tokens.schemas import Token, TokenCreate
 
 _COLUMNS = """
-id, name, hint, scopes, created_at, created_by, expires_at, revoked_at, last_used_at,
+id, name, hint, scopes, projects, created_at, created_by, expires_at, revoked_at, last_used_at,
 CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS state
 """
 _CREATE = f"""
-INSERT INTO api_token (id, name, digest, hint, scopes, created_by, expires_at)
-SELECT $1, $2, $3, $4, $5, $6, now() + make_interval(days => $7)
+INSERT INTO api_token (id, name, digest, hint, scopes, projects, created_by, expires_at)
+SELECT $1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8)
 WHERE NOT EXISTS (SELECT FROM api_token WHERE lower(name) = lower($2) AND revoked_at IS NULL)
 ON CONFLICT (name) WHERE revoked_at IS NULL DO NOTHING
 RETURNING {_COLUMNS}
@@ -28,9 +28,8 @@ async def create_token(  # noqa: PLR0913, PLR0917 - the columns of a token
 ) -> Token | None:
     """Store a token; return None if the name belongs to another token that is not revoked."""
     scopes = [str(scope) for scope in new.scopes]
-    return _token(
-        await database.fetchrow(_CREATE, token_id, new.name, digest, hint, scopes, created_by, new.expires_in_days)
-    )
+    values = (token_id, new.name, digest, hint, scopes, new.projects, created_by, new.expires_in_days)
+    return _token(await database.fetchrow(_CREATE, *values))
 
 
 async def list_tokens(database: Database, before: UUID, limit: int) -> list[Token]:

@@ -2,15 +2,26 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from api.access.principal import RESERVED_NAMES
+from api.issues.schemas import Project
 from contracts.limits import HOLDER_PATTERN
 from contracts.states import Scope
+
+Item = TypeVar("Item", bound=str)
 
 DAYS = 90
 DAYS_MAX = 3650
@@ -20,7 +31,8 @@ _EXAMPLE: dict[str, JsonValue] = {
     "id": "0197b4f4-8c5e-7a31-9d2b-3f6a1c0e5d77",
     "name": "crash-reporter",
     "hint": "itk_4fKq9Z",
-    "scopes": ["issues:write"],
+    "scopes": ["issues:ingest"],
+    "projects": ["acme/shop"],
     "state": "active",
     "created_at": "2026-11-24T09:30:00Z",
     "created_by": "admin-token",
@@ -36,8 +48,8 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-def _each_once(scopes: list[Scope]) -> list[Scope]:
-    return sorted(set(scopes))
+def _each_once(values: list[Item]) -> list[Item]:
+    return sorted(set(values))
 
 
 class TokenCreate(BaseModel):
@@ -46,7 +58,14 @@ class TokenCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"name": "crash-reporter", "scopes": ["issues:write"], "expires_in_days": 365}]
+            "examples": [
+                {
+                    "name": "crash-reporter",
+                    "scopes": ["issues:ingest"],
+                    "projects": ["acme/shop"],
+                    "expires_in_days": 365,
+                }
+            ]
         },
     )
 
@@ -64,11 +83,32 @@ class TokenCreate(BaseModel):
         Field(
             min_length=1,
             max_length=10,
-            description="Scopes to grant. `admin` includes all; `issues:write` does not include `issues:read`",
+            description="Scopes to grant. `admin` includes all; `issues:write` does not include `issues:read`. "
+            "`issues:ingest` must be the only one",
         ),
         AfterValidator(_each_once),
     ]
+    projects: Annotated[
+        list[Project],
+        Field(
+            max_length=20,
+            description="The projects in which a token with `issues:ingest` may create issues, at least one; "
+            "empty for other tokens",
+        ),
+        AfterValidator(_each_once),
+    ] = []
     expires_in_days: Annotated[int, Field(ge=1, le=DAYS_MAX)] = DAYS
+
+    @model_validator(mode="after")
+    def _check_ingest(self) -> Self:
+        is_ingest = Scope.ISSUES_INGEST in self.scopes
+        if is_ingest and len(self.scopes) > 1:
+            raise PydanticCustomError("ingest_scope", "issues:ingest cannot be combined with other scopes.")
+        if is_ingest and not self.projects:
+            raise PydanticCustomError("ingest_projects", "issues:ingest requires projects: name at least one.")
+        if self.projects and not is_ingest:
+            raise PydanticCustomError("projects", "Only a token with the scope issues:ingest can have projects.")
+        return self
 
 
 class TokenState(StrEnum):
@@ -88,6 +128,7 @@ class Token(BaseModel):
     name: str
     hint: str = Field(description="First characters of the token")
     scopes: list[Scope]
+    projects: list[str] = Field(description="The only projects in which it may create issues; empty: all")
     state: TokenState
     created_at: datetime
     created_by: str
