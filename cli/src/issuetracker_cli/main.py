@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from contracts.validation import describe_error
-from issuetracker_cli import audit, dead_letters, issues, model, tokens, webhooks
+from issuetracker_cli import audit, dead_letters, issues, model, sessions, tokens, webhooks
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
@@ -26,6 +26,7 @@ app.add_typer(model.app, name="model")
 app.command()(queues)
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(sessions.app, name="sessions")
 app.command("audit")(audit.show)
 app.add_typer(webhooks.app, name="webhooks")
 

@@ -370,6 +370,12 @@ class ApiSession(Base):
     """SHA-256 of the token that created the session, which may be the bootstrap admin token."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(index=True)
+    id: Mapped[UUID | None] = mapped_column(server_default=func.gen_random_uuid())
+    """Names the session to its holder."""
+    address: Mapped[str] = mapped_column(server_default="")
+    """Address of the client that logged in."""
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Rounded to the minute."""
 
 
 class ProviderUsage(Base):

@@ -43,6 +43,7 @@ from api.request_log import RequestLog, log_lost_exception
 from api.request_shape import RequestShape
 from api.runs import endpoints as runs
 from api.sessions import endpoints as sessions
+from api.sessions import own as own_sessions
 from api.settings import MAX_BODY_BYTES, ApiSettings
 from api.similar import endpoints as similar
 from api.stop_signal import on_stop_signal
@@ -71,6 +72,7 @@ _ROUTED = (
     operations,
     tokens,
     sessions,
+    own_sessions,
     audit,
     diagnosis,
     queues,

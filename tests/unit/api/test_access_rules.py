@@ -49,14 +49,15 @@ def test_closed_route_requires_scope_of_its_method_or_admin() -> None:
     for context in iter_route_contexts(create_app(ApiSettings()).routes):
         for method in context.methods or ():
             path = str(context.path)
-            if is_open(method, path) or path == "/api/v1/session":
+            if is_open(method, path) or path.startswith("/api/v1/session"):
                 continue
             scope = required_scope(context.original_route, method)
             if path.startswith(ADMIN_ONLY):
                 assert scope is Scope.ADMIN, path
             else:
                 by_method = Scope.ISSUES_READ if method in {"GET", "HEAD"} else Scope.ISSUES_WRITE
-                assert scope in {by_method, Scope.ADMIN}, path
+                expected = Scope.ISSUES_INGEST if (method, path) == ("POST", "/api/v1/issues") else by_method
+                assert scope in {expected, Scope.ADMIN}, path
 
 
 def test_openapi_operations_state_required_scope() -> None:
@@ -70,7 +71,7 @@ def test_openapi_operations_state_required_scope() -> None:
             else:
                 assert [set(requirement) for requirement in operation["security"]] == [{"token"}, {"session"}]
                 assert {"401", "403", "429"} <= set(operation["responses"])
-    assert document["paths"]["/api/v1/issues"]["post"]["security"][0] == {"token": ["issues:write"]}
+    assert document["paths"]["/api/v1/issues"]["post"]["security"][0] == {"token": ["issues:ingest"]}
     assert document["paths"]["/api/v1/audit"]["get"]["security"][0] == {"token": ["admin"]}
 
 

@@ -1,10 +1,10 @@
 """Authenticate tokens and session cookies, with a cache in front of the database."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Annotated
-from uuid import UUID
 
 import structlog
 from cachetools import TTLCache
@@ -59,6 +59,11 @@ class Credentials:
             raise InvalidCredentials("The session is not valid. Log in again.")
         return await self._look_up(digest(secret), is_session=True)
 
+    @property
+    def admin_digest(self) -> bytes | None:
+        """The SHA-256 of the bootstrap admin token, or None if it is not set."""
+        return self._admin_digest
+
     def clear_cache(self) -> None:
         """Clear the cache after this process has revoked a credential."""
         self._cache.clear()
@@ -87,6 +92,8 @@ class Credentials:
         session = await repository.find_session(self._database, key)
         if session is None:
             return "The session has ended. Log in again."
+        if session.is_use_outdated and session.expires_at > datetime.now(UTC):
+            await self._store_use(repository.store_session_use(self._database, key))
         if self._is_admin(session.token_digest):
             return VerifiedCredential(replace(ADMIN_TOKEN, is_session=True), session.expires_at)
         token = await self._token(session.token_digest)
@@ -103,16 +110,16 @@ class Credentials:
             when = f"{token.revoked_at:%Y-%m-%d %H:%M} UTC"
             return f"Token {token.name} was revoked at {when}. Request a new one from an admin."
         if token.is_use_outdated and token.expires_at > datetime.now(UTC):
-            await self._store_use(token.id)
+            await self._store_use(repository.store_use(self._database, token.id))
         # A newer release may have stored scopes that this one does not have.
         scopes = frozenset(scope for scope in Scope if scope in token.scopes)
         principal = Principal(token.name, scopes, token.id, projects=tuple(token.projects))
         return VerifiedCredential(principal, token.expires_at)
 
-    async def _store_use(self, token_id: UUID) -> None:
+    async def _store_use(self, update: Awaitable[None]) -> None:
         """Store the time of use. A full or read-only database does not fail the request."""
         try:
-            await repository.store_use(self._database, token_id)
+            await update
         except DatabaseUnavailable as error:
             logger.warning("token_use_update_failed", error=str(error))
 

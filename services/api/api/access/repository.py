@@ -5,7 +5,7 @@ the admin token needs a comparison in constant time.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from api.database import Database
@@ -15,16 +15,23 @@ SELECT id, name, scopes, projects, expires_at, revoked_at,
     last_used_at < now() - interval '1 minute' IS NOT FALSE AS is_use_outdated
 FROM api_token WHERE digest = $1
 """
-_SESSION = """
-SELECT token_digest, expires_at FROM api_session WHERE digest = $1
+IDLE = timedelta(hours=2)
+"""Time after its last use at which a session ends. An open page uses its session."""
+SESSION_ENDS = f"least(expires_at, last_used_at + interval '{IDLE.seconds} seconds')"
+"""SQL of the time at which a session ends."""
+_SESSION = f"""
+SELECT token_digest, {SESSION_ENDS} AS expires_at,
+    last_used_at < now() - interval '1 minute' AS is_use_outdated
+FROM api_session WHERE digest = $1
 """
+_STORE_SESSION_USE = "UPDATE api_session SET last_used_at = now() WHERE digest = $1"
 _STORE_USE = """
 UPDATE api_token SET last_used_at = now()
 WHERE id = $1 AND last_used_at < now() - interval '1 minute' IS NOT FALSE
 """
-_START_SESSION = """
-WITH ended AS (DELETE FROM api_session WHERE expires_at < now())
-INSERT INTO api_session (digest, token_digest, expires_at) VALUES ($1, $2, $3)
+_START_SESSION = f"""
+WITH ended AS (DELETE FROM api_session WHERE {SESSION_ENDS} < now())
+INSERT INTO api_session (digest, token_digest, expires_at, address) VALUES ($1, $2, $3, $4)
 """
 _END_SESSION = "DELETE FROM api_session WHERE digest = $1"
 
@@ -49,6 +56,8 @@ class StoredSession:
 
     token_digest: bytes
     expires_at: datetime
+    is_use_outdated: bool
+    """Whether the stored time of use is older than a minute."""
 
 
 async def find_token(database: Database, digest: bytes) -> StoredToken | None:
@@ -68,9 +77,16 @@ async def find_session(database: Database, digest: bytes) -> StoredSession | Non
     return None if row is None else StoredSession(**row)
 
 
-async def start_session(database: Database, digest: bytes, token_digest: bytes, expires_at: datetime) -> None:
-    """Store a session and delete expired ones."""
-    await database.execute(_START_SESSION, digest, token_digest, expires_at)
+async def store_session_use(database: Database, digest: bytes) -> None:
+    """Store that the session was used now."""
+    await database.execute(_STORE_SESSION_USE, digest)
+
+
+async def start_session(
+    database: Database, digest: bytes, token_digest: bytes, expires_at: datetime, address: str
+) -> None:
+    """Store a session and delete those that have ended."""
+    await database.execute(_START_SESSION, digest, token_digest, expires_at, address)
 
 
 async def end_session(database: Database, digest: bytes) -> None:

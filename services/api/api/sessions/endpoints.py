@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from api.access.limiter import Limiter
 
 DURATION = timedelta(hours=12)
-"""Duration of a session, in use or not: a working day."""
+"""Longest duration of a session: a working day."""
 MAX_BODY_BYTES = 4096
 """A login has a token of at most 200 characters."""
 AUDITED_FAILURES = "audited-failures"
@@ -40,7 +40,7 @@ router = APIRouter(prefix=LOGIN_PATH, tags=["access"])
 async def log_in(
     login: Login, request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
 ) -> Session:
-    """Set a session cookie. It is valid for 12 hours, or until the token expires or is revoked.
+    """Set a session cookie. It is valid for 12 hours, until 2 hours without use, or as long as the token.
 
     The cookie is `HttpOnly` and `SameSite=Strict`, and over https `Secure` with the prefix `__Host-`. An earlier
     session of the same browser ends.
@@ -51,7 +51,9 @@ async def log_in(
     secret = new_secret(SESSION_PREFIX)
     async with database.transaction():
         await _end(request, database, credentials)
-        await repository.start_session(database, digest(secret), digest(token), datetime.now(UTC) + DURATION)
+        await repository.start_session(
+            database, digest(secret), digest(token), datetime.now(UTC) + DURATION, client_address(request.scope)
+        )
         await record(database, "session.started", principal.name)
     credentials.clear_cache()
     set_cookie(request.scope, response, secret, int(DURATION.total_seconds()))

@@ -42,6 +42,16 @@ _EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+_INGEST_RULE: dict[str, JsonValue] = {
+    "if": {"properties": {"scopes": {"contains": {"const": Scope.ISSUES_INGEST}}}},
+    "then": {
+        "properties": {"scopes": {"items": {"const": Scope.ISSUES_INGEST}}, "projects": {"minItems": 1}},
+        "required": ["projects"],
+    },
+    "else": {"properties": {"projects": {"maxItems": 0}}},
+}
+
+
 def _not_reserved(name: str) -> str:
     if name.lower() in RESERVED_NAMES:
         raise PydanticCustomError("reserved", "The name is reserved for the audit log. Use another name.")
@@ -58,6 +68,7 @@ class TokenCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
+            **_INGEST_RULE,
             "examples": [
                 {
                     "name": "crash-reporter",
@@ -65,7 +76,7 @@ class TokenCreate(BaseModel):
                     "projects": ["acme/shop"],
                     "expires_in_days": 365,
                 }
-            ]
+            ],
         },
     )
 
