@@ -35,7 +35,7 @@ from tests.support.machine import (
     start_servers,
 )
 from tests.support.processes import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = [
     needs_openssl,
@@ -102,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             first.systemctl("enable", "--now", TARGET)
             token = first.run("cat", f"{ETC}/api.env").removeprefix("ADMIN_TOKEN=")
             headers = {"Authorization": f"Bearer {token}"}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as api:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=DEADLINE_S) as api:
                 yield Site(first, second, Database(database_url), database_url, api)
         finally:
             first.close()
