@@ -53,7 +53,6 @@ LIBRARIES: dict[str, tuple[str, str]] = {
     "FORWARDED_ALLOW_IPS": ("127.0.0.1,::1", "Reverse proxies that the API trusts."),
     "FLOWER_ADDRESS": ("127.0.0.1", "Address of Flower. Others require a password."),
     "FLOWER_BASIC_AUTH": ("", "`user:password` of Flower."),
-    "FLOWER_READ_ONLY": ("", "Disables changes; the default except on loopback."),
     "FLOWER_URL_PREFIX": ("", "Path of Flower behind a reverse proxy."),
     "ISSUETRACKER_URL": ("http://127.0.0.1:8000", "Target of Flower's links."),
 }

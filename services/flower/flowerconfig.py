@@ -109,8 +109,8 @@ if exposed and not (basic_auth or options.auth):
         f"FLOWER_ADDRESS: {address} needs credentials. Set FLOWER_BASIC_AUTH=user:password, "
         "or unset FLOWER_ADDRESS to listen on this machine only."
     )
-# Flower's page can stop workers and revoke tasks. If others can reach the page, this is off by default.
-read_only = options.read_only or (exposed and "FLOWER_READ_ONLY" not in os.environ)
+# The workers accept no remote control command that changes something.
+read_only = True
 # In seconds. Restarted containers have new names, so Flower removes the old ones.
 purge_offline_workers = 600
 max_tasks = 10_000
@@ -120,21 +120,12 @@ if not re.fullmatch(r"https?://[^\s/]\S*", page_url):
 tasks_columns = "name,uuid,state,kwargs,received,runtime,retries,worker"
 
 
-def is_foreign(request: HTTPServerRequest) -> bool:
-    """Return whether a page of another site may have caused the request.
-
-    Without credentials, the Host header must name this machine, which stops DNS rebinding. Browsers send
-    credentials that they know with the requests of any page, so other origins may only read.
-    """
-    is_local = request.host_name.strip("[]") in LOOPBACK
-    is_cross_origin = request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
-    is_change = request.method not in {"GET", "HEAD"}
-    return (is_cross_origin and is_change) or not (is_local or basic_auth or options.auth)
-
-
 def find_handler(self: Flower, request: HTTPServerRequest, **kwargs: Any) -> Any:
-    """Find the handler of a request; it answers 403 to a foreign one."""
-    if is_foreign(request):
+    """Find the handler of a request.
+
+    Without credentials, the Host header must name this machine, which stops DNS rebinding.
+    """
+    if not (basic_auth or options.auth or request.host_name.strip("[]") in LOOPBACK):
         return self.get_handler_delegate(request, ErrorHandler, {"status_code": 403})
     return Application.find_handler(self, request, **kwargs)
 

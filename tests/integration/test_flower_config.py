@@ -54,38 +54,24 @@ def test_flower_on_public_address_requires_login_and_is_read_only(servers: Serve
         assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH, timeout=60).status_code == 403
 
 
-def test_flower_with_read_only_off_allows_changes(servers: Servers) -> None:
-    with flower({**servers.env, **CREDENTIALS, "FLOWER_ADDRESS": "0.0.0.0", "FLOWER_READ_ONLY": "false"}) as url:
-        assert httpx.post(f"{url}/api/worker/shutdown/any", auth=AUTH, timeout=60).status_code == 404
-
-
 @pytest.mark.parametrize(
-    ("method", "headers", "status"),
-    [
-        ("GET", {"Host": "rebound.example:5555"}, 403),
-        ("GET", {"Host": "localhost:5555"}, 200),
-        ("GET", {"Host": "[::1]:5555"}, 200),
-        ("GET", {"Sec-Fetch-Site": "cross-site"}, 200),
-        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
-        ("POST", {"Sec-Fetch-Site": "same-site"}, 403),
-        ("POST", {"Sec-Fetch-Site": "same-origin"}, 401),
-    ],
+    ("host", "status"), [("rebound.example:5555", 403), ("localhost:5555", 200), ("[::1]:5555", 200)]
 )
-def test_local_flower_rejects_requests_of_other_sites(
-    method: str, headers: dict[str, str], status: int, local_flower: str
+def test_flower_without_credentials_serves_only_hosts_of_this_machine(
+    host: str, status: int, local_flower: str
 ) -> None:
-    path = "/workers" if method == "GET" else "/api/worker/shutdown/any"
+    for path in ("/workers", "/static/css/flower.css", "/metrics"):
+        assert httpx.get(f"{local_flower}{path}", headers={"Host": host}, timeout=60).status_code == status
 
-    assert httpx.request(method, f"{local_flower}{path}", headers=headers, timeout=60).status_code == status
+
+def test_flower_without_credentials_changes_nothing(local_flower: str) -> None:
+    assert httpx.post(f"{local_flower}/api/worker/shutdown/any", timeout=60).status_code in {401, 403}
 
 
-def test_flower_with_credentials_accepts_any_host_and_no_foreign_change(servers: Servers) -> None:
+def test_flower_with_credentials_accepts_any_host(servers: Servers) -> None:
     with flower({**servers.env, **CREDENTIALS}) as url:
-        host, foreign = {"Host": "flower.example"}, {"Sec-Fetch-Site": "cross-site"}
+        host = {"Host": "flower.example"}
         assert httpx.get(f"{url}/workers", auth=AUTH, headers=host, timeout=60).status_code == 200
-        path = f"{url}/api/worker/shutdown/any"
-        assert httpx.post(path, auth=AUTH, headers=host, timeout=60).status_code == 404
-        assert httpx.post(path, auth=AUTH, headers=foreign, timeout=60).status_code == 403
 
 
 def test_flower_with_json_log_format_logs_objects(servers: Servers) -> None:

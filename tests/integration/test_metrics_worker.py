@@ -104,7 +104,7 @@ def test_metrics_with_other_pools_are_counted(
 def test_worker_consuming_metric_lists_consumed_queues(
     servers: Servers, new_worker: WorkerFactory, broker: redis.Redis, database: Database, port: int
 ) -> None:
-    new_worker({"METRICS_PORT": str(port)})
+    new_worker({"METRICS_PORT": str(port)}, app="tests.support.controllable_app")
 
     def consumed_queues() -> dict[tuple[str, ...], int]:
         return scrape(port).by("worker_consuming", "queue")

@@ -14,11 +14,11 @@ from functools import cache
 import httpx
 from sqlalchemy import Connection, text
 
-from app.celery_app import app as app  # noqa: PLC0414 - for applications that change it
 from app.ledger.errors import PermanentError, ProviderError, SkipJob, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
 from contracts.messages import Message
+from tests.support.controllable_app import app as app  # noqa: PLC0414 - for applications that change it
 from tests.support.tasks import PROVIDER_TASK, TASK
 
 

@@ -13,6 +13,7 @@ from app.broker.transport import CheckedChannel, register
 from app.heartbeat_files import HeartbeatStep
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
+from app.remote_control import restrict_remote_control
 from app.settings import settings
 from contracts import names, systemd
 
@@ -89,6 +90,11 @@ def _register_message_types(**_: Any) -> None:
     CheckedChannel.messages = {
         name: task.message_type for name, task in app.tasks.items() if isinstance(task, LedgerTask)
     }
+
+
+@worker_init.connect
+def _restrict_remote_control(**_: Any) -> None:
+    restrict_remote_control()
 
 
 @worker_init.connect
