@@ -14,6 +14,9 @@ export UV_SYSTEM_CERTS ?= true
 # The caller's virtual environment must not affect the project's environment.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
+# Without bytecode files, each process of the tests compiles all of its imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} \
