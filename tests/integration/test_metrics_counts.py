@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 
 RECYCLING = "tests.support.recycling_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "20", "DISPATCH_POLL_SECONDS": "0.1"}
-ISSUES = 200
+ISSUES = 60
 
 FAILURES = """
 SELECT task, queue, kind, state = 'dead' AND attempt = attempts AS is_last, count(*)
@@ -38,7 +38,7 @@ def test_metrics_after_mixed_jobs_equal_ledger(
     servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
     api, worker_port = new_api(SHORT), free_port()
-    worker = new_worker({**SHORT, "METRICS_PORT": str(worker_port), "TASKS_PER_CHILD": "100"}, app=RECYCLING)
+    worker = new_worker({**SHORT, "METRICS_PORT": str(worker_port), "TASKS_PER_CHILD": "30"}, app=RECYCLING)
     with ThreadPoolExecutor(2) as pool:
         assert all(
             answer.status_code == 201 for answer in pool.map(lambda text: api.post(**text), read_issue_texts())
