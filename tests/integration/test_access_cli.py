@@ -14,8 +14,10 @@ from tests.conftest import STOP_TIMEOUT_S
 from tests.support.access import ADMIN, CLOSED
 from tests.support.cli import run_cli
 from tests.support.database import Database
+from tests.support.forked import run_until_exit
 from tests.support.processes import API, Api, start_api
 from tests.support.servers import Servers
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +92,13 @@ def test_api_without_authentication_on_open_address_does_not_start(
     arguments: tuple[str, ...], servers: Servers
 ) -> None:
     """Without arguments, the environment variable of uvicorn sets the address."""
-    run = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "main:app", "--port", "0", *arguments],
-        cwd=API,
-        env={**os.environ, **servers.env, **({} if arguments else {"UVICORN_HOST": "0.0.0.0"})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", "0", *arguments]
+    environment = {**servers.env, **({} if arguments else {"UVICORN_HOST": "0.0.0.0"})}
 
-    assert run.returncode == 2
-    (line,) = run.stderr.splitlines()
+    code, lines = run_until_exit(API, command, environment)
+
+    assert code == 2
+    (line,) = lines
     assert line.startswith("issuetracker: AUTH=off serves only 127.0.0.1, but uvicorn listens on ")
     assert "AUTH=on" in line
 
@@ -139,7 +136,7 @@ def test_api_served_by_other_program_on_open_address_returns_403(servers: Server
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
 
     assert run.stdout.startswith("403 "), run.stderr

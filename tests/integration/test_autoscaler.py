@@ -19,6 +19,7 @@ from devstack.process import Process
 from tests.support.api_server import ApiServer
 from tests.support.certificates import issue, needs_openssl
 from tests.support.database import Database
+from tests.support.forked import ForkedProcess
 from tests.support.manifests import K8S
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
@@ -104,7 +105,7 @@ def start_autoscaler(
         "SERVICE_ACCOUNT": str(directory),
         "TMPDIR": str(directory),
     }
-    return Process("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
+    return ForkedProcess("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
 
 
 def test_workers_are_scaled_by_due_and_running_jobs(
@@ -186,7 +187,7 @@ def test_autoscaler_outside_of_a_cluster_prints_one_line_and_exits_with_2(tmp_pa
     env = {name: value for name, value in os.environ.items() if not name.startswith("KUBERNETES_")}
     env["SERVICE_ACCOUNT"] = str(tmp_path)
 
-    process = Process("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
+    process = ForkedProcess("autoscaler", [sys.executable, "-m", "api.autoscaler"], log, cwd=API, env=env)
 
     assert process.wait(DEADLINE_S) == 2
     (line,) = log.lines

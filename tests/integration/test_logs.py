@@ -15,6 +15,7 @@ from contracts.names import Task
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.completions import GOOD, Completions, completion, error_response
 from tests.support.database import Database
+from tests.support.forked import IGNORED_WARNING
 from tests.support.processes import API, Api, RunningProcess, tool
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
@@ -25,7 +26,7 @@ LOG_SETTINGS = {
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "DEBUG",
     # Celery warns about running as root before it configures logging.
-    "PYTHONWARNINGS": "ignore:You",
+    IGNORED_WARNING: "You",
 }
 TITLE, TEXT = "Zyzzyva-title-4711", "Zyzzyva-text-4711"
 KEY, BEARER_TOKEN, SESSION_COOKIE, IN_URL = (

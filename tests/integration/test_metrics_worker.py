@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -10,11 +11,11 @@ import redis
 from celery import Celery
 
 from devstack.network import free_port
-from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
+from tests.support.forked import ForkedProcess
 from tests.support.metrics import scrape
-from tests.support.processes import WORKER, tool
+from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 from tests.support.waiting import wait_until
@@ -125,7 +126,8 @@ def test_worker_consuming_metric_lists_consumed_queues(
 def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) -> None:
     log = Log()
     env = {**servers.env, "METRICS_PORT": str(servers.redis_port)}
-    worker = Process("worker", [tool("celery"), "-A", "app.celery_app", "worker"], log, cwd=WORKER, env=env)
+    command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "worker"]
+    worker = ForkedProcess("worker", command, log, cwd=WORKER, env=env)
 
     assert worker.wait(60) == 2, str(log)
 

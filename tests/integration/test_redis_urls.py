@@ -1,7 +1,7 @@
 """What the services do with a URL of Valkey, and with one that Celery cannot use."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -12,7 +12,7 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.flower import IMAGE, flower
-from tests.support.forked import ForkedProcess
+from tests.support.forked import run_until_exit
 from tests.support.metrics import exporter, scrape
 from tests.support.processes import API, WORKER, Api, start_api
 from tests.support.servers import LocalValkey, Log, Servers
@@ -29,13 +29,6 @@ PROGRAMS: dict[str, tuple[Path, Sequence[str]]] = {
     "flower of the image": (IMAGE, (*CELERY, "flower")),
 }
 NODE = "The server is a node of a Redis Cluster, which Celery cannot use."
-
-
-def run_until_exit(directory: Path, command: Sequence[str], env: Mapping[str, str]) -> tuple[int, list[str]]:
-    """Run a program that does not start; return its exit code and its lines."""
-    log = Log()
-    code = ForkedProcess("program", command, log, cwd=directory, env=env).wait(60)
-    return code, [line.partition(" | ")[2] for line in log.lines]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -9,8 +9,8 @@ import pytest
 
 from contracts import network
 from devstack.network import free_port
-from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.forked import ForkedProcess
 from tests.support.processes import API
 from tests.support.promql import rules, selectors
 from tests.support.scrapes import missing_series, series
@@ -29,7 +29,7 @@ FLOWER_METRICS = {"flower_worker_online"}
 def exporter_port(servers: Servers) -> Iterator[int]:
     port = free_port()
     environment = {**servers.env, "METRICS_PORT": str(port)}
-    process = Process("exporter", [sys.executable, "-m", "api.exporter"], Log(), cwd=API, env=environment)
+    process = ForkedProcess("exporter", [sys.executable, "-m", "api.exporter"], Log(), cwd=API, env=environment)
     yield port
     process.stop(30)
 

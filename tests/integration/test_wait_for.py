@@ -1,7 +1,6 @@
 """`python -m api.wait_for`, which init containers run, with a real server and its migrations."""
 
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from devstack.address import DatabaseAddress
 from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
-from tests.support.forked import ForkedProcess
+from tests.support.forked import ForkedProcess, run_until_exit
 from tests.support.processes import API
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic
 from tests.support.waiting import DEADLINE_S, wait_until
@@ -87,8 +86,7 @@ def test_wait_for_on_sigterm_exits(url: str) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["redis"]])
 def test_wait_for_with_bad_arguments_prints_one_line_and_exits_with_2(arguments: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "api.wait_for", *arguments], cwd=API, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr == "wait_for: Pass one argument: database or schema.\n"
+    code, lines = run_until_exit(API, [sys.executable, "-m", "api.wait_for", *arguments], {})
+
+    assert code == 2
+    assert lines == ["wait_for: Pass one argument: database or schema."]

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from devstack.process import Process
+from tests.support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 PATHS_OF_PYTEST = {str(ROOT / path) for path in ("", "services/api", "services/worker")}
@@ -34,6 +36,9 @@ CONSTANTS = {
     "CIRCUIT_PAUSE_SECONDS": ("app.ledger.circuit", "PAUSE_S"),
 }
 """Constants of the product that tests change. They give the value as a variable, as they give settings."""
+
+IGNORED_WARNING = "IGNORED_WARNING"
+"""The variable with the start of a warning to ignore. PYTHONWARNINGS has no effect on an interpreter that runs."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -77,6 +82,13 @@ class ForkedProcess(Process):
         return cast("subprocess.Popen[str]", _ForkedProgram(module, arguments, cwd or Path.cwd(), env))
 
 
+def run_until_exit(directory: Path, command: Sequence[str], env: Mapping[str, str]) -> tuple[int, list[str]]:
+    """Run a program that ends by itself; return its exit code and its lines."""
+    lines: list[str] = []
+    process = ForkedProcess("program", command, lambda _, line: lines.append(line), cwd=directory, env=env)
+    return process.wait(DEADLINE_S), lines
+
+
 def _run(module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], output: Connection) -> None:
     """Run the module as `python -m` would, with the output in the pipe."""
     os.setsid()
@@ -91,6 +103,8 @@ def _run(module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str
     for variable, (constants, name) in CONSTANTS.items():
         if variable in env:
             setattr(import_module(constants), name, float(env[variable]))
+    if IGNORED_WARNING in env:
+        warnings.filterwarnings("ignore", env[IGNORED_WARNING])
     tempfile.tempdir = None  # it is determined again, from TMPDIR
     search_path = [path for path in env.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [str(cwd), *search_path, *(path for path in sys.path if path not in PATHS_OF_PYTEST)]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.network import METRICS_PATH
 from devstack.network import free_port
-from devstack.process import Process
+from tests.support.forked import ForkedProcess
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
 from tests.support.waiting import wait_until
@@ -67,7 +67,9 @@ def exporter(servers: Servers, **env: str) -> Iterator[int]:
     """Run the exporter and yield its port."""
     port, log = free_port(), Log()
     command = [sys.executable, "-m", "api.exporter"]
-    process = Process("exporter", command, log, cwd=API, env={**servers.env, **env, "METRICS_PORT": str(port)})
+    process = ForkedProcess(
+        "exporter", command, log, cwd=API, env={**servers.env, **env, "METRICS_PORT": str(port)}
+    )
 
     def is_ready() -> bool:
         assert process.exit_code is None, f"the exporter ended:\n{log}"
