@@ -43,9 +43,10 @@ def selections() -> list[tuple[str, ...]]:
 @cache
 def render(directory: Path) -> tuple[Object, ...]:
     """Return the objects of a kustomization."""
-    done = subprocess.run(
-        [tool("kubectl"), "kustomize", str(directory)], capture_output=True, text=True, check=False
-    )
+    command = [tool("kubectl"), "kustomize", str(directory)]
+    # The garbage collection of Go takes a third of the CPU time of this short program.
+    environment = {**os.environ, "GOGC": "off"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return tuple(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))
