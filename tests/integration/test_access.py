@@ -439,11 +439,14 @@ class TestStreams:
             pass
 
 
+COUNTERS_DB = 5
+
+
 def own_counters(servers: Servers) -> dict[str, str]:
     """Return settings of a database of Redis without the counts of other tests."""
-    with redis.Redis(port=servers.redis_port, db=5) as client:
+    with redis.Redis(port=servers.redis_port, db=COUNTERS_DB) as client:
         client.flushdb()
-    return {"CELERY_BROKER_URL": f"redis://127.0.0.1:{servers.redis_port}/5"}
+    return {"CELERY_BROKER_URL": f"redis://127.0.0.1:{servers.redis_port}/{COUNTERS_DB}"}
 
 
 class TestLimits:
@@ -470,14 +473,23 @@ class TestLimits:
         env = {**CLOSED, **own_counters(servers), "RATE_LIMIT": "10"}
         first, second = (new_api(env) for _ in range(2))
         token = Tokens(first).make("one", "issues:read")["token"]
-        for _ in range(9):
-            assert list_issues(first, token).status_code == 200
 
-        def is_limited_by_second() -> bool:
-            return list_issues(second, token).status_code == 429
+        def wait_for_count(count: int) -> None:
+            def is_shared() -> bool:
+                keys = client.keys("ratelimit:token:*")
+                return sum(int(client.get(key) or 0) for key in keys if b"admin" not in key) == count
 
-        # The second process accepts at most ten requests before it receives the count of the first.
-        wait_until(is_limited_by_second, "the second process to receive the count of the first")
+            wait_until(is_shared, f"{count} requests in Redis")
+
+        with redis.Redis(port=servers.redis_port, db=COUNTERS_DB) as client:
+            for _ in range(9):
+                assert list_issues(first, token).status_code == 200
+            wait_for_count(9)
+            assert list_issues(second, token).status_code == 200
+            wait_for_count(10)
+
+        # Without the count of the first process, the second would accept nine more requests.
+        assert 429 in [list_issues(second, token).status_code for _ in range(5)]
 
     def test_rate_limit_of_failed_logins_is_per_address(self, servers: Servers, new_api: ApiFactory) -> None:
         api = new_api({**CLOSED, **own_counters(servers), "RATE_LIMIT_ADDRESS": "3"})
@@ -527,15 +539,14 @@ class TestLimits:
         assert database.one("SELECT count(*) FROM issue") == 5
         wait_until(lambda: api.log.has("rate_limit_sync_failed"), "rate_limit_sync_failed in the log")
 
-    def test_rate_limit_keys_in_redis_expire(self, new_api: ApiFactory, broker: redis.Redis) -> None:
-        api = new_api({**CLOSED, "RATE_LIMIT": "5"})
+    def test_rate_limit_keys_in_redis_expire(self, servers: Servers, new_api: ApiFactory) -> None:
+        api = new_api({**CLOSED, **own_counters(servers), "RATE_LIMIT": "5"})
         list_issues(api, ADMIN)
 
-        def old_cookie() -> list[str]:
-            return [str(key) for key in broker.keys("ratelimit:token:admin-token:*")]
-
-        wait_until(lambda: bool(old_cookie()), "the counter in Redis")
-        assert 0 < int(str(broker.ttl(old_cookie()[0]))) <= 120
+        with redis.Redis(port=servers.redis_port, db=COUNTERS_DB) as client:
+            wait_until(lambda: bool(client.keys("ratelimit:token:admin-token:*")), "the counter in Redis")
+            (key,) = client.keys("ratelimit:token:admin-token:*")
+            assert 0 < client.ttl(key) <= 120
 
 
 class TestProxies:
