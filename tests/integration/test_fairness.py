@@ -7,6 +7,8 @@ import redis
 from contracts.ledger.classes import PriorityClass
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
+from tests.support.metrics import scrape
+from tests.support.processes import Api
 from tests.support.tasks import TASK
 from tests.support.waiting import wait_until
 
@@ -14,17 +16,14 @@ FLOOD = 3000
 APP = "tests.support.misbehaving_app"
 
 
-def flood(
-    database: Database, project: str, priority_class: PriorityClass, count: int = FLOOD, delay_s: int = 0
-) -> None:
+def flood(database: Database, project: str, priority_class: PriorityClass, count: int = FLOOD) -> None:
     database.query(
-        "INSERT INTO job (id, task, queue, message, project, priority_class, run_at) SELECT id, %s, 'issues',"
-        " jsonb_build_object('contract_version', '1.0.0', 'job_id', id), %s, %s, now() + make_interval(secs => %s)"
+        "INSERT INTO job (id, task, queue, message, project, priority_class) SELECT id, %s, 'issues',"
+        " jsonb_build_object('contract_version', '1.0.0', 'job_id', id), %s, %s"
         " FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)) AS made",
         TASK,
         project,
         int(priority_class),
-        delay_s,
         count,
     )
 
@@ -34,6 +33,18 @@ def count_done(database: Database) -> Counter[tuple[str, int]]:
         "SELECT project, priority_class, count(*) FROM job WHERE state = 'succeeded' GROUP BY 1, 2"
     )
     return Counter({(row["project"], row["priority_class"]): row["count"] for row in rows})
+
+
+def wait_for_pass(api: Api) -> None:
+    """Wait for a complete pass of the dispatcher, in which it reads the limits of projects."""
+    port = int(api.client.base_url.port or 0)
+    ends: set[float] = set()
+
+    def has_passed() -> bool:
+        ends.add(scrape(port).one("dispatcher_last_pass_timestamp_seconds"))
+        return len(ends) > 2  # the pass that ends first may have begun before
+
+    wait_until(has_passed, "a pass of the dispatcher")
 
 
 def test_critical_issue_is_enriched_before_imported_backlog(
@@ -95,14 +106,15 @@ def test_project_with_limit_runs_at_most_so_many_jobs_at_once(
         assert api.client.put("/api/v1/queues/projects", json=share).json() == share
     assert apis[0].client.get("/api/v1/queues/projects").json() == {"items": [share]}
     assert database.read_audit_log()[-1]["action"] == "project.share_set"
-    # Due when the dispatchers have read the limit.
+    for api in apis:
+        wait_for_pass(api)
     for project in ("limited", "free"):
-        flood(database, project, PriorityClass.CRITICAL, 100, delay_s=3)
+        flood(database, project, PriorityClass.CRITICAL, 100)
     seen: set[int] = set()
 
     def has_finished() -> bool:
         leased = "SELECT count(*) FROM job WHERE project = 'limited' AND state IN ('queued', 'running')"
-        seen.add(database.one(leased))
+        seen.update(database.one(leased) for _ in range(5))
         return count_done(database)["limited", PriorityClass.CRITICAL] >= 20
 
     new_worker({}, app=APP)
