@@ -65,7 +65,7 @@ def test_error_of_server_is_printed_without_control_characters() -> None:
             """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         run = run_cli(f"http://127.0.0.1:{server.server_port}", "issues", "list")
         server.shutdown()
 
