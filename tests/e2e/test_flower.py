@@ -15,7 +15,7 @@ from tests.support.database import Database
 from tests.support.processes import WORKER, Api, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 STATES = {"transient": "RETRY", "permanent": "FAILURE", "work": "SUCCESS"}
 CHROMIUM = shutil.which("chromium")
@@ -38,7 +38,7 @@ def flower(servers: Servers, api: Api, new_worker: WorkerFactory) -> Iterator[ht
         cwd=WORKER,
         env={**servers.env, "FLOWER_UNAUTHENTICATED_API": "1", "ISSUETRACKER_URL": page},
     )
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def lists_worker() -> bool:
         assert process.exit_code is None, str(log)
@@ -89,7 +89,7 @@ def test_inspection_of_worker_gets_replies_and_makes_no_dead_letter(
     name = next(iter(flower.get("/api/workers", params={"status": "1"}).json()))
     command, log = [tool("celery"), "-A", "app.celery_app", "inspect", "ping"], Log()
 
-    assert Process("ping", command, log, cwd=WORKER, env=servers.env).wait(60) == 0
+    assert Process("ping", command, log, cwd=WORKER, env=servers.env).wait(DEADLINE_S) == 0
     assert "pong" in str(log)
     details = flower.get("/api/workers", params={"refresh": "1", "workername": name}).json()[name]
 

@@ -26,7 +26,7 @@ from devstack.shell import build_environment
 from tests.support.database import Database
 from tests.support.processes import API, ROOT, WORKER, Api
 from tests.support.servers import Log, Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 ISSUE = {
     "title": "Test Issue",
@@ -70,7 +70,7 @@ def shell(environment: dict[str, str], database: Database, broker: redis.Redis) 
 def run(command: str, environment: Mapping[str, str]) -> str:
     """Run a command that ends in the project's root, and return its output."""
     done = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -126,7 +126,7 @@ def test_guide_worker_command_starts_worker_that_enriches(
     assert '"status": "SUCCESS"' in run(f"redis-cli -n 1 GET celery-task-meta-{task_id}", environment)
 
     process.send(signal.SIGINT)
-    process.wait(60)
+    process.wait(DEADLINE_S)
     assert log.has("Warm shutdown")
 
 
@@ -194,7 +194,6 @@ def test_make_shell_runs_troubleshooting_commands_of_guide(
         input=commands,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 

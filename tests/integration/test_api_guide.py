@@ -22,7 +22,6 @@ def test_api_guide_commands_succeed_in_order(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
 
     assert run.returncode == 0, run.stdout + run.stderr

@@ -14,7 +14,7 @@ from tests.support.backup import run_over_pipe
 from tests.support.database import Database
 from tests.support.processes import ROOT, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.xdist_group("backup")
 
@@ -87,7 +87,7 @@ def test_restore_with_pending_jobs_enriches_all_issues(tmp_path: Path) -> None:
         assert "exists" in rejection_line(run_backup_script(servers, "save", str(dump)))
         database.close()
         assert "connections to the database" in rejection_line(run_backup_script(servers, "restore", str(dump)))
-        api.process.stop(60)
+        api.process.stop(DEADLINE_S)
 
     with new_servers(tmp_path / "second") as (servers, database):
         done = run_devstack(servers, "restore", str(dump))
@@ -99,7 +99,7 @@ def test_restore_with_pending_jobs_enriches_all_issues(tmp_path: Path) -> None:
             wait_until(lambda: count_unfinished_jobs(database) == 0, "all pending jobs to finish")
         finally:
             for program in (worker, api):
-                program.process.stop(60)
+                program.process.stop(DEADLINE_S)
         assert database.query("SELECT id, title, tags, created_at FROM issue ORDER BY id")[:3] == before[:3]
         assert database.one("SELECT count(*) FROM issue WHERE ai_summary IS NOT NULL") == 6
 

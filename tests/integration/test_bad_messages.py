@@ -18,7 +18,7 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.tasks import PROVIDER_TASK
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SHORT = {"LEASE_SECONDS": "2", "DISPATCH_POLL_SECONDS": "0.1", "REJECTED_RETRY_SECONDS": "0.2"}
 Envelope = dict[str, Any]
@@ -156,7 +156,7 @@ def test_foreign_message_when_replayed_runs_once_on_newer_worker(
     wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
     (letter,) = dead_letters(api)
     assert letter["error"].startswith('unknown_task: this worker has no task "tests.misbehave"')
-    old.process.stop(60)
+    old.process.stop(DEADLINE_S)
     new_worker(SHORT, "new", "tests.support.misbehaving_app")
 
     for _ in range(2):

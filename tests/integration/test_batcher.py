@@ -20,7 +20,7 @@ from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 TITLES = [f"Issue {number}" for number in range(12)]
 LOCK_ISSUES = "LOCK TABLE issue IN SHARE MODE"
@@ -48,7 +48,7 @@ def post_together(
             meanwhile()
         finally:
             lock_connection.close()
-        return [response.result(30) for response in responses]
+        return [response.result(DEADLINE_S) for response in responses]
 
 
 def titles(database: Database) -> set[str]:
@@ -167,7 +167,7 @@ async def test_request_cancelled_before_its_batch_stores_nothing(database: Datab
             first.cancel()
         finally:
             lock_connection.close()
-        issue = await asyncio.wait_for(other, 30)
+        issue = await asyncio.wait_for(other, DEADLINE_S)
 
     assert issue is not None
     # A statement that has started cannot be cancelled.

@@ -20,7 +20,7 @@ from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.xdist_group("doctor")
 
@@ -248,7 +248,7 @@ def test_doctor_with_different_clocks_and_contracts_reports_both(product: Produc
 
 
 def test_doctor_with_unconsumed_queue_reports_consumers(product: Product) -> None:
-    product.worker.process.stop(60)
+    product.worker.process.stop(DEADLINE_S)
     product.database.query(
         "INSERT INTO job (id, task, queue, message) VALUES (%s, 'any', 'default', %s)",
         new_id(),

@@ -18,7 +18,7 @@ from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.servers import Servers
 from tests.support.stream import Listener
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MANY = 1500
 """More events than one batch, and with their padding more bytes than the socket buffers."""
@@ -102,8 +102,8 @@ def test_stream_after_shutdown_resumes_on_other_process(new_api: ApiFactory) -> 
     with Listener(one) as first:
         one.post("Before")
         first.wait_for(lambda: len(first.ids("issue.created")) == 1, "an issue")
-        one.process.stop(20)
-        assert first.ended.wait(5), "the stream was still open after its process had stopped"
+        one.process.stop(DEADLINE_S)
+        assert first.ended.wait(DEADLINE_S), "the stream was still open after its process had stopped"
     missed = other.post("In between").json()["id"]
     with Listener(other, first.last_id) as second:
         second.wait_for(lambda: missed in second.ids("issue.created"), "the missed issue")

@@ -9,7 +9,7 @@ import pytest
 from devstack.network import free_port
 from tests.support.flower import flower, start_flower
 from tests.support.servers import Log, Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 CREDENTIALS = {"FLOWER_BASIC_AUTH": "admin:a-password-of-the-test"}
 AUTH = ("admin", "a-password-of-the-test")
@@ -38,7 +38,7 @@ def test_flower_with_invalid_settings_does_not_start(
 ) -> None:
     log = Log()
 
-    assert start_flower({**servers.env, **env}, free_port(), log, *options).wait(60) == 2
+    assert start_flower({**servers.env, **env}, free_port(), log, *options).wait(DEADLINE_S) == 2
 
     (line,) = log.lines
     assert message in line

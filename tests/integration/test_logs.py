@@ -18,7 +18,7 @@ from tests.support.database import Database
 from tests.support.forked import IGNORED_WARNING
 from tests.support.processes import API, Api, RunningProcess, tool
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 LOG_SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1",
@@ -178,8 +178,8 @@ def test_log_lines_contain_no_user_text_and_no_secret(
     finally:
         with servers.superuser() as cursor:
             cursor.execute("ALTER TABLE issue DROP CONSTRAINT no_more")
-    worker.process.stop(60)
-    api.process.stop(60)
+    worker.process.stop(DEADLINE_S)
+    api.process.stop(DEADLINE_S)
 
     all_lines = log_lines(api, worker)
     assert {line["level"] for line in all_lines} >= {"debug", "info", "warning", "error"}

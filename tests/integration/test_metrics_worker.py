@@ -18,7 +18,7 @@ from tests.support.metrics import scrape
 from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 RECYCLING = "tests.support.recycling_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "1", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -56,7 +56,7 @@ def test_metrics_after_child_replacement_keep_counts_and_leave_no_file(
         f"{kind}_{slot}.db" for kind in ("counter", "histogram") for slot in ("main", "0", "1")
     }
 
-    assert worker.process.stop(60)
+    assert worker.process.stop(DEADLINE_S)
     assert not directory.exists()
 
 
@@ -129,7 +129,7 @@ def test_metrics_port_in_use_prints_one_line_and_exits_with_2(servers: Servers) 
     command = [sys.executable, "-m", "celery", "-A", "app.celery_app", "worker"]
     worker = ForkedProcess("worker", command, log, cwd=WORKER, env=env)
 
-    assert worker.wait(60) == 2, str(log)
+    assert worker.wait(DEADLINE_S) == 2, str(log)
 
     assert (
         f"issuetracker: cannot listen on METRICS_PORT {servers.redis_port} at 127.0.0.1: Address already in use"

@@ -16,7 +16,7 @@ from devstack.postgres import Postgres
 from tests.support.database import Database
 from tests.support.processes import start_api
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic, start_alembic
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MIGRATION_LOCK = 0x1550_7AC4
 LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
@@ -136,7 +136,7 @@ def _similar_titles(url: str) -> list[str]:
     api = start_api({"DATABASE_URL": url, "CELERY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"})
     response: httpx.Response = api.client.get(f"/api/v1/issues/{ids[-1]}/similar")
     api.client.close()
-    api.process.stop(30)
+    api.process.stop(DEADLINE_S)
     items = response.json()["items"]
     assert {item["by"] for item in items} == {"full text"}
     assert not any(item["likely_duplicate"] for item in items)
@@ -174,7 +174,7 @@ def test_migrations_by_second_process_wait_for_first(url: str) -> None:
         watcher.close()
     first.close()
 
-    assert second.wait(30) == 0
+    assert second.wait(DEADLINE_S) == 0
     assert "issue" in tables(url)
 
 

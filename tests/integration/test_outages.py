@@ -14,7 +14,7 @@ from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {"RETRY_DELAYS": "0.5,0.5,0.5", "LEASE_SECONDS": "3", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -153,7 +153,7 @@ def test_postgresql_restart_loses_no_job(
             servers.postgres_process.kill_group()
         else:
             servers.postgres_process.send(stop_signal)
-            servers.postgres_process.wait(60)
+            servers.postgres_process.wait(DEADLINE_S)
         assert api.post("During the outage").status_code == 503
         servers.postgres.start()
     wait_until(lambda: api.post("After it").status_code == 201, "the API")
@@ -209,7 +209,7 @@ def test_api_shutdown_completes_started_requests(
     accepted = [stopping_api.post(f"Before {number}").json()["id"] for number in range(20)]
 
     stopping_api.process.send(signal.SIGTERM)
-    assert stopping_api.process.wait(30) in {0, -signal.SIGTERM}
+    assert stopping_api.process.wait(DEADLINE_S) in {0, -signal.SIGTERM}
     accepted += [other_api.post(f"After {number}").json()["id"] for number in range(20)]
 
     database.wait_for_states({"succeeded": 40})

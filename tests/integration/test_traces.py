@@ -18,7 +18,7 @@ from tests.support.otlp import Receiver, tree
 from tests.support.processes import API, WORKER, Api
 from tests.support.servers import Servers
 from tests.support.tasks import TASK
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MISBEHAVING = "tests.support.misbehaving_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "DISPATCH_POLL_SECONDS": "0.1"}
@@ -148,9 +148,9 @@ def test_process_at_exit_exports_last_spans(
 
     # The ends: a process recycled after two tasks, a stopped worker and a stopped API.
     wait_until(lambda: len(receiver.named("misbehave")) == 2, "the spans of the first process")
-    worker.process.stop(60)
+    worker.process.stop(DEADLINE_S)
     assert len(receiver.named("misbehave")) == 3
-    api.process.stop(60)
+    api.process.stop(DEADLINE_S)
     assert len(receiver.named("publish issues")) == 3
 
 
@@ -174,8 +174,8 @@ def test_missing_or_silent_receiver_does_not_delay_jobs(
     post_traced_issue(api, f"{41:032x}")  # the receiver is down now
     database.wait_for_states({"succeeded": 41})
 
-    worker.process.stop(60)
-    api.process.stop(60)
+    worker.process.stop(DEADLINE_S)
+    api.process.stop(DEADLINE_S)
     assert worker.process.exit_code == 0, "the worker must exit by itself"
     assert api.process.exit_code == -signal.SIGTERM, "uvicorn raises the signal again after a clean shutdown"
     for log in (api.log, worker.log):

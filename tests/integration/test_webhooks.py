@@ -22,7 +22,7 @@ from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1,0.1",
@@ -268,15 +268,15 @@ def test_webhook_delivery_after_worker_kill_is_repeated(stack: Stack, receiver: 
 
     def wait_for_release() -> None:
         request_received.set()
-        response.wait(30)
+        response.wait(DEADLINE_S)
 
     receiver.before_response = wait_for_release
     hook = stack.create_webhook(receiver)
     delivery_id = stack.send_test(hook)
-    assert request_received.wait(30)
+    assert request_received.wait(DEADLINE_S)
 
     stack.worker.process.send_group(signal.SIGKILL)
-    stack.worker.process.wait(30)
+    stack.worker.process.wait(DEADLINE_S)
     response.set()
     stack.restart_worker()
 

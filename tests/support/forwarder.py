@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from devstack.network import free_port
+from tests.support.waiting import DEADLINE_S
 
 
 class Forwarder:
@@ -41,11 +42,11 @@ class Forwarder:
         self._loop.call_soon_threadsafe(self._server.close)
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(DEADLINE_S)
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)

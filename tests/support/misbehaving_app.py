@@ -90,7 +90,7 @@ class CallProvider(Message):
 @cache
 def _client() -> httpx.Client:
     """Return the client of this process. Creating a client reads all certificate authorities of the machine."""
-    return httpx.Client(timeout=5)
+    return httpx.Client(timeout=60)
 
 
 @app.task(name=PROVIDER_TASK, base=LedgerTask, bind=True, provider="scripted")

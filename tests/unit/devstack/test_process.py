@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from devstack.process import Process
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def discard(_name: str, _line: str) -> None:
@@ -32,7 +32,7 @@ def signalled(monkeypatch):
 @pytest.mark.parametrize("end", ["kill_group", "stop"])
 def test_kill_group_of_an_ended_process_signals_no_group(signalled, end):
     process = Process("sleeper", ["sleep", "60"], discard)
-    process.kill_group() if end == "kill_group" else process.stop(10)
+    process.kill_group() if end == "kill_group" else process.stop(DEADLINE_S)
 
     process.kill_group()
 
@@ -44,9 +44,9 @@ def test_stop_kills_descendants_that_outlive_the_child(signalled):
     wait_until(lambda: bool(lines.found), "the id of the descendant")
     descendant = psutil.Process(int(lines.found[0]))
 
-    assert process.stop(10)
+    assert process.stop(DEADLINE_S)
 
-    descendant.wait(10)
+    descendant.wait(DEADLINE_S)
     assert signalled == [process.pid]
 
 
