@@ -19,6 +19,8 @@ from tests.support.processes import API, Api, start_api
 from tests.support.servers import Servers
 from tests.support.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.xdist_group("access_cli")
+
 
 @pytest.fixture(scope="module")
 def closed_api(servers: Servers) -> Iterator[Api]:

@@ -15,6 +15,8 @@ from tests.support.raw_http import SMALL_BUFFER, RawConnection
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("connections")
+
 CONNECTIONS_MAX = 40
 FAST = {
     "DISPATCH_POLL_SECONDS": "3600",

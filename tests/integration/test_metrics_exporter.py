@@ -13,6 +13,8 @@ from tests.support.metrics import exporter, scrape
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("metrics_exporter")
+
 ENRICH = {"task": Task.ENRICH_ISSUE.value, "queue": QUEUE_OF[Task.ENRICH_ISSUE].value}
 
 

@@ -18,6 +18,8 @@ from tests.support.processes import start_api
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic, start_alembic
 from tests.support.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.xdist_group("migrations")
+
 MIGRATION_LOCK = 0x1550_7AC4
 LOCK_QUERY = "SELECT pg_try_advisory_lock(%"
 

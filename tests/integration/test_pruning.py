@@ -19,6 +19,8 @@ from tests.support.processes import Api, start_api, start_worker
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("pruning")
+
 HISTORY_PERIOD = timedelta(days=7)
 """The setting of the worker in these tests."""
 OLD_AGE = "8 days"

@@ -22,6 +22,8 @@ from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("similar")
+
 CRASH = "The program crashes when a large file is saved"
 CRASH_BODY = "Saving a document of more than a hundred megabytes ends the program without any message."
 REWORDED = "It quits unexpectedly while storing huge documents"

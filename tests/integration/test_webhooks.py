@@ -24,6 +24,8 @@ from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
 from tests.support.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.xdist_group("webhooks")
+
 SETTINGS = {
     "RETRY_DELAYS": "0.1,0.1,0.1",
     "DISPATCH_POLL_SECONDS": "0.1",
