@@ -1,4 +1,4 @@
-"""Urgent jobs first and turns between projects, with a real API and a real worker."""
+"""Urgent jobs first and fairness between projects, with a real API and a real worker."""
 
 from collections import Counter
 
@@ -96,7 +96,7 @@ def test_lowest_class_gets_its_share_during_flood_of_urgent_jobs(
     assert 5 <= done["import", PriorityClass.BACKGROUND] <= done["urgent", PriorityClass.CRITICAL] / 10, done
 
 
-def test_project_with_limit_runs_at_most_so_many_jobs_at_once(
+def test_project_with_limit_runs_one_job_at_once(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     """With two dispatchers. The other project uses the rest of the worker."""

@@ -170,7 +170,7 @@ class Job(Base):
     issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
     """Null if the issue's row was deleted. The job then ends as skipped."""
     project: Mapped[str] = mapped_column(server_default="")
-    """The project in whose turn the job runs. Empty if it belongs to none."""
+    """The project to whose share the job counts. Empty if it belongs to none."""
     priority_class: Mapped[int] = mapped_column(server_default=str(PriorityClass.MEDIUM.value))
     """The `PriorityClass`, which its retries keep."""
     state: Mapped[str] = mapped_column(server_default=INITIAL)
@@ -209,7 +209,7 @@ class ProjectShare(Base):
 
     project: Mapped[str] = mapped_column(primary_key=True)
     weight: Mapped[int] = mapped_column(server_default="1")
-    """Turns of the project for each turn of a project with weight 1."""
+    """Jobs of the project for each job of a project with weight 1."""
     running_max: Mapped[int | None]
     """Maximum jobs that are published or running at once."""
 

@@ -6,7 +6,7 @@
 | `dispatch` | claim_due, requeue, renew_queued, expire, settle_rejected | dispatcher |
 | `attempts` | claim, defer, renew, complete, fail | worker |
 | `decisions` | replay, discard, cancel, skip, postpone | API, worker |
-| `classes`, `turns` | none: which due jobs are next | dispatcher |
+| `classes`, `fair_share` | none: which due jobs are next | dispatcher |
 | `shares` | none: weights and limits of projects | API, dispatcher |
 | `queries` | none: counts, ages, the due condition | API, exporter, autoscaler, KEDA, pruning |
 

@@ -24,7 +24,7 @@ from api.queues.broker import find_consumers
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.ledger.dispatch import CLAIM_MAX
-from contracts.ledger.turns import Round, Turns
+from contracts.ledger.fair_share import FairShare, Selection
 from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
@@ -35,8 +35,8 @@ Result = TypeVar("Result")
 
 logger = structlog.get_logger(__name__)
 
-AHEAD = 2
-"""Messages that wait in a queue, per worker process that consumes it."""
+MESSAGES_PER_PROCESS = 2
+"""Maximum messages that wait in a queue, per worker process that consumes it."""
 MANY_LANES = 1000
 """Found lanes above which the result of a search is used several times."""
 FULL_QUEUE_POLL_S = (0.005, 0.1)
@@ -45,7 +45,7 @@ OUTAGE_POLL_S = 1
 """Maximum seconds before the next poll after an outage, because wake-ups during the outage are lost."""
 SWEEP_LIMIT = 1000
 REJECTED_LIMIT = 500
-REJECTED_ROUNDS = 20
+REJECTED_BATCHES_MAX = 20
 """Maximum batches of rejected messages to settle before other work."""
 BATCH = CLAIM_MAX
 """Maximum number of jobs in one published batch."""
@@ -76,8 +76,8 @@ class Dispatcher(BackgroundLoop):
         self._next_pruning = 0.0
         self._slots: Counter[str] = Counter()
         """Worker processes by queue, as of the last sweep."""
-        self._turns = {queue: Turns() for queue in Queue}
-        self._rounds: dict[Queue, tuple[Round, float]] = {}
+        self._fair_shares = {queue: FairShare() for queue in Queue}
+        self._selections: dict[Queue, tuple[Selection, float]] = {}
         """Found lanes of queues with very many, and the time until which they are used."""
         self._limits: dict[str, int] = {}
         """Maximum published and running jobs by project."""
@@ -141,8 +141,8 @@ class Dispatcher(BackgroundLoop):
         rows = await ledger.find_shares(self._database)
         self._limits = {row["project"]: row["running_max"] for row in rows if row["running_max"] is not None}
         weights = {row["project"]: row["weight"] for row in rows}
-        for turns in self._turns.values():
-            turns.weights = weights
+        for fair_share in self._fair_shares.values():
+            fair_share.weights = weights
 
     async def publish_due(self) -> bool:
         """Publish due jobs that fit into their queues; return False if a queue or a project is full.
@@ -152,11 +152,11 @@ class Dispatcher(BackgroundLoop):
         self._full.clear()
         self._is_limited = False
         for queue in Queue:
-            bound = AHEAD * self._slots[queue] or self._settings.queue_bound
+            bound = MESSAGES_PER_PROCESS * self._slots[queue] or self._settings.queue_bound
             room = bound - await self._broker.count_messages(queue)
             was_low = room * 2 >= bound
             if room > 0 and not self.stopping:
-                room -= await self._publish_in_turns(queue, room)
+                room -= await self._publish_fairly(queue, room)
             if room <= 0:
                 self._full.add(queue)
                 self._adapt_poll(queue, was_low=was_low)
@@ -173,53 +173,53 @@ class Dispatcher(BackgroundLoop):
         poll_s = self._full_queue_poll_s[queue] * (0.5 if was_low else 2)
         self._full_queue_poll_s[queue] = min(most, max(least, poll_s))
 
-    async def _publish_in_turns(self, queue: Queue, room: int) -> int:
+    async def _publish_fairly(self, queue: Queue, room: int) -> int:
         """Publish at most `room` due jobs of the queue; return their number."""
         published = 0
-        current = await self._find_round(queue)
+        selection = await self._find_selection(queue)
         while published < room and not self.stopping:
-            jobs = await self._claim(queue, current, min(room - published, BATCH))
+            jobs = await self._claim(queue, selection, min(room - published, BATCH))
             if jobs is None:
-                self._rounds.pop(queue, None)
-                self._is_limited |= current.is_limited
+                self._selections.pop(queue, None)
+                self._is_limited |= selection.is_limited
                 break
             await self._publish(queue, jobs)
             published += len(jobs)
         return published
 
-    async def _claim(self, queue: Queue, current: Round, slots: int) -> list[ledger.DueJob] | None:
+    async def _claim(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
         """Return at most `slots` due jobs, or None if no project has jobs and room."""
         if not self._limits and self._settings.project_running_max is None:
-            return await self._take(queue, current, slots)
+            return await self._claim_selected(queue, selection, slots)
         async with self._database.transaction():
             room = await ledger.find_room(self._database, self._limits, self._settings.project_running_max)
             if room is None:
                 self._is_limited = True
                 return None
-            current.limit(room)
-            return await self._take(queue, current, slots)
+            selection.limit(room)
+            return await self._claim_selected(queue, selection, slots)
 
-    async def _take(self, queue: Queue, current: Round, slots: int) -> list[ledger.DueJob] | None:
-        shares = current.take(slots)
-        if not shares:
+    async def _claim_selected(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
+        allocations = selection.select(slots)
+        if not allocations:
             return None
-        jobs, missing = await ledger.claim_due(self._database, queue, shares, self._lease)
+        jobs, missing = await ledger.claim_due(self._database, queue, allocations, self._lease)
         for lane, number in missing.items():
-            current.return_unused(lane, number)
+            selection.refund_unused(lane, number)
         return jobs
 
-    async def _find_round(self, queue: Queue) -> Round:
+    async def _find_selection(self, queue: Queue) -> Selection:
         """Return the queue's lanes. With very many, the search for them takes at most a tenth of the time."""
         loop = asyncio.get_running_loop()
-        current, valid_until = self._rounds.get(queue, (None, 0.0))
-        if current is not None and loop.time() < valid_until:
-            return current
+        selection, valid_until = self._selections.get(queue, (None, 0.0))
+        if selection is not None and loop.time() < valid_until:
+            return selection
         began = loop.time()
         lanes = await ledger.find_lanes(self._database, queue)
-        current = Round(self._turns[queue], lanes)
+        selection = Selection(self._fair_shares[queue], lanes)
         if len(lanes) > MANY_LANES:
-            self._rounds[queue] = current, began + 10 * (loop.time() - began)
-        return current
+            self._selections[queue] = selection, began + 10 * (loop.time() - began)
+        return selection
 
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:
         if not jobs:
@@ -269,7 +269,7 @@ class Dispatcher(BackgroundLoop):
         This must be faster than the workers. A rejected message that is not settled within its lease counts as
         lost, and is published and rejected again.
         """
-        for _ in range(REJECTED_ROUNDS):
+        for _ in range(REJECTED_BATCHES_MAX):
             entries = await self._broker.list_rejected(REJECTED_LIMIT)
             if not entries or self.stopping:
                 return

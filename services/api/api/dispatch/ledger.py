@@ -14,7 +14,7 @@ from api.database import Database
 from api.metrics import jobs as metrics
 from contracts.ids import new_id
 from contracts.ledger import dispatch, shares
-from contracts.ledger.turns import Lane, Share
+from contracts.ledger.fair_share import Allocation, Lane
 from contracts.messages import RejectedMessage
 from contracts.states import RETRYABLE_REJECTIONS
 
@@ -55,27 +55,27 @@ async def find_lanes(database: Database, queue: str) -> list[Lane]:
 
 
 async def claim_due(
-    database: Database, queue: str, wanted: Sequence[Share], lease: timedelta
+    database: Database, queue: str, allocations: Sequence[Allocation], lease: timedelta
 ) -> tuple[list[DueJob], dict[Lane, int]]:
     """Mark due jobs as queued; other dispatchers skip them.
 
-    Return the jobs in the order of the shares, and the number of missing jobs of each lane that is exhausted.
+    Return the jobs in the order of the allocations, and the number of missing jobs of each lane that is exhausted.
     """
     claim = dispatch.CLAIM_DUE.bind(
         queue=queue,
-        classes=[share.lane.priority_class for share in wanted],
-        projects=[share.lane.project for share in wanted],
-        tasks=[share.lane.task for share in wanted],
-        counts=[share.count for share in wanted],
+        classes=[allocation.lane.priority_class for allocation in allocations],
+        projects=[allocation.lane.project for allocation in allocations],
+        tasks=[allocation.lane.task for allocation in allocations],
+        counts=[allocation.count for allocation in allocations],
         lease=lease,
     )
-    places = {share.lane.key: place for place, share in enumerate(wanted)}
+    places = {allocation.lane.key: place for place, allocation in enumerate(allocations)}
     rows = [
         (places[row["priority_class"], row["project"], row["task"]], row) for row in await database.fetch(*claim)
     ]
     rows.sort(key=lambda each: (each[0], each[1]["run_at"]))
     found = Counter(place for place, _ in rows)
-    missing = {share.lane: share.count - found[place] for place, share in enumerate(wanted)}
+    missing = {allocation.lane: allocation.count - found[place] for place, allocation in enumerate(allocations)}
     jobs = [DueJob(**{column: row[column] for column in _DUE_JOB}) for _, row in rows]
     return jobs, {lane: number for lane, number in missing.items() if number}
 

@@ -78,7 +78,7 @@ class ProjectShare(BaseModel):
     )
 
     project: Project
-    weight: int = Field(default=1, ge=1, le=100, description="Turns for each turn of a project with weight 1")
+    weight: int = Field(default=1, ge=1, le=100, description="Jobs for each job of a project with weight 1")
     running_max: int | None = Field(
         default=None, ge=1, le=10_000, description="Maximum published and running jobs; null: no limit of its own"
     )

@@ -4,9 +4,10 @@ A lane is the waiting jobs of a queue with the same priority class, project and 
 
 1. Every `RESERVED`th slot belongs to the lowest waiting class, the others to the most urgent one. A lane rises
    by one class per `AGING_S` that its oldest job has waited.
-2. Within the class, the project with the fewest turns is next; within the project, the lane with the fewest.
+2. Within the class, the project with the fewest jobs by weight is next. Within the project, the lane with the
+   fewest jobs is next.
 
-The turns are stored in this process. Each dispatcher is fair by itself, so all of them together are.
+The numbers are stored in this process. Each dispatcher is fair by itself, so all of them together are.
 """
 
 from collections import Counter, defaultdict
@@ -20,7 +21,7 @@ AGING_S = 3600
 RESERVED = 20
 """One of this number of slots belongs to the lowest waiting class."""
 STORED_MAX = 20_000
-"""Stored turns, by project and lane, above which those in the past are forgotten."""
+"""Stored start times, by project or lane, above which those in the past are removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,67 +46,67 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Allocation:
     """The number of jobs of a lane to claim."""
 
     lane: Lane
     count: int
 
 
-class _Ranking:
-    """Counts turns by key, as start-time fair queueing does: a key gets no turns for the time of its absence."""
+class _VirtualClock:
+    """The start times of start-time fair queueing, by key: a key saves no time while it is absent."""
 
     def __init__(self) -> None:
         self._next: dict[Hashable, float] = {}
         self._now = 0.0
 
     def start(self, key: Hashable) -> float:
-        """Return the start of the key's next turn. The key with the earliest start is next."""
+        """Return the start time of the key's next job. The key with the earliest start is next."""
         return max(self._next.get(key, 0), self._now)
 
-    def take(self, key: Hashable, cost: float = 1) -> None:
-        """Count a turn of the key."""
+    def charge(self, key: Hashable, cost: float = 1) -> None:
+        """Delay the key's next start by the cost of a job."""
         self._now = self.start(key)
         self._next[key] = self._now + cost
         if len(self._next) > STORED_MAX:
             self._next = {each: start for each, start in self._next.items() if start > self._now}
 
     def refund(self, key: Hashable, cost: float) -> None:
-        """Discount turns that the key did not use."""
+        """Subtract the cost of jobs that the key did not have."""
         self._next[key] = self._next.get(key, 0) - cost
 
 
-class Turns:
-    """The turns of the lanes of one queue, in one dispatcher."""
+class FairShare:
+    """The virtual clocks of the lanes of one queue, in one dispatcher."""
 
     def __init__(self) -> None:
         self._slots = 0
-        self.projects = _Ranking()
-        self.lanes = _Ranking()
+        self.projects = _VirtualClock()
+        self.lanes = _VirtualClock()
         self.weights: Mapping[str, int] = {}
         """Weights by project, 1 if missing."""
 
     def cost(self, project: str) -> float:
-        """Return the cost of a turn of the project, 1 for weight 1."""
+        """Return the cost of a job of the project, 1 for weight 1."""
         return 1 / self.weights.get(project, 1)
 
-    def take_slot(self) -> bool:
+    def count_slot(self) -> bool:
         """Count a slot; return whether it is reserved for the lowest class."""
         self._slots += 1
         return self._slots % RESERVED == 0
 
 
-class Round:
+class Selection:
     """Distributes slots among the lanes of one search."""
 
-    def __init__(self, turns: Turns, lanes: Iterable[Lane]) -> None:
-        self._turns = turns
+    def __init__(self, fair_share: FairShare, lanes: Iterable[Lane]) -> None:
+        self._fair_share = fair_share
         self._room: dict[str, float] = defaultdict(lambda: inf)
         """Further jobs that each project may have."""
         self._exhausted: set[Lane] = set()
         self._by_class: dict[int, list[Lane]] = {}
         self._by_effective_class: dict[int, list[Lane]] = {}
-        # Of lanes with the same number of turns, the one that has waited longest is first.
+        # Of lanes with the same start time, the one that has waited longest is first.
         for lane in sorted(lanes, key=lambda lane: -lane.waited_s):
             self._by_class.setdefault(lane.priority_class, []).append(lane)
             self._by_effective_class.setdefault(lane.effective_class, []).append(lane)
@@ -120,33 +121,33 @@ class Round:
         """Whether a limit has kept a project from further jobs."""
         return any(room < 1 for room in self._room.values())
 
-    def take(self, slots: int) -> list[Share]:
+    def select(self, slots: int) -> list[Allocation]:
         """Return how many jobs of which lane to claim for that number of slots; an empty list if none is left.
 
-        A lane may contain fewer jobs than its share: then call `return_unused`, and take again.
+        A lane may contain fewer jobs than allocated: then call `refund_unused`, and select again.
         """
-        shares: Counter[Lane] = Counter()
+        counts: Counter[Lane] = Counter()
         for _ in range(slots):
-            lane = self._take_one(is_reserved=self._turns.take_slot())
+            lane = self._select_one(is_reserved=self._fair_share.count_slot())
             if lane is None:
                 break
-            shares[lane] += 1
-        return [Share(lane, count) for lane, count in shares.items()]
+            counts[lane] += 1
+        return [Allocation(lane, count) for lane, count in counts.items()]
 
-    def return_unused(self, lane: Lane, count: int) -> None:
-        """Discount turns of a lane that contains no further jobs, and pass it over from now on."""
+    def refund_unused(self, lane: Lane, count: int) -> None:
+        """Refund the jobs that a lane did not have, and skip the lane from now on."""
         self._exhausted.add(lane)
-        self._turns.projects.refund(lane.project, count * self._turns.cost(lane.project))
-        self._turns.lanes.refund(lane.key, count)
+        self._fair_share.projects.refund(lane.project, count * self._fair_share.cost(lane.project))
+        self._fair_share.lanes.refund(lane.key, count)
 
-    def _take_one(self, *, is_reserved: bool) -> Lane | None:
+    def _select_one(self, *, is_reserved: bool) -> Lane | None:
         levels = self._by_class if is_reserved else self._by_effective_class
         while levels:
             level = max(levels) if is_reserved else min(levels)
             group = self._groups.get((is_reserved, level))
             if group is None:
-                group = self._groups[is_reserved, level] = _Group(self._turns, levels[level])
-            lane = group.take(self._room, self._exhausted)
+                group = self._groups[is_reserved, level] = _Group(self._fair_share, levels[level])
+            lane = group.select(self._room, self._exhausted)
             if lane is not None:
                 return lane
             del levels[level]
@@ -154,31 +155,33 @@ class Round:
 
 
 class _Group:
-    """Lanes that take turns: projects first, then the lanes of the project."""
+    """The lanes of one class, selected by project first, then within the project."""
 
-    def __init__(self, turns: Turns, lanes: Sequence[Lane]) -> None:
-        self._turns = turns
+    def __init__(self, fair_share: FairShare, lanes: Sequence[Lane]) -> None:
+        self._fair_share = fair_share
         self._of: dict[str, list[Lane]] = {}
         for lane in lanes:
             self._of.setdefault(lane.project, []).append(lane)
-        self._heap = [(turns.projects.start(project), place, project) for place, project in enumerate(self._of)]
+        self._heap = [
+            (fair_share.projects.start(project), place, project) for place, project in enumerate(self._of)
+        ]
         heapify(self._heap)
 
-    def take(self, room: dict[str, float], exhausted: set[Lane]) -> Lane | None:
-        """Take the next turn; return its lane, or None if no project has jobs and room."""
-        projects, lanes = self._turns.projects, self._turns.lanes
+    def select(self, room: dict[str, float], exhausted: set[Lane]) -> Lane | None:
+        """Return the lane of the next job, or None if no project has jobs and room."""
+        projects, lanes = self._fair_share.projects, self._fair_share.lanes
         while self._heap:
             start, place, project = self._heap[0]
             if (now := projects.start(project)) > start:
-                heapreplace(self._heap, (now, place, project))  # it has taken a turn since
+                heapreplace(self._heap, (now, place, project))  # it has been charged since
                 continue
             left = [lane for lane in self._of[project] if lane not in exhausted]
             if not left or room[project] < 1:
                 heappop(self._heap)
                 continue
             lane = min(left, key=lambda lane: lanes.start(lane.key))
-            projects.take(project, self._turns.cost(project))
-            lanes.take(lane.key)
+            projects.charge(project, self._fair_share.cost(project))
+            lanes.charge(lane.key)
             room[project] -= 1
             return lane
         return None
