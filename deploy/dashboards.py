@@ -86,7 +86,7 @@ OVERVIEW = (
     ),
     stat(
         "Oldest due job",
-        "Waiting time of the oldest due job. JobsWaitTooLong.md",
+        "Waiting time of the oldest due job above class background. JobsWaitTooLong.md",
         "s",
         "max(issuetracker_oldest_due_job_age_seconds)",
     ),
@@ -181,9 +181,12 @@ WORKERS = (
     ),
     Panel(
         "Oldest due job",
-        "Waiting time of the oldest due job, by queue. JobsWaitTooLong.md",
+        "Waiting time of the oldest due job, by queue, without projects at their limit. JobsWaitTooLong.md",
         "s",
-        {"{{queue}}": "max by (queue) (issuetracker_oldest_due_job_age_seconds)"},
+        {
+            "{{queue}}": "max by (queue) (issuetracker_oldest_due_job_age_seconds)",
+            "{{queue}}, background": "max by (queue) (issuetracker_oldest_background_job_age_seconds)",
+        },
         width=8,
     ),
     Panel(

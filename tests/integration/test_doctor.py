@@ -221,6 +221,30 @@ def test_doctor_with_dead_letters_and_old_jobs_reports_both(product: Product) ->
     product.database.query("TRUNCATE job CASCADE")
 
 
+def test_doctor_with_waiting_background_and_limited_jobs_reports_no_fault(product: Product) -> None:
+    share = {"project": "limited", "running_max": 1}
+    product.api.client.put("/api/v1/queues/projects", json=share).raise_for_status()
+    # The dispatcher does not publish jobs of an open circuit breaker, so they wait.
+    product.database.query(
+        "INSERT INTO circuit (task, provider, failures, last_error, open_until)"
+        " VALUES ('a.task', 'p', 5, 'refused', now() + interval '1 hour')"
+    )
+    product.database.query(
+        "INSERT INTO job (id, task, queue, message, project, priority_class, state, run_at, lease_until)"
+        """ SELECT gen_random_uuid(), 'a.task', 'issues', '{"contract_version": "1.1.0"}', project, class,"""
+        " state, now() - interval '1 h', until"
+        " FROM (VALUES ('import', 4, 'pending', NULL), ('limited', 1, 'pending', NULL),"
+        " ('limited', 1, 'running', now() + interval '1 h')) AS job (project, class, state, until)"
+    )
+    try:
+        product.expect(0)
+        product.database.query("UPDATE project_share SET running_max = 2")
+        product.expect(15, "oldest job")
+    finally:
+        product.database.query("TRUNCATE job, project_share, circuit CASCADE")
+    product.expect(0)
+
+
 def test_doctor_with_different_clocks_and_contracts_reports_both(product: Product) -> None:
     """A worker with an older contract and a clock that is one hour behind."""
     with product.redis() as client:

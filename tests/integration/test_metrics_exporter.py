@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 import redis
 
+from contracts.ledger.classes import PriorityClass
 from contracts.names import QUEUE_OF, Task
 from tests.support.database import Database
 from tests.support.metrics import exporter, scrape
@@ -77,6 +78,44 @@ def test_exporter_reports_no_lag_for_nonempty_queue_or_open_circuit(
     metrics = scrape(port)
     assert metrics.one("dispatcher_lag_seconds") == 0
     assert metrics.by("circuit_open", "task") == {(Task.ENRICH_ISSUE,): 1}
+
+
+def test_exporter_with_background_and_limited_jobs_reports_no_wait(
+    port: int, servers: Servers, database: Database
+) -> None:
+    """Background jobs, and jobs of projects at their own or the default limit."""
+
+    def add_job(project: str, priority_class: PriorityClass, state: str, waited_s: int) -> None:
+        database.query(
+            "INSERT INTO job (id, task, queue, message, project, priority_class, state, run_at, queued_at,"
+            " lease_until) VALUES (gen_random_uuid(), 'a.task', 'issues', '{}', %s, %s, %s,"
+            " now() - make_interval(secs => %s), now(), now() + %s * interval '1 h')",
+            project,
+            int(priority_class),
+            state,
+            waited_s,
+            None if state == "pending" else 1,
+        )
+
+    add_job("import", PriorityClass.BACKGROUND, "pending", 5000)
+    add_job("limited", PriorityClass.HIGH, "pending", 4000)
+    add_job("limited", PriorityClass.HIGH, "running", 4000)
+    # A published job waits since its publication.
+    add_job("limited", PriorityClass.HIGH, "queued", 4000)
+    database.query("INSERT INTO project_share (project, running_max) VALUES ('limited', 2)")
+
+    metrics = scrape(port)
+    assert 5000 <= metrics.one("oldest_background_job_age_seconds", queue="issues") < 6000
+    assert metrics.one("oldest_due_job_age_seconds", queue="issues") < 1000
+    assert metrics.one("dispatcher_lag_seconds", queue="issues") == 0
+    with exporter(servers, PROJECT_RUNNING_MAX="2") as limiting_port:
+        database.query("TRUNCATE project_share")
+        assert scrape(limiting_port).one("oldest_due_job_age_seconds", queue="issues") < 1000
+
+    # Without the limit, the wait is a fault.
+    metrics = scrape(port)
+    assert 4000 <= metrics.one("oldest_due_job_age_seconds", queue="issues") < 5000
+    assert 4000 <= metrics.one("dispatcher_lag_seconds", queue="issues") < 5000
 
 
 def test_exporter_reports_queues_of_broker(port: int, database: Database, broker: redis.Redis) -> None:

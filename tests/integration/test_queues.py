@@ -12,6 +12,7 @@ import redis
 from api.database import Database as Pool
 from api.database import open_database
 from api.dispatch.broker import Broker
+from api.dispatch.limits import RecentLimits
 from api.queues.monitor import QueueMonitor
 from api.settings import ApiSettings
 from contracts.names import PRIORITY_SUFFIXES, Task
@@ -70,7 +71,7 @@ def test_waiting_jobs_are_counted_by_class_and_project(
     )
     most = {f"project-{number}": number for number in range(12, 2, -1)}
 
-    state = wait_for(api, lambda state: state["projects"], "waiting jobs")
+    state = wait_for(api, lambda state: len(state["projects"]) == len(most), "waiting jobs")
     with exporter(servers) as port:
         metrics_of_exporter = scrape(port)
 
@@ -172,8 +173,12 @@ def test_queue_state_without_redis_reports_unreachable_broker(api: Api, servers:
 def test_queues_command_prints_state_of_api(api: Api, database: Database) -> None:
     database.add_job(ENRICH)
     database.query("UPDATE job SET state = 'dead'")
-    # The API may return the state of the test before, which had a dead job too: a state is up to 1 s old.
-    wait_for(api, lambda seen: (queue_of(seen)["dead"], queue_of(seen)["messages"]) == (1, 0), "only the dead job")
+    # The API may return the state of the test before: a state is up to 1 s old, its projects up to 10 s.
+    wait_for(
+        api,
+        lambda seen: (queue_of(seen)["dead"], queue_of(seen)["messages"], seen["projects"]) == (1, 0, []),
+        "only the dead job",
+    )
 
     printed = run_queues_command(api)
     header, issues, default, *notes = printed.stdout.splitlines()
@@ -209,7 +214,7 @@ def test_queue_state_for_concurrent_requests_is_read_once(servers: Servers) -> N
     async def count_queries(number: int) -> int:
         async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
             pool = CountingPool(database._pool)
-            monitor = QueueMonitor(settings, pool, broker)
+            monitor = QueueMonitor(settings, pool, broker, RecentLimits())
             states = await asyncio.gather(*(monitor.read_state() for _ in range(number)))
             assert all(response is states[0] for response in states)
             return pool.queries

@@ -120,7 +120,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             app.state.settings, app.state.database, app.state.broker = settings, database, broker
             app.state.dispatcher = dispatcher
             app.state.issue_batcher = IssueBatcher(database)
-            app.state.queues = QueueMonitor(settings, database, broker)
+            app.state.queues = QueueMonitor(settings, database, broker, dispatcher.recent_limits)
             app.state.hub = hub = Hub(settings, database, app.state.queues)
             app.state.importer = importer = Importer(database, settings, dispatcher.wake)
             async with (

@@ -8,6 +8,7 @@
 | `decisions` | replay, discard, cancel, skip, postpone | API, worker |
 | `classes`, `fair_share` | none: which due jobs are next | dispatcher |
 | `shares` | none: weights and limits of projects | API, dispatcher |
+| `lanes` | none: the SQL that finds lanes | `dispatch`, `queries` |
 | `queries` | none: counts, ages, the due condition | API, exporter, autoscaler, KEDA, pruning |
 
 `states` contains the sets of states, their SQL conditions and predicates. `statement` renders a statement for both

@@ -117,9 +117,9 @@ class Selection:
         self._room = room
 
     @property
-    def is_limited(self) -> bool:
-        """Whether a limit has kept a project from further jobs."""
-        return any(room < 1 for room in self._room.values())
+    def at_limit(self) -> list[str]:
+        """The projects that may have no further jobs."""
+        return [project for project, room in self._room.items() if room < 1]
 
     def select(self, slots: int) -> list[Allocation]:
         """Return how many jobs of which lane to claim for that number of slots; an empty list if none is left.

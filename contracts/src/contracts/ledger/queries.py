@@ -1,6 +1,7 @@
 """Reads of the ledger. Each reads a partial index, so that its cost is independent of ended jobs."""
 
 from contracts.ledger.classes import PriorityClass
+from contracts.ledger.lanes import scan_lanes
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import (
     IS_DEAD,
@@ -12,17 +13,28 @@ from contracts.ledger.states import (
 )
 from contracts.names import Task
 
+_CLASSES = (
+    "unnest(CAST(:queues AS text[])) AS given (queue)"
+    f" CROSS JOIN generate_series(0, {max(PriorityClass).value}) AS class (number)"
+)
+"""SQL: each class of each queue."""
+
 COUNTED_MAX = 10_000
 """Maximum of each count, which bounds the cost for a large backlog."""
 
-LANES_MAX, LANE_MAX, PROJECTS_MAX = 1000, 1000, 10
-"""Maximum counted lanes, counted jobs of a lane, and reported projects."""
+LANES_MAX = 1000
+"""Maximum lanes of a queue and class that a query reads."""
+LANE_JOBS_MAX, PROJECTS_MAX = 100_000, 10
+"""Maximum jobs to count by project, and projects to report."""
 
 OPEN_CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
 """SQL: the tasks whose jobs wait for their provider."""
 
 IS_DUE = f"{IS_WAITING} AND run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))"
 """SQL: the dispatcher may publish the job. Jobs of an open circuit breaker wait."""
+
+IS_FOREGROUND = f"priority_class < {PriorityClass.BACKGROUND.value}"
+"""SQL: a user waits for the job: its class is above background."""
 
 NEEDS_WORKER = f"({IS_LEASED} OR ({IS_DUE}))"
 """SQL: the job is due, published or running. The autoscaler and KEDA start a worker for it."""
@@ -80,21 +92,46 @@ GROUP BY queue
 """)
 """By queue, the seconds that the oldest due job has waited, or null if there is none."""
 
-OLDEST_UNPUBLISHED = Statement(f"""
-SELECT queue, (
-    SELECT extract(epoch FROM now() - run_at)::float FROM job
-    WHERE job.queue = given.queue AND {IS_DUE}
-    ORDER BY run_at LIMIT 1
-) AS age
-FROM unnest(CAST(:queues AS text[])) AS given (queue)
+_AT_LIMIT = f"""
+SELECT project FROM job LEFT JOIN project_share USING (project)
+WHERE {IS_LEASED} AND project <> '' GROUP BY project, running_max
+HAVING count(*) >= coalesce(running_max, CAST(:running_max AS integer))
+"""
+
+FIND_AT_LIMIT = Statement(_AT_LIMIT)
+"""The projects that have as many published and running jobs as their limit, or `running_max`, allows."""
+
+# A published job waits since its publication, because its project may have been at its limit before.
+WAITING_TIMES = Statement(f"""
+WITH due AS (
+    SELECT queue, number AS priority_class, run_at AS since,
+        task <> ALL (ARRAY({OPEN_CIRCUITS})) AS is_publishable
+    FROM {_CLASSES} CROSS JOIN LATERAL ({scan_lanes("given.queue", "class.number")} LIMIT {LANES_MAX}) lane
+    WHERE run_at <= now() AND project <> ALL (CAST(:at_limit AS text[]))
+    UNION ALL
+    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_PUBLISHED}
+), oldest AS (
+    SELECT queue,
+        min(since) FILTER (WHERE {IS_FOREGROUND}) AS foreground,
+        min(since) FILTER (WHERE NOT {IS_FOREGROUND}) AS background,
+        min(since) FILTER (WHERE {IS_FOREGROUND} AND is_publishable) AS publishable
+    FROM due GROUP BY queue
+)
+SELECT queue,
+    extract(epoch FROM now() - foreground)::float8 AS foreground_s,
+    extract(epoch FROM now() - background)::float8 AS background_s,
+    extract(epoch FROM now() - publishable)::float8 AS publishable_s
+FROM oldest
 """)
-"""By queue, the seconds that the oldest job which the dispatcher may publish has waited, or null."""
+"""By queue, the seconds that the oldest due jobs have waited, or null; of each class, the first `LANES_MAX` lanes.
+
+`foreground_s` is that of the jobs above class background, `publishable_s` that of those which the dispatcher may
+publish. Waiting jobs of the projects `at_limit` are not included.
+"""
 
 COUNT_BY_CLASS = Statement(f"""
 SELECT class.number AS priority_class, sum(each.number)::bigint AS waiting
-FROM unnest(CAST(:queues AS text[])) AS given (queue)
-CROSS JOIN generate_series(0, {max(PriorityClass).value}) AS class (number)
-CROSS JOIN LATERAL (
+FROM {_CLASSES} CROSS JOIN LATERAL (
     SELECT count(*) AS number FROM (
         SELECT FROM job WHERE {IS_WAITING} AND job.queue = given.queue
             AND job.priority_class = class.number AND run_at <= now() LIMIT {COUNTED_MAX}
@@ -104,24 +141,23 @@ CROSS JOIN LATERAL (
 """The number of due jobs by priority class, of each queue at most `COUNTED_MAX`."""
 
 COUNT_BY_PROJECT = Statement(f"""
-WITH RECURSIVE lane AS (
-    (SELECT queue, priority_class, project, task, 1 AS place FROM job WHERE {IS_WAITING}
-        ORDER BY queue, priority_class, project, task LIMIT 1)
-    UNION ALL
-    SELECT following.*, lane.place + 1 FROM lane CROSS JOIN LATERAL (
-        SELECT queue, priority_class, project, task FROM job WHERE {IS_WAITING}
-            AND (queue, priority_class, project, task) > (lane.queue, lane.priority_class, lane.project, lane.task)
-        ORDER BY queue, priority_class, project, task LIMIT 1
-    ) following WHERE lane.place < {LANES_MAX}
+WITH lane AS MATERIALIZED (
+    SELECT queue, number AS priority_class, project, task
+    FROM {_CLASSES} CROSS JOIN LATERAL ({scan_lanes("given.queue", "class.number")} LIMIT {LANES_MAX}) each
+    WHERE project <> '' AND run_at <= now()
 )
 SELECT project, sum(number)::bigint AS waiting FROM lane CROSS JOIN LATERAL (
     SELECT count(*) AS number FROM (
         SELECT FROM job WHERE {IS_WAITING} AND job.queue = lane.queue AND job.priority_class = lane.priority_class
-            AND job.project = lane.project AND job.task = lane.task AND run_at <= now() LIMIT {LANE_MAX}
+            AND job.project = lane.project AND job.task = lane.task AND run_at <= now()
+        LIMIT (SELECT {LANE_JOBS_MAX} / greatest(count(*), 1) + 1 FROM lane)
     ) counted
-) each WHERE project <> '' GROUP BY 1 HAVING sum(number) > 0 ORDER BY 2 DESC, 1 LIMIT {PROJECTS_MAX}
+) each GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {PROJECTS_MAX}
 """)
-"""The projects with the most due jobs, of each lane at most `LANE_MAX`, in the first `LANES_MAX` lanes."""
+"""The projects with the most due jobs; of each class, in the first `LANES_MAX` lanes.
+
+It counts at most `LANE_JOBS_MAX` jobs of all lanes, of each lane the same share.
+"""
 
 COUNT_BY_TASK = Statement(f"""
 SELECT task, queue, state, message->>'contract_version' AS contract, count(*) AS number

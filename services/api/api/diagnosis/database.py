@@ -1,10 +1,11 @@
 """The state of PostgreSQL, the schema and the ledger. No query reads finished jobs."""
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from api.database import Database
 from api.diagnosis.schemas import DatabaseState, JobsState, MigrationsState
-from api.queues.repository import count_dead_messages, find_circuits, find_oldest_due
+from api.queues.repository import count_dead_messages, find_circuits, find_waiting_times
 from api.schema import list_revisions
 from contracts.ledger.queries import COUNT_BY_CONTRACT, COUNT_DEAD, COUNT_UNFINISHED
 
@@ -37,16 +38,22 @@ async def read_migrations_state(database: Database) -> MigrationsState:
     )
 
 
-async def read_jobs_state(database: Database) -> JobsState:
-    """Return the numbers and waiting times of unfinished jobs."""
+async def read_jobs_state(database: Database, running_max: int | None, recent: Collection[str]) -> JobsState:
+    """Return the numbers of unfinished jobs, and the waiting times of `find_waiting_times`."""
+    waiting = await find_waiting_times(database, running_max, recent)
     return JobsState(
         unfinished=dict(await _fetch_pairs(database, COUNT_UNFINISHED.sql)),
-        oldest_due_s={queue: age for queue, age in (await find_oldest_due(database)).items() if age is not None},
+        oldest_due_s=_select_ages(waiting, "foreground_s"),
+        oldest_background_s=_select_ages(waiting, "background_s"),
         dead_jobs=await database.fetchval(COUNT_DEAD.sql),
         dead_messages=await count_dead_messages(database),
         open_circuits={circuit["task"]: circuit["error"] for circuit in await find_circuits(database)},
         contract_versions=dict(await _fetch_pairs(database, COUNT_BY_CONTRACT.sql)),
     )
+
+
+def _select_ages(rows: Mapping[str, Mapping[str, float | None]], kind: str) -> dict[str, float]:
+    return {queue: age for queue, row in rows.items() if (age := row[kind]) is not None}
 
 
 async def _fetch_pairs(database: Database, sql: str) -> list[tuple[str, int]]:

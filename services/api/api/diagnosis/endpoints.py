@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 import structlog
@@ -18,6 +18,10 @@ from api.diagnosis.database import read_database_state, read_jobs_state, read_mi
 from api.diagnosis.schemas import Diagnosis
 from api.dispatch.broker import Broker, BrokerUnavailable
 from contracts import CONTRACT_VERSION
+
+if TYPE_CHECKING:
+    from api.dispatch.dispatcher import Dispatcher
+    from api.settings import ApiSettings
 
 PART_TIMEOUT_S = 5
 KUBERNETES_VARIABLE = "KUBERNETES_SERVICE_HOST"
@@ -33,6 +37,8 @@ router = APIRouter(prefix="/api/v1/diagnosis", tags=["health"], dependencies=[AD
 async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
     """Return the state of each dependency, checked separately within 5 seconds. The status is always 200."""
     broker: Broker = request.app.state.broker
+    settings: ApiSettings = request.app.state.settings
+    dispatcher: Dispatcher = request.app.state.dispatcher
     errors: dict[str, str] = {}
 
     async def measure(part: str, state: Awaitable[State]) -> State | None:
@@ -48,7 +54,7 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
     found = await asyncio.gather(
         measure("database", read_database_state(database)),
         measure("migrations", read_migrations_state(database)),
-        measure("jobs", read_jobs_state(database)),
+        measure("jobs", read_jobs_state(database, settings.project_running_max, dispatcher.recent_limits.find())),
         measure("broker", broker.query(read_broker_state)),
         measure("workers", broker.query(read_worker_states)),
     )

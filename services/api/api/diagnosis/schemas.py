@@ -33,7 +33,11 @@ class JobsState(BaseModel):
     """Unfinished jobs in the ledger."""
 
     unfinished: dict[str, int] = Field(description="Jobs by state")
-    oldest_due_s: dict[str, float] = Field(description="Seconds that the oldest due job of each queue has waited")
+    oldest_due_s: dict[str, float] = Field(
+        description="Seconds that the oldest due job above class background has waited, by queue. Jobs of projects"
+        " at their limit are not included"
+    )
+    oldest_background_s: dict[str, float] = Field(description="The same for jobs of class background")
     dead_jobs: int
     dead_messages: int
     open_circuits: dict[str, str] = Field(
@@ -87,6 +91,7 @@ class Diagnosis(BaseModel):
                     "jobs": {
                         "unfinished": {"retrying": 2},
                         "oldest_due_s": {"issues": 0.0, "default": 0.0},
+                        "oldest_background_s": {},
                         "dead_jobs": 0,
                         "dead_messages": 0,
                         "open_circuits": {},

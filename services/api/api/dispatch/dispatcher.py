@@ -14,6 +14,7 @@ from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger, timing
 from api.dispatch.broker import Broker, BrokerUnavailable
+from api.dispatch.limits import RecentLimits
 from api.dispatch.pruning import prune_hourly
 from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
@@ -81,6 +82,7 @@ class Dispatcher(BackgroundLoop):
         """Found lanes of queues with very many, and the time until which they are used."""
         self._limits: dict[str, int] = {}
         """Maximum published and running jobs by project."""
+        self.recent_limits = RecentLimits()
         self._is_limited = False
         self._full_queue_poll_s = dict.fromkeys(Queue, FULL_QUEUE_POLL_S[1])
         self._full: set[Queue] = set()
@@ -181,7 +183,6 @@ class Dispatcher(BackgroundLoop):
             jobs = await self._claim(queue, selection, min(room - published, BATCH))
             if jobs is None:
                 self._selections.pop(queue, None)
-                self._is_limited |= selection.is_limited
                 break
             await self._publish(queue, jobs)
             published += len(jobs)
@@ -197,7 +198,11 @@ class Dispatcher(BackgroundLoop):
                 self._is_limited = True
                 return None
             selection.limit(room)
-            return await self._claim_selected(queue, selection, slots)
+            jobs = await self._claim_selected(queue, selection, slots)
+        if at_limit := selection.at_limit:
+            self.recent_limits.add(at_limit)
+            self._is_limited = True
+        return jobs
 
     async def _claim_selected(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
         allocations = selection.select(slots)

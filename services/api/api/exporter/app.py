@@ -31,7 +31,8 @@ def create_app(settings: ExporterSettings) -> Starlette:
 
     async def metrics(_request: Request) -> Response:
         in_database, in_broker = await asyncio.gather(
-            database.read(settings.database_url), broker.read(settings.celery_broker_url)
+            database.read(settings.database_url, settings.project_running_max),
+            broker.read(settings.celery_broker_url),
         )
         found = CollectorRegistry()
         found.register(Snapshot(in_database, in_broker))

@@ -12,9 +12,9 @@ from contracts.ledger.queries import (
     COUNT_BY_CLASS,
     COUNT_BY_PROJECT,
     COUNT_BY_TASK,
-    OLDEST_DUE,
-    OLDEST_UNPUBLISHED,
+    FIND_AT_LIMIT,
     OPEN_CIRCUITS,
+    WAITING_TIMES,
 )
 from contracts.names import Queue
 from contracts.states import DeadMessageState
@@ -54,7 +54,7 @@ class JobCount:
 
 @dataclass(slots=True)
 class DatabaseState:
-    """State of the server and the ledger. Ages are in seconds, or None for a queue without due jobs.
+    """State of the server and the ledger.
 
     A part is None if its query timed out or its table is missing.
     """
@@ -68,16 +68,19 @@ class DatabaseState:
     jobs: list[JobCount] | None = None
     dead_messages: int | None = None
     open_circuits: set[str] | None = None
-    oldest_due: dict[str, float | None] | None = None
-    oldest_unpublished: dict[str, float | None] | None = None
+    waiting_times: dict[str, asyncpg.Record] | None = None
+    """`WAITING_TIMES` by queue."""
     by_class: dict[str, int] | None = None
     """Unpublished due jobs by priority class."""
     by_project: dict[str, int] | None = None
     """Unpublished due jobs of the projects with the most."""
 
 
-async def read(url: str) -> DatabaseState | None:
-    """Return the state of PostgreSQL, or None if it does not respond in time."""
+async def read(url: str, running_max: int | None) -> DatabaseState | None:
+    """Return the state of PostgreSQL, or None if it does not respond in time.
+
+    `running_max` limits the projects without a limit of their own.
+    """
     state: DatabaseState | None = None
     connection: Any = None
     try:
@@ -86,7 +89,7 @@ async def read(url: str) -> DatabaseState | None:
                 url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S, server_settings=SESSION
             )
             state = DatabaseState(**await connection.fetchrow(_SERVER))
-            await _read_ledger(connection, state)
+            await _read_ledger(connection, state, running_max)
             await connection.close()
     except _UNAVAILABLE_ERRORS:
         pass
@@ -96,7 +99,7 @@ async def read(url: str) -> DatabaseState | None:
     return state
 
 
-async def _read_ledger(connection: Any, state: DatabaseState) -> None:
+async def _read_ledger(connection: Any, state: DatabaseState, running_max: int | None) -> None:
     async def query(sql: str, *values: Any) -> list[asyncpg.Record] | None:
         try:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *values)
@@ -107,22 +110,21 @@ async def _read_ledger(connection: Any, state: DatabaseState) -> None:
     queues = list(Queue)
     # The slowest query comes last.
     state.version = _map(await query(_VERSION), lambda rows: rows[0][0] if rows else None)
-    state.oldest_due = _map(await query(*OLDEST_DUE.bind(queues=queues)), _ages)
-    state.oldest_unpublished = _map(await query(*OLDEST_UNPUBLISHED.bind(queues=queues)), _ages)
+    limited = await query(*FIND_AT_LIMIT.bind(running_max=running_max))
+    if limited is not None:
+        at_limit = [row["project"] for row in limited]
+        waiting = await query(*WAITING_TIMES.bind(queues=queues, at_limit=at_limit))
+        state.waiting_times = _map(waiting, lambda rows: {row["queue"]: row for row in rows})
     state.open_circuits = _map(await query(OPEN_CIRCUITS), lambda rows: {row["task"] for row in rows})
     state.dead_messages = _map(await query(_DEAD_MESSAGES, DeadMessageState.DEAD), lambda rows: int(rows[0][0]))
     by_class = await query(*COUNT_BY_CLASS.bind(queues=queues))
     state.by_class = _map(
         by_class, lambda rows: {class_name(row["priority_class"]): row["waiting"] for row in rows}
     )
-    by_project = await query(COUNT_BY_PROJECT.sql)
+    by_project = await query(*COUNT_BY_PROJECT.bind(queues=queues))
     state.by_project = _map(by_project, lambda rows: {row["project"]: row["waiting"] for row in rows})
     state.jobs = _map(await query(COUNT_BY_TASK.sql), lambda rows: [JobCount(**row) for row in rows])
 
 
 def _map(rows: list[asyncpg.Record] | None, read: Callable[[list[asyncpg.Record]], Found]) -> Found | None:
     return None if rows is None else read(rows)
-
-
-def _ages(rows: list[asyncpg.Record]) -> dict[str, float | None]:
-    return {row["queue"]: row["age"] for row in rows}

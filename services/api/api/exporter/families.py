@@ -39,10 +39,10 @@ class Snapshot(Collector):
             yield from _broker(self.broker)
 
     def _lag(self, state: DatabaseState) -> Iterator[Metric]:
-        if state.oldest_unpublished is None:
+        if state.waiting_times is None:
             return
-        lag = {queue: age or 0 for queue, age in state.oldest_unpublished.items() if self._has_room(queue)}
-        what = "Seconds that the oldest publishable job has waited for the dispatcher."
+        lag = {queue: row["publishable_s"] for queue, row in state.waiting_times.items() if self._has_room(queue)}
+        what = "Seconds that the oldest publishable job above class background has waited for the dispatcher."
         yield build_labelled_gauge("dispatcher_lag_seconds", what, Queue, lag)
 
     def _has_room(self, queue: str) -> bool:
@@ -77,9 +77,13 @@ def _server(state: DatabaseState) -> Iterator[Metric]:
 
 
 def _ledger(state: DatabaseState) -> Iterator[Metric]:
-    if state.oldest_due is not None:
-        what = "Age of the oldest due job that has not started."
-        yield build_labelled_gauge("oldest_due_job_age_seconds", what, Queue, state.oldest_due)
+    if state.waiting_times is not None:
+        what = "Age of the oldest due job above class background, without projects at their limit."
+        ages = {queue: row["foreground_s"] for queue, row in state.waiting_times.items()}
+        yield build_labelled_gauge("oldest_due_job_age_seconds", what, Queue, ages)
+        what = "Age of the oldest due job of class background, without projects at their limit."
+        ages = {queue: row["background_s"] for queue, row in state.waiting_times.items()}
+        yield build_labelled_gauge("oldest_background_job_age_seconds", what, Queue, ages)
     if state.open_circuits is not None:
         what = "Whether the circuit breaker of the task's provider is open."
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))

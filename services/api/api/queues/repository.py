@@ -1,9 +1,18 @@
 """The queues' jobs in the ledger."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from contracts.ledger.classes import class_name
-from contracts.ledger.queries import COUNT_BY_CLASS, COUNT_BY_PROJECT, COUNT_BY_QUEUE, COUNTED_MAX, OLDEST_DUE
+from contracts.ledger.queries import (
+    COUNT_BY_CLASS,
+    COUNT_BY_PROJECT,
+    COUNT_BY_QUEUE,
+    COUNTED_MAX,
+    FIND_AT_LIMIT,
+    OLDEST_DUE,
+    WAITING_TIMES,
+)
 from contracts.names import Queue
 from contracts.states import DeadMessageState
 
@@ -31,24 +40,33 @@ JOIN job ON job.id = job_id JOIN issue ON issue.id = newest.issue_id AND issue.c
 
 async def find_counts(database: "Database") -> list[dict[str, Any]]:
     """Return by queue the numbers of waiting, running, retrying and dead jobs, each up to `COUNTED_MAX`."""
-    ages = await find_oldest_due(database)
+    ages = {row["queue"]: row["age"] for row in await database.fetch(*OLDEST_DUE.bind(queues=list(Queue)))}
     counts = await database.fetch(*COUNT_BY_QUEUE.bind(queues=list(Queue)))
     return [{**row, "oldest_due_s": ages.get(row["name"])} for row in counts]
 
 
-async def find_oldest_due(database: "Database") -> dict[str, float | None]:
-    """Return by queue the seconds that the oldest due job has waited."""
-    return {row["queue"]: row["age"] for row in await database.fetch(*OLDEST_DUE.bind(queues=list(Queue)))}
+async def find_waiting_times(
+    database: "Database", running_max: int | None, recent: Collection[str]
+) -> dict[str, Any]:
+    """Return by queue the `foreground_s` and `background_s` of `WAITING_TIMES`.
+
+    `running_max` limits the projects without a limit of their own; `recent` were at their limit a moment ago.
+    """
+    at_limit = {row["project"] for row in await database.fetch(*FIND_AT_LIMIT.bind(running_max=running_max))}
+    statement = WAITING_TIMES.bind(queues=list(Queue), at_limit=list(at_limit.union(recent)))
+    return {row["queue"]: row for row in await database.fetch(*statement)}
 
 
-async def find_waiting(database: "Database") -> dict[str, list[dict[str, Any]]]:
-    """Return the numbers of due jobs by priority class, and of the projects with the most."""
-    by_class = await database.fetch(*COUNT_BY_CLASS.bind(queues=list(Queue)))
-    by_project = await database.fetch(COUNT_BY_PROJECT.sql)
-    return {
-        "classes": [{"name": class_name(row["priority_class"]), "waiting": row["waiting"]} for row in by_class],
-        "projects": [{"name": row["project"], "waiting": row["waiting"]} for row in by_project],
-    }
+async def count_by_class(database: "Database") -> list[dict[str, Any]]:
+    """Return the number of due jobs of each priority class."""
+    rows = await database.fetch(*COUNT_BY_CLASS.bind(queues=list(Queue)))
+    return [{"name": class_name(row["priority_class"]), "waiting": row["waiting"]} for row in rows]
+
+
+async def count_by_project(database: "Database") -> list[dict[str, Any]]:
+    """Return the number of due jobs of the projects with the most."""
+    rows = await database.fetch(*COUNT_BY_PROJECT.bind(queues=list(Queue)))
+    return [{"name": row["project"], "waiting": row["waiting"]} for row in rows]
 
 
 async def count_dead_messages(database: "Database") -> int:

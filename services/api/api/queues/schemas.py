@@ -24,6 +24,7 @@ EXAMPLE: dict[str, Any] = {
             "next_retry_s": 41.5,
             "dead": 1,
             "oldest_due_s": 2.4,
+            "oldest_foreground_s": 2.4,
             "consumers": 1,
             "processes": 2,
         }
@@ -62,6 +63,9 @@ class QueueState(BaseModel):
     next_retry_s: float | None = Field(description="Seconds until the first of these attempts")
     dead: int = Field(description=f"Dead jobs that await a decision. {_COUNTED}")
     oldest_due_s: float | None = Field(description="Seconds that the oldest due job has waited")
+    oldest_foreground_s: float | None = Field(
+        description="The same above class background and without projects at their limit, at most ten seconds old"
+    )
     consumers: int | None = Field(
         description="Workers that consume it, with a heartbeat within 10 seconds; null while Redis is unreachable"
     )
@@ -131,7 +135,9 @@ class QueuesState(BaseModel):
     )
     queues: list[QueueState]
     classes: list[WaitingJobs] = Field(description="Unpublished due jobs by priority class, most urgent first")
-    projects: list[WaitingJobs] = Field(description="The ten projects with the most unpublished due jobs")
+    projects: list[WaitingJobs] = Field(
+        description="The ten projects with the most unpublished due jobs, at most ten seconds old"
+    )
     dead_messages: int = Field(description=f"Dead messages that await a decision. {_COUNTED}")
     counted_max: int = Field(description="Counts of this value mean: this many or more")
     retries_max: int = Field(description="Number of retries of a job")

@@ -32,8 +32,9 @@ export function findProblems({ broker, queues, circuits }) {
   else if (unconsumed.length) found.push(`No worker consumes ${unconsumed.join(", ")}. Its jobs wait.`);
   for (const { provider, error } of circuits) found.push(`Provider ${provider} is failing and its jobs wait: ${error}`);
   if (found.length) return found;
-  for (const { name, running, oldest_due_s: age } of queues) {
-    if (running === 0 && (age ?? 0) > STUCK_S) found.push(`No job of ${name} has started for ${formatDuration(age)}. Check its workers.`);
+  for (const { name, running, oldest_due_s: oldest, oldest_foreground_s: age } of queues) {
+    // Background jobs, and jobs of a project at its limit, may wait. `age` is older than `oldest`.
+    if (running === 0 && Math.min(oldest ?? 0, age ?? 0) > STUCK_S) found.push(`No job of ${name} has started for ${formatDuration(age)}. Check its workers.`);
   }
   return found;
 }
