@@ -62,24 +62,27 @@ def test_urgent_class_is_published_first_except_reserved_share() -> None:
 
 
 def test_waiting_raises_class() -> None:
-    lanes = [
-        lane(A, PriorityClass.MEDIUM, 2 * AGING_S),
-        lane(B, PriorityClass.CRITICAL),
-        lane(C, PriorityClass.LOW),
-    ]
+    lanes = [lane(A, PriorityClass.LOW, 2 * AGING_S), lane(B, PriorityClass.HIGH), lane(C, PriorityClass.LOW)]
     found = publish(FairShare(), lanes, 2 * (RESERVED - 1), lambda lane: lane.project)
 
     assert found[A] == pytest.approx(found[B], abs=1)
 
 
-def test_fresh_critical_job_waits_for_at_most_one_aged_job_of_its_project() -> None:
+@pytest.mark.parametrize("priority_class", [each for each in PriorityClass if each > PriorityClass.CRITICAL])
+def test_waiting_of_many_hours_leaves_critical_first(priority_class: PriorityClass) -> None:
+    lanes = [*(lane(f"{n}", priority_class, 100 * AGING_S) for n in range(10)), lane(B, PriorityClass.CRITICAL)]
+    found = publish(FairShare(), lanes, 10 * RESERVED, lambda lane: lane.priority_class)
+
+    assert found == {PriorityClass.CRITICAL: 10 * (RESERVED - 1), priority_class: 10}
+
+
+def test_fresh_critical_job_precedes_aged_jobs_of_its_project() -> None:
     fair_share = FairShare()
     aged = lane(A, PriorityClass.BACKGROUND, 10 * AGING_S)
     publish(fair_share, [aged], 1000, lambda lane: lane.key)
 
-    assert (
-        publish(fair_share, [aged, lane(A, PriorityClass.CRITICAL)], 2, lambda lane: lane.priority_class)[0] == 1
-    )
+    found = publish(fair_share, [aged, lane(A, PriorityClass.CRITICAL)], 10, lambda lane: lane.priority_class)
+    assert found == {PriorityClass.CRITICAL: 10}
 
 
 def limited(fair_share: FairShare, lanes: Sequence[Lane], slots: int, room: dict[str, float]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 A lane is the waiting jobs of a queue with the same priority class, project and task, oldest first. For each slot:
 
 1. Every `RESERVED`th slot belongs to the lowest waiting class, the others to the most urgent one. A lane rises
-   by one class per `AGING_S` that its oldest job has waited.
+   by one class per `AGING_S` that its oldest job has waited, up to high: critical jobs stay first.
 2. Within the class, the project with the fewest jobs by weight is next. Within the project, the lane with the
    fewest jobs is next.
 
@@ -15,6 +15,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from math import inf
+
+from contracts.ledger.classes import PriorityClass
 
 AGING_S = 3600
 """Seconds of waiting after which a job counts as one class more urgent."""
@@ -42,7 +44,8 @@ class Lane:
     @property
     def effective_class(self) -> int:
         """The class of its oldest job, which waiting has raised."""
-        return max(0, self.priority_class - int(self.waited_s // AGING_S))
+        aged = self.priority_class - int(self.waited_s // AGING_S)
+        return min(self.priority_class, max(PriorityClass.HIGH, aged))
 
 
 @dataclass(frozen=True, slots=True)
