@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from contracts.ids import new_id
+from contracts.ledger.classes import PriorityClass
 from contracts.names import Task
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.cli import run_cli, run_installed
@@ -85,9 +86,9 @@ def test_replay_sent_twice_runs_job_once(
     assert api.client.get("/api/v1/dead-letters").json()["items"] == []
 
 
-def add_dead_message(database: Database, task: str, queue: str) -> UUID:
+def add_dead_message(database: Database, task: str, queue: str, **fields: object) -> UUID:
     letter_id, job_id = new_id(), new_id()
-    raw = {"headers": {"task": task, "id": str(job_id)}, "message": {"job_id": str(job_id)}}
+    raw = {"headers": {"task": task, "id": str(job_id)}, "message": {"job_id": str(job_id), **fields}}
     database.query(
         "INSERT INTO dead_message (id, digest, queue, reason, error, worker, raw) "
         "VALUES (%s, sha256(%s), %s, 'unknown_job', 'its job is not in the ledger', 'w@host', %s)",
@@ -105,6 +106,31 @@ def test_replay_of_message_from_foreign_queue_uses_queue_of_task(api: Api, datab
     assert api.client.post(f"/api/v1/dead-letters/{letter_id}/replay").status_code == 202
 
     assert database.one("SELECT queue FROM job WHERE task = %s", Task.RETRAIN) == "default"
+
+
+@pytest.mark.parametrize("task", [Task.ENRICH_ISSUE, Task.INDEX_ISSUE])
+def test_replay_of_message_keeps_class_and_project_of_its_issue(api: Api, database: Database, task: Task) -> None:
+    issue = {"title": "Outage", "project": "shop", "priority": "critical"}
+    issue_id = api.client.post("/api/v1/issues", json=issue).json()["id"]
+    database.query("DELETE FROM job")
+    letter_id = add_dead_message(database, task, "issues", issue_id=issue_id)
+
+    assert api.client.post(f"/api/v1/dead-letters/{letter_id}/replay").status_code == 202
+
+    (job,) = database.query("SELECT issue_id, project, priority_class FROM job")
+    assert job == {"issue_id": issue_id, "project": "shop", "priority_class": PriorityClass.CRITICAL}
+
+
+@pytest.mark.parametrize("issue_id", ["not an id", 7, None, "01930000-0000-7000-8000-000000000000"])
+def test_replay_of_message_without_known_issue_has_class_background(
+    api: Api, database: Database, issue_id: object
+) -> None:
+    letter_id = add_dead_message(database, Task.INDEX_ISSUE, "default", issue_id=issue_id)
+
+    assert api.client.post(f"/api/v1/dead-letters/{letter_id}/replay").status_code == 202
+
+    (job,) = database.query("SELECT issue_id, project, priority_class FROM job")
+    assert job == {"issue_id": None, "project": "", "priority_class": PriorityClass.BACKGROUND}
 
 
 def test_replay_of_message_for_unconsumed_queue_returns_409(api: Api, database: Database) -> None:

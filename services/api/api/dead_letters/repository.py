@@ -17,6 +17,7 @@ from api.dispatch.envelope import parse_named_job
 from api.metrics import jobs as metrics
 from api.timestamps import to_utc
 from contracts.ledger import decisions
+from contracts.ledger.classes import PriorityClass, class_of
 from contracts.ledger.enqueue import insert_jobs
 from contracts.ledger.states import IS_DEAD
 from contracts.names import QUEUE_OF, Queue
@@ -67,7 +68,18 @@ WITH replayed AS (
     WHERE id = $1 AND {_IS_UNDECIDED}
     RETURNING id
 )
-{insert_jobs("replayed", job_id="$2::uuid", task="$3::text", queue="$5::text", message="$4::jsonb")}
+{
+    insert_jobs(
+        "replayed LEFT JOIN issue ON issue.id = $6::uuid",
+        job_id="$2::uuid",
+        task="$3::text",
+        queue="$5::text",
+        message="$4::jsonb",
+        issue_id="issue.id",
+        project="coalesce(issue.project, '')",
+        priority_class=f"coalesce({class_of('issue.priority')}, {PriorityClass.BACKGROUND.value})",
+    )
+}
 ON CONFLICT (id) DO NOTHING
 RETURNING task, queue
 """
@@ -124,7 +136,10 @@ async def replay_job(database: Database, letter_id: UUID) -> None:
 
 
 async def replay_message(database: Database, letter_id: UUID) -> bool:
-    """Turn a dead message into a due job; return False if it contains no job or no known queue."""
+    """Turn a dead message into a due job; return False if it contains no job or no known queue.
+
+    The job has the class and project of its issue, or class background and no project without an issue.
+    """
     row = await database.fetchrow(_RAW, letter_id)
     if row is None:
         return True
@@ -135,7 +150,8 @@ async def replay_message(database: Database, letter_id: UUID) -> bool:
     queue = next((queue for task, queue in QUEUE_OF.items() if task == named.task), row["queue"])
     if queue not in set(Queue):
         return False
-    job = await database.fetchrow(_REPLAY_MESSAGE, letter_id, named.job_id, named.task, named.message, queue)
+    values = (letter_id, named.job_id, named.task, named.message, queue, named.issue_id)
+    job = await database.fetchrow(_REPLAY_MESSAGE, *values)
     if job is not None:
         database.on_commit(partial(metrics.record_created, job["task"], job["queue"]))
     return True

@@ -83,6 +83,14 @@ class NamedJob:
     task: str
     message: dict[str, Any]
 
+    @property
+    def issue_id(self) -> UUID | None:
+        """The issue in the job's message, or None if it has none."""
+        try:
+            return UUID(self.message["issue_id"])
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return None
+
 
 def parse_named_job(raw: bytes) -> NamedJob | None:
     """Return the job in a dead message, or None if it has none. The job's own message is not validated.
