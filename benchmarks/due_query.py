@@ -24,6 +24,7 @@ from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.queues.repository import count_by_project
 from api.settings import ApiSettings
+from contracts.ledger.classes import PriorityClass
 from contracts.ledger.fair_share import Allocation
 from contracts.ledger.queries import WAITING_TIMES
 from contracts.names import Queue
@@ -70,8 +71,10 @@ async def _measure(servers: Servers) -> str:
         database_url=servers.database_url, celery_broker_url=servers.env["CELERY_BROKER_URL"], queue_bound=SLOTS
     )
     async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
-        lanes = await ledger.find_lanes(database, Queue.ISSUES)
-        search = await _median_ms(lambda: ledger.find_lanes(database, Queue.ISSUES))
+        lanes = await ledger.find_lanes(database, Queue.ISSUES, dict.fromkeys(PriorityClass, ("", "")))
+        search = await _median_ms(
+            lambda: ledger.find_lanes(database, Queue.ISSUES, dict.fromkeys(PriorityClass, ("", "")))
+        )
         projects = await _median_ms(lambda: count_by_project(database))
         waiting = await _median_ms(lambda: database.fetch(*WAITING_TIMES.bind(queues=list(Queue), at_limit=[])))
         claim = await _median_ms(lambda: _claim(database, [Allocation(lane, 1) for lane in lanes[:SLOTS]]))

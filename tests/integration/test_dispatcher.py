@@ -1,6 +1,7 @@
 """The dispatcher publishes due jobs, republishes lost messages and leaves queued messages unchanged."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,9 @@ from api.database import open_database
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.dispatcher import Dispatcher
 from api.dispatch.envelope import parse_job_id
+from api.dispatch.ledger import find_lanes
 from api.settings import ApiSettings
+from contracts.ledger.dispatch import FOUND_LANES_MAX
 from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.servers import Servers
@@ -28,11 +31,11 @@ class Harness:
 
     def __init__(self, servers: Servers, pool: ApiDatabase, broker: Broker) -> None:
         self._env = {"database_url": servers.database_url, "celery_broker_url": servers.env["CELERY_BROKER_URL"]}
-        self._pool = pool
+        self.pool = pool
         self._broker = broker
 
     def dispatcher(self, **settings: Any) -> Dispatcher:
-        return Dispatcher(self._pool, self._broker, ApiSettings(**{**self._env, "queue_bound": 1000, **settings}))
+        return Dispatcher(self.pool, self._broker, ApiSettings(**{**self._env, "queue_bound": 1000, **settings}))
 
 
 @pytest.fixture
@@ -73,6 +76,32 @@ async def test_due_jobs_are_published_oldest_first_to_their_queues(
     assert queued_ids(broker) == issues
     assert queued_ids(broker, "default") == [other]
     assert database.states() == {"queued": 6, "pending": 1}
+
+
+async def test_search_of_very_many_lanes_continues_behind_last_one(
+    harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    projects = 2 * FOUND_LANES_MAX + 50
+    database.query(
+        "INSERT INTO job (id, task, queue, message, project, priority_class)"
+        " SELECT gen_random_uuid(), %s, 'issues', '{}', 'project-' || n / 2, 2 * mod(n, 2)"
+        " FROM generate_series(0, 2 * %s - 1) AS n",
+        TASK,
+        projects,
+    )
+    seen: Counter[tuple[int, str, str]] = Counter()
+    last = {0: ("", ""), 2: ("", "")}
+    for _ in range(3):
+        found = await find_lanes(harness.pool, "issues", last)
+        assert Counter(lane.priority_class for lane in found) == {0: FOUND_LANES_MAX, 2: FOUND_LANES_MAX}
+        last = {lane.priority_class: (lane.project, lane.task) for lane in found}
+        seen.update(lane.key for lane in found)
+    assert len(seen) == 2 * projects
+    assert set(seen.values()) == {1, 2}
+
+    await harness.dispatcher().publish_due()
+
+    assert len(queued_ids(broker)) == 2 * projects, "one pass must publish the jobs of all lanes"
 
 
 async def test_retrying_job_when_due_is_published(

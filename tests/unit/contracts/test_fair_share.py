@@ -85,6 +85,24 @@ def test_fresh_critical_job_precedes_aged_jobs_of_its_project() -> None:
     assert found == {PriorityClass.CRITICAL: 10}
 
 
+def test_many_projects_are_pruned_only_when_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contracts.ledger.fair_share.STORED_MIN", 10)
+    clock = FairShare().projects
+    copies = [clock._next]
+    for project in range(1000):
+        clock.charge(project)
+        if clock._next is not copies[-1]:
+            copies.append(clock._next)
+    assert len(copies) < 10
+    assert len(clock._next) == 1000
+
+    for _ in range(10):
+        clock.charge("another")  # the times of the others are past now
+    for project in range(1000, 2000):
+        clock.charge(project)
+    assert len(clock._next) < 1100
+
+
 def limited(fair_share: FairShare, lanes: Sequence[Lane], slots: int, room: dict[str, float]) -> dict[str, int]:
     selection = Selection(fair_share, lanes)
     selection.limit(room)

@@ -6,28 +6,37 @@ running             --EXPIRE_RUNNING-->   pending | dead   (the worker's lease h
 queued              --SETTLE_REJECTED-->  pending | dead   (no worker of this version can run it)
 """
 
+from contracts.ledger.lanes import scan_lanes
 from contracts.ledger.queries import OPEN_CIRCUITS
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import IS_WAITING
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
-# A loose index scan: one probe for each lane, independent of the number of its jobs.
-_FIRST = f"SELECT priority_class, project, task, run_at FROM job WHERE queue = :queue AND {IS_WAITING}"
-_BY_LANE = "ORDER BY priority_class, project, task, run_at LIMIT 1"
+FOUND_LANES_MAX = 200
+"""Maximum lanes of a class that one search returns. They bound the time for which it blocks the dispatcher."""
 
+_SEARCHED = (":queue", "last.priority_class")
+_LAST = "(last_project, last_task)"
+_IS_LANE_DUE = f"run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))"
+
+# The limit stops the scans. The second one continues at the first lane.
 FIND_LANES = Statement(f"""
-WITH RECURSIVE lane AS (
-    ({_FIRST} {_BY_LANE})
-    UNION ALL
-    SELECT following.* FROM lane CROSS JOIN LATERAL (
-        {_FIRST} AND (priority_class, project, task) > (lane.priority_class, lane.project, lane.task) {_BY_LANE}
-    ) following
-)
-SELECT priority_class, project, task, extract(epoch FROM now() - run_at)::float8 AS waited_s
-FROM lane WHERE run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))
+SELECT lane.priority_class, project, task, extract(epoch FROM now() - run_at)::float8 AS waited_s
+FROM unnest(CAST(:classes AS integer[]), CAST(:projects AS text[]), CAST(:tasks AS text[]))
+    AS last (priority_class, last_project, last_task)
+CROSS JOIN LATERAL (
+    SELECT last.priority_class, each.* FROM (
+        SELECT * FROM ({scan_lanes(*_SEARCHED, after=_LAST)}) following WHERE {_IS_LANE_DUE}
+        UNION ALL
+        SELECT * FROM ({scan_lanes(*_SEARCHED, until=_LAST)}) first WHERE {_IS_LANE_DUE}
+    ) each LIMIT {FOUND_LANES_MAX}
+) lane
 """)
-"""The lanes of a queue that have a due job. Jobs of an open circuit breaker wait."""
+"""Lanes of a queue that have a due job, at most `FOUND_LANES_MAX` of each class.
+
+Those behind the given lane of their class come first. Jobs of an open circuit breaker wait.
+"""
 
 CLAIM_MAX = 200
 """Maximum jobs of one claim. The planner would expect a tenth of the backlog without it, and read all of it."""

@@ -22,8 +22,8 @@ AGING_S = 3600
 """Seconds of waiting after which a job counts as one class more urgent."""
 RESERVED = 20
 """One of this number of slots belongs to the lowest waiting class."""
-STORED_MAX = 20_000
-"""Stored start times, by project or lane, above which those in the past are removed."""
+STORED_MIN = 20_000
+"""Stored start times, by project or lane, that are never too many. More are pruned whenever they have doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class _VirtualClock:
     def __init__(self) -> None:
         self._next: dict[Hashable, float] = {}
         self._now = 0.0
+        self._prune_above = STORED_MIN
 
     def start(self, key: Hashable) -> float:
         """Return the start time of the key's next job. The key with the earliest start is next."""
@@ -71,8 +72,9 @@ class _VirtualClock:
         """Delay the key's next start by the cost of a job."""
         self._now = self.start(key)
         self._next[key] = self._now + cost
-        if len(self._next) > STORED_MAX:
+        if len(self._next) > self._prune_above:
             self._next = {each: start for each, start in self._next.items() if start > self._now}
+            self._prune_above = max(STORED_MIN, 2 * len(self._next))
 
     def refund(self, key: Hashable, cost: float) -> None:
         """Subtract the cost of jobs that the key did not have."""

@@ -14,6 +14,7 @@ from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
 from api.dispatch import ledger, timing
 from api.dispatch.broker import Broker, BrokerUnavailable
+from api.dispatch.lane_search import LaneSearch
 from api.dispatch.limits import RecentLimits
 from api.dispatch.pruning import prune_hourly
 from api.dispatch.publishing import render_messages
@@ -25,7 +26,7 @@ from api.queues.broker import find_consumers
 from api.settings import ApiSettings
 from contracts import CONTRACT_VERSION
 from contracts.ledger.dispatch import CLAIM_MAX
-from contracts.ledger.fair_share import FairShare, Selection
+from contracts.ledger.fair_share import Selection
 from contracts.messages import RejectedMessage
 from contracts.names import REJECTED_MESSAGES_KEY, Queue
 from contracts.retry import max_attempts
@@ -38,8 +39,6 @@ logger = structlog.get_logger(__name__)
 
 MESSAGES_PER_PROCESS = 2
 """Maximum messages that wait in a queue, per worker process that consumes it."""
-MANY_LANES = 1000
-"""Found lanes above which the result of a search is used several times."""
 FULL_QUEUE_POLL_S = (0.005, 0.1)
 """Minimum and maximum seconds before the next poll if jobs are due but their queue is full."""
 OUTAGE_POLL_S = 1
@@ -77,13 +76,12 @@ class Dispatcher(BackgroundLoop):
         self._next_pruning = 0.0
         self._slots: Counter[str] = Counter()
         """Worker processes by queue, as of the last sweep."""
-        self._fair_shares = {queue: FairShare() for queue in Queue}
-        self._selections: dict[Queue, tuple[Selection, float]] = {}
-        """Found lanes of queues with very many, and the time until which they are used."""
+        self._searches = {queue: LaneSearch(database, queue) for queue in Queue}
         self._limits: dict[str, int] = {}
         """Maximum published and running jobs by project."""
         self.recent_limits = RecentLimits()
-        self._is_limited = False
+        self._is_waiting = False
+        """Whether due jobs were left in the last pass, although their queue has room."""
         self._full_queue_poll_s = dict.fromkeys(Queue, FULL_QUEUE_POLL_S[1])
         self._full: set[Queue] = set()
         """The queues without room in the last pass."""
@@ -143,8 +141,8 @@ class Dispatcher(BackgroundLoop):
         rows = await ledger.find_shares(self._database)
         self._limits = {row["project"]: row["running_max"] for row in rows if row["running_max"] is not None}
         weights = {row["project"]: row["weight"] for row in rows}
-        for fair_share in self._fair_shares.values():
-            fair_share.weights = weights
+        for search in self._searches.values():
+            search.fair_share.weights = weights
 
     async def publish_due(self) -> bool:
         """Publish due jobs that fit into their queues; return False if a queue or a project is full.
@@ -152,7 +150,7 @@ class Dispatcher(BackgroundLoop):
         A queue contains at most two messages per worker process, so an urgent job starts soon.
         """
         self._full.clear()
-        self._is_limited = False
+        self._is_waiting = False
         for queue in Queue:
             bound = MESSAGES_PER_PROCESS * self._slots[queue] or self._settings.queue_bound
             room = bound - await self._broker.count_messages(queue)
@@ -163,7 +161,7 @@ class Dispatcher(BackgroundLoop):
                 self._full.add(queue)
                 self._adapt_poll(queue, was_low=was_low)
         # No event is sent when a project has room again, so a limit is polled like a full queue.
-        return not self._full and not self._is_limited
+        return not self._full and not self._is_waiting
 
     def poll_s(self) -> float:
         """Return the seconds until the first full queue, or a project at its limit, is polled again."""
@@ -178,14 +176,22 @@ class Dispatcher(BackgroundLoop):
     async def _publish_fairly(self, queue: Queue, room: int) -> int:
         """Publish at most `room` due jobs of the queue; return their number."""
         published = 0
-        selection = await self._find_selection(queue)
+        search = self._searches[queue]
+        recent = search.find_recent()
+        selection = recent or await search.run()
+        # Whether lanes that the selection does not contain may have due jobs.
+        may_search = recent is not None
         while published < room and not self.stopping:
             jobs = await self._claim(queue, selection, min(room - published, BATCH))
-            if jobs is None:
-                self._selections.pop(queue, None)
+            if jobs is not None:
+                await self._publish(queue, jobs)
+                published += len(jobs)
+                may_search |= search.is_partial and bool(jobs)
+            elif may_search and not selection.at_limit:
+                selection, may_search = await search.run(), False
+            else:
+                self._is_waiting |= search.is_partial
                 break
-            await self._publish(queue, jobs)
-            published += len(jobs)
         return published
 
     async def _claim(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
@@ -195,13 +201,13 @@ class Dispatcher(BackgroundLoop):
         async with self._database.transaction():
             room = await ledger.find_room(self._database, self._limits, self._settings.project_running_max)
             if room is None:
-                self._is_limited = True
+                self._is_waiting = True
                 return None
             selection.limit(room)
             jobs = await self._claim_selected(queue, selection, slots)
         if at_limit := selection.at_limit:
             self.recent_limits.add(at_limit)
-            self._is_limited = True
+            self._is_waiting = True
         return jobs
 
     async def _claim_selected(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
@@ -212,19 +218,6 @@ class Dispatcher(BackgroundLoop):
         for lane, number in missing.items():
             selection.refund_unused(lane, number)
         return jobs
-
-    async def _find_selection(self, queue: Queue) -> Selection:
-        """Return the queue's lanes. With very many, the search for them takes at most a tenth of the time."""
-        loop = asyncio.get_running_loop()
-        selection, valid_until = self._selections.get(queue, (None, 0.0))
-        if selection is not None and loop.time() < valid_until:
-            return selection
-        began = loop.time()
-        lanes = await ledger.find_lanes(self._database, queue)
-        selection = Selection(self._fair_shares[queue], lanes)
-        if len(lanes) > MANY_LANES:
-            self._selections[queue] = selection, began + 10 * (loop.time() - began)
-        return selection
 
     async def _publish(self, queue: Queue, jobs: list[ledger.DueJob]) -> None:
         if not jobs:

@@ -49,9 +49,18 @@ ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_
 """
 
 
-async def find_lanes(database: Database, queue: str) -> list[Lane]:
-    """Return the lanes of the queue that have a due job."""
-    return [Lane(**row) for row in await database.fetch(*dispatch.FIND_LANES.bind(queue=queue))]
+async def find_lanes(database: Database, queue: str, last: Mapping[int, tuple[str, str]]) -> list[Lane]:
+    """Return lanes of the queue that have a due job, at most `FOUND_LANES_MAX` of each class, by class.
+
+    The lanes of a class begin behind the project and task in `last`, and continue at its first lane.
+    """
+    find = dispatch.FIND_LANES.bind(
+        queue=queue,
+        classes=list(last),
+        projects=[project for project, _ in last.values()],
+        tasks=[task for _, task in last.values()],
+    )
+    return [Lane(**row) for row in await database.fetch(*find)]
 
 
 async def claim_due(

@@ -1,0 +1,50 @@
+"""Search for the lanes of a queue, at a bounded cost."""
+
+import asyncio
+from itertools import groupby
+
+from api.database import Database
+from api.dispatch import ledger
+from contracts.ledger.classes import PriorityClass
+from contracts.ledger.dispatch import FOUND_LANES_MAX
+from contracts.ledger.fair_share import FairShare, Selection
+
+INTERVAL = 10
+"""A search is repeated after this multiple of its duration, so it takes at most a tenth of the time."""
+_FIRST = ("", "")
+
+
+class LaneSearch:
+    """Searches for the lanes of one queue.
+
+    Of each class, a search returns at most `FOUND_LANES_MAX` lanes, and the next one continues behind them.
+    """
+
+    def __init__(self, database: Database, queue: str) -> None:
+        self._database = database
+        self._queue = queue
+        self.fair_share = FairShare()
+        self.is_partial = False
+        """Whether the last search has left lanes to the next one."""
+        self._last: dict[int, tuple[str, str]] = dict.fromkeys(PriorityClass, _FIRST)
+        self._found: Selection | None = None
+        self._valid_until = 0.0
+
+    def find_recent(self) -> Selection | None:
+        """Return the result of the last search, or None if it is time for the next one."""
+        return self._found if asyncio.get_running_loop().time() < self._valid_until else None
+
+    async def run(self) -> Selection:
+        """Search for lanes with due jobs."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        lanes = await ledger.find_lanes(self._database, self._queue, self._last)
+        self._last = dict.fromkeys(PriorityClass, _FIRST)
+        for priority_class, group in groupby(lanes, key=lambda lane: lane.priority_class):
+            *_, last = of_class = list(group)
+            if len(of_class) == FOUND_LANES_MAX:
+                self._last[priority_class] = last.project, last.task
+        self.is_partial = any(last != _FIRST for last in self._last.values())
+        self._found = Selection(self.fair_share, lanes)
+        self._valid_until = began + INTERVAL * (loop.time() - began)
+        return self._found
