@@ -71,7 +71,7 @@ def test_upgrade_with_api_first_loses_no_issue(installation: Installation) -> No
         "the training must be skipped without examples"
     )
 
-    installation.database.query(read_documented_sql("INSERT INTO job"))
+    installation.database.query(read_documented_sql("enqueue_job"))
     installation.finish()
     assert installation.database.one("SELECT count(*) FROM issue_search") == len(installation.traffic.accepted)
 

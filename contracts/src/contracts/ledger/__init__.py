@@ -2,7 +2,7 @@
 
 | Module | Transitions | Used by |
 |---|---|---|
-| `enqueue` | -> pending | API, worker, triggers (SQL function `enqueue_job`) |
+| `enqueue` | -> pending | API, worker, SQL (function `enqueue_job`) |
 | `dispatch` | claim_due, requeue, renew_queued, expire, settle_rejected | dispatcher |
 | `attempts` | claim, defer, renew, complete, fail | worker |
 | `decisions` | replay, discard, cancel, skip, postpone | API, worker |
@@ -11,6 +11,6 @@
 | `lanes` | none: the SQL that finds lanes | `dispatch`, `queries` |
 | `queries` | none: counts, ages, the due condition | API, exporter, autoscaler, KEDA, pruning |
 
-`states` contains the sets of states, their SQL conditions and predicates. `statement` renders a statement for both
+`states` contains the states, their sets and SQL conditions. `statement` renders a statement for both
 drivers. `tests/unit/contracts/test_ledger.py` fails if another module names a state or writes `job`.
 """
