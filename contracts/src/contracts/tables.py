@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB, REAL, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from contracts.ledger.classes import PriorityClass
-from contracts.ledger.states import INITIAL, IS_DEAD, IS_ENDED, IS_LEASED, IS_WAITING
+from contracts.ledger.states import IS_DEAD, IS_ENDED, IS_LEASED, IS_WAITING, PENDING
 from contracts.limits import DEFAULT_PROJECT, DESCRIPTION_MAX, HOLDER_PATTERN, PROJECT_PATTERN, TITLE_MAX
 from contracts.names import Task
 from contracts.states import (
@@ -173,7 +173,7 @@ class Job(Base):
     """The project to whose share the job counts. Empty if it belongs to none."""
     priority_class: Mapped[int] = mapped_column(server_default=str(PriorityClass.MEDIUM.value))
     """The `PriorityClass`, which its retries keep."""
-    state: Mapped[str] = mapped_column(server_default=INITIAL)
+    state: Mapped[str] = mapped_column(server_default=PENDING)
     attempts: Mapped[int] = mapped_column(server_default="0")
     """Number of all attempts started. It is also the attempt number that fences the current attempt's writes."""
     attempts_since_replay: Mapped[int] = mapped_column("tries", server_default="0")

@@ -7,7 +7,7 @@ from contracts.ledger.states import (
     IS_DEAD,
     IS_ENDED,
     IS_LEASED,
-    IS_PUBLISHED,
+    IS_QUEUED,
     IS_UNFINISHED,
     IS_WAITING,
 )
@@ -86,7 +86,7 @@ SELECT queue, extract(epoch FROM now() - min(run_at))::float8 AS age FROM (
     ) AS run_at
     FROM unnest(CAST(:queues AS text[])) AS given (queue)
     UNION ALL
-    SELECT queue, min(run_at) FROM job WHERE {IS_PUBLISHED} GROUP BY queue
+    SELECT queue, min(run_at) FROM job WHERE {IS_QUEUED} GROUP BY queue
 ) oldest
 GROUP BY queue
 """)
@@ -109,7 +109,7 @@ WITH due AS (
     FROM {_CLASSES} CROSS JOIN LATERAL ({scan_lanes("given.queue", "class.number")} LIMIT {LANES_MAX}) lane
     WHERE run_at <= now() AND project <> ALL (CAST(:at_limit AS text[]))
     UNION ALL
-    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_PUBLISHED}
+    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_QUEUED}
 ), oldest AS (
     SELECT queue,
         min(since) FILTER (WHERE {IS_FOREGROUND}) AS foreground,

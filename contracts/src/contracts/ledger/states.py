@@ -1,4 +1,4 @@
-"""The sets of job states, as Python sets, SQL conditions and predicates."""
+"""The states of jobs that other modules use, the sets of states, and SQL conditions."""
 
 from collections.abc import Collection
 
@@ -14,10 +14,8 @@ ENDED_STATES = frozenset({JobState.SUCCEEDED, JobState.SKIPPED, JobState.CANCELL
 REPORTED_STATES = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING, JobState.RETRYING, JobState.DEAD)
 """States of jobs that are unfinished or dead, in the order of a job's life."""
 
-INITIAL = JobState.PENDING
-"""The state of a new job."""
-SUCCEEDED, SKIPPED, DEAD, RETRYING = JobState.SUCCEEDED, JobState.SKIPPED, JobState.DEAD, JobState.RETRYING
-"""The states in which an attempt ends."""
+PENDING, RUNNING, RETRYING = JobState.PENDING, JobState.RUNNING, JobState.RETRYING
+SUCCEEDED, SKIPPED, DEAD, CANCELLED = JobState.SUCCEEDED, JobState.SKIPPED, JobState.DEAD, JobState.CANCELLED
 
 
 def condition(states: Collection[JobState], column: str = "state") -> str:
@@ -32,41 +30,11 @@ IS_WAITING = condition(WAITING_STATES)
 IS_LEASED = condition(LEASED_STATES)
 IS_UNFINISHED = condition(UNFINISHED_STATES)
 IS_ENDED = condition(ENDED_STATES)
-IS_DEAD = condition({JobState.DEAD})
-IS_PUBLISHED = condition({JobState.QUEUED})
+IS_DEAD = condition({DEAD})
+IS_QUEUED = condition({JobState.QUEUED})
 """SQL: a message of the job waits in its queue."""
 
-ERROR = f"CASE WHEN state <> '{JobState.SUCCEEDED}' THEN last_error END"
+ERROR = f"CASE WHEN state <> '{SUCCEEDED}' THEN last_error END"
 """SQL: the last error of a job that has not succeeded since."""
 NEXT_ATTEMPT_AT = f"CASE WHEN {IS_WAITING} THEN run_at END"
 """SQL: when a waiting job is due."""
-
-
-def is_running(state: str) -> bool:
-    """Return whether a worker runs the job."""
-    return state == JobState.RUNNING
-
-
-def is_waiting(state: str) -> bool:
-    """Return whether the job waits to be published."""
-    return state in WAITING_STATES
-
-
-def is_retrying(state: str) -> bool:
-    """Return whether the job waits for another attempt after a failure."""
-    return state == JobState.RETRYING
-
-
-def is_dead(state: str) -> bool:
-    """Return whether the job waits for a person's decision."""
-    return state == JobState.DEAD
-
-
-def is_cancelled(state: str) -> bool:
-    """Return whether a person cancelled the job."""
-    return state == JobState.CANCELLED
-
-
-def has_succeeded(state: str) -> bool:
-    """Return whether the job's effect is written."""
-    return state == JobState.SUCCEEDED

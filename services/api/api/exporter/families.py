@@ -13,7 +13,7 @@ from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
 from api.schema import list_revisions
-from contracts.ledger.states import REPORTED_STATES, is_dead
+from contracts.ledger.states import DEAD, REPORTED_STATES
 from contracts.limits import DEFAULT_PROJECT
 from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
@@ -130,7 +130,7 @@ def _contracts(counts: Iterable[JobCount]) -> Mapping[str, int]:
 def _dead_letters(state: DatabaseState) -> Metric:
     family = GaugeMetricFamily("issuetracker_dead_letters", "Dead letters that await a decision.", labels=["kind"])
     if state.jobs is not None:
-        family.add_metric(["job"], sum(count.number for count in state.jobs if is_dead(count.state)))
+        family.add_metric(["job"], sum(count.number for count in state.jobs if count.state == DEAD))
     if state.dead_messages is not None:
         family.add_metric(["message"], state.dead_messages)
     return family

@@ -17,7 +17,7 @@ from contracts.ids import new_id
 from contracts.ledger.classes import class_of
 from contracts.ledger.decisions import skip_jobs_of_issue
 from contracts.ledger.enqueue import insert_jobs
-from contracts.ledger.states import has_succeeded, is_retrying, is_running
+from contracts.ledger.states import RETRYING, RUNNING, SUCCEEDED
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
 
@@ -240,7 +240,7 @@ def _enrichment(row: asyncpg.Record) -> EnrichmentState | None:
     return EnrichmentState(
         status=row["state"],
         attempts=row["attempts"],
-        started_at=row["started_at"] if is_running(row["state"]) else None,
-        next_retry_at=row["run_at"] if is_retrying(row["state"]) else None,
-        error=None if has_succeeded(row["state"]) else row["last_error"],
+        started_at=row["started_at"] if row["state"] == RUNNING else None,
+        next_retry_at=row["run_at"] if row["state"] == RETRYING else None,
+        error=None if row["state"] == SUCCEEDED else row["last_error"],
     )

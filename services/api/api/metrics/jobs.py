@@ -3,7 +3,7 @@
 from prometheus_client import Counter
 
 from api.metrics.labels import known_or_other
-from contracts.ledger.states import DEAD, is_dead
+from contracts.ledger.states import DEAD
 from contracts.names import QUEUE_OF, Queue, Task
 from contracts.states import FailureKind
 
@@ -28,7 +28,7 @@ def record_lost(task: str, queue: str, state: str) -> None:
     """Count an attempt whose worker was lost, by the new state of its job."""
     labels = known_or_other(Task, task), known_or_other(Queue, queue)
     ATTEMPTS.labels(*labels, FailureKind.LOST).inc()
-    if is_dead(state):
+    if state == DEAD:
         record_dead(task, queue)
     else:
         RETRIES.labels(*labels, FailureKind.LOST).inc()

@@ -14,7 +14,7 @@ from api.paging import PageQuery, page_by_id
 from api.problems import ProblemError, not_found, require_found
 from api.runs import repository
 from api.runs.schemas import Run, RunPage
-from contracts.ledger.states import is_cancelled
+from contracts.ledger.states import CANCELLED
 
 router = APIRouter(prefix="/api/v1/issues/{issue_id}/enrichments", tags=["enrichment"])
 
@@ -69,7 +69,7 @@ async def cancel(issue_id: UUID, job_id: UUID, database: DatabaseDep) -> Run | C
         if await repository.cancel_run(database, issue_id, job_id):
             await record(database, "enrichment.cancelled", issue_id, job_id=str(job_id))
         run = await get_run(issue_id, job_id, database)
-    if not is_cancelled(run.state):
+    if run.state != CANCELLED:
         state = run.state if may_read() else "finished"
         raise HTTPException(409, f"Run {job_id} is {state}. Only an unfinished run can be cancelled.")
     return _confirm(run)

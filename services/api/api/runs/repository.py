@@ -18,7 +18,7 @@ from contracts.ids import new_id
 from contracts.ledger.decisions import CANCEL_RUN, POSTPONE_RUNS
 from contracts.ledger.enqueue import ENQUEUE_MANY
 from contracts.ledger.queries import LOCK_UNFINISHED
-from contracts.ledger.states import has_succeeded, is_running, is_waiting
+from contracts.ledger.states import RUNNING, SUCCEEDED, WAITING_STATES
 from contracts.messages import EnrichIssue
 from contracts.names import QUEUE_OF, Task
 from contracts.states import JobState
@@ -117,9 +117,7 @@ async def schedule_reruns(
     database: Database, unfinished: Mapping[UUID, Sequence[Unfinished]], delay_s: float
 ) -> None:
     """Schedule one run for each issue with a changed text, by its unfinished runs."""
-    waiting = {
-        issue_id: [run.id for run in runs if not is_running(run.state)] for issue_id, runs in unfinished.items()
-    }
+    waiting = {issue_id: [run.id for run in runs if run.state != RUNNING] for issue_id, runs in unfinished.items()}
     await start_runs(database, [issue_id for issue_id, runs in waiting.items() if not runs], delay_s)
     postponed = [run for runs in waiting.values() for run in runs]
     postpone = POSTPONE_RUNS.bind(ids=postponed, delay=timedelta(seconds=delay_s), times_max=DEBOUNCE_MAX)
@@ -151,6 +149,6 @@ async def cancel_run(database: Database, issue_id: UUID, job_id: UUID) -> bool:
 def _run(row: asyncpg.Record) -> Run:
     return Run(
         **{name: row[name] for name in Run.model_fields if name not in {"error", "next_attempt_at"}},
-        error=None if has_succeeded(row["state"]) else row["last_error"],
-        next_attempt_at=row["run_at"] if is_waiting(row["state"]) else None,
+        error=None if row["state"] == SUCCEEDED else row["last_error"],
+        next_attempt_at=row["run_at"] if row["state"] in WAITING_STATES else None,
     )

@@ -1,7 +1,7 @@
 """Metrics of the jobs and attempts that this worker ends."""
 
 from app.metrics.storage import counter, histogram
-from contracts.ledger.states import DEAD, RETRYING, SKIPPED, SUCCEEDED, has_succeeded
+from contracts.ledger.states import DEAD, RETRYING, SKIPPED, SUCCEEDED
 from contracts.names import QUEUE_OF, Task
 from contracts.states import FailureKind, JobState
 
@@ -50,7 +50,7 @@ def record_end(task: str, queue: str, state: JobState, ran_s: float, age_s: floa
     ATTEMPTS.labels(task, queue, state).inc()
     FINISHED.labels(task, queue, state).inc()
     RUN.labels(task, queue).observe(ran_s)
-    if task == Task.ENRICH_ISSUE and has_succeeded(state):
+    if task == Task.ENRICH_ISSUE and state == SUCCEEDED:
         # One statement creates the issue and its job, so their age is the same.
         ENRICHED.observe(max(age_s, 0))
         # The same transaction creates the job that indexes the issue.
