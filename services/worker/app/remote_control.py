@@ -1,6 +1,6 @@
 """Restrict remote control to commands that change nothing.
 
-Celery executes the commands of every client of the broker, without authentication: whoever has the password of
+Celery executes the commands of every client of the broker, without authentication: anyone with the password of
 Redis could stop workers, end their consumption of a queue or shorten their time limits.
 """
 
