@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.network import free_port
 from tests.deploy.test_compose import SECRETS
 from tests.support.docker import docker, log, needs_compose, needs_images
 from tests.support.operations import COMPOSE_PAGES, commands
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
 from tests.support.waiting import wait_until

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.network import free_port
 from devstack.process import Process
 from tests.support.docker import docker, needs_compose, needs_images
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.servers import Log
 from tests.support.waiting import wait_until

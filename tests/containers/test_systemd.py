@@ -18,7 +18,6 @@ import pytest
 
 from contracts import network
 from contracts.names import Task
-from devstack.network import free_port
 from tests.deploy.test_systemd import MAX_EXPOSURE
 from tests.support.certificates import needs_openssl
 from tests.support.database import Database
@@ -34,6 +33,7 @@ from tests.support.machine import (
     read_lines,
     start_servers,
 )
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.waiting import DEADLINE_S, wait_until
 

@@ -7,7 +7,6 @@ import httpx
 import pytest
 import redis
 
-from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_redis_urls import WORKER_COMMAND
 from tests.support.certificates import issue, needs_openssl
@@ -17,6 +16,7 @@ from tests.support.docker import needs_images
 from tests.support.flower import IMAGE, flower
 from tests.support.forked import ForkedProcess
 from tests.support.metrics import exporter, scrape
+from tests.support.ports import free_port
 from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
 from tests.support.waiting import wait_until

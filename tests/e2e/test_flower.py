@@ -8,10 +8,10 @@ import httpx
 import pytest
 import redis
 
-from devstack.network import free_port
 from devstack.process import Process
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.processes import WORKER, Api, tool
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK

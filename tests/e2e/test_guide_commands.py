@@ -19,11 +19,12 @@ import pytest
 import redis
 
 from contracts.settings import Settings
-from devstack.network import free_port, is_taken
+from devstack.network import is_taken
 from devstack.process import Process
 from devstack.settings import DevSettings
 from devstack.shell import build_environment
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.processes import API, ROOT, WORKER, Api
 from tests.support.servers import Log, Servers
 from tests.support.waiting import DEADLINE_S, wait_until

@@ -17,9 +17,10 @@ import psycopg2
 import pytest
 
 from devstack.address import DatabaseAddress
-from devstack.network import free_port, is_taken
+from devstack.network import is_taken
 from devstack.postgres import Postgres, find_program
 from devstack.process import Process
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.servers import Log
 from tests.support.waiting import DEADLINE_S, wait_until

@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from contracts.names import QUEUE_OF, Queue, Task
-from devstack.network import free_port
 from devstack.process import Process
 from tests.support.api_server import ApiServer
 from tests.support.certificates import issue, needs_openssl
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
 from tests.support.manifests import K8S
+from tests.support.ports import free_port
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
 from tests.support.waiting import DEADLINE_S, wait_until

@@ -2,8 +2,8 @@
 
 import pytest
 
-from devstack.network import free_port
 from tests.support.cli import run_cli, run_installed
+from tests.support.ports import free_port
 from tests.support.processes import Api
 
 

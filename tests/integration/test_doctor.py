@@ -14,10 +14,10 @@ from contracts import CONTRACT_VERSION
 from contracts.ids import new_id
 from contracts.messages import WorkerHeartbeat
 from contracts.names import HEARTBEAT_KEY_PREFIX, HEARTBEAT_KEY_SECONDS
-from devstack.network import free_port
 from issuetracker_cli.doctor import Finding, examine, exit_code
 from tests.support.cli import run_cli
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers, migrate, start_servers
 from tests.support.waiting import DEADLINE_S, wait_until

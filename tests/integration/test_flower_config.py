@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from devstack.network import free_port
 from tests.support.flower import flower, start_flower
+from tests.support.ports import free_port
 from tests.support.servers import Log, Servers
 from tests.support.waiting import DEADLINE_S, wait_until
 

@@ -9,11 +9,11 @@ from itertools import cycle, islice
 import redis
 
 from contracts.names import Task
-from devstack.network import free_port
 from evaluation.issues import read_rows
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.metrics import Scrape, exporter, scrape
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.servers import Servers
 from tests.support.tasks import TASK

@@ -3,9 +3,9 @@
 import re
 
 from contracts.names import QUEUE_OF
-from devstack.network import free_port
 from tests.conftest import WorkerFactory
 from tests.support.metrics import Scrape, exporter, text
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
 

@@ -10,11 +10,11 @@ import pytest
 import redis
 from celery import Celery
 
-from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
 from tests.support.metrics import scrape
+from tests.support.ports import free_port
 from tests.support.processes import WORKER
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK

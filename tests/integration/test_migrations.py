@@ -11,9 +11,9 @@ import pytest
 
 from contracts.ids import new_id
 from devstack.address import DatabaseAddress
-from devstack.network import free_port
 from devstack.postgres import Postgres
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.processes import start_api
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic, start_alembic
 from tests.support.waiting import DEADLINE_S, wait_until

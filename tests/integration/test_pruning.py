@@ -11,10 +11,10 @@ from app import pruning
 from contracts.ledger.states import ENDED_STATES
 from contracts.names import QUEUE_OF, Task
 from contracts.states import DeadMessageState, JobState
-from devstack.network import free_port
 from tests.conftest import STOP_TIMEOUT_S
 from tests.support.database import Database
 from tests.support.metrics import scrape
+from tests.support.ports import free_port
 from tests.support.processes import Api, start_api, start_worker
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.flower import IMAGE, flower
 from tests.support.forked import run_until_exit
 from tests.support.metrics import exporter, scrape
+from tests.support.ports import free_port
 from tests.support.processes import API, WORKER, Api, start_api
 from tests.support.servers import LocalValkey, Log, Servers
 from tests.support.waiting import wait_until

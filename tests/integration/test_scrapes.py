@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from contracts import network
-from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.forked import ForkedProcess
+from tests.support.ports import free_port
 from tests.support.processes import API
 from tests.support.promql import rules, selectors
 from tests.support.scrapes import missing_series, series

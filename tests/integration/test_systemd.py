@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from devstack.network import free_port
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.notifications import listen
+from tests.support.ports import free_port
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
 

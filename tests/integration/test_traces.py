@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from devstack.network import free_port
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.otlp import Receiver, tree
+from tests.support.ports import free_port
 from tests.support.processes import API, WORKER, Api
 from tests.support.servers import Servers
 from tests.support.tasks import TASK

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from devstack.address import DatabaseAddress
-from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
 from tests.support.forked import ForkedProcess, run_until_exit
+from tests.support.ports import free_port
 from tests.support.processes import API
 from tests.support.servers import FAST_OPTIONS, Log, run_alembic
 from tests.support.waiting import DEADLINE_S, wait_until

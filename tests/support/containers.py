@@ -12,8 +12,8 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from contracts import network
-from devstack.network import free_port
 from tests.support.docker import missing
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 POSTGRES_IMAGE = "pgvector/pgvector:pg17"

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from devstack.network import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import DEADLINE_S
 
 

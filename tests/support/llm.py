@@ -12,8 +12,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from devstack.network import free_port
 from devstack.process import Process
+from tests.support.ports import free_port
 from tests.support.servers import Log
 from tests.support.waiting import wait_until
 

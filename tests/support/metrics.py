@@ -9,8 +9,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.network import METRICS_PATH
-from devstack.network import free_port
 from tests.support.forked import ForkedProcess
+from tests.support.ports import free_port
 from tests.support.processes import API
 from tests.support.servers import Log, Servers
 from tests.support.waiting import wait_until

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from devstack.network import free_port
 from tests.support import manifests
 from tests.support.docker import docker, log
 from tests.support.manifests import Object, labels, matches, named, quantity
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 API_SERVER = Path(__file__).with_name("api_server.py")

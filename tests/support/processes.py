@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from devstack.network import free_port
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
+from tests.support.ports import free_port
 from tests.support.servers import Log
 from tests.support.waiting import wait_until
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from devstack.address import DatabaseAddress
-from devstack.network import free_port
 from devstack.postgres import SUPERUSER, Postgres
 from tests.support.forwarder import Forwarder
+from tests.support.ports import free_port
 from tests.support.servers import FAST_OPTIONS, Log
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from devstack.address import DatabaseAddress
-from devstack.network import free_port
 from devstack.postgres import Postgres
 from devstack.process import Process
 from devstack.valkey import Valkey
@@ -26,6 +25,7 @@ from tests.support.containers import (
     ContainerRedis,
 )
 from tests.support.forked import ForkedProcess
+from tests.support.ports import free_port
 
 # Without fsync, a killed process loses no data. Only a power failure would.
 FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from devstack.network import free_port
 from tests.support import certificates
 from tests.support.docker import docker
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 from tests.support.waiting import DEADLINE_S
 

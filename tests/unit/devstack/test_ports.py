@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.network import free_port
 from devstack.ports import check_ports, list_ports
 from devstack.process import ProcessFailed
 from devstack.settings import DevSettings
+from tests.support.ports import free_port
 
 OWNERS = {
     "DATABASE_URL": "PostgreSQL",
