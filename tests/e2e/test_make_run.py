@@ -43,6 +43,11 @@ class Run:
 
         wait_until(is_ready, lambda: f"readiness\n{self.log}")
 
+    def wait_end(self) -> int:
+        """Return the exit code after the process has ended."""
+        wait_until(lambda: self.process.exit_code is not None, lambda: f"the end of the process\n{self.log}")
+        return self.process.wait()
+
     @property
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}", timeout=60)
@@ -109,7 +114,7 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
         assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
 
     run.process.send(signal.SIGINT)
-    assert run.process.wait(DEADLINE_S) == 0, str(run.log)
+    assert run.wait_end() == 0, str(run.log)
     assert not is_taken(int(run.env["API_PORT"]))
 
     second = start()
@@ -117,7 +122,7 @@ def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[...,
     assert is_enriched(second, issue["id"])
 
     second.service("uvicorn main:app").kill()
-    assert second.process.wait(DEADLINE_S) == 1
+    assert second.wait_end() == 1
     assert second.log.has("api ended with exit code -9")
     assert not is_taken(int(run.env["API_PORT"]))
 
@@ -131,7 +136,7 @@ def test_make_run_with_port_in_use_prints_port_and_exits_with_2(
 
         run = start()
 
-        assert run.process.wait(DEADLINE_S) == 2
+        assert run.wait_end() == 2
     (line,) = run.log.lines
     assert f"port {env['API_PORT']} of the API is taken by another program" in line
     assert "API_PORT" in line
@@ -146,12 +151,12 @@ def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], en
     )
     for arguments in (("run",), ("reset",)):
         other = start(*arguments)
-        assert other.process.wait(DEADLINE_S) == 2
+        assert other.wait_end() == 2
         (line,) = other.log.lines
         assert f"already running as process {first.process.pid}" in line
 
     first.process.send(signal.SIGKILL)
-    first.process.wait(DEADLINE_S)
+    first.wait_end()
     port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
     wait_until(lambda: not is_taken(port), "PostgreSQL to stop")
     assert (Path(env["LOCAL_DIR"]) / "lock").exists(), "the next start must accept a stale lock file"
@@ -160,10 +165,10 @@ def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], en
     second.wait_ready()
     assert second.query("SELECT provider FROM circuit") == inserted
     second.service("valkey-server").kill()
-    assert second.process.wait(DEADLINE_S) == 1
+    assert second.wait_end() == 1
     assert second.log.has("valkey ended with exit code -9"), str(second.log)
 
-    assert start("reset").process.wait(DEADLINE_S) == 0
+    assert start("reset").wait_end() == 0
     assert not Path(env["LOCAL_DIR"]).exists()
 
 
@@ -174,7 +179,7 @@ def test_make_run_with_invalid_setting_prints_one_line_and_exits_with_2(
 
     run = start()
 
-    assert run.process.wait(DEADLINE_S) == 2
+    assert run.wait_end() == 2
     (line,) = run.log.lines
     assert "DATABASE_URL: the host db.example.org is not this machine" in line
 
@@ -221,7 +226,7 @@ def test_servers_of_root_with_wheel_in_private_home_start(
         run.wait_ready()
         run.process.send(signal.SIGTERM)
 
-        assert run.process.wait(DEADLINE_S) == 0, str(run.log)
+        assert run.wait_end() == 0, str(run.log)
         assert list(Path(public).iterdir()) == []
 
 
@@ -233,6 +238,6 @@ def test_servers_of_root_with_private_temporary_directory_print_fix(
 
     run = start("servers")
 
-    assert run.process.wait(DEADLINE_S) == 2
+    assert run.wait_end() == 2
     (line,) = run.log.lines
     assert f"cannot run programs in {home}. Set TMPDIR to a directory that every user can enter" in line
