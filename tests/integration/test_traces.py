@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
+from tests.support.idle import wait_idle
 from tests.support.otlp import Receiver, tree
 from tests.support.ports import free_port
 from tests.support.processes import API, WORKER, Api
@@ -134,7 +135,7 @@ def add_traced_job(database: Database, number: int, **fields: Any) -> None:
 
 
 def test_process_at_exit_exports_last_spans(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, receiver: Receiver
+    servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, receiver: Receiver
 ) -> None:
     # The export delay is longer than the test, so only the end of a process exports its spans.
     settings = trace_settings(receiver, OTEL_BSP_SCHEDULE_DELAY="600000", WORKER_CONCURRENCY="1")
@@ -148,6 +149,7 @@ def test_process_at_exit_exports_last_spans(
 
     # The ends: a process recycled after two tasks, a stopped worker and a stopped API.
     wait_until(lambda: len(receiver.named("misbehave")) == 2, "the spans of the first process")
+    wait_idle(servers)
     worker.process.stop(DEADLINE_S)
     assert len(receiver.named("misbehave")) == 3
     api.process.stop(DEADLINE_S)
@@ -155,7 +157,7 @@ def test_process_at_exit_exports_last_spans(
 
 
 def test_missing_or_silent_receiver_does_not_delay_jobs(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database
+    servers: Servers, new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
     port = free_port()
     settings = {
@@ -174,6 +176,7 @@ def test_missing_or_silent_receiver_does_not_delay_jobs(
     post_traced_issue(api, f"{41:032x}")  # the receiver is down now
     database.wait_for_states({"succeeded": 41})
 
+    wait_idle(servers)
     worker.process.stop(DEADLINE_S)
     api.process.stop(DEADLINE_S)
     assert worker.process.exit_code == 0, "the worker must exit by itself"
