@@ -58,7 +58,42 @@ def test_urgent_class_is_published_first_except_reserved_share() -> None:
     lanes = [lane(A, PriorityClass.BACKGROUND, 100), lane(B, PriorityClass.LOW), lane(C, PriorityClass.CRITICAL)]
     found = publish(FairShare(), lanes, 10 * RESERVED, lambda lane: lane.priority_class)
 
-    assert found == {PriorityClass.CRITICAL: 10 * (RESERVED - 1), PriorityClass.BACKGROUND: 10}
+    assert found == {
+        PriorityClass.CRITICAL: 10 * (RESERVED - 2),
+        PriorityClass.LOW: 10,
+        PriorityClass.BACKGROUND: 10,
+    }
+
+
+def test_no_class_starves_while_more_urgent_ones_flood() -> None:
+    waited = dict.fromkeys(PriorityClass, 0)
+    fair_share = FairShare()
+    for _ in range(100 * RESERVED):
+        lanes = [lane(A, each, waited[each]) for each in PriorityClass]
+        (allocation,) = Selection(fair_share, lanes).select(1)
+        waited = {
+            each: 0 if each == allocation.lane.priority_class else waited[each] + 1 for each in PriorityClass
+        }
+        assert max(waited.values()) < 10 * RESERVED
+
+
+def test_project_gets_room_again_in_the_same_selection() -> None:
+    selection = Selection(FairShare(), [lane(A, PriorityClass.CRITICAL), lane(B)])
+    selection.limit({A: 1, B: inf})
+    assert {each.lane.project: each.count for each in selection.select(3)} == {A: 1, B: 2}
+
+    selection.limit({A: 2, B: inf})
+
+    assert {each.lane.project: each.count for each in selection.select(3)} == {A: 2, B: 1}
+
+
+def test_unused_jobs_leave_room_to_project() -> None:
+    selection = Selection(FairShare(), [lane(A)])
+    selection.limit({A: 5})
+    (allocation,) = selection.select(8)
+    selection.refund_unused(allocation.lane, 4)
+
+    assert selection.at_limit == []
 
 
 def test_waiting_raises_class() -> None:

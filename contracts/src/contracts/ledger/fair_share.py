@@ -2,8 +2,9 @@
 
 A lane is the waiting jobs of a queue with the same priority class, project and task, oldest first. For each slot:
 
-1. Every `RESERVED`th slot belongs to the lowest waiting class, the others to the most urgent one. A lane rises
-   by one class per `AGING_S` that its oldest job has waited, up to high: critical jobs stay first.
+1. Of `RESERVED` slots, one belongs to the lowest waiting class, one to the class between the lowest and the most
+   urgent one whose oldest job has waited longest, and the others to the most urgent one. A lane rises by one class
+   per `AGING_S` that its oldest job has waited, up to high: critical jobs stay first.
 2. Within the class, the project with the fewest jobs by weight is next. Within the project, the lane with the
    fewest jobs is next.
 
@@ -21,7 +22,8 @@ from contracts.ledger.classes import PriorityClass
 AGING_S = 3600
 """Seconds of waiting after which a job counts as one class more urgent."""
 RESERVED = 20
-"""One of this number of slots belongs to the lowest waiting class."""
+"""One of this number of slots belongs to the lowest waiting class, and one to the classes between."""
+_FOR_LOWEST, _FOR_BETWEEN = 0, RESERVED // 2
 STORED_MIN = 20_000
 """Stored start times, by project or lane, that are never too many. More are pruned whenever they have doubled."""
 
@@ -95,10 +97,10 @@ class FairShare:
         """Return the cost of a job of the project, 1 for weight 1."""
         return 1 / self.weights.get(project, 1)
 
-    def count_slot(self) -> bool:
-        """Count a slot; return whether it is reserved for the lowest class."""
+    def count_slot(self) -> int:
+        """Count a slot; return its number among `RESERVED` slots."""
         self._slots += 1
-        return self._slots % RESERVED == 0
+        return self._slots % RESERVED
 
 
 class Selection:
@@ -109,16 +111,22 @@ class Selection:
         self._room: dict[str, float] = defaultdict(lambda: inf)
         """Further jobs that each project may have."""
         self._exhausted: set[Lane] = set()
+        # Of lanes with the same start time, the one that has waited longest is first.
+        self._lanes = sorted(lanes, key=lambda lane: -lane.waited_s)
+        self._group_lanes()
+
+    def _group_lanes(self) -> None:
         self._by_class: dict[int, list[Lane]] = {}
         self._by_effective_class: dict[int, list[Lane]] = {}
-        # Of lanes with the same start time, the one that has waited longest is first.
-        for lane in sorted(lanes, key=lambda lane: -lane.waited_s):
+        for lane in self._lanes:
             self._by_class.setdefault(lane.priority_class, []).append(lane)
             self._by_effective_class.setdefault(lane.effective_class, []).append(lane)
         self._groups: dict[tuple[bool, int], _Group] = {}
 
     def limit(self, room: dict[str, float]) -> None:
         """Limit the further jobs of projects; `room` contains every project, by default or explicitly."""
+        if self.at_limit:
+            self._group_lanes()  # the groups have dropped these projects, which may have room again
         self._room = room
 
     @property
@@ -133,7 +141,7 @@ class Selection:
         """
         counts: Counter[Lane] = Counter()
         for _ in range(slots):
-            lane = self._select_one(is_reserved=self._fair_share.count_slot())
+            lane = self._select_one(self._fair_share.count_slot())
             if lane is None:
                 break
             counts[lane] += 1
@@ -142,13 +150,21 @@ class Selection:
     def refund_unused(self, lane: Lane, count: int) -> None:
         """Refund the jobs that a lane did not have, and skip the lane from now on."""
         self._exhausted.add(lane)
+        self._room[lane.project] += count
         self._fair_share.projects.refund(lane.project, count * self._fair_share.cost(lane.project))
         self._fair_share.lanes.refund(lane.key, count)
 
-    def _select_one(self, *, is_reserved: bool) -> Lane | None:
+    def _select_one(self, slot: int) -> Lane | None:
+        is_reserved = slot == _FOR_LOWEST or (slot == _FOR_BETWEEN and len(self._by_class) > 2)
         levels = self._by_class if is_reserved else self._by_effective_class
         while levels:
-            level = max(levels) if is_reserved else min(levels)
+            between = sorted(levels)[1:-1]
+            if slot == _FOR_LOWEST:
+                level = max(levels)
+            elif slot == _FOR_BETWEEN and is_reserved and between:
+                level = max(between, key=lambda level: levels[level][0].waited_s)
+            else:
+                level = min(levels)
             group = self._groups.get((is_reserved, level))
             if group is None:
                 group = self._groups[is_reserved, level] = _Group(self._fair_share, levels[level])
