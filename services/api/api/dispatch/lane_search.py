@@ -10,7 +10,9 @@ from contracts.ledger.dispatch import FOUND_LANES_MAX
 from contracts.ledger.fair_share import FairShare, Selection
 
 INTERVAL = 10
-"""A search is repeated after this multiple of its duration, so it takes at most a tenth of the time."""
+"""A search is repeated after this multiple of its duration, so that it takes at most a tenth of the time."""
+VALID_MAX_S = 0.5
+"""Maximum time for which a result is reused. A job of a lane that it does not contain waits for that time."""
 _FIRST = ("", "")
 
 
@@ -41,10 +43,10 @@ class LaneSearch:
         lanes = await ledger.find_lanes(self._database, self._queue, self._last)
         self._last = dict.fromkeys(PriorityClass, _FIRST)
         for priority_class, group in groupby(lanes, key=lambda lane: lane.priority_class):
-            *_, last = of_class = list(group)
+            of_class = list(group)
             if len(of_class) == FOUND_LANES_MAX:
-                self._last[priority_class] = last.project, last.task
+                self._last[priority_class] = of_class[-1].project, of_class[-1].task
         self.is_partial = any(last != _FIRST for last in self._last.values())
         self._found = Selection(self.fair_share, lanes)
-        self._valid_until = began + INTERVAL * (loop.time() - began)
+        self._valid_until = began + min(INTERVAL * (loop.time() - began), VALID_MAX_S)
         return self._found
