@@ -350,7 +350,7 @@ class ApiToken(Base):
     """The token's first characters, which identify the token in a configuration."""
     scopes: Mapped[list[str]]
     projects: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    """The only projects in which the token may create issues; empty: all."""
+    """The projects in which a token with `issues:ingest` may create issues; empty for others."""
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]

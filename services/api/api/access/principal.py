@@ -23,12 +23,17 @@ class Principal:
     is_session: bool = False
     """Whether the principal has presented a session cookie instead of its token."""
     projects: tuple[str, ...] = ()
-    """The only projects in which the principal may create issues; empty: all."""
+    """The projects in which a principal with only `issues:ingest` may create issues."""
 
     @property
     def key(self) -> str:
         """Identifies the principal among all others, whose names can be reused."""
         return str(self.token_id or self.name)
+
+    @property
+    def is_ingest_only(self) -> bool:
+        """Whether the principal may only create issues, in its projects."""
+        return Scope.ISSUES_INGEST in self.scopes and not self.has_scope(Scope.ISSUES_WRITE)
 
     def has_scope(self, scope: Scope) -> bool:
         """Return whether the principal has the scope, or one that includes it."""

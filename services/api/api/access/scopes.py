@@ -10,21 +10,20 @@ from contracts.states import Scope
 
 
 class RequireScope:
-    """Dependency of a route or router that requires a scope; None requires any valid token."""
+    """Dependency of a route or router that requires a scope; None requires any but `issues:ingest`."""
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
 
     async def __call__(self) -> None:
         """Raise a 403 error if the principal lacks the scope."""
-        if self.scope is not None:
-            _require(self.scope)
+        _authorize(self.scope)
 
 
 ADMIN = Depends(RequireScope(Scope.ADMIN))
 """`APIRouter(dependencies=[ADMIN])` requires the admin scope."""
 ANY_SCOPE = Depends(RequireScope(None))
-"""`@router.get(..., dependencies=[ANY_SCOPE])` requires any valid token."""
+"""`@router.get(..., dependencies=[ANY_SCOPE])` requires a valid token with any scope but `issues:ingest`."""
 INGEST = Depends(RequireScope(Scope.ISSUES_INGEST))
 """`@router.post(..., dependencies=[INGEST])` also accepts tokens that may only create issues."""
 
@@ -47,13 +46,11 @@ async def require_scope_by_method(request: Request) -> None:
     """Require the scope of the route; a dependency of the whole application."""
     if is_open(request.method, request.scope["path"]):
         return
-    scope = required_scope(request.scope["route"], request.method)
-    if scope is not None:
-        _require(scope)
+    _authorize(required_scope(request.scope["route"], request.method))
 
 
 def required_scope(route: BaseRoute, method: str) -> Scope | None:
-    """Return the scope that a route requires, or None if any valid token is enough.
+    """Return the scope that a route requires, or None if any but `issues:ingest` is enough.
 
     The innermost declaration of the route and its router applies. A declaration at the inclusion of a router is
     checked in addition.
@@ -68,13 +65,19 @@ def required_scope(route: BaseRoute, method: str) -> Scope | None:
     return Scope.ISSUES_READ if method in SAFE_METHODS else Scope.ISSUES_WRITE
 
 
-def _require(scope: Scope) -> None:
+def _authorize(scope: Scope | None) -> None:
+    """Raise a 403 error if the principal lacks the scope. None is any scope but `issues:ingest`."""
     principal = current_principal()
+    if scope is None:
+        if not principal.is_ingest_only:
+            return
+        scope = Scope.ISSUES_READ
     if not principal.has_scope(scope):
         scopes = ", ".join(sorted(principal.scopes))
+        option = f"--scope {scope}" + (" --project PROJECT" if scope is Scope.ISSUES_INGEST else "")
         raise HTTPException(
             403,
             f"{principal.name} has the scope {scopes}, but this request requires {scope}. An admin creates such a "
-            f"token with `issuetracker tokens create NAME --scope {scope}`.",
+            f"token with `issuetracker tokens create NAME {option}`.",
             {"WWW-Authenticate": f'Bearer realm="issuetracker", error="insufficient_scope", scope="{scope}"'},
         )

@@ -60,7 +60,7 @@ async def create(new: IssueCreate, request: Request, response: Response) -> Issu
         raise ProblemError(409, detail, {"existing_id": str(existing)} if existing else {})
     request.app.state.dispatcher.wake()
     url = response.headers["Location"] = f"{router.prefix}/{issue.id}"
-    if current_principal().projects:
+    if current_principal().is_ingest_only:
         return IngestedIssue(id=issue.id, project=issue.project, url=url)
     return issue
 

@@ -22,11 +22,16 @@ class IngestedIssue(BaseModel):
 def bind_project(new: IssueCreate) -> IssueCreate:
     """Return the issue in a project of the principal; raise a 403 error if it names another one.
 
-    An issue without a project gets the only project of the principal.
+    An issue without a project gets the only project of the principal. An external id is not allowed, because it is
+    unique across projects: the response would show whether another project has it.
     """
     principal = current_principal()
+    if not principal.is_ingest_only:
+        return new
+    if new.external is not None:
+        raise HTTPException(403, f"external: {principal.name} may not set it. Use an Idempotency-Key instead.")
     projects = principal.projects
-    if not projects or new.project in projects:
+    if new.project in projects:
         return new
     if len(projects) == 1 and "project" not in new.model_fields_set:
         return new.model_copy(update={"project": projects[0]})

@@ -47,6 +47,8 @@ async def log_in(
     """
     token = login.token.get_secret_value().strip()
     principal = await _authenticate(request, database, credentials, token)
+    if principal.is_ingest_only:
+        raise HTTPException(403, f"{principal.name} may only create issues. Log in with another token.")
     set_principal(principal)
     secret = new_secret(SESSION_PREFIX)
     async with database.transaction():

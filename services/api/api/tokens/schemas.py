@@ -139,7 +139,7 @@ class Token(BaseModel):
     name: str
     hint: str = Field(description="First characters of the token")
     scopes: list[Scope]
-    projects: list[str] = Field(description="The only projects in which it may create issues; empty: all")
+    projects: list[str] = Field(description="The projects of a token with `issues:ingest`; empty for others")
     state: TokenState
     created_at: datetime
     created_by: str
