@@ -103,4 +103,4 @@ def test_cli_lists_and_ends_sessions(closed_api: Api, tokens: Tokens, log_in: Lo
     unknown = run_cli(url, "sessions", "end", str(new_id()), env=env)
 
     assert browser.get("/api/v1/issues").status_code == 401
-    assert "There is no session" in unknown.stderr
+    assert "does not exist" in unknown.stderr

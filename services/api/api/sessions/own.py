@@ -27,6 +27,6 @@ async def end(session_id: UUID, database: DatabaseDep, actor: PrincipalDep, cred
     """End one session, within 5 seconds on every API process."""
     async with database.transaction():
         if not await repository.end_session(database, session_id, actor.token_id, credentials.admin_digest):
-            raise HTTPException(404, f"There is no session {session_id} of this token.")
-        await record(database, "session.ended", actor.name)
+            raise HTTPException(404, f"Session {session_id} of this token does not exist.")
+        await record(database, "session.ended", actor.name, session_id=str(session_id))
     credentials.clear_cache()
