@@ -12,12 +12,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE api_token ADD COLUMN projects text[] NOT NULL DEFAULT '{}'")
+    # In the order in which a login locks the tables.
     op.execute("ALTER TABLE api_session ADD COLUMN address text NOT NULL DEFAULT ''")
     op.execute("ALTER TABLE api_session ADD COLUMN last_used_at timestamptz NOT NULL DEFAULT now()")
     op.execute("ALTER TABLE api_session ADD COLUMN id uuid")
     op.execute("ALTER TABLE api_session ALTER COLUMN id SET DEFAULT gen_random_uuid()")
     op.execute("UPDATE api_session SET id = gen_random_uuid()")
+    op.execute("ALTER TABLE api_token ADD COLUMN projects text[] NOT NULL DEFAULT '{}'")
 
 
 def downgrade() -> None:
