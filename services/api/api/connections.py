@@ -238,12 +238,12 @@ async def _check_all() -> None:
         await asyncio.sleep(CHECK_EVERY_S)
         late_s = loop.time() - due_at
         for connection in list(BoundedProtocol.open):
-            connection.extend(late_s)
             try:
+                connection.extend(late_s)
                 connection.check()
             except Exception:  # one faulty connection must not end the checks of the others
                 logger.exception("connection_check_failed")
-                connection.drop("fault")
+                BoundedProtocol.open.discard(connection)
         if BoundedProtocol.dropped:
             logger.warning("connections_dropped", **BoundedProtocol.dropped)
             BoundedProtocol.dropped.clear()
