@@ -42,11 +42,11 @@ def restrict_remote_control() -> None:
     Panel.data["hello"] = _greet
 
 
-def _reject(command: str, _state: Any, **_arguments: Any) -> dict[str, str]:
+def _reject(command: str, _state: Any, /, **_arguments: Any) -> dict[str, str]:
     logger.warning("remote_control_rejected", command=command)
     return {"error": f"{command} is not allowed: remote control of this worker is read-only."}
 
 
-def _greet(state: Any, **_arguments: Any) -> dict[str, Any]:
+def _greet(state: Any, /, **_arguments: Any) -> dict[str, Any]:
     """Answer a worker that starts. Celery's own command also revokes the tasks that the other worker names."""
     return {"clock": state.app.clock.forward(), "revoked": {}}
