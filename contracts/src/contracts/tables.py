@@ -356,7 +356,7 @@ class ApiToken(Base):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    """Rounded to the minute."""
+    """Stored at most once per minute."""
 
 
 class ApiSession(Base):
@@ -375,7 +375,7 @@ class ApiSession(Base):
     address: Mapped[str] = mapped_column(server_default="")
     """Address of the client that logged in."""
     last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Rounded to the minute."""
+    """Stored at most once per minute."""
 
 
 class ProviderUsage(Base):

@@ -244,6 +244,8 @@ async def _check_all() -> None:
             except Exception:  # one faulty connection must not end the checks of the others
                 logger.exception("connection_check_failed")
                 BoundedProtocol.open.discard(connection)
+                with suppress(Exception):
+                    connection.transport.abort()
         if BoundedProtocol.dropped:
             logger.warning("connections_dropped", **BoundedProtocol.dropped)
             BoundedProtocol.dropped.clear()

@@ -13,9 +13,8 @@ from typing import TypeAlias
 
 import asyncpg
 import structlog
-from alembic.script import ScriptDirectory
 
-from api.schema import MIGRATIONS
+from api.schema import list_revisions
 from contracts.logs import configure_logging
 from contracts.settings import Settings, load
 
@@ -39,16 +38,15 @@ async def check_schema(connection: Connection) -> str:
     An unknown revision belongs to a newer release. This release works with it, so its pods may start beside newer
     ones.
     """
-    script = ScriptDirectory(str(MIGRATIONS))
-    known = {revision.revision for revision in script.walk_revisions()}
+    head, *older = list_revisions()
     found: set[str] = set()
     # A query of a missing table would be an error in the server's log, repeated until the migration.
     if await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
         found = {row["version_num"] for row in await connection.fetch("SELECT version_num FROM alembic_version")}
-    if found == set(script.get_heads()) or found - known:
+    if found == {head} or found - {head, *older}:
         return ""
-    at, head = (", ".join(sorted(revisions)) for revisions in (found, script.get_heads()))
-    return f"the schema is at {at or 'no revision'} and must be at {head}: the migration has not finished"
+    at = ", ".join(sorted(found)) or "no revision"
+    return f"the schema is at {at} and must be at {head}: the migration has not finished"
 
 
 CHECKS: dict[str, Callable[[Connection], Awaitable[str]]] = {"database": check_database, "schema": check_schema}

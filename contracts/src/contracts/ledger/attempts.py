@@ -71,7 +71,7 @@ FIND_RUNNING = select(
 ).where(_IS_RUNNING)
 
 JOB_EXISTS = select(Job.id).where(_IS_JOB)
-IS_QUEUED = select(Job.id).where(_IS_QUEUED).exists()
+QUEUED_JOB_EXISTS = select(Job.id).where(_IS_QUEUED).exists()
 
 RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
 

@@ -92,13 +92,11 @@ GROUP BY queue
 """)
 """By queue, the seconds that the oldest due job has waited, or null if there is none."""
 
-_AT_LIMIT = f"""
+FIND_AT_LIMIT = Statement(f"""
 SELECT project FROM job LEFT JOIN project_share USING (project)
 WHERE {IS_LEASED} AND project <> '' GROUP BY project, running_max
 HAVING count(*) >= coalesce(running_max, CAST(:running_max AS integer))
-"""
-
-FIND_AT_LIMIT = Statement(_AT_LIMIT)
+""")
 """The projects that have as many published and running jobs as their limit, or `running_max`, allows."""
 
 # A published job waits since its publication, because its project may have been at its limit before.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from api.database import Database
 
 _TOKEN = """
@@ -15,12 +17,12 @@ SELECT id, name, scopes, projects, expires_at, revoked_at,
     last_used_at < now() - interval '1 minute' IS NOT FALSE AS is_use_outdated
 FROM api_token WHERE digest = $1
 """
-IDLE = timedelta(hours=2)
+IDLE_TIMEOUT = timedelta(hours=2)
 """Time after its last use at which a session ends. An open page uses its session."""
-SESSION_ENDS = f"least(expires_at, last_used_at + interval '{IDLE.seconds} seconds')"
+_SESSION_ENDS = f"least(expires_at, last_used_at + interval '{IDLE_TIMEOUT.total_seconds()} seconds')"
 """SQL of the time at which a session ends."""
 _SESSION = f"""
-SELECT token_digest, {SESSION_ENDS} AS expires_at,
+SELECT token_digest, {_SESSION_ENDS} AS expires_at,
     last_used_at < now() - interval '1 minute' AS is_use_outdated
 FROM api_session WHERE digest = $1
 """
@@ -30,10 +32,18 @@ UPDATE api_token SET last_used_at = now()
 WHERE id = $1 AND last_used_at < now() - interval '1 minute' IS NOT FALSE
 """
 _START_SESSION = f"""
-WITH ended AS (DELETE FROM api_session WHERE {SESSION_ENDS} < now())
+WITH ended AS (DELETE FROM api_session WHERE {_SESSION_ENDS} < now())
 INSERT INTO api_session (digest, token_digest, expires_at, address) VALUES ($1, $2, $3, $4)
 """
 _END_SESSION = "DELETE FROM api_session WHERE digest = $1"
+_IS_OWN = """
+token_digest = CASE WHEN $1::uuid IS NULL THEN $2 ELSE (SELECT digest FROM api_token WHERE id = $1) END
+"""
+_LIST_OWN_SESSIONS = f"""
+SELECT id, address, created_at, last_used_at, {_SESSION_ENDS} AS expires_at FROM api_session
+WHERE {_IS_OWN} AND {_SESSION_ENDS} > now() ORDER BY created_at DESC LIMIT 1000
+"""
+_END_OWN_SESSION = f"DELETE FROM api_session WHERE {_IS_OWN} AND id = $3 RETURNING id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +102,17 @@ async def start_session(
 async def end_session(database: Database, digest: bytes) -> None:
     """Delete a session."""
     await database.execute(_END_SESSION, digest)
+
+
+async def list_own_sessions(
+    database: Database, token_id: UUID | None, admin_digest: bytes | None
+) -> list[asyncpg.Record]:
+    """Return the open sessions of a token, newest first; without an id, those of the bootstrap admin token."""
+    return await database.fetch(_LIST_OWN_SESSIONS, token_id, admin_digest)
+
+
+async def end_own_session(
+    database: Database, session_id: UUID, token_id: UUID | None, admin_digest: bytes | None
+) -> bool:
+    """Delete a session of a token; return whether it existed."""
+    return await database.fetchval(_END_OWN_SESSION, token_id, admin_digest, session_id) is not None

@@ -37,7 +37,9 @@ class JobsState(BaseModel):
         description="Seconds that the oldest due job above class background has waited, by queue. Jobs of projects"
         " at their limit are not included"
     )
-    oldest_background_s: dict[str, float] = Field(description="The same for jobs of class background")
+    oldest_background_s: dict[str, float] = Field(
+        description="Seconds that the oldest due job of class background has waited, by queue"
+    )
     dead_jobs: int
     dead_messages: int
     open_circuits: dict[str, str] = Field(

@@ -40,7 +40,7 @@ router = APIRouter(prefix=LOGIN_PATH, tags=["access"])
 async def log_in(
     login: Login, request: Request, response: Response, database: DatabaseDep, credentials: CredentialsDep
 ) -> Session:
-    """Set a session cookie. It is valid for 12 hours, until 2 hours without use, or as long as the token.
+    """Set a session cookie. The session ends after 12 hours, after 2 hours without use, or with its token.
 
     The cookie is `HttpOnly` and `SameSite=Strict`, and over https `Secure` with the prefix `__Host-`. An earlier
     session of the same browser ends.

@@ -23,8 +23,10 @@ class OwnSession(BaseModel):
     id: UUID
     address: str = Field(description="Address of the client that logged in")
     created_at: datetime
-    last_used_at: datetime = Field(description="Last use, to the minute")
-    expires_at: datetime = Field(description="12 hours after its start, or 2 hours after its last use")
+    last_used_at: datetime = Field(description="Last use, stored at most once per minute")
+    expires_at: datetime = Field(
+        description="12 hours after its start or 2 hours after its last use, unless its token ends earlier"
+    )
 
 
 class OwnSessions(BaseModel):

@@ -15,7 +15,7 @@ from sqlalchemy import case, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
-from contracts.ledger.attempts import IS_QUEUED
+from contracts.ledger.attempts import QUEUED_JOB_EXISTS
 from contracts.tables import Circuit
 
 THRESHOLD = 5
@@ -37,7 +37,7 @@ class Circuits:
         """
         probe = (
             update(Circuit)
-            .where(Circuit.task == task, Circuit.open_until <= func.now(), IS_QUEUED)
+            .where(Circuit.task == task, Circuit.open_until <= func.now(), QUEUED_JOB_EXISTS)
             .values(open_until=func.now() + timedelta(seconds=PAUSE_S))
             .returning(Circuit.task)
         )
