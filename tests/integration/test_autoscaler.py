@@ -134,10 +134,11 @@ def test_workers_are_scaled_by_due_and_running_jobs(
     assert log.has("deployment_scaled")
 
 
-def test_queue_without_permission_and_jobs_of_open_circuit_do_not_affect_others(
+def test_queue_without_permission_and_jobs_of_open_circuit_or_pause_do_not_affect_others(
     servers: Servers, database: Database, cluster: ScaleServer, tmp_path: Path
 ) -> None:
-    for task, number in ((Task.ENRICH_ISSUE, 8), (Task.INDEX_ISSUE, 8), (Task.DELIVER_WEBHOOK, 6)):
+    waiting = ((Task.INDEX_ISSUE, 8), (Task.RETRAIN, 8))
+    for task, number in ((Task.ENRICH_ISSUE, 8), *waiting, (Task.DELIVER_WEBHOOK, 6)):
         for _ in range(number):
             database.add_job(task, QUEUE_OF[task])
     database.query(
@@ -145,6 +146,7 @@ def test_queue_without_permission_and_jobs_of_open_circuit_do_not_affect_others(
         "VALUES (%s, 'a provider', 5, 'refused', now() + interval '1 h')",
         Task.INDEX_ISSUE,
     )
+    database.pause("task", Task.RETRAIN)
     cluster.role["resourceNames"].remove("worker-issues")
     log = Log()
 

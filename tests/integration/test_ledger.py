@@ -166,6 +166,25 @@ def test_renew_extends_lease(ledger: Ledger, database: Database, job_id: UUID) -
     assert database.job(job_id)["lease_until"] > before + timedelta(seconds=20)
 
 
+@pytest.mark.parametrize(("kind", "name"), [("queue", "issues"), ("task", "tests.task"), ("project", "acme/shop")])
+def test_paused_job_is_returned_without_attempt(
+    kind: str, name: str, ledger: Ledger, database: Database, job_id: UUID
+) -> None:
+    database.query("UPDATE job SET project = 'acme/shop', run_at = now() - interval '1 h' WHERE id = %s", job_id)
+    scheduled = database.job(job_id)["run_at"]
+    database.pause(kind, name)
+
+    assert ledger.claim(job_id) is None
+    assert ledger.defer(job_id)
+
+    job = database.job(job_id)
+    assert (job["state"], job["attempts"], job["run_at"]) == ("pending", 0, scheduled)
+    assert (job["lease_until"], job["queued_at"]) == (None, None)
+    database.query("DELETE FROM pause")
+    publish(database, job_id)
+    assert claim_job(ledger, job_id).attempt_number == 1
+
+
 def test_failures_follow_retry_schedule_until_job_is_dead(
     ledger: Ledger, database: Database, job_id: UUID
 ) -> None:
@@ -190,6 +209,21 @@ def test_permanent_failure_is_not_retried(ledger: Ledger, database: Database, jo
 
     job = database.job(job_id)
     assert (job["state"], job["last_error"]) == ("dead", "refused")
+
+
+def test_paused_job_is_no_probe_of_circuit_breaker(engine: Engine, database: Database, job_id: UUID) -> None:
+    circuits = Circuits(sessionmaker(engine))
+    for _ in range(THRESHOLD):
+        circuits.record_failure("a-provider", "a-provider", "away")
+    database.query("UPDATE circuit SET open_until = now() - interval '1 s'")
+    database.pause("queue", "issues")
+
+    assert circuits.open_until("a-provider", job_id) is None
+    assert database.one("SELECT open_until < now() FROM circuit"), "the probe must be available"
+
+    database.query("DELETE FROM pause")
+    circuits.open_until("a-provider", job_id)
+    assert database.one("SELECT open_until > now() FROM circuit")
 
 
 def test_released_probe_of_circuit_breaker_is_available_again(

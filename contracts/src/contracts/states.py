@@ -138,6 +138,14 @@ class ImportFormat(StrEnum):
     """GitHub issues, as returned by its REST API or written by `gh issue list --json`."""
 
 
+class PauseKind(StrEnum):
+    """What a pause stops."""
+
+    QUEUE = "queue"
+    TASK = "task"
+    PROJECT = "project"
+
+
 class Scope(StrEnum):
     """What a token allows. `admin` includes all scopes, and `issues:write` includes `issues:ingest`."""
 

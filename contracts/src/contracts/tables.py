@@ -35,6 +35,7 @@ from contracts.states import (
     JobState,
     ModelKind,
     OperationState,
+    PauseKind,
     Priority,
     RejectionReason,
     TagVerdict,
@@ -212,6 +213,20 @@ class ProjectShare(Base):
     """Jobs of the project for each job of a project with weight 1."""
     running_max: Mapped[int | None]
     """Maximum jobs that are published or running at once."""
+
+
+class Pause(Base):
+    """A queue, task or project whose jobs do not start. No other store contains pauses."""
+
+    __tablename__ = "pause"
+    __table_args__ = (CheckConstraint(_one_of("kind", PauseKind), name="kind"),)
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str | None]
+    paused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    paused_by: Mapped[str]
+    """The principal's name, as in the audit log."""
 
 
 class JobFailure(Base):

@@ -9,6 +9,7 @@
 | `classes`, `fair_share` | none: which due jobs are next | dispatcher |
 | `shares` | none: weights and limits of projects | API, dispatcher |
 | `lanes` | none: the SQL that finds lanes | `dispatch`, `queries` |
+| `pauses` | none: pauses of queues, tasks and projects | API, exporter, and the modules above |
 | `queries` | none: counts, ages, the due condition | API, exporter, autoscaler, KEDA, pruning |
 
 `states` contains the states, their sets and SQL conditions. `statement` renders a statement for both

@@ -1,7 +1,7 @@
 """The transitions of a worker. Each expression is built once, because building one costs more than running it.
 
     queued   --CLAIM-->    running     (attempt n starts)
-    queued   --DEFER-->    pending     (the circuit breaker is open)
+    queued   --DEFER-->    pending     (paused, or the circuit breaker is open)
     running  --COMPLETE--> succeeded | skipped   (with the task's effect, in one transaction)
     running  --FAIL-->     retrying | dead
 
@@ -11,9 +11,24 @@ their columns.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Interval, Text, bindparam, case, cast, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Double,
+    Interval,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
+from contracts.ledger.pauses import IS_NOT_PAUSED
 from contracts.states import JobState
 from contracts.tables import Job, JobFailure
 
@@ -33,12 +48,13 @@ _ATTEMPTS_SINCE_REPLAY = Job.attempts_since_replay.label("attempts_since_replay"
 
 _IS_JOB = Job.id == bindparam("job")
 _IS_QUEUED = _IS_JOB & (Job.state == JobState.QUEUED)
+_IS_CLAIMABLE = (_IS_QUEUED, text(IS_NOT_PAUSED))
 _IS_RUNNING = _IS_JOB & (Job.state == JobState.RUNNING)
 _IS_MINE = _IS_RUNNING & (Job.attempts == bindparam("attempt")) & (Job.worker == bindparam("holder"))
 
 CLAIM = (
     update(Job)
-    .where(_IS_QUEUED)
+    .where(*_IS_CLAIMABLE)
     .values(
         state=JobState.RUNNING,
         attempts=Job.attempts + 1,
@@ -62,16 +78,22 @@ CLAIM = (
 DEFER = (
     update(Job)
     .where(_IS_QUEUED)
-    .values(state=JobState.PENDING, run_at=bindparam("until"), lease_until=None, queued_at=None)
+    .values(
+        state=JobState.PENDING,
+        run_at=func.coalesce(bindparam("until", type_=DateTime(timezone=True)), Job.run_at),
+        lease_until=None,
+        queued_at=None,
+    )
     .returning(Job.id)
 )
+"""Return a published job to the ledger without an attempt. Without `until`, it keeps its scheduled time."""
 
 FIND_RUNNING = select(
     Job.attempts, _ATTEMPTS_SINCE_REPLAY, Job.queue, Job.worker, _seconds_since(Job.started_at).label("ran_s")
 ).where(_IS_RUNNING)
 
 JOB_EXISTS = select(Job.id).where(_IS_JOB)
-QUEUED_JOB_EXISTS = select(Job.id).where(_IS_QUEUED).exists()
+CLAIMABLE_JOB_EXISTS = select(Job.id).where(*_IS_CLAIMABLE).exists()
 
 RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
 

@@ -7,6 +7,7 @@ queued              --SETTLE_REJECTED-->  pending | dead   (no worker of this ve
 """
 
 from contracts.ledger.lanes import scan_lanes
+from contracts.ledger.pauses import not_paused
 from contracts.ledger.queries import OPEN_CIRCUITS
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import IS_WAITING
@@ -18,7 +19,7 @@ FOUND_LANES_MAX = 200
 
 _SEARCHED = (":queue", "last.priority_class")
 _LAST = "(last_project, last_task)"
-_IS_LANE_DUE = f"run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))"
+_IS_LANE_DUE = f"run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS})) AND {not_paused(':queue')}"
 
 # The limit stops the scans. The second one continues at the first lane.
 FIND_LANES = Statement(f"""
@@ -35,7 +36,8 @@ CROSS JOIN LATERAL (
 """)
 """Lanes of a queue that have a due job, at most `FOUND_LANES_MAX` of each class.
 
-Those behind the given lane of their class come first. Jobs of an open circuit breaker wait.
+Those behind the given lane of their class come first. Jobs that are paused, or whose circuit breaker is open,
+wait.
 """
 
 CLAIM_MAX = 200
@@ -58,12 +60,16 @@ WITH due AS MATERIALIZED (
             FOR UPDATE SKIP LOCKED
         ) oldest LIMIT lane.count
     ) waiting
+    WHERE {not_paused(":queue", "lane.task", "lane.project")}
 )
 UPDATE job SET state = 'queued', queued_at = now(), lease_until = now() + CAST(:lease AS interval)
 WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, task, queue, message, tries AS attempts_since_replay, priority_class, project, run_at
 """)
-"""Mark due jobs as queued, the oldest `counts` jobs of each lane; other dispatchers skip them."""
+"""Mark due jobs as queued, the oldest `counts` jobs of each lane; other dispatchers skip them.
+
+The lanes may have been found before a pause, so it checks the pauses again.
+"""
 
 REQUEUE = Statement("""
 UPDATE job SET state = 'pending', run_at = now(), queued_at = NULL, lease_until = NULL

@@ -2,6 +2,7 @@
 
 from contracts.ledger.classes import PriorityClass
 from contracts.ledger.lanes import scan_lanes
+from contracts.ledger.pauses import IS_NOT_PAUSED
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import (
     IS_DEAD,
@@ -30,8 +31,8 @@ LANE_JOBS_MAX, PROJECTS_MAX = 100_000, 10
 OPEN_CIRCUITS = "SELECT task FROM circuit WHERE open_until > now()"
 """SQL: the tasks whose jobs wait for their provider."""
 
-IS_DUE = f"{IS_WAITING} AND run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))"
-"""SQL: the dispatcher may publish the job. Jobs of an open circuit breaker wait."""
+IS_DUE = f"{IS_WAITING} AND run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS})) AND {IS_NOT_PAUSED}"
+"""SQL: the dispatcher may publish the job. Jobs that are paused, or whose circuit breaker is open, wait."""
 
 IS_FOREGROUND = f"priority_class < {PriorityClass.BACKGROUND.value}"
 """SQL: a user waits for the job: its class is above background."""
@@ -105,9 +106,9 @@ WITH due AS (
     SELECT queue, number AS priority_class, run_at AS since,
         task <> ALL (ARRAY({OPEN_CIRCUITS})) AS is_publishable
     FROM {_CLASSES} CROSS JOIN LATERAL ({scan_lanes("given.queue", "class.number")} LIMIT {LANES_MAX}) lane
-    WHERE run_at <= now() AND project <> ALL (CAST(:at_limit AS text[]))
+    WHERE run_at <= now() AND project <> ALL (CAST(:at_limit AS text[])) AND {IS_NOT_PAUSED}
     UNION ALL
-    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_QUEUED}
+    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_QUEUED} AND {IS_NOT_PAUSED}
 ), oldest AS (
     SELECT queue,
         min(since) FILTER (WHERE {IS_FOREGROUND}) AS foreground,
@@ -124,7 +125,7 @@ FROM oldest
 """By queue, the seconds that the oldest due jobs have waited, or null; of each class, the first `LANES_MAX` lanes.
 
 `foreground_s` is that of the jobs above class background, `publishable_s` that of those which the dispatcher may
-publish. Waiting jobs of the projects `at_limit` are not included.
+publish. Paused jobs, and waiting jobs of the projects `at_limit`, are not included.
 """
 
 COUNT_BY_CLASS = Statement(f"""

@@ -15,7 +15,7 @@ from sqlalchemy import case, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
-from contracts.ledger.attempts import QUEUED_JOB_EXISTS
+from contracts.ledger.attempts import CLAIMABLE_JOB_EXISTS
 from contracts.tables import Circuit
 
 THRESHOLD = 5
@@ -33,11 +33,12 @@ class Circuits:
     def open_until(self, task: str, job_id: UUID) -> datetime | None:
         """Return until when the task's jobs must wait, or None if this job may run.
 
-        A job may run if the circuit is closed, or as the probe. Only a queued job can be the probe.
+        A job may run if the circuit is closed, or as the probe. Only a queued job that is not paused can be the
+        probe.
         """
         probe = (
             update(Circuit)
-            .where(Circuit.task == task, Circuit.open_until <= func.now(), QUEUED_JOB_EXISTS)
+            .where(Circuit.task == task, Circuit.open_until <= func.now(), CLAIMABLE_JOB_EXISTS)
             .values(open_until=func.now() + timedelta(seconds=PAUSE_S))
             .returning(Circuit.task)
         )

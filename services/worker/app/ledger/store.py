@@ -78,7 +78,10 @@ class Ledger:
         self._retry_delays = retry_delays
 
     def claim(self, job_id: UUID) -> Claim | None:
-        """Start an attempt. Return None if the job is not queued: it is claimed, done, or waits for its retry."""
+        """Start an attempt.
+
+        Return None if the job is paused, or not queued: it is claimed, done, or waits for its retry.
+        """
         with self._autocommit.connect() as connection:
             row = connection.execute(
                 attempts.CLAIM, {"job": job_id, "holder": self._worker, "lease": self._lease}
@@ -89,8 +92,11 @@ class Ledger:
             job_id, row.attempts, row.attempts_since_replay, self._worker, row.queue, waited_s=row.waited_s
         )
 
-    def defer(self, job_id: UUID, until: datetime) -> bool:
-        """Schedule a queued job for `until` without counting an attempt; return False if it is not queued."""
+    def defer(self, job_id: UUID, until: datetime | None = None) -> bool:
+        """Return a queued job to the ledger without counting an attempt; return False if it is not queued.
+
+        The job is scheduled for `until`, or keeps its scheduled time.
+        """
         with self._autocommit.connect() as connection:
             return connection.scalar(attempts.DEFER, {"job": job_id, "until": until}) is not None
 

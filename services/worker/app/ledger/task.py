@@ -114,15 +114,20 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     def _claim_or_drop(self, ledger: Ledger, message: Message) -> Claim:
         self.circuit = self.circuit_key(message)
         open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
-        if open_until is not None and ledger.defer(message.job_id, open_until):
+        if open_until is None:
+            claim = ledger.claim(message.job_id)
+            if claim is not None:
+                return claim
+            # A job that is still queued is paused.
+            if ledger.defer(message.job_id):
+                logger.info("job_deferred", reason="paused")
+                raise Ignore
+        elif ledger.defer(message.job_id, open_until):
             self.on_circuit_open(message, open_until)
-            logger.info("job_deferred", provider=self.provider)
+            logger.info("job_deferred", reason="circuit_open", provider=self.provider)
             raise Ignore
-        claim = None if open_until is not None else ledger.claim(message.job_id)
-        if claim is None:
-            self._drop(ledger, message)
-            raise Ignore
-        return claim
+        self._drop(ledger, message)
+        raise Ignore
 
     def _drop(self, ledger: Ledger, message: Message) -> None:
         """Drop a message whose job is claimed or done; store a message without a job."""
