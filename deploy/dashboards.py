@@ -181,7 +181,7 @@ WORKERS = (
     ),
     Panel(
         "Oldest due job",
-        "Waiting time of the oldest due job, by queue, without projects at their limit. JobsWaitTooLong.md",
+        "Waiting time of the oldest due job that is not paused, of projects below their limit. JobsWaitTooLong.md",
         "s",
         {
             "{{queue}}": "max by (queue) (issuetracker_oldest_due_job_age_seconds)",
@@ -225,6 +225,12 @@ WORKERS = (
             **rate("messages_received_total", "contract"),
             **rate("messages_rejected_total", "reason"),
         },
+    ),
+    Panel(
+        "Pauses",
+        "Paused queues, tasks and projects. Their jobs wait without an alert.",
+        "none",
+        {"{{kind}} {{name}}": "max by (kind, name) (issuetracker_paused) > 0"},
     ),
     Panel(
         "Workers in Flower",

@@ -119,6 +119,28 @@ def test_exporter_with_background_and_limited_jobs_reports_no_wait(
     assert 4000 <= metrics.one("dispatcher_lag_seconds", queue="issues") < 5000
 
 
+@pytest.mark.parametrize(("kind", "name"), [("queue", "issues"), ("task", ENRICH["task"]), ("project", "shop")])
+def test_exporter_reports_pause_and_no_wait_of_its_jobs(
+    kind: str, name: str, port: int, database: Database, broker: redis.Redis
+) -> None:
+    """A published and an unpublished job."""
+    del broker  # its queue is empty
+    for state, lease in (("pending", None), ("queued", 1)):
+        database.query(
+            "INSERT INTO job (id, task, queue, message, project, state, run_at, lease_until) SELECT"
+            " gen_random_uuid(), %s, %s, '{}', 'shop', %s, now() - interval '4000 s', now() + %s * interval '1 h'",
+            *(*ENRICH.values(), state, lease),
+        )
+    assert 4000 <= scrape(port).one("oldest_due_job_age_seconds", queue="issues") < 5000
+    database.pause(kind, name)
+
+    metrics = scrape(port)
+
+    assert metrics.by("paused", "kind", "name") == {(kind, name): 1}
+    assert metrics.one("oldest_due_job_age_seconds", queue="issues") == 0
+    assert metrics.one("dispatcher_lag_seconds", queue="issues") == 0
+
+
 def test_exporter_reports_queues_of_broker(port: int, database: Database, broker: redis.Redis) -> None:
     del database
     priorities = ("issues", "issues\x06\x163", "issues\x06\x166", "issues\x06\x169")

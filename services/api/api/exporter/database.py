@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from contracts.ledger.classes import class_name
+from contracts.ledger.pauses import FIND_PAUSES
 from contracts.ledger.queries import (
     COUNT_BY_CLASS,
     COUNT_BY_PROJECT,
@@ -68,6 +69,8 @@ class DatabaseState:
     jobs: list[JobCount] | None = None
     dead_messages: int | None = None
     open_circuits: set[str] | None = None
+    pauses: set[tuple[str, str]] | None = None
+    """Kind and name of each pause."""
     waiting_times: dict[str, asyncpg.Record] | None = None
     """`WAITING_TIMES` by queue."""
     by_class: dict[str, int] | None = None
@@ -116,6 +119,8 @@ async def _read_ledger(connection: Any, state: DatabaseState, running_max: int |
         waiting = await query(*WAITING_TIMES.bind(queues=queues, at_limit=at_limit))
         state.waiting_times = _map(waiting, lambda rows: {row["queue"]: row for row in rows})
     state.open_circuits = _map(await query(OPEN_CIRCUITS), lambda rows: {row["task"] for row in rows})
+    pauses = await query(FIND_PAUSES.sql)
+    state.pauses = _map(pauses, lambda rows: {(row["kind"], row["name"]) for row in rows})
     state.dead_messages = _map(await query(_DEAD_MESSAGES, DeadMessageState.DEAD), lambda rows: int(rows[0][0]))
     by_class = await query(*COUNT_BY_CLASS.bind(queues=queues))
     state.by_class = _map(

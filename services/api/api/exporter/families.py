@@ -17,6 +17,7 @@ from contracts.ledger.states import DEAD, REPORTED_STATES
 from contracts.limits import DEFAULT_PROJECT
 from contracts.messages import Skew, classify_skew
 from contracts.names import QUEUE_OF, Queue, Task
+from contracts.states import PauseKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +79,17 @@ def _server(state: DatabaseState) -> Iterator[Metric]:
 
 def _ledger(state: DatabaseState) -> Iterator[Metric]:
     if state.waiting_times is not None:
-        what = "Age of the oldest due job above class background, without projects at their limit."
+        what = "Age of the oldest due job above class background, without paused jobs and projects at their limit."
         ages = {queue: row["foreground_s"] for queue, row in state.waiting_times.items()}
         yield build_labelled_gauge("oldest_due_job_age_seconds", what, Queue, ages)
-        what = "Age of the oldest due job of class background, without projects at their limit."
+        what = "Age of the oldest due job of class background, without paused jobs and projects at their limit."
         ages = {queue: row["background_s"] for queue, row in state.waiting_times.items()}
         yield build_labelled_gauge("oldest_background_job_age_seconds", what, Queue, ages)
     if state.open_circuits is not None:
         what = "Whether the circuit breaker of the task's provider is open."
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
+    if state.pauses is not None:
+        yield _paused(state.pauses)
     if state.by_class is not None:
         yield _waiting("class", "Unpublished due jobs by priority class.", state.by_class)
     if state.by_project is not None:
@@ -103,6 +106,17 @@ def _waiting(label: str, what: str, numbers: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(f"issuetracker_waiting_jobs_{label}", what, labels=[label])
     for name, number in numbers.items():
         family.add_metric([name], number)
+    return family
+
+
+def _paused(pauses: Iterable[tuple[str, str]]) -> Metric:
+    """Return a gauge of all queues and tasks, and of the paused projects."""
+    known: dict[tuple[str, str], int] = {(PauseKind.QUEUE, queue): 0 for queue in Queue}
+    known |= {(PauseKind.TASK, task): 0 for task in Task}
+    what = "Whether the queue, task or project is paused."
+    family = GaugeMetricFamily("issuetracker_paused", what, labels=["kind", "name"])
+    for labels, value in (known | dict.fromkeys(pauses, 1)).items():
+        family.add_metric(labels, value)
     return family
 
 
