@@ -90,7 +90,7 @@ class TestTable:
         assert_problem(closed_api.client.get("/api/v1/secrets", headers=bearer(ADMIN)), 404)
 
 
-ADMIN_PATHS = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis", "/api/v1/webhooks")
+ADMIN_PATHS = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis", "/api/v1/webhooks", "/api/v1/pauses")
 ADMIN_CHANGES = {"PUT /api/v1/tags", "PUT /api/v1/queues/projects"}
 
 

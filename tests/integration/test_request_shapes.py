@@ -31,6 +31,7 @@ def test_login_with_110000_keys_is_rejected_with_413(api: Api) -> None:
         ("POST", "/tokens"),
         ("POST", "/webhooks"),
         ("PUT", "/tags"),
+        ("PUT", "/pauses/queue/issues"),
     ],
 )
 @pytest.mark.parametrize(

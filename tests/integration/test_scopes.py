@@ -19,7 +19,10 @@ from tests.support.routes import endpoints
 CANARY = "canary"
 """Part of every text that is stored before the requests."""
 EXTERNAL = {"source": "jira:shop", "id": "1207"}
-ADMIN_PATHS = ("/api/v1/tokens", "/api/v1/webhooks", "/api/v1/tags", "/api/v1/queues", "/api/v1/session")
+ADMIN_PATHS = (
+    *("/api/v1/tokens", "/api/v1/webhooks", "/api/v1/tags", "/api/v1/queues", "/api/v1/pauses"),
+    "/api/v1/session",
+)
 """Changes that `issues:write` does not authorize, and the session, which has no stored text."""
 
 REQUESTS: dict[str, tuple[Any, int, set[str]]] = {

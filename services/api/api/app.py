@@ -36,6 +36,7 @@ from api.metrics.http import RequestMetrics, prepare
 from api.models import endpoints as models
 from api.operations import endpoints as operations
 from api.page import endpoints as page
+from api.pauses import endpoints as pauses
 from api.queues import endpoints as queues
 from api.queues.monitor import QueueMonitor
 from api.repetition import RepeatAfterFailover
@@ -76,6 +77,7 @@ _ROUTED = (
     audit,
     diagnosis,
     queues,
+    pauses,
     events,
     webhooks,
 )

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.pauses.schemas import Pause
 from contracts.messages import WorkerHeartbeat
 
 
@@ -34,8 +35,8 @@ class JobsState(BaseModel):
 
     unfinished: dict[str, int] = Field(description="Jobs by state")
     oldest_due_s: dict[str, float] = Field(
-        description="Seconds that the oldest due job above class background has waited, by queue. Jobs of projects"
-        " at their limit are not included"
+        description="Seconds that the oldest due job above class background has waited, by queue. Paused jobs and"
+        " jobs of projects at their limit are not included"
     )
     oldest_background_s: dict[str, float] = Field(
         description="Seconds that the oldest due job of class background has waited, by queue"
@@ -45,6 +46,7 @@ class JobsState(BaseModel):
     open_circuits: dict[str, str] = Field(
         description="Tasks whose circuit breaker is open, with the provider's last error"
     )
+    pauses: list[Pause]
     contract_versions: dict[str, int] = Field(description="Waiting jobs by the contract version of their message")
 
 
@@ -97,6 +99,7 @@ class Diagnosis(BaseModel):
                         "dead_jobs": 0,
                         "dead_messages": 0,
                         "open_circuits": {},
+                        "pauses": [],
                         "contract_versions": {"1.1.0": 2},
                     },
                     "broker": None,

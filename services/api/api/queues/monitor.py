@@ -6,6 +6,7 @@ from typing import Any
 from api.database import Database
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.limits import RecentLimits
+from api.pauses.repository import find_pauses
 from api.queues import repository
 from api.queues.broker import Consumer, Messages, count_messages, find_consumers
 from api.queues.schemas import QueuesState
@@ -69,6 +70,7 @@ class QueueMonitor:
                     # Only admins may see the receivers of webhooks, in the diagnosis.
                     if not circuit["task"].startswith("webhook:")
                 ],
+                "pauses": await find_pauses(self._database),
                 "recent": await repository.find_recent(self._database),
             }
         )

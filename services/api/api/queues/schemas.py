@@ -6,6 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.issues.schemas import Project
+from api.pauses.schemas import EXAMPLE as PAUSE
+from api.pauses.schemas import Pause
 from api.queues.repository import RECENT
 from contracts.ledger.queries import COUNTED_MAX
 
@@ -48,6 +50,7 @@ EXAMPLE: dict[str, Any] = {
             "open_until": "2026-11-24T11:00:30Z",
         }
     ],
+    "pauses": [PAUSE],
     "recent": {"issues": 200, "p95_s": 0.41, "provider": "local"},
 }
 
@@ -64,8 +67,8 @@ class QueueState(BaseModel):
     dead: int = Field(description=f"Dead jobs that await a decision. {_COUNTED}")
     oldest_due_s: float | None = Field(description="Seconds that the oldest due job has waited")
     oldest_foreground_s: float | None = Field(
-        description="Seconds that the oldest due job above class background has waited, without projects at their"
-        " limit; at most ten seconds old"
+        description="Seconds that the oldest due job above class background has waited, without paused jobs and projects"
+        " at their limit; at most ten seconds old"
     )
     consumers: int | None = Field(
         description="Workers that consume it, with a heartbeat within 10 seconds; null while Redis is unreachable"
@@ -143,4 +146,5 @@ class QueuesState(BaseModel):
     counted_max: int = Field(description="Counts of this value mean: this many or more")
     retries_max: int = Field(description="Number of retries of a job")
     circuits: list[CircuitState]
+    pauses: list[Pause]
     recent: Recent
