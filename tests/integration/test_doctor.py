@@ -247,6 +247,20 @@ def test_doctor_with_waiting_background_and_limited_jobs_reports_no_fault(produc
     product.expect(0)
 
 
+def test_doctor_with_paused_jobs_reports_pause_and_no_fault(product: Product) -> None:
+    product.api.client.put("/api/v1/pauses/queue/issues").raise_for_status()
+    product.database.add_job("a.task")
+    product.database.query("UPDATE job SET run_at = now() - interval '1 h'")
+    try:
+        product.expect(0)
+        message = {item.name: item.message for item in product.findings()}["oldest job"]
+    finally:
+        product.database.query("TRUNCATE job, pause CASCADE")
+
+    assert message == "1 pending; paused: queue issues"
+    product.expect(0)
+
+
 def test_doctor_with_different_clocks_and_contracts_reports_both(product: Product) -> None:
     """A worker with an older contract and a clock that is one hour behind."""
     with product.redis() as client:

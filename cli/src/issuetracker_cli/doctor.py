@@ -139,12 +139,16 @@ def _check_oldest_job(diagnosis: dict[str, Any]) -> CheckResult:
     text = ", ".join(f"{number} {state}" for state, number in jobs["unfinished"].items()) or "no unfinished jobs"
     if jobs["open_circuits"]:
         text += "; waiting for a provider: " + ", ".join(jobs["open_circuits"])
+    # An older API does not report them. Their jobs wait on purpose.
+    pauses = jobs.get("pauses", [])
+    if pauses:
+        text += "; paused: " + ", ".join(f"{pause['kind']} {pause['name']}" for pause in pauses)
     # An older API does not report it. Background jobs may wait for hours.
     background = max(jobs.get("oldest_background_s", {}).values(), default=None)
     if background is not None:
         text += f"; the oldest background job has waited for {background:.0f} s"
     if not jobs["oldest_due_s"]:
-        is_explained = jobs["open_circuits"] or background is not None
+        is_explained = jobs["open_circuits"] or pauses or background is not None
         return CheckResult(text if is_explained else f"{text}; none due")
     if oldest <= OLDEST_JOB_MAX_S:
         return CheckResult(f"{text}; the oldest has waited for {oldest:.0f} s")

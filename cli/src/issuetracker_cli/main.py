@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from contracts.validation import describe_error
-from issuetracker_cli import audit, dead_letters, issues, model, sessions, tokens, webhooks
+from issuetracker_cli import audit, dead_letters, issues, model, pauses, sessions, tokens, webhooks
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
@@ -24,6 +24,7 @@ app.command()(enrich)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
 app.command()(queues)
+app.add_typer(pauses.app, name="pauses")
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(sessions.app, name="sessions")

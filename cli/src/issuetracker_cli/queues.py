@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from issuetracker_cli.client import BAD_INPUT, call, fail
-from issuetracker_cli.output import AsJson, make_table, print_json, print_table
+from issuetracker_cli.output import AsJson, make_table, print_json, print_line, print_table, strip_control
+from issuetracker_cli.pauses import describe
 
 WATCH_S = 2
 WAITING = {"classes": "class", "projects": "project"}
@@ -28,7 +29,7 @@ def queues(
         return
     print_table(COLUMNS, _rows(state))
     for note in _notes(state):
-        typer.echo(note)
+        print_line(note)
 
 
 def _watch(as_json: bool) -> None:
@@ -45,7 +46,8 @@ def _watch(as_json: bool) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
             state = call("GET", "/queues")
-            live.update(Group(make_table(COLUMNS, _rows(state)), *map(Text, _notes(state))), refresh=True)
+            notes = (Text(strip_control(note)) for note in _notes(state))
+            live.update(Group(make_table(COLUMNS, _rows(state)), *notes), refresh=True)
             time.sleep(WATCH_S)
 
 
@@ -79,5 +81,7 @@ def _notes(state: dict[str, Any]) -> Iterator[str]:
             yield f"Waiting by {WAITING[what]}: {waiting}"
     for circuit in state["circuits"]:
         yield f"{circuit['task']} waits for its provider {circuit['provider']}: {circuit['error']}"
+    # An older API does not report them.
+    yield from map(describe, state.get("pauses", []))
     if state["dead_messages"]:
         yield f"{state['dead_messages']} dead messages. Run: issuetracker dead-letters list"
