@@ -266,6 +266,9 @@ def test_page_of_closed_api_requires_token(page: Any, new_api: ApiFactory, datab
     page.get_by_label("Token").fill(token)
     page.get_by_role("dialog").get_by_role("button", name="Log in").click()
     expect(page.locator("#counts")).to_contain_text("Waiting")
+    page.get_by_role("link", name="Queues").click()
+    expect(page.get_by_role("heading", name="Pauses")).to_be_visible()
+    expect(page.locator("#pause")).to_be_hidden()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
 
@@ -340,7 +343,10 @@ def test_queues_show_workers_and_outages(
     expect(line).to_have_attribute("aria-label", re.compile(r"Waiting in the last \d.*: between 0 and 40"))
     database.query("DELETE FROM job WHERE run_at > now() + interval '15.5 h'")
     expect(issues.locator("td").first).to_have_text("15")
+    database.pause("queue", "default")
+    expect(page.locator("#health")).to_have_text("Queue default is paused by alice.")
     check_accessibility(page, "queues")
+    database.query("DELETE FROM pause")
     servers.valkey.stop()
     try:
         unreachable = "Redis is unreachable. Issues are accepted, but enrichment waits."
@@ -351,6 +357,27 @@ def test_queues_show_workers_and_outages(
     finally:
         servers.valkey.start()
     expect(page.locator("#health")).to_be_hidden(timeout=LONG_MS)
+
+
+def test_admin_pauses_and_resumes_project_on_page(page: Any, api: Api, database: Database) -> None:
+    visit(page, api, "/?view=queues")
+    page.get_by_role("button", name="Pause...").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Kind").select_option("project")
+    dialog.get_by_label("Name").fill("a b")
+    dialog.get_by_label("Reason").fill("A wrong import")
+    dialog.get_by_role("button", name="Pause").click()
+    expect(dialog.get_by_role("alert")).to_contain_text('name: "a b" is not valid.')
+    check_accessibility(page, "pause")
+    dialog.get_by_label("Name").fill("acme/shop")
+    dialog.get_by_role("button", name="Pause").click()
+
+    pauses = page.locator("#pauses li")
+    expect(pauses).to_contain_text("Project acme/shop is paused by anonymous: A wrong import")
+    assert database.query("SELECT kind, name FROM pause") == [{"kind": "project", "name": "acme/shop"}]
+    page.get_by_role("button", name="Resume project acme/shop").click()
+    expect(pauses).to_have_count(0)
+    assert database.one("SELECT count(*) FROM pause") == 0
 
 
 def test_redis_outage_is_shown_on_page(page: Any, new_api: ApiFactory) -> None:

@@ -3,6 +3,7 @@
 import { byId, h } from "./dom.js";
 import { findProblems, formatCount, formatDuration } from "./queues.js";
 import { setRetries } from "./labels.js";
+import { describePause } from "./pauses.js";
 
 const sum = (status, name) => status.queues.reduce((total, queue) => total + queue[name], 0);
 
@@ -21,7 +22,7 @@ export function showStatus(status) {
     p95 !== null && buildFigure("p95", formatDuration(p95), false, "95th percentile of the time from POST to enriched, over the newest issues"),
     provider !== null && buildFigure("Provider", provider),
   ].filter(Boolean));
-  const [problem] = findProblems(status);
+  const [problem] = [...findProblems(status), ...(status.pauses ?? []).map(describePause)];
   byId("health").textContent = problem ?? "";
   byId("health").hidden = !problem;
 }

@@ -28,10 +28,11 @@ export async function logIn() {
   await show(dialog);
 }
 
-/** Show the logout button if authentication is on. */
+/** Show the logout button if authentication is on. Return the scopes of the session. */
 export async function offerLogout() {
   const session = await call("GET", "/session").catch(() => null);
   byId("logout").hidden = !session?.auth;
+  return session?.scopes ?? [];
 }
 
 /** End the session. */

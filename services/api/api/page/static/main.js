@@ -8,6 +8,7 @@ import * as issue from "./issue.js";
 import * as keys from "./keys.js";
 import * as list from "./list.js";
 import { logIn, logOut, offerLogout } from "./login.js";
+import * as pauses from "./pauses.js";
 import { VIEWS, filters, navigate, onNavigate, selectedId, view } from "./router.js";
 import * as queues from "./queues.js";
 import { listen } from "./stream.js";
@@ -75,6 +76,7 @@ async function readTags() {
 list.start();
 dead.start();
 queues.start();
+pauses.start();
 keys.start({
   j: () => list.moveBy(1),
   k: () => list.moveBy(-1),
@@ -105,14 +107,18 @@ function reloadDeadSoon() {
   deadTimer = setTimeout(dead.load, 500);
 }
 
+async function showSession() {
+  pauses.setScopes(await offerLogout());
+  queues.draw();
+}
 async function logInAgain() {
   await logIn();
-  offerLogout();
+  showSession();
   reopen();
   render({ all: true });
 }
 let entering = null;
 // Several requests may fail with 401 at the same time. Show one login form, and fetch everything once after the login.
 window.addEventListener("login-needed", () => { entering ??= logInAgain().finally(() => { entering = null; }); });
-offerLogout();
+showSession();
 render({ all: true });

@@ -2,6 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { pluralize } from "./labels.js";
+import * as pauses from "./pauses.js";
 
 const SAMPLE_S = 2;
 const SAMPLES = 150;           // five minutes
@@ -68,6 +69,8 @@ export function draw() {
   byId("queues-troubles").replaceChildren(...(status ? findProblems(status) : []).map((text) => h("li", {}, text)));
   byId("queues-table").hidden = !status;
   byId("queues-waiting").replaceChildren(...(status ? describeWaiting(status) : []).map((text) => h("li", {}, text)));
+  // During an upgrade, the status may come from an older API.
+  pauses.draw(status?.pauses ?? []);
   if (status) byId("queues-rows").replaceChildren(...status.queues.map(buildRow));
 }
 
