@@ -12,14 +12,19 @@ from tests.support.latch import reached_file
 __all__ = ["app"]
 
 
+def wait_for_release() -> None:
+    """Wait while the test holds the latch."""
+    latch = Path(os.environ["HOLD_FILE"])
+    reached_file(latch).touch()
+    while latch.exists():
+        time.sleep(0.02)
+
+
 class PausedEnricher:
     """Enriches as the local enricher does, after the test releases the latch."""
 
     def enrich(self, issue: IssueText) -> Enrichment:
-        latch = Path(os.environ["HOLD_FILE"])
-        reached_file(latch).touch()
-        while latch.exists():
-            time.sleep(0.02)
+        wait_for_release()
         return selection.local.enrich(issue)
 
 

@@ -2,3 +2,4 @@
 
 TASK = "tests.misbehave"
 PROVIDER_TASK = "tests.call_provider"
+HELD_TASK = "tests.hold"

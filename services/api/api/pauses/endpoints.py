@@ -28,7 +28,7 @@ async def list_all(database: DatabaseDep) -> Pauses:
 async def pause(
     kind: PauseKind, name: Name, database: DatabaseDep, actor: PrincipalDep, request: PauseRequest | None = None
 ) -> Pause:
-    """Start none of its jobs from now on. Running jobs end normally, and new jobs wait.
+    """No further job of it starts. Running jobs end normally, and new jobs wait.
 
     Idempotent. Another reason replaces the stored one.
     """
