@@ -67,8 +67,8 @@ class QueueState(BaseModel):
     dead: int = Field(description=f"Dead jobs that await a decision. {_COUNTED}")
     oldest_due_s: float | None = Field(description="Seconds that the oldest due job has waited")
     oldest_foreground_s: float | None = Field(
-        description="Seconds that the oldest due job above class background has waited, without paused jobs and projects"
-        " at their limit; at most ten seconds old"
+        description="Seconds that the oldest due job above class background has waited, without paused jobs and"
+        " projects at their limit; at most ten seconds old"
     )
     consumers: int | None = Field(
         description="Workers that consume it, with a heartbeat within 10 seconds; null while Redis is unreachable"
