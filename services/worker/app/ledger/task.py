@@ -167,13 +167,15 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         ran_s = perf_counter() - started
         metrics.record_failure(self.name, claim.queue, failure.kind, is_dead=delay is None, ran_s=ran_s)
         self._report_to_circuit(error)
-        log = logger.bind(kind=failure.kind.value, error=safe_message(error))
+        # Only the ledger stores the message, because it may quote the issue. Flower and Redis cannot erase it.
+        safe = safe_message(error)
+        log = logger.bind(kind=failure.kind.value, error=safe)
         if delay is None:
             log.error("job_died")
-            raise JobDead(failure.error) from None
+            raise JobDead(safe) from None
         log.warning("job_retry_scheduled", delay_s=delay.total_seconds())
         # Raising Retry directly marks the task in Flower but publishes nothing: the ledger has the schedule.
-        raise Retry(failure.error, when=datetime.now(UTC) + delay) from None
+        raise Retry(safe, when=datetime.now(UTC) + delay) from None
 
     def _report_to_circuit(self, error: Exception | None) -> None:
         """Count a failure of the provider; reset the count if the provider returned a result or a rejection."""
