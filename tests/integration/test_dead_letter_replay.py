@@ -71,7 +71,7 @@ def test_bulk_replay_dry_run_counts_by_error_and_changes_nothing(
 def test_bulk_replay_with_filter_replays_only_matching_jobs(
     api: Api, database: Database, letters: dict[str, str]
 ) -> None:
-    response = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
+    response = api.client.post(f"{URL}/replay", json={"error": "ConnectionError", "q": "n"})
     repeated = api.client.post(f"{URL}/replay", json={"error": "ConnectionError"})
 
     assert (response.json()["matched"], response.json()["replayed"]) == (2, 2)
@@ -81,7 +81,7 @@ def test_bulk_replay_with_filter_replays_only_matching_jobs(
     (entry,) = database.read_audit_log()
     assert (entry["action"], entry["detail"]) == (
         "dead_letters.replayed",
-        {"count": 2, "error": "ConnectionError"},
+        {"count": 2, "error": "ConnectionError", "q": None},
     )
 
 

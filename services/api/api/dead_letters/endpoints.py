@@ -58,6 +58,8 @@ async def replay_matching(matching: Replay, request: Request, database: Database
         replayed = 0 if matching.dry_run else await repository.replay_jobs(database, matching, REPLAY_MAX)
         if replayed:
             filters = matching.model_dump(mode="json", exclude_none=True, exclude={"dry_run"})
+            if "q" in filters:
+                filters["q"] = None  # the searched text may be that of an issue
             await record(database, "dead_letters.replayed", "matching", count=replayed, **filters)
     request.app.state.dispatcher.wake()
     if not may_read():
