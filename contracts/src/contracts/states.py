@@ -149,6 +149,7 @@ class PauseKind(StrEnum):
 class Scope(StrEnum):
     """What a token allows. `admin` includes all scopes, and `issues:write` includes `issues:ingest`."""
 
+    ISSUES_ERASE = "issues:erase"
     ISSUES_INGEST = "issues:ingest"
     ISSUES_READ = "issues:read"
     ISSUES_WRITE = "issues:write"

@@ -108,6 +108,8 @@ class Issue(Base):
             postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NOT NULL"),
         ),
         Index("ix_issue_duplicate_of", "duplicate_of", postgresql_where=text("duplicate_of IS NOT NULL")),
+        # Deleted issues to erase, the oldest first.
+        Index("ix_issue_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -133,7 +135,7 @@ class Issue(Base):
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
     """Search index of the title (weight A) and the whole description (B), maintained by a trigger."""
     deleted_at: Mapped[datetime | None]
-    """When a person deleted the issue. No endpoint returns it afterwards."""
+    """When a person deleted the issue. No endpoint returns it afterwards, and a worker erases it later."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -161,6 +163,12 @@ class Job(Base):
             "finished_at",
             postgresql_where=text(f"{IS_ENDED} AND task <> '{Task.ENRICH_ISSUE}'"),
         ),
+        # Enrichment jobs to prune: their issue was erased.
+        Index(
+            "ix_job_orphaned",
+            "finished_at",
+            postgresql_where=text(f"{IS_ENDED} AND task = '{Task.ENRICH_ISSUE}' AND issue_id IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -169,7 +177,7 @@ class Job(Base):
     message: Mapped[dict[str, Any]]
     """The complete message, written when the job is created and published unchanged."""
     issue_id: Mapped[UUID | None] = mapped_column(ForeignKey("issue.id", ondelete="SET NULL"))
-    """Null if the issue's row was deleted. The job then ends as skipped."""
+    """Null if the issue was erased. The job then ends as skipped."""
     project: Mapped[str] = mapped_column(server_default="")
     """The project to whose share the job counts. Empty if it belongs to none."""
     priority_class: Mapped[int] = mapped_column(server_default=str(PriorityClass.MEDIUM.value))
@@ -422,6 +430,7 @@ class IdempotentResponse(Base):
     __table_args__ = (
         CheckConstraint("octet_length(body) <= 1048576", name="body_size"),
         Index(None, "created_at"),
+        Index(None, "issue_id"),
     )
 
     id: Mapped[bytes] = mapped_column(primary_key=True)
@@ -432,6 +441,34 @@ class IdempotentResponse(Base):
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    issue_id: Mapped[UUID | None]
+    """The issue whose text the response may contain. The previous release stores no id."""
+
+
+class Erasure(Base):
+    """The tombstone of an erased issue, or the request to erase an issue or a project. It contains no text.
+
+    A worker erases what a row without `finished_at` names, so rows that were restored repeat their erasures.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = (
+        Index("ix_erasure_unfinished", "id", postgresql_where=text("finished_at IS NULL")),
+        Index("ix_erasure_external", "external_digest", postgresql_where=text("external_digest IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The id of the issue. The erasure of a project has an id of its own."""
+    is_project: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether all issues of the project that were created before `requested_at` are erased."""
+    project: Mapped[str]
+    actor: Mapped[str]
+    """Who requested the erasure, as in the audit log, or `retention` for an issue that was deleted long ago."""
+    actor_id: Mapped[UUID | None]
+    external_digest: Mapped[bytes | None]
+    """SHA-256 of the external source and id, so that imports do not create the issue again."""
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
 
 
 class Operation(Base):
@@ -547,7 +584,7 @@ class WebhookDelivery(Base):
     """
 
     __tablename__ = "webhook_delivery"
-    __table_args__ = (Index(None, "webhook_id", "job_id"),)
+    __table_args__ = (Index(None, "webhook_id", "job_id"), Index(None, "issue_id"))
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     webhook_id: Mapped[UUID]

@@ -4,11 +4,12 @@ dead        --replay-->    pending    (with all its attempts)
 dead        --discard-->   cancelled
 unfinished  --cancel-->    cancelled  (a person cancels the run)
 unfinished  --skip-->      skipped    (the issue or the webhook was deleted)
+unended     --skip-->      skipped    (the issue was erased)
 pending     --postpone-->  pending    (later)
 """
 
 from contracts.ledger.statement import Statement
-from contracts.ledger.states import IS_DEAD, IS_UNFINISHED, IS_WAITING, UNFINISHED_STATES, condition
+from contracts.ledger.states import IS_DEAD, IS_ENDED, IS_UNFINISHED, IS_WAITING, UNFINISHED_STATES, condition
 from contracts.names import QUEUE_OF, Task
 from contracts.states import JobState
 
@@ -52,9 +53,25 @@ def _skip(jobs: str, note: str, states: str) -> str:
     """
 
 
-def skip_jobs_of_issue(issue_id: str) -> str:
-    """Return the SQL that skips the unfinished jobs of a deleted issue; the argument is an SQL expression."""
-    return _skip(f"issue_id = {issue_id}", "the issue was deleted", IS_UNFINISHED)
+def skip_jobs_of_issues(issue_ids: str) -> str:
+    """Return the SQL that skips the unfinished jobs of deleted issues; `issue_ids` is an SQL expression."""
+    return _skip(f"issue_id = ANY({issue_ids})", "the issue was deleted", IS_UNFINISHED)
+
+
+def skip_erased_jobs(ids: str) -> str:
+    """Return the SQL that skips jobs of erased issues, also dead ones; `ids` is an SQL expression."""
+    return _skip(f"id = ANY({ids})", "the issue was erased", f"NOT {IS_ENDED}")
+
+
+SKIP_TRAININGS = Statement(
+    _skip(
+        f"task = '{Task.RETRAIN}' AND message->>'project' = CAST(:project AS text)"
+        " AND started_at <= CAST(:until AS timestamptz)",
+        "an issue was erased",
+        condition({JobState.RUNNING}),
+    )
+)
+"""Skip the running trainings of a project that have started until then, because they have read an erased issue."""
 
 
 def skip_deliveries(ids: str) -> str:

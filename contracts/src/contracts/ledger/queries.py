@@ -186,8 +186,9 @@ ORDER BY id FOR UPDATE
 """Lock the unfinished jobs of issues, in the order of their ids."""
 
 PRUNABLE = {
-    # The condition of the partial index. Enrichment jobs stay with their issue.
-    "job": f"{IS_ENDED} AND task <> '{Task.ENRICH_ISSUE}' AND finished_at < now() - :kept",
+    # The conditions of two partial indexes. Enrichment jobs stay with their issue until it is erased.
+    "job": f"({IS_ENDED} AND task <> '{Task.ENRICH_ISSUE}' AND finished_at < now() - :kept"
+    f" OR {IS_ENDED} AND task = '{Task.ENRICH_ISSUE}' AND issue_id IS NULL AND finished_at < now() - :kept)",
     # Failures of enrichment jobs. The failures of other jobs are deleted with the job. A job that has not ended
     # still needs its failures.
     "job_failure": f"failed_at < now() - :kept AND (SELECT {IS_ENDED} FROM job WHERE job.id = job_id)",

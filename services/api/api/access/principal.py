@@ -50,7 +50,7 @@ ADMIN_TOKEN = Principal("admin-token", frozenset(Scope))
 """The holder of the bootstrap admin token, the setting ADMIN_TOKEN."""
 UNAUTHENTICATED = Principal("unauthenticated", frozenset())
 """The sender of a request to an open path, if AUTH is on."""
-RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, UNAUTHENTICATED.name, "api", "cli"})
+RESERVED_NAMES = frozenset({ANONYMOUS.name, ADMIN_TOKEN.name, UNAUTHENTICATED.name, "api", "cli", "retention"})
 """Names that no token may have, so that the audit log cannot be misread."""
 
 _current: ContextVar[Principal] = ContextVar("principal")

@@ -4,6 +4,7 @@ import re
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.datastructures import Headers
@@ -21,6 +22,7 @@ SECRET_PATHS = frozenset(
 )
 """Paths that accept no key, because their responses contain a secret, which must not be stored."""
 _SECRET_PATH_PATTERN = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_PATHS))
+_ISSUE_PATH_PATTERN = re.compile(r"/api/v1/issues/([0-9a-f-]{36})(?:/|$)", re.IGNORECASE)
 STORED_HEADERS = ("content-type", "location", "etag", "link")
 """Response headers that clients depend on; the others are generated again."""
 
@@ -75,10 +77,17 @@ class IdempotentPosts:
             stored = _build_stored_response(use, buffered)
             if stored is None:
                 raise _Rollback
-            await store_response(database, use.id, stored)
+            issue_id = _find_issue(scope["path"]) or _find_issue(stored.headers.get("location", ""))
+            await store_response(database, use.id, stored, issue_id)
         # The endpoint woke them before the commit.
         scope["app"].state.dispatcher.wake()
         scope["app"].state.importer.wake()
+
+
+def _find_issue(path: str) -> UUID | None:
+    """Return the issue that the path of a successful request, or of a new resource, names."""
+    found = _ISSUE_PATH_PATTERN.match(path)
+    return UUID(found[1]) if found else None
 
 
 async def _receive_body(receive: Receive) -> deque[Message]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from api.database import Database
 
@@ -23,9 +24,10 @@ WITH expired AS (
         ORDER BY created_at LIMIT {EXPIRED_MAX} FOR UPDATE SKIP LOCKED
     )
 )
-INSERT INTO idempotent_answer (id, fingerprint, status, headers, body) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO idempotent_answer (id, fingerprint, status, headers, body, issue_id) VALUES ($1, $2, $3, $4, $5, $7)
 ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,
-    headers = excluded.headers, body = excluded.body, created_at = excluded.created_at
+    headers = excluded.headers, body = excluded.body, created_at = excluded.created_at,
+    issue_id = excluded.issue_id
 """
 
 
@@ -51,8 +53,8 @@ async def find_response(database: Database, key_id: bytes) -> StoredResponse | N
     return None if row is None else StoredResponse(**row)
 
 
-async def store_response(database: Database, key_id: bytes, stored: StoredResponse) -> None:
-    """Store the response, in the transaction of the request's changes."""
+async def store_response(database: Database, key_id: bytes, stored: StoredResponse, issue_id: UUID | None) -> None:
+    """Store the response, in the transaction of the request's changes. It is erased with the issue."""
     await database.execute(
-        _STORE, key_id, stored.fingerprint, stored.status, stored.headers, stored.body, RETENTION
+        _STORE, key_id, stored.fingerprint, stored.status, stored.headers, stored.body, RETENTION, issue_id
     )

@@ -14,6 +14,7 @@ from api.imports.rows import Record
 from api.metrics import jobs as metrics
 from api.runs.repository import build_enrichment_message, lock_unfinished_of, schedule_reruns
 from contracts.ids import new_id
+from contracts.ledger.deletion import external_digest
 from contracts.ledger.enqueue import insert_jobs
 from contracts.limits import DEFAULT_PROJECT
 from contracts.names import QUEUE_OF, Task
@@ -25,8 +26,8 @@ Key = tuple[str, str]
 _FIELDS = ("title", "description", "status", "priority")
 _TEXT = {"title", "description"}
 
-# Each condition matches a partial index.
-_FIND = """
+# Each condition matches a partial index. An erased issue counts as deleted.
+_FIND = f"""
 SELECT issue.id, external_source, external_id, title, description, status, priority, edited, false AS is_deleted
 FROM unnest($1::text[], $2::text[]) AS given (source, id)
 JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NULL
@@ -34,6 +35,10 @@ UNION ALL
 SELECT DISTINCT NULL::uuid, external_source, external_id, '', '', '', '', NULL::text[], true
 FROM unnest($1::text[], $2::text[]) AS given (source, id)
 JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NOT NULL
+UNION ALL
+SELECT NULL::uuid, source, given.id, '', '', '', '', NULL::text[], true
+FROM unnest($1::text[], $2::text[]) AS given (source, id)
+JOIN erasure ON external_digest = {external_digest("source", "given.id")}
 """
 _LOCK = """
 SELECT id, external_source, external_id, title, description, status, priority, edited FROM issue

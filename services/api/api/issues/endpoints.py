@@ -105,7 +105,7 @@ async def change(
     openapi_extra={"parameters": [_IF_MATCH]},
 )
 async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> None:
-    """Delete an issue and skip its jobs. The row is retained, so that an operator can restore it.
+    """Delete an issue and skip its jobs. An operator can restore it within `DELETED_DAYS`; then it is erased.
 
     A repeated call returns 404. The method stays idempotent (RFC 9110, section 9.2.2).
     """
@@ -114,7 +114,7 @@ async def delete(issue_id: UUID, request: Request, database: DatabaseDep) -> Non
         issue = require_found(await repository.lock_issue(database, issue_id), f"issue {issue_id}")
         etag.require_match(request, issue)
         await repository.delete_issue(database, issue_id)
-        await record(database, "issue.deleted", issue_id, title=issue.title)
+        await record(database, "issue.deleted", issue_id)
 
 
 @router.get("", operation_id="listIssues", summary="List and search issues")

@@ -15,7 +15,7 @@ from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.ledger.classes import class_of
-from contracts.ledger.decisions import skip_jobs_of_issue
+from contracts.ledger.deletion import DELETE_ISSUES
 from contracts.ledger.enqueue import insert_jobs
 from contracts.ledger.states import RETRYING, RUNNING, SUCCEEDED
 from contracts.messages import EnrichIssue
@@ -131,16 +131,6 @@ SELECT FROM issue WHERE id = $2 AND id <> $1 AND deleted_at IS NULL AND duplicat
     AND NOT EXISTS (SELECT FROM issue WHERE duplicate_of = $1)
 FOR NO KEY UPDATE
 """
-_DELETE = f"""
-WITH deleted AS (
-    UPDATE issue SET deleted_at = now(), updated_at = now() WHERE id = $1
-), ended AS (
-    {skip_jobs_of_issue("$1")}
-), no_original AS (
-    UPDATE issue SET duplicate_of = NULL, updated_at = now() WHERE duplicate_of = $1
-)
-DELETE FROM issue_search WHERE issue_id = $1
-"""
 
 
 def build_row(new: IssueCreate) -> NewRow:
@@ -220,7 +210,7 @@ async def change_issue(database: Database, issue_id: UUID, changes: Mapping[str,
 
 async def delete_issue(database: Database, issue_id: UUID) -> None:
     """Delete an issue softly: hide it, skip its jobs, and discard the results of running ones."""
-    await database.execute(_DELETE, issue_id)
+    await database.execute(*DELETE_ISSUES.bind(issue_ids=[issue_id]))
 
 
 def build_issue(row: asyncpg.Record) -> Issue:

@@ -16,6 +16,7 @@ from api.runs.schemas import Run
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.ledger.decisions import CANCEL_RUN, POSTPONE_RUNS
+from contracts.ledger.deletion import SERIALIZE
 from contracts.ledger.enqueue import ENQUEUE_MANY
 from contracts.ledger.queries import LOCK_UNFINISHED
 from contracts.ledger.states import RUNNING, SUCCEEDED, WAITING_STATES
@@ -26,9 +27,6 @@ from contracts.states import JobState
 DEBOUNCE_MAX = 10
 """Maximum total delay as a multiple of the delay, so that continuous changes do not prevent enrichment."""
 
-_SERIALIZE = """
-SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM unnest($1::uuid[]) AS id
-"""
 _SELECT = f"""
 SELECT job.id, job.issue_id, state, attempts, job.created_at, run_at, started_at, finished_at, last_error, note,
     summary, provenance->>'provider' AS provider, provenance->>'model' AS model
@@ -61,7 +59,7 @@ async def lock_unfinished(database: Database, issue_id: UUID) -> list[Unfinished
 async def lock_unfinished_of(database: Database, issue_ids: Sequence[UUID]) -> dict[UUID, list[Unfinished]]:
     """Lock the unfinished jobs of several issues, in the order of the ids; return the runs by issue."""
     ordered = sorted(issue_ids)
-    await database.execute(_SERIALIZE, ordered)
+    await database.execute(*SERIALIZE.bind(issue_ids=ordered))
     unfinished: dict[UUID, list[Unfinished]] = {issue_id: [] for issue_id in ordered}
     for row in await database.fetch(*LOCK_UNFINISHED.bind(issue_ids=ordered)):
         if row["task"] == Task.ENRICH_ISSUE:
