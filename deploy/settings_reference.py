@@ -36,6 +36,7 @@ COMMON = (
         "log_level",
         "worker_concurrency",
         "history_days",
+        "deleted_days",
     ),
     *("ai", "ai_provider", "openai_base_url", "openai_model", "openai_api_key"),
 )

@@ -110,6 +110,8 @@ def test_pruning_deletes_only_old_ended_rows(stack: Stack, database: Database) -
     run = str(database.one("SELECT id FROM job WHERE task = %s", Task.ENRICH_ISSUE))
     database.query("UPDATE job SET finished_at = now() - %s::interval WHERE id = %s", OLD_AGE, run)
     old = {add_ended_job(database, Task.INDEX_ISSUE, state, OLD_AGE) for state in ENDED_STATES}
+    # The run of an erased issue.
+    old |= {add_ended_job(database, Task.ENRICH_ISSUE, JobState.SUCCEEDED, OLD_AGE)}
     kept = {add_ended_job(database, Task.INDEX_ISSUE, state, OLD_AGE) for state in set(JobState) - ENDED_STATES}
     kept |= {add_ended_job(database, Task.INDEX_ISSUE, state, YOUNG_AGE) for state in ENDED_STATES}
     cancelled_run = add_ended_job(database, Task.ENRICH_ISSUE, JobState.CANCELLED, OLD_AGE, issue)
@@ -133,12 +135,12 @@ def test_pruning_deletes_only_old_ended_rows(stack: Stack, database: Database) -
     assert stack.api.client.get(f"{url}/enrichment").json()["job_id"] == run
     metrics = scrape(stack.metrics_port)
     assert metrics.by("pruned_rows_total", "table") - before == {
-        ("job",): 3,
+        ("job",): 4,
         ("job_failure",): 1,
         ("operation",): 1,
         ("dead_message",): 2,
     }
-    assert {table for (table,) in metrics.series("pruned_rows_total", "table")} == set(pruning.STATEMENTS)
+    assert {table for (table,) in metrics.series("pruned_rows_total", "table")} == {*pruning.STATEMENTS, "issue"}
 
 
 def test_deleted_webhook_skips_all_pending_deliveries(stack: Stack, database: Database) -> None:

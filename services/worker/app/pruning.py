@@ -1,6 +1,6 @@
 """Deletes old history in batches, each in its own transaction, so that writers do not wait for it.
 
-Enrichment runs and their results stay with their issue. Dead jobs stay until a person decides on them.
+Enrichment runs stay with their issue until it is erased. Dead jobs stay until a person decides on them.
 """
 
 import json

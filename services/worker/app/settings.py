@@ -37,6 +37,7 @@ class WorkerSettings(ConcurrencySettings):
     history_days: int = Field(
         default=30, ge=1, le=36_500, description="Retention of ended jobs, deliveries and imports."
     )
+    deleted_days: int = Field(default=30, ge=1, le=36_500, description="Days until a deleted issue is erased.")
     heartbeat_directory: Path | None = Field(
         default=None,
         validation_alias=AliasChoices("heartbeat_directory", "beat_directory"),

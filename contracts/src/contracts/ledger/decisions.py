@@ -63,6 +63,16 @@ def skip_erased_jobs(ids: str) -> str:
     return _skip(f"id = ANY({ids})", "the issue was erased", f"NOT {IS_ENDED}")
 
 
+def erase_jobs(ids: str) -> str:
+    """Return the SQL that keeps only the ids of ended jobs of erased issues; `ids` is an SQL expression."""
+    # A replayed message may have any content.
+    return f"""
+    UPDATE job SET last_error = NULL, note = 'the issue was erased',
+        message = jsonb_strip_nulls(jsonb_build_object('job_id', id, 'issue_id', issue_id))
+    WHERE id = ANY({ids})
+    """
+
+
 SKIP_TRAININGS = Statement(
     _skip(
         f"task = '{Task.RETRAIN}' AND message->>'project' = CAST(:project AS text)"

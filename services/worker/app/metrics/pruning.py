@@ -2,7 +2,7 @@
 
 from app.metrics.storage import counter
 
-TABLES = ("dead_message", "job", "job_failure", "operation", "webhook_delivery")
+TABLES = ("dead_message", "issue", "job", "job_failure", "operation", "webhook_delivery")
 
 ROWS = counter("pruned_rows_total", "Rows deleted because of their age, without cascaded deletes.", ["table"])
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app import pruning
 from app.celery_app import app
 from app.database.config import SyncSessionLocal, engine
+from app.erasure.run import erase
 from app.learning import registry
 from app.learning.examples import ConfirmedIssue, load_confirmed_issues
 from app.learning.learners import LEARNERS, ProjectLearner
@@ -67,9 +68,10 @@ def retrain(self: LedgerTask, message: Retrain) -> Effect:
 
 @app.task(name=names.Task.PRUNE.value, base=LedgerTask)
 def prune(message: Prune) -> Effect:
-    """Delete history that is older than the retention time; if time runs out, leave the rest to another job."""
+    """Erase issues, then delete old history; if time runs out, leave the rest to another job."""
     until = monotonic() + PRUNE_SHARE * settings.task_soft_time_limit
-    is_all = pruning.prune(engine, timedelta(days=settings.history_days), until)
+    kept, deleted = timedelta(days=settings.history_days), timedelta(days=settings.deleted_days)
+    is_all = erase(engine, deleted, until) and pruning.prune(engine, kept, until)
 
     def write(connection: Connection) -> None:
         if not is_all:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.ledger.errors import SkipJob
 from contracts.states import WEBHOOK_TEST, WebhookEvent
-from contracts.tables import Issue, WebhookDelivery
+from contracts.tables import Erasure, Issue, WebhookDelivery
 
 ISSUE_FIELDS = (
     *("id", "project", "title", "description", "priority", "status", "duplicate_of", "ai_summary"),
@@ -30,12 +30,21 @@ def _data(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
         return {"webhook_id": delivery.webhook_id}
     issue = session.scalar(select(Issue).where(Issue.id == delivery.issue_id))
     if issue is None:
-        raise SkipJob("the issue does not exist")
+        return _erased(session, delivery)
     if delivery.event == WebhookEvent.ISSUE_DELETED:
         return {name: getattr(issue, name) for name in ("id", "project", "deleted_at")} | _external(issue)
     if issue.deleted_at is not None:
         raise SkipJob("the issue was deleted, which is a separate event")
     return {name: getattr(issue, name) for name in ISSUE_FIELDS} | _external(issue) | {"tags": issue.tag_list}
+
+
+def _erased(session: Session, delivery: WebhookDelivery) -> dict[str, Any]:
+    """Return the deletion of an issue that was erased, so that receivers can delete their copies."""
+    tombstone = session.get(Erasure, delivery.issue_id)
+    if tombstone is None or delivery.event != WebhookEvent.ISSUE_DELETED:
+        raise SkipJob("the issue does not exist")
+    deletion = {"id": tombstone.id, "project": tombstone.project, "deleted_at": tombstone.requested_at}
+    return {**deletion, "external": None}
 
 
 def _external(issue: Issue) -> dict[str, Any]:
