@@ -67,7 +67,7 @@ class TestTable:
             assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
     @pytest.mark.parametrize("endpoint", CLOSED_ENDPOINTS, ids=str)
-    @pytest.mark.parametrize("kind", ["issues:ingest", "issues:read", "issues:write", "admin"])
+    @pytest.mark.parametrize("kind", ["issues:erase", "issues:ingest", "issues:read", "issues:write", "admin"])
     def test_token_grants_only_endpoints_of_its_scope(
         self, endpoint: Endpoint, kind: str, closed_api: Api, kinds: Mapping[str, str]
     ) -> None:
@@ -105,6 +105,8 @@ def allowed(endpoint: Endpoint, kind: str) -> bool:
         return True
     if endpoint.path.startswith(ADMIN_PATHS) or str(endpoint) in ADMIN_CHANGES:
         return False
+    if endpoint.path.startswith("/api/v1/erasures") or kind == "issues:erase":
+        return endpoint.path.startswith("/api/v1/erasures") and kind == "issues:erase"
     return kind == ("issues:read" if endpoint.method == "GET" else "issues:write")
 
 
@@ -655,7 +657,7 @@ class TestAudit:
         assert api.client.get("/api/v1/session").json() == {
             "name": "anonymous",
             "token_id": None,
-            "scopes": ["admin", "issues:ingest", "issues:read", "issues:write"],
+            "scopes": ["admin", "issues:erase", "issues:ingest", "issues:read", "issues:write"],
             "auth": False,
         }
 

@@ -46,6 +46,6 @@ class Tokens:
         return {**kinds, "revoked": revoked["token"]}
 
 
-SCOPES = ("issues:read", "issues:write", "admin")
+SCOPES = ("issues:erase", "issues:read", "issues:write", "admin")
 INGEST = "issues:ingest"
 """Requires projects, and cannot be combined with other scopes."""

@@ -23,6 +23,7 @@ from api.diagnosis import endpoints as diagnosis
 from api.dispatch.broker import Broker
 from api.dispatch.dispatcher import Dispatcher
 from api.enrichment import endpoints as enrichment
+from api.erasures import endpoints as erasures
 from api.events import endpoints as events
 from api.events.hub import Hub
 from api.imports import endpoints as imports
@@ -64,6 +65,7 @@ _ROUTED = (
     issues,
     enrichment,
     runs,
+    erasures,
     suggestions,
     tags,
     models,

@@ -58,6 +58,8 @@ def test_closed_route_requires_scope_of_its_method_or_admin() -> None:
             scope = required_scope(context.original_route, method)
             if path.startswith(ADMIN_ONLY):
                 assert scope is Scope.ADMIN, path
+            elif path.startswith("/api/v1/erasures"):
+                assert scope is Scope.ISSUES_ERASE, path
             else:
                 by_method = Scope.ISSUES_READ if method in {"GET", "HEAD"} else Scope.ISSUES_WRITE
                 expected = Scope.ISSUES_INGEST if (method, path) == ("POST", "/api/v1/issues") else by_method

@@ -27,6 +27,9 @@ ANY_SCOPE = Depends(RequireScope(None))
 INGEST = Depends(RequireScope(Scope.ISSUES_INGEST))
 """`@router.post(..., dependencies=[INGEST])` also accepts tokens that may only create issues."""
 
+ERASE = Depends(RequireScope(Scope.ISSUES_ERASE))
+"""`APIRouter(dependencies=[ERASE])` requires the scope of erasures, which cannot be undone."""
+
 
 async def _require_token() -> None:
     if current_principal().is_session:

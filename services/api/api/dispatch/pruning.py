@@ -1,4 +1,4 @@
-"""Create pruning jobs: once an hour, and after a webhook was deleted."""
+"""Create pruning jobs: once an hour, after a webhook was deleted, and for an erasure."""
 
 import time
 from functools import partial

@@ -1,0 +1,1 @@
+"""Erasures of issues and projects over HTTP. The API stores the request, and workers erase the text."""
