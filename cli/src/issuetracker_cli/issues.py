@@ -1,4 +1,4 @@
-"""`issuetracker issues create|list|show|import`."""
+"""`issuetracker issues create|list|show|import|erase`."""
 
 import sys
 from typing import Annotated, Any
@@ -8,14 +8,16 @@ import typer
 
 from contracts.states import IssueSort, IssueStatus, Priority
 from issuetracker_cli.client import call
+from issuetracker_cli.erasures import erase_issue
 from issuetracker_cli.imports import import_file
 from issuetracker_cli.output import AsJson, format_time, print_json, print_line, print_table
 from issuetracker_cli.pages import fetch
 
 TITLE_WIDTH = 60
 
-app = typer.Typer(help="Create, list, show and import issues.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, show, import and erase issues.", no_args_is_help=True)
 app.command("import")(import_file)
+app.command("erase")(erase_issue)
 
 
 @app.command()

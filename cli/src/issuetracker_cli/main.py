@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from contracts.validation import describe_error
-from issuetracker_cli import audit, dead_letters, issues, model, pauses, sessions, tokens, webhooks
+from issuetracker_cli import audit, dead_letters, erasures, issues, model, pauses, sessions, tokens, webhooks
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(issues.app, name="issues")
+app.add_typer(erasures.projects, name="projects")
 app.command()(enrich)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")

@@ -32,6 +32,7 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             ["issues", "show", "12"],
             'ID: "12" is not valid. Use a UUID such as 01a20614-800e-771f-862f-526a86f415ac.',
         ),
+        (["projects", "erase"], "Missing argument 'NAME'."),
     ],
 )
 def test_cli_with_invalid_input_prints_one_line(
