@@ -8,11 +8,14 @@ import httpx
 import pytest
 
 from contracts.ids import new_id
+from contracts.names import Task
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
+from tests.support.canary import find_keys, find_tables
 from tests.support.database import Database
 from tests.support.latch import FileLatch
 from tests.support.processes import Api
+from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -187,22 +190,31 @@ def test_deleted_issue_returns_404_everywhere(api: Api, database: Database) -> N
     assert database.read_audit_log()[-1]["action"] == "issue.deleted"
 
 
-def test_issue_deleted_during_enrichment_is_not_changed(
-    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, tmp_path: Path
+def test_issue_deleted_or_erased_during_enrichment_is_not_written(
+    new_api: ApiFactory, new_worker: WorkerFactory, database: Database, servers: Servers, tmp_path: Path
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
     latch = FileLatch(tmp_path)
-    worker = new_worker(latch.env, app="tests.support.paused_app")
-    issue_id = api.post("Deleted while it is enriched").json()["id"]
+    worker = new_worker({**latch.env, "WORKER_CONCURRENCY": "3"}, app="tests.support.paused_app")
+    deleted = api.post("Deleted while it is enriched").json()["id"]
+    erased = api.post("Zyqvokarn").json()["id"]
     latch.wait()
+    database.wait_for_states({"running": 2})
 
-    assert api.client.delete(f"/api/v1/issues/{issue_id}").status_code == 204
+    assert api.client.delete(f"/api/v1/issues/{deleted}").status_code == 204
+    erasure = api.client.put(f"/api/v1/erasures/{erased}").headers["location"]
+    wait_until(lambda: api.client.get(erasure).json()["finished_at"] is not None, "the erasure")
     latch.release()
 
-    wait_until(lambda: worker.log.has("lease_lost"), "the worker to log lease_lost")
-    assert database.states() == {"skipped": 1}
+    wait_until(lambda: sum("lease_lost" in line for line in worker.log.lines) == 2, "both attempts to end")
+    jobs = database.query("SELECT state, note, issue_id FROM job WHERE task = %s ORDER BY id", Task.ENRICH_ISSUE)
+    assert jobs == [
+        {"state": "skipped", "note": "the issue was deleted", "issue_id": deleted},
+        {"state": "skipped", "note": "the issue was erased", "issue_id": None},
+    ]
     assert database.one("SELECT ai_summary FROM issue") is None
     assert database.one("SELECT count(*) FROM enrichment") == 0
+    assert find_tables(servers, "zyqvokarn") | find_keys(servers, "zyqvokarn") == set()
 
 
 def test_external_id_in_use_is_rejected_with_409(api: Api, database: Database) -> None:
