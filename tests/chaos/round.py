@@ -14,6 +14,8 @@ from tests.support.database import Database
 from tests.support.waiting import wait_until
 
 POSTERS = 4
+PROJECTS = ("acme/shop", "acme/web")
+PRIORITIES = (None, "critical", "high", "medium", "low")
 FAULT_S = 3
 """Approximate duration of a fault. The posts are spread over all faults."""
 FINISHED = "('succeeded', 'dead', 'skipped', 'cancelled')"
@@ -59,12 +61,14 @@ class Poster:
         with httpx.Client(timeout=30) as client:
             while len(self.accepted) < self._target:
                 base = self._rng.choice(self._fleet.apis).client.base_url
-                title = f"Issue {self._rng.random()}"
+                issue = {
+                    "title": f"Issue {self._rng.random()}",
+                    "description": "The export fails with an error since Monday.",
+                    "project": self._rng.choice(PROJECTS),
+                    "priority": self._rng.choice(PRIORITIES),
+                }
                 try:
-                    response = client.post(
-                        base.join("/api/v1/issues"),
-                        json={"title": title, "description": "The export fails with an error since Monday."},
-                    )
+                    response = client.post(base.join("/api/v1/issues"), json=issue)
                 except httpx.HTTPError:
                     response = None
                 if response is not None and response.status_code == 201:
