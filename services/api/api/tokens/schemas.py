@@ -138,7 +138,7 @@ class Token(BaseModel):
     id: UUID
     name: str
     hint: str = Field(description="First characters of the token")
-    scopes: list[Scope]
+    scopes: list[str] = Field(description="Granted scopes; during an upgrade, maybe one of the next release")
     projects: list[str] = Field(description="The projects of a token with `issues:ingest`; empty for others")
     state: TokenState
     created_at: datetime
