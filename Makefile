@@ -151,6 +151,11 @@ manifests: $(VENV)/checkov/ready ## Render the Kubernetes manifests and scan the
 		done && \
 		$(VENV)/checkov/bin/checkov --quiet --compact --skip-download --framework kubernetes --directory "$$rendered"
 
+.PHONY: advisories
+advisories: $(VENV)/audit/ready ## Search the locked dependencies for known vulnerabilities (needs pypi.org)
+	@$(VENV)/audit/bin/pip-audit --progress-spinner off --disable-pip --require-hashes \
+		$(addprefix --requirement requirements/,api.txt worker.txt flower.txt dev.txt llm.txt uv.txt)
+
 .PHONY: format
 format: $(VENV)/ready ## Format the code and sort imports
 	@$(BIN)/ruff check --fix --exit-zero --quiet . >/dev/null
@@ -198,6 +203,7 @@ lock: $(VENV)/ready ## Lock the dependencies; UPGRADE=1 upgrades to newer versio
 	@$(COMPILE) --constraints requirements/dev.txt services/flower/pyproject.toml --output-file requirements/flower.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - --output-file requirements/uv.txt
 	@echo checkov | $(COMPILE) - --output-file requirements/checkov.txt
+	@echo pip-audit | $(COMPILE) - --output-file requirements/audit.txt
 	@$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 	@$(COMPILE) --overrides requirements/docs-overrides.in requirements/docs.in --output-file requirements/docs.txt
 
@@ -224,6 +230,11 @@ $(VENV)/ready: requirements/dev.txt requirements/uv.txt contracts/pyproject.toml
 $(VENV)/checkov/ready: requirements/checkov.txt $(VENV)/ready
 	@$(UV) venv --quiet --clear $(VENV)/checkov
 	@$(UV) pip install --quiet --python $(VENV)/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+$(VENV)/audit/ready: requirements/audit.txt $(VENV)/ready
+	@$(UV) venv --quiet --clear $(VENV)/audit
+	@$(UV) pip install --quiet --python $(VENV)/audit/bin/python --no-deps --require-hashes -r requirements/audit.txt
 	@touch $@
 
 # The site generator and the tools' dependencies are independent of the project's.
