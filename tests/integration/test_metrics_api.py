@@ -29,7 +29,6 @@ def scrape_api(api: Api) -> Scrape:
 def test_request_metrics_have_no_labels_chosen_by_clients(api: Api) -> None:
     metrics = scrape_api(api)
     assert metrics.one("http_requests_total", route=ISSUES) == 0
-    assert metrics.has("http_request_seconds_bucket")
 
     issue = api.post("The page is empty").json()
     for request in (
@@ -56,7 +55,8 @@ def test_request_metrics_have_no_labels_chosen_by_clients(api: Api) -> None:
         ("GET", "unmatched", "4xx"): 1,
         ("other", "unmatched", "4xx"): 1,
     }
-    assert counts == metrics.by("http_request_seconds_count", "method", "route", "status_class")
+    durations = metrics.by("http_request_seconds_count", "method", "route", "status_class")
+    assert durations == {labels: number for labels, number in counts.items() if number}
     assert metrics.one("http_requests_in_flight") == 1, "only the scrape itself must be in flight"
 
 

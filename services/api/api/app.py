@@ -142,7 +142,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app = FastAPI(
         title="IssueTracker",
         version=VERSION,
-        # The pages of FastAPI load scripts from a CDN; api.page serves its own.
+        # The pages of FastAPI load scripts from a CDN; api.page serves its own. api.problems serves the document.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         description="Issue tracking with background enrichment. Every error is `application/problem+json`.",

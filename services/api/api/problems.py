@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem details, for every route and every kind of error."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -250,3 +252,10 @@ def install(app: FastAPI, *descriptions: Callable[[dict[str, Any]], None]) -> No
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_middleware(UnexpectedErrors)
     app.openapi = lambda: _openapi(app, descriptions)  # type: ignore[method-assign] # the documented way to change it
+    # Rendered once: a client without credentials may request it often.
+    rendered = cache(lambda: JSONResponse(app.openapi()))
+
+    async def serve(_: Request) -> Response:
+        return rendered()
+
+    app.add_route("/openapi.json", serve)
