@@ -151,6 +151,15 @@ class TestTokens:
         assert created["token"][10:] not in str(closed_api.log)
         assert "its_" not in str(closed_api.log)
 
+    def test_log_names_holder_whose_request_is_forbidden(self, tokens: Tokens, closed_api: Api) -> None:
+        created = tokens.make("reader", "issues:read")
+        closed_api.client.post("/api/v1/issues", json={"title": "t"}, headers=bearer(created["token"]))
+
+        wait_until(
+            lambda: closed_api.log.has('"event": "request_completed"', '"status": 403', '"principal": "reader"'),
+            "the log line of the request",
+        )
+
     def test_revoked_token_on_same_process_is_rejected_immediately(self, tokens: Tokens, closed_api: Api) -> None:
         created = tokens.make("ci", "issues:read")
         assert list_issues(closed_api, created["token"]).status_code == 200

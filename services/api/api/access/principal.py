@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
+from structlog.contextvars import bind_contextvars
 
 from contracts.states import Scope
 
@@ -57,8 +58,9 @@ _current: ContextVar[Principal] = ContextVar("principal")
 
 
 def set_principal(principal: Principal) -> None:
-    """Set the principal of the request that this asyncio task serves."""
+    """Set the principal of the request that this asyncio task serves, also in its log lines."""
     _current.set(principal)
+    bind_contextvars(principal=principal.name)
 
 
 def current_principal() -> Principal:
