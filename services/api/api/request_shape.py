@@ -1,13 +1,17 @@
 """Refuse requests of a shape that no client sends, before any other work."""
 
+from urllib.parse import parse_qsl
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.asgi import HttpMiddleware
 from api.problems import problem
+from contracts.validation import format_value
 
 PARAMETERS_MAX = 100
 """Parameters of a query. Each unknown one costs an error message."""
-
+REPEATABLE = frozenset({"tag"})
+"""Parameters that may be repeated. Of another one, a proxy and the API could read different values."""
 
 SINGLE = frozenset(
     {
@@ -19,7 +23,7 @@ SINGLE = frozenset(
 
 
 class RequestShape(HttpMiddleware):
-    """Returns 431 for a head that is too long, 400 for a doubled header or too many parameters."""
+    """Returns 431 for a head that is too long, 400 for a doubled header or parameter, or too many parameters."""
 
     def __init__(self, app: ASGIApp, head_max_bytes: int) -> None:
         super().__init__(app)
@@ -42,8 +46,22 @@ class RequestShape(HttpMiddleware):
             return 400, f"The request has the header {doubled} more than once. Send it once."
         if query.count(b"&") >= PARAMETERS_MAX:
             return 400, f"The query has more than {PARAMETERS_MAX} parameters. Send fewer."
+        if (parameter := _find_repeated(query)) is not None:
+            return 400, f"The query has the parameter {format_value(parameter)} more than once. Send it once."
         # `api.connections` refuses longer heads while they arrive, but only in steps of what arrived at once.
         size = len(scope["raw_path"]) + len(query) + sum(len(name) + len(value) + 4 for name, value in headers)
         if size > self._head_max_bytes:
             return 431, f"The head of the request has more than {self._head_max_bytes} bytes. Send a smaller one."
         return None
+
+
+def _find_repeated(query: bytes) -> str | None:
+    """Return the name of a parameter that occurs twice but must not, if there is one."""
+    if b"&" not in query:
+        return None
+    seen = set()
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in seen and name not in REPEATABLE:
+            return name
+        seen.add(name)
+    return None

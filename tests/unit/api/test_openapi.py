@@ -7,6 +7,7 @@ from openapi_spec_validator import validate
 
 from api.app import create_app
 from api.idempotency.middleware import SECRET_PATHS
+from api.request_shape import REPEATABLE
 from api.settings import ApiSettings
 
 
@@ -65,3 +66,9 @@ def test_openapi_post_accepts_idempotency_key_unless_it_returns_secret(document:
             names = [parameter["name"] for parameter in operation.get("parameters", [])]
             accepts_key = method == "post" and path not in SECRET_PATHS
             assert names.count("Idempotency-Key") == accepts_key, operation["operationId"]
+
+
+def test_repeatable_parameters_are_those_with_several_values(document: dict[str, Any]) -> None:
+    parameters = [item for operation in operations(document) for item in operation.get("parameters", ())]
+
+    assert {item["name"] for item in parameters if item["schema"].get("type") == "array"} == REPEATABLE
