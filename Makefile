@@ -88,7 +88,7 @@ test-containers: J = $(call processes,2)
 .PHONY: test-containers
 test-containers: $(VENV)/ready ## Run the tests of images, compose, and Kubernetes' containers, which need Docker
 	@docker version >/dev/null || { echo "make test-containers: no Docker engine is reachable. Start Docker." >&2; exit 2; }
-	@TEST_SERVERS=containers $(BIN)/pytest -n $(J) --dist loadgroup tests/containers tests/deploy $(ON_IMAGES)
+	@TEST_SERVERS=containers $(BIN)/pytest -n $(J) --dist loadgroup tests/containers $(ON_IMAGES)
 
 .PHONY: test-nightly
 test-nightly: $(VENV)/ready $(VENV)/llm ## Run the long tests: upgrades, a real model, random inputs, and 60 rounds of chaos
