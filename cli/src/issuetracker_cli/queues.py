@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,6 @@ from issuetracker_cli.output import AsJson, make_table, print_json, print_line, 
 from issuetracker_cli.pauses import describe
 
 WATCH_S = 2
-WAITING = {"classes": "class", "projects": "project"}
 COLUMNS = ("QUEUE", "MESSAGES", "WAITING", "RUNNING", "RETRYING", "DEAD", "OLDEST", "WORKERS")
 
 
@@ -51,12 +51,15 @@ def _watch(as_json: bool) -> None:
             time.sleep(WATCH_S)
 
 
-def _rows(state: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    def counted(number: int | None) -> str:
-        if number is None:
-            return "?"
-        return f"{state['counted_max']}+" if number >= state["counted_max"] else str(number)
+def _format_count(number: int | None, state: dict[str, Any]) -> str:
+    """Format a count of the API, which stops counting at `counted_max`."""
+    if number is None:
+        return "?"
+    return f"{state['counted_max']}+" if number >= state["counted_max"] else str(number)
 
+
+def _rows(state: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    counted = partial(_format_count, state=state)
     for queue in state["queues"]:
         retrying = counted(queue["retrying"])
         if queue["next_retry_s"] is not None:
@@ -75,10 +78,13 @@ def _notes(state: dict[str, Any]) -> Iterator[str]:
         yield "No worker is running. Issues are accepted, but enrichment waits."
     elif unconsumed:
         yield f"No worker consumes {', '.join(unconsumed)}. Its jobs wait."
-    for what in ("classes", "projects"):
-        waiting = ", ".join(f"{each['name']} {each['waiting']}" for each in state[what] if each["waiting"])
+    for name, counts, formatted in (
+        ("class", state["classes"], partial(_format_count, state=state)),
+        ("project", state["projects"], str),
+    ):
+        waiting = ", ".join(f"{each['name']} {formatted(each['waiting'])}" for each in counts if each["waiting"])
         if waiting:
-            yield f"Waiting by {WAITING[what]}: {waiting}"
+            yield f"Waiting by {name}: {waiting}"
     for circuit in state["circuits"]:
         yield f"{circuit['task']} waits for its provider {circuit['provider']}: {circuit['error']}"
     # An older API does not report them.

@@ -138,7 +138,9 @@ class QueuesState(BaseModel):
         description="Unacknowledged messages of all queues; null while Redis is unreachable"
     )
     queues: list[QueueState]
-    classes: list[WaitingJobs] = Field(description="Unpublished due jobs by priority class, most urgent first")
+    classes: list[WaitingJobs] = Field(
+        description=f"Unpublished due jobs by priority class, most urgent first. {_COUNTED} in each queue"
+    )
     projects: list[WaitingJobs] = Field(
         description="The ten projects with the most unpublished due jobs, at most ten seconds old"
     )

@@ -7,7 +7,8 @@ import * as pauses from "./pauses.js";
 const SAMPLE_S = 2;
 const SAMPLES = 150;           // five minutes
 const WIDTH_MIN = 30;          // minimum width of a sparkline, in samples
-const STUCK_S = 10;
+const IDLE_WAIT_S = 10;        // after which waiting jobs are a problem if none is running,
+const BUSY_WAIT_S = 60;        // and if some are
 const LINES = [["waiting", "Waiting"], ["running", "Running"], ["retrying", "Retrying"]];
 
 let status = null;
@@ -35,7 +36,7 @@ export function findProblems({ broker, queues, circuits }) {
   if (found.length) return found;
   for (const { name, running, oldest_due_s: oldest, oldest_foreground_s: age } of queues) {
     // Background jobs, and jobs of a project at its limit, may wait. `age` is older than `oldest`.
-    if (running === 0 && Math.min(oldest ?? 0, age ?? 0) > STUCK_S) found.push(`No job of ${name} has started for ${formatDuration(age)}. Check its workers.`);
+    if (Math.min(oldest ?? 0, age ?? 0) > (running ? BUSY_WAIT_S : IDLE_WAIT_S)) found.push(`Jobs of ${name} have waited for up to ${formatDuration(age)}. Check its workers, or add some.`);
   }
   return found;
 }
@@ -75,12 +76,12 @@ export function draw() {
 }
 
 /** List the waiting jobs by class and by project. */
-function describeWaiting({ classes, projects }) {
-  const list = (name, counts) => {
+function describeWaiting({ classes, projects, counted_max }) {
+  const list = (name, counts, max) => {
     const waiting = counts.filter((each) => each.waiting);
-    return waiting.length ? [`Waiting by ${name}: ${waiting.map((each) => `${each.name} ${each.waiting.toLocaleString()}`).join(", ")}`] : [];
+    return waiting.length ? [`Waiting by ${name}: ${waiting.map((each) => `${each.name} ${formatCount(each.waiting, max)}`).join(", ")}`] : [];
   };
-  return [...list("class", classes), ...list("project", projects)];
+  return [...list("class", classes, { counted_max }), ...list("project", projects, { counted_max: Infinity })];
 }
 
 function describeState() {
