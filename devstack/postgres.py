@@ -88,6 +88,9 @@ class Postgres:
             "port": str(self._address.port),
             "unix_socket_directories": str(self._socket),
             "log_checkpoints": "off",
+            # Statements and details of errors quote issues.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         self.process = Process(
             "postgres",

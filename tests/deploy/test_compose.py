@@ -73,6 +73,11 @@ def test_compose_file_conforms_to_specification(file: Path) -> None:
 
 @needs_compose
 class TestRenderedProject:
+    def test_postgres_log_quotes_no_statements(self, services: dict[str, Any]) -> None:
+        assert {"log_min_error_statement=panic", "log_error_verbosity=terse"} <= set(
+            services["postgres"]["command"]
+        )
+
     def test_compose_project_has_expected_services(self, services: dict[str, Any]) -> None:
         default = {name for name, service in services.items() if not service.get("profiles")}
         assert default == {"postgres", "redis", *ONE_SHOT, *OWN_SERVICES}

@@ -607,6 +607,11 @@ def test_maximum_replicas_fit_into_connections_of_postgres(production: tuple[Obj
     assert connections + 10 <= max_connections - 3
 
 
+def test_postgres_log_quotes_no_statements(default: tuple[Object, ...]) -> None:
+    arguments = main_container(default, "postgres")["args"]
+    assert {"log_min_error_statement=panic", "log_error_verbosity=terse"} <= set(arguments)
+
+
 def test_init_containers_wait_for_schema_or_database(default: tuple[Object, ...]) -> None:
     for name, target in [
         ("api", "schema"),
