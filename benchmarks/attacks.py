@@ -1,10 +1,10 @@
-"""Measure POSTs and the memory of an API before, during and after each attack of a client without a valid token.
+"""Measure POSTs and the memory of an API before, during and after each attack.
 
     python -m benchmarks.attacks PORT PID [--token TOKEN] [--seconds 20]
 
 PID is the API's process; those that it has started count too. The API may be one of `make run` or a container
 (`docker inspect --format '{{.State.Pid}}' NAME`). One client posts, each request after the last response. A POST
-that is refused or gets no response counts as failed. Only the streams use the token.
+that is refused or gets no response counts as failed. Of the attacks, only the streams use the token.
 """
 
 import argparse

@@ -3,14 +3,15 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import redis
-from psycopg2.extras import Json
 
 from api.dispatch.envelope import encode_message
 from contracts import CONTRACT_VERSION
@@ -25,7 +26,7 @@ from tests.support.access import ADMIN, CLOSED, Tokens, bearer
 from tests.support.canary import find_keys, find_log_lines, find_tables
 from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.imports import import_file, ndjson
+from tests.support.imports import import_file, ndjson, post_import
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.receiver import HOST, Receiver
 from tests.support.servers import Servers
@@ -48,7 +49,6 @@ SETTINGS = {
 PLANTS = ("rose", "tulip", "fern", "oak", "birch", "lily", "daisy", "moss", "maple", "ivy")
 # Each table that contains text of an issue. The others contain ids, numbers and names.
 WITH_TEXT = {
-    "audit_log",
     "dead_message",
     "enrichment",
     "idempotent_answer",
@@ -85,7 +85,7 @@ class Stack:
         return (
             find_tables(self.servers, WORD),
             find_keys(self.servers, WORD),
-            find_log_lines(WORD, self.api, self.worker),
+            find_log_lines(WORD, self.api.log, self.worker.log, self.servers.log),
         )
 
     def prune(self, database: Database) -> None:
@@ -168,7 +168,7 @@ def test_erased_issue_leaves_no_text(
     for issue_id in (first, second):
         wait_until(partial(is_enriched, stack, issue_id), "the enrichment")
     wait_until(lambda: database.one("SELECT count(*) FROM job WHERE state = 'dead'") == 1, "the dead letter")
-    accept = f"/api/v1/issues/{first}/suggestions/accept-all"
+    accept = f"/api/v1/issues/{first.replace('-', '')}/suggestions/accept-all"
     assert client.post(accept, headers={"Idempotency-Key": "accept"}).status_code == 200
     assert client.patch(f"/api/v1/issues/{first}", json={"title": f"The {WORD} panel lost its data"}).is_success
     for number, issue_id in enumerate((first, second, *others)):
@@ -189,14 +189,10 @@ def test_erased_issue_leaves_no_text(
     wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 2, "the dead messages")
     readable = database.one("SELECT id FROM dead_message WHERE raw LIKE '%%kwargsrepr%%'")
     assert client.post(f"/api/v1/dead-letters/{readable}/replay").status_code == 202
-    # The previous release stored the title, and no id of the issue with a response.
-    database.query("UPDATE idempotent_answer SET issue_id = NULL WHERE headers->>'location' IS NULL")
-    database.query(
-        "INSERT INTO audit_log (id, actor, action, subject, detail) VALUES (%s, 'a', 'issue.deleted', %s, %s)",
-        new_id(),
-        first,
-        Json({"title": f"The {WORD} panel"}),
-    )
+    with stack.servers.superuser() as cursor, pytest.raises(psycopg2.Error):
+        cursor.execute(
+            "INSERT INTO issue (id, title, status) VALUES (gen_random_uuid(), %s, 'none')", [f"A {WORD}"]
+        )
     wait_until(lambda: find_tables(stack.servers, WORD) == WITH_TEXT, "text in each of these tables")
 
     for issue_id in (first, second, failing):
@@ -335,6 +331,65 @@ def test_model_of_previous_project_of_erased_issue_is_deleted(stack: Stack, data
         {"project": "acme/shop", "model_id": None},
     ]
     assert database.one("SELECT count(*) FROM project_model") == 1
+
+
+def test_erasure_waits_for_running_import(stack: Stack, database: Database, servers: Servers) -> None:
+    row = {"source": SOURCE, "external_id": "1", "title": f"The {WORD} panel"}
+    import_file(stack.api, ndjson([row]))
+    (issue_id,) = (issue["id"] for issue in stack.api.client.get("/api/v1/issues").json()["items"])
+    with servers.superuser() as cursor:
+        cursor.execute("BEGIN; SELECT pg_advisory_xact_lock(0x15500A7)")  # the lock of an importer that is busy
+        rows = [row, {**row, "external_id": "2", "priority": WORD}]
+        operation = post_import(stack.api, ndjson(rows)).json()["id"]
+        assert stack.cli("issues", "erase", issue_id).returncode == 0
+        stack.prune(database)
+
+        assert_problem(stack.api.client.get(f"/api/v1/issues/{issue_id}"), 404)
+        assert database.one("SELECT finished_at FROM erasure") is None
+        cursor.execute("COMMIT")
+    wait_until(lambda: database.one("SELECT finished_at FROM erasure") is not None, "the erasure to end")
+
+    assert stack.find_remains() == (set(), set(), [])
+    assert stack.api.client.get(f"/api/v1/operations/{operation}").json()["failed"] == 1
+
+
+def test_repeated_request_during_erasure_is_accepted(stack: Stack, database: Database, servers: Servers) -> None:
+    issue_id = stack.post(f"The {WORD} panel is empty", "key")
+    url = f"/api/v1/erasures/{issue_id}"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with servers.superuser() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("BEGIN; SELECT FROM idempotent_answer FOR UPDATE")
+        assert stack.api.client.put(url).status_code == 202
+        wait_until(lambda: database.one(waiting) == 1, "the worker to wait for the stored response")
+        repeated = pool.submit(stack.api.client.put, url)
+        wait_until(lambda: database.one(waiting) == 2, "the second request to wait")
+        cursor.execute("COMMIT")
+
+        assert repeated.result().status_code == 202
+    wait_until(lambda: database.one("SELECT finished_at FROM erasure") is not None, "the erasure to end")
+    assert stack.find_remains() == (set(), set(), [])
+
+
+def test_failing_erasure_does_not_stop_pruning(stack: Stack, database: Database) -> None:
+    issue_id = stack.post("Cannot be erased")
+    wait_until(lambda: is_enriched(stack, issue_id), "the enrichment")
+    old = new_id()
+    database.query(
+        "INSERT INTO job (id, task, queue, message, state, finished_at)"
+        " VALUES (%s, 'tests.ended', 'default', '{}', 'skipped', now() - interval '1 year')",
+        old,
+    )
+    database.query("ALTER TABLE tag_feedback ADD COLUMN blocker uuid REFERENCES issue")
+    database.query(
+        "INSERT INTO tag_feedback (issue_id, tag, verdict, blocker) SELECT id, 'bug', 'accepted', id FROM issue"
+    )
+    try:
+        assert stack.cli("issues", "erase", issue_id).returncode == 0
+        wait_until(
+            lambda: database.query("SELECT id FROM job WHERE id = %s", old) == [], "the pruning of the old job"
+        )
+    finally:
+        database.query("ALTER TABLE tag_feedback DROP COLUMN blocker")
 
 
 class TestErrors:

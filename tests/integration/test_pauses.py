@@ -192,7 +192,7 @@ def test_paused_jobs_wait_through_every_fault_and_run_after_resume(
 ) -> None:
     """One job of a queue, a task and a project each runs during the pause, and four of each wait."""
     latch = FileLatch(tmp_path)
-    env = {**latch.env, "LEASE_SECONDS": "3", "WORKER_CONCURRENCY": "3"}
+    env = {**latch.env, "LEASE_SECONDS": "10", "WORKER_CONCURRENCY": "3"}
     pauses = [("queue", "default"), ("task", Task.ENRICH_ISSUE.value), ("project", SHOP)]
     api = new_api(env)
     worker = new_worker(env, app="tests.support.held_app")

@@ -1,6 +1,7 @@
 """Lists, filters and searches use an index with ten thousand issues."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -8,9 +9,12 @@ from urllib.parse import parse_qs
 import asyncpg
 import pytest
 
+from api.erasures import repository as erasures
 from api.issues import listing, repository
 from api.issues.schemas import IssueQuery
 from app import pruning
+from app.erasure import run
+from app.erasure.statements import TRAINING_EXISTS
 from contracts.ids import new_id
 from contracts.ledger import dispatch
 from contracts.states import IssueSort
@@ -144,3 +148,22 @@ def test_due_query_reads_only_index_of_lanes(database: Database, servers: Server
     assert "Index Scan using ix_job_lane" in claimed
     assert "ix_job_due" not in claimed
     assert "Seq Scan on job" not in found + claimed
+
+
+def test_statements_of_erasures_use_indexes(filled_database: Database, servers: Servers) -> None:
+    filled_database.query("VACUUM ANALYZE issue")
+    values = {"project": "'project-3'", "requested_at": "now()", "after": "now()", "after_id": f"'{new_id()}'"}
+    of_project = re.sub(r":(\w+)", lambda match: values.get(match[1], match[0]), str(run.OF_PROJECT))
+    training = TRAINING_EXISTS.replace(":project", "'project-3'")
+
+    issues, has_issues, jobs = explain(
+        servers,
+        (of_project, []),
+        (erasures.HAS_ISSUES, ["project-3"]),
+        (f"SELECT EXISTS ({training})", []),
+        enable_seqscan="off",
+    )
+
+    assert "ix_issue_project" in issues
+    assert "ix_issue_project" in has_issues
+    assert "Seq Scan" not in issues + has_issues + jobs

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import redis
 
 from devstack.postgres import find_program
-from tests.support.processes import RunningProcess
-from tests.support.servers import Servers
+from tests.support.servers import Log, Servers
 
 DATABASES = range(16)
 """All databases of Redis."""
@@ -41,9 +40,9 @@ def find_keys(servers: Servers, word: str) -> set[str]:
     return found
 
 
-def find_log_lines(word: str, *processes: RunningProcess) -> list[str]:
+def find_log_lines(word: str, *logs: Log) -> list[str]:
     """Return the log lines that contain the word."""
-    return [line for process in processes for line in process.log.lines if word in line.lower()]
+    return [line for log in logs for line in log.lines if word in line.lower()]
 
 
 _READ: dict[bytes, Callable[[redis.Redis, bytes], object]] = {
@@ -60,7 +59,7 @@ _READ: dict[bytes, Callable[[redis.Redis, bytes], object]] = {
 
 def _encodings(word: str) -> set[str]:
     """Return the word as text, hexadecimal (bytea of a dump), base64 at any offset, and that in hexadecimal."""
-    encoded = {_base64(word, offset) for offset in range(3)}
+    encoded = {_base64(form, offset) for form in (word, word.capitalize()) for offset in range(3)}
     hexadecimal = {part.encode().hex() for part in {word, word.capitalize(), *encoded}}
     return {word, *hexadecimal, *(part.lower() for part in encoded)}
 

@@ -107,6 +107,8 @@ class Issue(Base):
             "external_id",
             postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NOT NULL"),
         ),
+        # For erasures, which include deleted issues.
+        Index("ix_issue_project", "project", "created_at", "id"),
         Index("ix_issue_duplicate_of", "duplicate_of", postgresql_where=text("duplicate_of IS NOT NULL")),
         # Deleted issues to erase, the oldest first.
         Index("ix_issue_deleted", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
@@ -442,7 +444,7 @@ class IdempotentResponse(Base):
     body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     issue_id: Mapped[UUID | None]
-    """The issue whose text the response may contain. The previous release stores no id."""
+    """The issue whose text the response may contain."""
 
 
 class Erasure(Base):

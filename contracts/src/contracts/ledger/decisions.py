@@ -4,7 +4,7 @@ dead        --replay-->    pending    (with all its attempts)
 dead        --discard-->   cancelled
 unfinished  --cancel-->    cancelled  (a person cancels the run)
 unfinished  --skip-->      skipped    (the issue or the webhook was deleted)
-unended     --skip-->      skipped    (the issue was erased)
+not ended   --skip-->      skipped    (the issue was erased)
 pending     --postpone-->  pending    (later)
 """
 
@@ -64,7 +64,7 @@ def skip_erased_jobs(ids: str) -> str:
 
 
 def erase_jobs(ids: str) -> str:
-    """Return the SQL that keeps only the ids of ended jobs of erased issues; `ids` is an SQL expression."""
+    """Return the SQL that removes all but the ids from ended jobs of erased issues; `ids` is an SQL expression."""
     # A replayed message may have any content.
     return f"""
     UPDATE job SET last_error = NULL, note = 'the issue was erased',

@@ -28,7 +28,8 @@ def condition(states: Collection[JobState], column: str = "state") -> str:
 
 IS_WAITING = condition(WAITING_STATES)
 IS_LEASED = condition(LEASED_STATES)
-IS_UNFINISHED = condition(UNFINISHED_STATES)
+IS_UNFINISHED = f"({IS_WAITING} OR {IS_LEASED})"
+"""SQL: the job is in one of `UNFINISHED_STATES`. Each part has partial indexes."""
 IS_ENDED = condition(ENDED_STATES)
 IS_DEAD = condition({DEAD})
 IS_QUEUED = condition({JobState.QUEUED})

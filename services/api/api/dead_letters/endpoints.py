@@ -91,7 +91,7 @@ async def replay(letter_id: UUID, request: Request, database: DatabaseDep) -> De
 @router.post("/{letter_id:uuid}/discard", operation_id="discardDeadLetter", summary="Discard a dead letter")
 async def discard(letter_id: UUID, why: Discard, database: DatabaseDep) -> Decision | Confirmation:
     """Discard a dead letter and store the reason. It is no longer listed. Idempotent."""
-    async with _deciding(database, letter_id, "dead_letter.discarded", reason=why.reason):
+    async with _deciding(database, letter_id, "dead_letter.discarded"):
         await repository.discard(database, letter_id, why.reason)
     return await _confirm(database, letter_id)
 

@@ -12,7 +12,7 @@ from contracts.ledger.deletion import REQUEST_ERASURE
 
 _GET = "SELECT id, requested_at, finished_at FROM erasure WHERE id = $1"
 _LOCK = "SELECT FROM issue WHERE id = $1 FOR NO KEY UPDATE"
-_HAS_ISSUES = "SELECT EXISTS (SELECT FROM issue WHERE project = $1)"
+HAS_ISSUES = "SELECT EXISTS (SELECT FROM issue WHERE project = $1)"
 _NEWEST_OF_PROJECT = """
 SELECT id, requested_at, finished_at FROM erasure WHERE project = $1 AND is_project ORDER BY id DESC LIMIT 1
 """
@@ -54,7 +54,7 @@ async def find_erasure_of(database: Database, project: str) -> Erasure | None:
 
 async def request_project(database: Database, project: str) -> Erasure | None:
     """Request the erasure of all issues that the project has now; return None if it has none."""
-    if not await database.fetchval(_HAS_ISSUES, project):
+    if not await database.fetchval(HAS_ISSUES, project):
         return None
     actor = current_principal()
     row = await database.fetchrow(_REQUEST_PROJECT, new_id(), project, actor.name, actor.token_id)

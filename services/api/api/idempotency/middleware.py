@@ -22,7 +22,7 @@ SECRET_PATHS = frozenset(
 )
 """Paths that accept no key, because their responses contain a secret, which must not be stored."""
 _SECRET_PATH_PATTERN = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", path) for path in SECRET_PATHS))
-_ISSUE_PATH_PATTERN = re.compile(r"/api/v1/issues/([0-9a-f-]{36})(?:/|$)", re.IGNORECASE)
+_ISSUE_PATH_PATTERN = re.compile(r"/api/v1/issues/([^/]+)")
 STORED_HEADERS = ("content-type", "location", "etag", "link")
 """Response headers that clients depend on; the others are generated again."""
 
@@ -87,7 +87,10 @@ class IdempotentPosts:
 def _find_issue(path: str) -> UUID | None:
     """Return the issue that the path of a successful request, or of a new resource, names."""
     found = _ISSUE_PATH_PATTERN.match(path)
-    return UUID(found[1]) if found else None
+    try:
+        return UUID(found[1]) if found else None
+    except ValueError:
+        return None
 
 
 async def _receive_body(receive: Receive) -> deque[Message]:

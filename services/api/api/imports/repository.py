@@ -6,6 +6,7 @@ from uuid import UUID
 
 from api.access.principal import current_principal
 from api.database import Database
+from api.dispatch.pruning import prune_now
 from api.imports.frames import Frame
 from api.operations.schemas import ERRORS_MAX, RowError
 from api.request_log import request_id
@@ -58,6 +59,7 @@ UPDATE operation SET state = 'running', started_at = coalesce(started_at, now())
     errors_omitted = errors_omitted + $9
 WHERE id = $1
 """
+_HAS_ERASURES = "SELECT EXISTS (SELECT FROM erasure WHERE finished_at IS NULL)"
 _FINISH = """
 WITH deleted_rows AS (DELETE FROM import_row WHERE operation_id = $1)
 UPDATE operation SET state = 'finished', started_at = coalesce(started_at, now()), finished_at = now()
@@ -182,3 +184,6 @@ async def advance(database: Database, current: Import, tally: Tally, rows: int) 
     )
     if not rows or current.done + rows >= current.total:
         await database.execute(_FINISH, current.id)
+        # Erasures wait for imports that began before them.
+        if await database.fetchval(_HAS_ERASURES):
+            await prune_now(database)

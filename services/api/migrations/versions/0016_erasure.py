@@ -15,6 +15,7 @@ _ENDED_RUN = "state IN ('cancelled', 'skipped', 'succeeded') AND task = 'app.tas
 INDEXES = {
     "ix_erasure_unfinished": "erasure (id) WHERE finished_at IS NULL",
     "ix_erasure_external": "erasure (external_digest) WHERE external_digest IS NOT NULL",
+    "ix_issue_project": "issue (project, created_at, id)",
     "ix_issue_deleted": "issue (deleted_at) WHERE deleted_at IS NOT NULL",
     "ix_job_orphaned": f"job (finished_at) WHERE {_ENDED_RUN} AND issue_id IS NULL",
     "ix_webhook_delivery_issue_id": "webhook_delivery (issue_id)",

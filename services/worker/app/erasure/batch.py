@@ -23,7 +23,7 @@ from contracts.messages import Retrain
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class Requester:
     """Who requested the erasure and when, for tombstones that do not exist yet."""
 
     actor: str
@@ -32,19 +32,20 @@ class Cause:
     """None: now."""
 
 
-def erase_batch(engine: Engine, ids: list[UUID], cause: Cause, dead_messages: DeadMessages) -> int:
+def erase_batch(engine: Engine, ids: list[UUID], requester: Requester, dead_messages: DeadMessages) -> int:
     """Erase issues, of which some may not exist; return the number of erased ones."""
     with engine.begin() as connection:
         _hide(connection, ids)
     messages = dead_messages.find(ids)
     with engine.begin() as connection:
-        jobs = _erase_jobs(connection, ids)
+        # The API locks in the same order: issues, jobs, tombstones.
+        connection.execute(SERIALIZE.expression, {"issue_ids": sorted(ids)})
+        # First, because a replay that it waits for creates a job.
         connection.execute(statements.DELETE_DEAD_MESSAGES, {"messages": messages})
-        subjects = [str(subject) for subject in (*ids, *jobs, *messages)]
-        connection.execute(statements.ERASE_AUDIT_DETAILS, {"subjects": subjects})
-        for learned in connection.execute(statements.FIND_LEARNED, {"ids": ids}).all():
-            _forget(connection, learned._asdict())
-        connection.execute(STORE_TOMBSTONES.expression, {"issue_ids": ids, **asdict(cause)})
+        _erase_jobs(connection, ids)
+        for trained in connection.execute(statements.FIND_TRAINED, {"ids": ids}).all():
+            _delete_models(connection, trained._asdict())
+        connection.execute(STORE_TOMBSTONES.expression, {"issue_ids": ids, **asdict(requester)})
         for statement in statements.ERASE_COPIES:
             connection.execute(statement, {"ids": ids})
         return connection.execute(statements.DELETE_ISSUES, {"ids": ids}).rowcount
@@ -58,22 +59,23 @@ def _hide(connection: Connection, ids: list[UUID]) -> None:
             connection.execute(statement.expression, {"issue_ids": visible})
 
 
-def _erase_jobs(connection: Connection, ids: list[UUID]) -> list[UUID]:
-    """End the issues' jobs and deliveries, and keep only their ids; return them."""
+def _erase_jobs(connection: Connection, ids: list[UUID]) -> None:
+    """End the issues' jobs and deliveries, and remove all but their ids."""
     jobs = list(connection.scalars(statements.LOCK_JOBS, {"ids": ids}))
     for statement in statements.ERASE_JOBS:
         connection.execute(statement, {"jobs": jobs})
-    return jobs
 
 
-def _forget(connection: Connection, learned: dict[str, Any]) -> None:
-    """Delete the models of a project that may have learned from the issues, and train without them."""
-    skipped = connection.execute(SKIP_TRAININGS.expression, learned).rowcount
-    for statement in statements.FORGET_MODELS:
-        connection.execute(statement, learned)
-    deleted = connection.execute(statements.DELETE_MODELS, learned).rowcount
+def _delete_models(connection: Connection, trained: dict[str, Any]) -> None:
+    """Delete the models of a project that may have been trained with the issues, and train without them."""
+    # A training locks the pointers to the active models too.
+    connection.execute(statements.LOCK_ACTIVE_MODELS, trained)
+    skipped = connection.execute(SKIP_TRAININGS.expression, trained).rowcount
+    for statement in statements.DETACH_MODELS:
+        connection.execute(statement, trained)
+    deleted = connection.execute(statements.DELETE_MODELS, trained).rowcount
     if skipped or deleted:
-        message = Retrain(contract_version=CONTRACT_VERSION, job_id=new_id(), project=learned["project"])
+        message = Retrain(contract_version=CONTRACT_VERSION, job_id=new_id(), project=trained["project"])
         connection.execute(
             statements.ENQUEUE_TRAINING,
             {"job": message.job_id, "project": message.project, "message": json.dumps(message.as_json())},

@@ -35,18 +35,12 @@ ERASE_JOBS = (
 )
 DELETE_DEAD_MESSAGES = text("DELETE FROM dead_message WHERE id = ANY(CAST(:messages AS uuid[]))")
 
-# The title is in entries of the previous release, the reason in those of discarded dead letters.
-ERASE_AUDIT_DETAILS = text("""
-UPDATE audit_log SET detail = detail - ARRAY['title', 'reason']
-WHERE subject = ANY(CAST(:subjects AS text[])) AND detail ?| ARRAY['title', 'reason']
-""")
-
 # An issue may have been confirmed in several projects. A training ends within an hour of the deletion.
-FIND_LEARNED = text(f"""
+FIND_TRAINED = text(f"""
 WITH confirmed AS (
     SELECT id, project, created_at, deleted_at FROM issue
     WHERE id = ANY({_IDS}) AND tags_confirmed_at IS NOT NULL
-), taught AS (
+), trained AS (
     SELECT project, created_at, deleted_at FROM confirmed
     UNION ALL
     SELECT job.project, confirmed.created_at, deleted_at FROM confirmed JOIN job ON issue_id = confirmed.id
@@ -56,25 +50,27 @@ WITH confirmed AS (
     WHERE action = 'issue.changed' AND detail ? 'project'
 )
 SELECT project, min(created_at) AS since, max(deleted_at) + interval '1 hour' AS until
-FROM taught WHERE project <> '' GROUP BY project ORDER BY project
+FROM trained WHERE project <> '' GROUP BY project ORDER BY project
 """)
-_LEARNED = "project = :project AND created_at BETWEEN :since AND :until"
-FORGET_MODELS = (
+_TRAINED = "project = :project AND created_at BETWEEN :since AND :until"
+LOCK_ACTIVE_MODELS = text("SELECT FROM active_model WHERE project = :project ORDER BY kind FOR UPDATE")
+DETACH_MODELS = (
     text(f"""
     UPDATE active_model SET model_id = NULL, updated_at = now()
-    WHERE project = :project AND model_id IN (SELECT id FROM project_model WHERE {_LEARNED})
+    WHERE project = :project AND model_id IN (SELECT id FROM project_model WHERE {_TRAINED})
     """),
     text(f"""
     UPDATE project_model SET replaced = NULL
-    WHERE project = :project AND replaced IN (SELECT id FROM project_model WHERE {_LEARNED})
+    WHERE project = :project AND replaced IN (SELECT id FROM project_model WHERE {_TRAINED})
     """),
 )
-DELETE_MODELS = text(f"DELETE FROM project_model WHERE {_LEARNED}")
+DELETE_MODELS = text(f"DELETE FROM project_model WHERE {_TRAINED}")
+TRAINING_EXISTS = (
+    f"SELECT FROM job WHERE task = '{Task.RETRAIN}' AND {IS_UNFINISHED} AND message->>'project' = :project"
+)
 ENQUEUE_TRAINING = text(
     insert_jobs(
-        "(SELECT WHERE NOT EXISTS ("
-        f"SELECT FROM job WHERE task = '{Task.RETRAIN}' AND {IS_UNFINISHED} AND message->>'project' = :project"
-        ")) AS needed",
+        f"(SELECT WHERE NOT EXISTS ({TRAINING_EXISTS})) AS needed",
         job_id="CAST(:job AS uuid)",
         task=f"'{Task.RETRAIN}'",
         queue=f"'{QUEUE_OF[Task.RETRAIN]}'",
@@ -84,14 +80,11 @@ ENQUEUE_TRAINING = text(
 )
 
 ERASE_COPIES = (
-    # A repeated request must not create the issue again. The previous release stored no id of the issue.
+    # A repeated request must not create the issue again.
     text(f"""
     UPDATE idempotent_answer SET status = 410, headers = '{{"content-type": "application/problem+json"}}',
         body = convert_to('{{"title": "Gone", "status": 410, "detail": "The issue was erased."}}', 'UTF8')
-    WHERE issue_id = ANY({_IDS}) OR issue_id IS NULL AND EXISTS (
-        SELECT FROM unnest({_IDS}) AS erased (id)
-        WHERE position(convert_to(CAST(erased.id AS text), 'UTF8') IN body) > 0
-    )
+    WHERE issue_id = ANY({_IDS})
     """),
     # The errors quote rows of files. Only imported issues can be in them. A person who deletes an issue does not
     # expect that later imports lose their errors.

@@ -27,6 +27,7 @@ class StoredModel:
 _ACTIVE = select(ActiveModel.kind, ActiveModel.model_id).where(
     ActiveModel.project == bindparam("project"), ActiveModel.model_id.is_not(None)
 )
+_LOCK = select(ActiveModel.kind).where(ActiveModel.project == bindparam("project")).order_by(ActiveModel.kind)
 _MODEL = select(
     ProjectModel.id,
     ProjectModel.base_version,
@@ -49,6 +50,8 @@ def load(connection: Connection, model_id: UUID) -> StoredModel:
 
 def add(session: Session, model: ProjectModel, *, activate: bool, actor: str) -> None:
     """Store a model, activate it if `activate` is true, and add an entry to the audit log."""
+    # An erasure locks the pointers too, before it deletes models.
+    session.execute(_LOCK.with_for_update(), {"project": model.project})
     replaced = find_active_ids(session.connection(), model.project).get(ModelKind(model.kind))
     model.replaced = replaced if activate else None
     session.add(model)

@@ -71,10 +71,14 @@ def prune(message: Prune) -> Effect:
     """Erase issues, then delete old history; if time runs out, leave the rest to another job."""
     until = monotonic() + PRUNE_SHARE * settings.task_soft_time_limit
     kept, deleted = timedelta(days=settings.history_days), timedelta(days=settings.deleted_days)
-    is_all = erase(engine, deleted, until) and pruning.prune(engine, kept, until)
+    try:
+        is_erased = erase(engine, deleted, until)
+    finally:
+        # Also if an erasure fails. Without time left, it deletes nothing.
+        is_pruned = pruning.prune(engine, kept, until)
 
     def write(connection: Connection) -> None:
-        if not is_all:
+        if not (is_erased and is_pruned):
             pruning.enqueue_rest(connection, message)
 
     return write
