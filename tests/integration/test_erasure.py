@@ -278,9 +278,9 @@ def test_restored_issue_is_erased_again(stack: Stack, database: Database, tmp_pa
     done = run_backup_script(stack.servers, "erasures", str(newest))
 
     assert (done.returncode, done.stdout) == (0, "erasures: 1 to repeat\n"), done.stderr
-    stack.prune(database)
+    finished = "SELECT actor FROM erasure WHERE finished_at IS NOT NULL"
+    wait_until(lambda: database.query(finished) == [{"actor": "admin-token"}], "the erasure to end")
     assert stack.find_remains() == (set(), set(), [])
-    assert database.one("SELECT actor FROM erasure WHERE finished_at IS NOT NULL") == "admin-token"
     missing = run_backup_script(stack.servers, "erasures", str(tmp_path / "none"))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
