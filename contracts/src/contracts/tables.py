@@ -239,6 +239,23 @@ class Pause(Base):
     """The principal's name, as in the audit log."""
 
 
+class Schedule(Base):
+    """A schedule, which creates jobs periodically. `api.dispatch.schedules` knows the jobs of each name."""
+
+    __tablename__ = "schedule"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    cron: Mapped[str]
+    """Minute, hour, day of the month, month and day of the week."""
+    time_zone: Mapped[str]
+    """The name of the IANA time zone in which `cron` is read."""
+    next_run_at: Mapped[datetime | None]
+    """Null if the schedule is disabled."""
+    last_run_at: Mapped[datetime | None]
+    last_job_id: Mapped[UUID | None]
+    """The last job that it created. The job may have been pruned."""
+
+
 class JobFailure(Base):
     """A failed attempt. A person reads it to decide on a dead letter."""
 
