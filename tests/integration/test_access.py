@@ -90,7 +90,10 @@ class TestTable:
         assert_problem(closed_api.client.get("/api/v1/secrets", headers=bearer(ADMIN)), 404)
 
 
-ADMIN_PATHS = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis", "/api/v1/webhooks", "/api/v1/pauses")
+ADMIN_PATHS = (
+    *("/api/v1/tokens", "/api/v1/audit", "/api/v1/diagnosis", "/api/v1/webhooks", "/api/v1/pauses"),
+    "/api/v1/schedules",
+)
 ADMIN_CHANGES = {"PUT /api/v1/tags", "PUT /api/v1/queues/projects"}
 
 

@@ -6,6 +6,7 @@ import subprocess
 from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.processes import ROOT
+from tests.support.schedules import add_schedule
 
 
 def test_api_guide_commands_succeed_in_order(
@@ -13,6 +14,7 @@ def test_api_guide_commands_succeed_in_order(
 ) -> None:
     api = new_api({"DISPATCH_POLL_SECONDS": "0.1"})
     new_worker({})
+    add_schedule(database, "prune")
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/reference/api.md").read_text(), re.DOTALL)
     assert len(blocks) > 5
 

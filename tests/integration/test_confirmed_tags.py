@@ -10,6 +10,7 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.integration.test_issues_api import assert_problem
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.schedules import run_schedule
 
 
 def put_tags(api: Api, issue_id: str, *tags: str) -> Any:
@@ -118,33 +119,39 @@ def test_enrichment_has_confidence_and_provenance(
     assert {"model", "version", "contract_version", "duration_ms"} <= provenance.keys()
 
 
+def count_trainings(database: Database) -> int:
+    """Run the schedule, and return the number of training jobs."""
+    run_schedule(database, "retrain")
+    number: int = database.one("SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'")
+    return number
+
+
 def test_confirmed_tags_of_enough_issues_start_one_training(new_api: ApiFactory, database: Database) -> None:
     api = new_api({"RETRAIN_AFTER": "3"})
     ids = [api.post(f"Issue {number}", project="acme/shop").json()["id"] for number in range(5)]
-    trainings = "SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'"
 
     put_tags(api, ids[0], "bug")
     put_tags(api, ids[1], "bug")
-    assert database.one(trainings) == 0
+    assert count_trainings(database) == 0
 
     put_tags(api, ids[2], "bug")
     put_tags(api, ids[3], "bug")
-    assert database.one(trainings) == 1
+    assert count_trainings(database) == 1
+    assert count_trainings(database) == 1, "a training is unfinished"
     assert database.one("SELECT message->>'project' FROM job WHERE queue = 'default'") == "acme/shop"
 
 
 def test_confirmed_tags_without_examples_start_no_training(new_api: ApiFactory, database: Database) -> None:
     api = new_api({"RETRAIN_AFTER": "2"})
     ids = [api.post(f"Issue {number}", project="acme/shop").json()["id"] for number in range(4)]
-    trainings = "SELECT count(*) FROM job WHERE task = 'app.tasks.maintenance.retrain'"
 
     put_tags(api, ids[0], "bug")
     put_tags(api, ids[1])
     put_tags(api, ids[2], "lang:fr")
-    assert database.one(trainings) == 0
+    assert count_trainings(database) == 0
 
     put_tags(api, ids[3], "frontend")
-    assert database.one(trainings) == 1
+    assert count_trainings(database) == 1
 
 
 def test_enrichment_with_ai_suggest_sets_no_tags(

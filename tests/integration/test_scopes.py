@@ -21,7 +21,7 @@ CANARY = "canary"
 EXTERNAL = {"source": "jira:shop", "id": "1207"}
 OTHER_PATHS = (
     *("/api/v1/tokens", "/api/v1/webhooks", "/api/v1/tags", "/api/v1/queues", "/api/v1/pauses"),
-    *("/api/v1/session", "/api/v1/erasures"),
+    *("/api/v1/session", "/api/v1/erasures", "/api/v1/schedules"),
 )
 """Changes that `issues:write` does not authorize, and the session, which has no stored text."""
 

@@ -44,6 +44,7 @@ from api.repetition import RepeatAfterFailover
 from api.request_log import RequestLog, log_lost_exception
 from api.request_shape import RequestShape
 from api.runs import endpoints as runs
+from api.schedules import endpoints as schedules
 from api.sessions import endpoints as sessions
 from api.sessions import own as own_sessions
 from api.settings import MAX_BODY_BYTES, ApiSettings
@@ -80,6 +81,7 @@ _ROUTED = (
     diagnosis,
     queues,
     pauses,
+    schedules,
     events,
     webhooks,
 )

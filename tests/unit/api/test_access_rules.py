@@ -28,7 +28,7 @@ OPEN = {
     "DELETE /api/v1/session",
 }
 """Endpoints that need no token. Document each addition in docs/decisions/0009-access.md."""
-ADMIN_ONLY = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/pauses")
+ADMIN_ONLY = ("/api/v1/tokens", "/api/v1/audit", "/api/v1/pauses", "/api/v1/schedules")
 PAGE = {"GET /", "GET /static", "GET /static/vendor"}
 
 

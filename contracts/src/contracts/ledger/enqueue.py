@@ -44,14 +44,13 @@ ENQUEUE_FOLLOWING = Statement(
 
 ENQUEUE_UNLESS_UNFINISHED = Statement(
     insert_jobs(
-        "(SELECT WHERE NOT EXISTS ("
-        f"SELECT FROM job WHERE id = ANY(CAST(:earlier AS uuid[])) AND {IS_UNFINISHED})) AS one",
+        f"(SELECT WHERE NOT EXISTS (SELECT FROM job WHERE id = CAST(:last AS uuid) AND {IS_UNFINISHED})) AS one",
         **_GIVEN,
         message=_MESSAGE,
     )
-    + "ON CONFLICT (id) DO NOTHING RETURNING id"
+    + "RETURNING id"
 )
-"""Insert one job, unless it exists or one of the jobs `earlier` is unfinished; return its id if inserted."""
+"""Insert one job of class background, unless the job `last` is unfinished; return its id if inserted."""
 
 ENQUEUE_MANY = Statement(
     insert_jobs(

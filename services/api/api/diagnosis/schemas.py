@@ -47,6 +47,7 @@ class JobsState(BaseModel):
         description="Tasks whose circuit breaker is open, with the provider's last error"
     )
     pauses: list[Pause]
+    overdue_schedules_s: dict[str, float] = Field(description="Seconds that overdue schedules have waited")
     contract_versions: dict[str, int] = Field(description="Waiting jobs by the contract version of their message")
 
 
@@ -100,6 +101,7 @@ class Diagnosis(BaseModel):
                         "dead_messages": 0,
                         "open_circuits": {},
                         "pauses": [],
+                        "overdue_schedules_s": {},
                         "contract_versions": {"1.1.0": 2},
                     },
                     "broker": None,

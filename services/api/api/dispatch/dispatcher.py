@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from api.background import BackgroundLoop
 from api.database import Database, DatabaseUnavailable
-from api.dispatch import ledger, timing
+from api.dispatch import ledger, schedules, timing
 from api.dispatch.broker import Broker, BrokerUnavailable
 from api.dispatch.lane_search import LaneSearch
 from api.dispatch.limits import RecentLimits
-from api.dispatch.pruning import prune_hourly
 from api.dispatch.publishing import render_messages
 from api.metrics import dispatcher as metrics
 from api.metrics import jobs as job_metrics
@@ -53,9 +52,6 @@ BATCH = CLAIM_MAX
 RENEWALS_S = 3
 """Seconds that workers have after an outage of the database to renew their leases."""
 
-PRUNE_POLL_S = 600
-"""Seconds between attempts to create the hourly pruning job; the first attempt comes after this time."""
-
 OUTAGES = (BrokerUnavailable, DatabaseUnavailable)
 
 
@@ -73,7 +69,6 @@ class Dispatcher(BackgroundLoop):
         self._rejected_timeout = timedelta(seconds=timing.REJECTED_TIMEOUT_S)
         self._renewals_until = 0.0
         self._outages = OutageLog("dispatch_paused", "dispatch_resumed")
-        self._next_pruning = 0.0
         self._slots: Counter[str] = Counter()
         """Worker processes by queue, as of the last sweep."""
         self._searches = {queue: LaneSearch(database, queue) for queue in Queue}
@@ -86,7 +81,7 @@ class Dispatcher(BackgroundLoop):
         self._full: set[Queue] = set()
         """The queues without room in the last pass."""
         recoveries = (self.expire_running, self.find_lost_messages, self.settle_rejected)
-        self._sweeps = (self.count_slots, self.read_shares, *recoveries, self.prune)
+        self._sweeps = (self.count_slots, self.read_shares, *recoveries, self.run_schedules)
 
     async def run(self) -> None:
         """Publish due jobs, and periodically recover lost jobs and messages."""
@@ -95,7 +90,6 @@ class Dispatcher(BackgroundLoop):
         self._renewals_until = asyncio.get_running_loop().time() + RENEWALS_S
         for step in (self.count_slots, self.read_shares):
             await self._run_step(step, [])
-        self._next_pruning = asyncio.get_running_loop().time() + PRUNE_POLL_S
         while not self.stopping:
             outages: list[str] = []
             has_room = await self._run_step(self.publish_due, outages)
@@ -275,11 +269,10 @@ class Dispatcher(BackgroundLoop):
             await ledger.settle_rejected(self._database, rejected, self._rejected_retry, self._rejected_timeout)
             await self._broker.remove_rejected(entries)
 
-    async def prune(self) -> None:
-        """Create the hourly pruning job, unless another dispatcher has created it."""
-        if (now := asyncio.get_running_loop().time()) >= self._next_pruning:
-            self._next_pruning = now + PRUNE_POLL_S
-            await prune_hourly(self._database)
+    async def run_schedules(self) -> None:
+        """Create the jobs of due schedules, unless another dispatcher does."""
+        if await schedules.run_due(self._database, self._settings):
+            self.wake()
 
 
 def _read(entry: bytes) -> RejectedMessage:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from api.access.confirmation import Confirmation, may_read
 from api.database import DatabaseDep
@@ -23,12 +23,9 @@ async def get_enrichment(issue_id: UUID, database: DatabaseDep) -> Enrichment:
 
 
 @router.put("/tags", operation_id="confirmTags", summary="Confirm an issue's tags")
-async def confirm_tags(
-    issue_id: UUID, confirmed: ConfirmedTags, request: Request, database: DatabaseDep
-) -> Issue | Confirmation:
+async def confirm_tags(issue_id: UUID, confirmed: ConfirmedTags, database: DatabaseDep) -> Issue | Confirmation:
     """Replace all tags. Later runs do not overwrite them, and the project's models learn from them."""
     what = f"issue {issue_id}"
-    project = require_found(await repository.confirm_tags(database, issue_id, confirmed.tags), what)
+    require_found(await repository.confirm_tags(database, issue_id, confirmed.tags), what)
     issue = require_found(await get_issue(database, issue_id), what)
-    await repository.start_due_training(request, database, project)
     return issue if may_read() else Confirmation(id=issue_id, tags=confirmed.tags)

@@ -1,10 +1,9 @@
 """Enrichments and confirmed tags in the database."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from uuid import UUID
-
-from fastapi import Request
 
 from api.access.principal import current_principal
 from api.database import Database
@@ -63,6 +62,12 @@ WITH confirmed AS (
 SELECT project FROM confirmed
 """
 
+# A confirmation of a minute ago may not have been committed when the trainings were last started.
+_FIND_CONFIRMED_PROJECTS = """
+SELECT DISTINCT project FROM issue
+WHERE tags_confirmed_at > coalesce($1::timestamptz, '-infinity') - interval '1 minute' ORDER BY project
+"""
+
 _CREATE_TRAINING_JOB = f"""
 WITH needed AS (
     SELECT WHERE NOT EXISTS (
@@ -103,11 +108,15 @@ async def confirm_tags(database: Database, issue_id: UUID, tags: Sequence[str]) 
     return project
 
 
-async def start_due_training(request: Request, database: Database, project: str) -> None:
-    """Start a training of the project's models if enough issues were confirmed since the last one."""
-    retrain_after: int = request.app.state.settings.retrain_after
-    if retrain_after and await create_training_job(database, project, retrain_after):
-        request.app.state.dispatcher.wake()
+async def start_due_trainings(database: Database, newly_confirmed: int, since: datetime | None) -> UUID | None:
+    """Create a training job for each project with a confirmation after `since` and enough newly confirmed issues.
+
+    Return the id of the last job, or None if no job was created.
+    """
+    last = None
+    for row in await database.fetch(_FIND_CONFIRMED_PROJECTS, since):
+        last = await create_training_job(database, row["project"], newly_confirmed) or last
+    return last
 
 
 async def create_training_job(database: Database, project: str, newly_confirmed: int) -> UUID | None:

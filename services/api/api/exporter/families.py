@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
+from api.schedules.names import ScheduleName
 from api.schema import list_revisions
 from contracts.ledger.states import DEAD, REPORTED_STATES
 from contracts.limits import DEFAULT_PROJECT
@@ -64,7 +65,7 @@ def build_labelled_gauge(name: str, what: str, words: type[StrEnum], values: Map
     return family
 
 
-_LABEL: dict[type[StrEnum], str] = {Queue: "queue", Task: "task", Skew: "contract"}
+_LABEL: dict[type[StrEnum], str] = {Queue: "queue", Task: "task", Skew: "contract", ScheduleName: "schedule"}
 
 
 def _server(state: DatabaseState) -> Iterator[Metric]:
@@ -90,6 +91,9 @@ def _ledger(state: DatabaseState) -> Iterator[Metric]:
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
     if state.pauses is not None:
         yield _paused(state.pauses)
+    if state.next_runs is not None:
+        what = "Time of the schedule's next run, in seconds since 1970; 0 if it is disabled."
+        yield build_labelled_gauge("schedule_next_run_timestamp_seconds", what, ScheduleName, state.next_runs)
     if state.by_class is not None:
         yield _waiting("class", "Unpublished due jobs by priority class.", state.by_class)
     if state.by_project is not None:

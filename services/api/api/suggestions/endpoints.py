@@ -2,11 +2,10 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from api.access.confirmation import Confirmation, may_read
 from api.database import DatabaseDep
-from api.enrichment.repository import start_due_training
 from api.issues.schemas import Issue
 from api.suggestions import repository
 from api.suggestions.decision import decide
@@ -19,17 +18,17 @@ router = APIRouter(prefix="/api/v1", tags=["enrichment"])
 @router.post(
     "/issues/{issue_id}/suggestions/accept", operation_id="acceptSuggestions", summary="Accept suggestions"
 )
-async def accept(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue | Confirmation:
+async def accept(issue_id: UUID, choice: Choice, database: DatabaseDep) -> Issue | Confirmation:
     """Set the given suggested tags, and the suggested priority if `priority` is true. Later runs keep them."""
-    return await _decide(issue_id, choice, TagVerdict.ACCEPTED, request, database)
+    return await _decide(issue_id, choice, TagVerdict.ACCEPTED, database)
 
 
 @router.post(
     "/issues/{issue_id}/suggestions/reject", operation_id="rejectSuggestions", summary="Reject suggestions"
 )
-async def reject(issue_id: UUID, choice: Choice, request: Request, database: DatabaseDep) -> Issue | Confirmation:
+async def reject(issue_id: UUID, choice: Choice, database: DatabaseDep) -> Issue | Confirmation:
     """Remove the given suggested tags. Later runs do not set them again."""
-    return await _decide(issue_id, choice, TagVerdict.REJECTED, request, database)
+    return await _decide(issue_id, choice, TagVerdict.REJECTED, database)
 
 
 @router.post(
@@ -37,9 +36,9 @@ async def reject(issue_id: UUID, choice: Choice, request: Request, database: Dat
     operation_id="acceptAllSuggestions",
     summary="Accept all suggestions",
 )
-async def accept_all(issue_id: UUID, request: Request, database: DatabaseDep) -> Issue | Confirmation:
+async def accept_all(issue_id: UUID, database: DatabaseDep) -> Issue | Confirmation:
     """Accept all suggestions of the newest run that were not rejected."""
-    return await _decide(issue_id, None, TagVerdict.ACCEPTED, request, database)
+    return await _decide(issue_id, None, TagVerdict.ACCEPTED, database)
 
 
 @router.get(
@@ -51,8 +50,7 @@ async def get_statistics(database: DatabaseDep) -> EnrichmentStatistics:
 
 
 async def _decide(
-    issue_id: UUID, choice: Choice | None, verdict: TagVerdict, request: Request, database: DatabaseDep
+    issue_id: UUID, choice: Choice | None, verdict: TagVerdict, database: DatabaseDep
 ) -> Issue | Confirmation:
     issue = await decide(database, issue_id, choice, verdict)
-    await start_due_training(request, database, issue.project)
     return issue if may_read() else Confirmation(id=issue_id)

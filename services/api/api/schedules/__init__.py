@@ -1,0 +1,1 @@
+"""Schedules, which create jobs periodically."""
