@@ -112,7 +112,7 @@ def test_doctor_with_stopped_postgres_reports_database(product: Product) -> None
     product.servers.postgres.stop()
     try:
         found = product.expect(10, "database")
-        assert set(found) - {"database"} == {"schema", "oldest job", "dead letters", "contracts"}
+        assert set(found) - {"database"} == {"schema", "oldest job", "dead letters", "contracts", "schedules"}
         (step,) = product.next_steps(is_in_kubernetes=True).values()
         assert step == "`kubectl describe pod postgres-0`; docs/runbooks/DatabaseDown.md"
     finally:
@@ -258,6 +258,21 @@ def test_doctor_with_paused_jobs_reports_pause_and_no_fault(product: Product) ->
         product.database.query("TRUNCATE job, pause CASCADE")
 
     assert message == "1 pending; paused: queue issues"
+    product.expect(0)
+
+
+def test_doctor_with_overdue_schedule_reports_it(product: Product) -> None:
+    # No dispatcher can compute the next run in this time zone.
+    product.database.query(
+        "UPDATE schedule SET time_zone = 'Atlantis/Capital', next_run_at = now() - interval '2 min'"
+        " WHERE name = 'prune'"
+    )
+    try:
+        found = product.expect(20, "schedules")
+    finally:
+        product.database.query("UPDATE schedule SET time_zone = 'UTC', next_run_at = NULL")
+
+    assert found["schedules"].message.startswith("prune is overdue by 1")
     product.expect(0)
 
 

@@ -1,6 +1,7 @@
-"""Schedules: the API, and their runs by concurrent dispatchers."""
+"""Schedules: the API, the commands, and their runs by concurrent dispatchers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from contracts.ledger.classes import PriorityClass
 from contracts.messages import Prune
 from contracts.names import Task
 from tests.integration.test_issues_api import assert_problem
+from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
 from tests.support.schedules import add_schedule, make_due
@@ -182,3 +184,40 @@ def test_change_with_wrong_value_is_rejected_with_rule(
 
 def test_schedule_without_row_returns_404(api: Api) -> None:
     assert_problem(api.client.put(f"{SCHEDULES}/retrain", json={"cron": "0 * * * *"}), 404)
+
+
+def test_commands_show_and_change_schedules(api: Api, prune: str) -> None:
+    url = str(api.client.base_url)
+    changed = run_cli(url, "schedules", "set", prune, "--cron", "0 3 * * *", "--enable")
+    listed = run_cli(url, "schedules", "list")
+    disabled = run_cli(url, "schedules", "set", prune, "--disable", "--json")
+
+    assert (changed.returncode, changed.stderr) == (0, "")
+    assert changed.stdout.startswith("prune: 0 3 * * * in UTC, next run 20")
+    assert changed.stdout.endswith("T03:00:00\n")
+    header, line = listed.stdout.splitlines()
+    assert header.split() == ["NAME", "CRON", "TIME", "ZONE", "NEXT", "RUN", "LAST", "RUN", "LAST", "JOB"]
+    assert line.startswith("prune")
+    assert json.loads(disabled.stdout)["cron"] == "0 3 * * *"
+    assert json.loads(disabled.stdout)["next_run_at"] is None
+    assert "disabled" in run_cli(url, "schedules", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prune",), "Use at least one of --cron, --time-zone, --enable and --disable."),
+        (("prune", "--cron", "0 25 * * *"), 'cron: "0 25 * * *" is not valid. Use a valid hour.'),
+        (("backup", "--disable"), 'name: "backup" is not valid. Use prune.'),
+        (("", "--disable"), 'name: "" is not valid. Use prune.'),
+    ],
+)
+def test_command_with_wrong_value_prints_one_line_and_exits_2(
+    api: Api, prune: str, arguments: tuple[str, ...], message: str
+) -> None:
+    del prune
+    done = run_cli(str(api.client.base_url), "schedules", "set", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"issuetracker: {message}")
+    assert done.stderr.count("\n") == 1

@@ -13,6 +13,7 @@ from issuetracker_cli.client import BAD_INPUT, TARGET, UNAVAILABLE, call, fail
 from issuetracker_cli.output import print_line
 
 OLDEST_JOB_MAX_S = 300
+OVERDUE_MAX_S = 60
 CLOCK_MAX_S = 5
 MEMORY_MAX = 0.8
 """Share of the memory that Redis may use."""
@@ -196,6 +197,15 @@ def _check_proxy(diagnosis: dict[str, Any]) -> CheckResult:
     return CheckResult(text, True, f"if it is your reverse proxy, add {proxy} to FORWARDED_ALLOW_IPS")
 
 
+def _check_schedules(diagnosis: dict[str, Any]) -> CheckResult:
+    # An older API does not report it.
+    overdue = diagnosis["jobs"].get("overdue_schedules_s", {})
+    late = [
+        f"{name} is overdue by {seconds:.0f} s" for name, seconds in overdue.items() if seconds > OVERDUE_MAX_S
+    ]
+    return CheckResult("; ".join(late), True, _runbook("DispatcherStopped")) if late else CheckResult("on time")
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: the parts of the diagnosis that it reads, and its exit code."""
@@ -224,6 +234,7 @@ CHECKS = (
     Check("clocks", 17, (), _check_clocks),
     Check("contracts", 18, ("jobs", "workers"), _check_contracts, "ContractSkew"),
     Check("proxy", 19, (), _check_proxy),
+    Check("schedules", 20, ("jobs",), _check_schedules, "SchemaNotAtHead"),
 )
 """Checks, causes before effects: the first problem sets the exit code."""
 
@@ -244,7 +255,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
     The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
     14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions,
-    19 reverse proxy.
+    19 reverse proxy, 20 overdue schedules.
     """
     _check_environment()
     try:

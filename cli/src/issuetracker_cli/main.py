@@ -7,7 +7,18 @@ import typer
 from typer.exceptions import TyperException
 
 from contracts.validation import describe_error
-from issuetracker_cli import audit, dead_letters, erasures, issues, model, pauses, sessions, tokens, webhooks
+from issuetracker_cli import (
+    audit,
+    dead_letters,
+    erasures,
+    issues,
+    model,
+    pauses,
+    schedules,
+    sessions,
+    tokens,
+    webhooks,
+)
 from issuetracker_cli.client import BAD_INPUT, EXIT_CODES, TARGET, Target
 from issuetracker_cli.doctor import doctor
 from issuetracker_cli.enrich import enrich
@@ -26,6 +37,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(model.app, name="model")
 app.command()(queues)
 app.add_typer(pauses.app, name="pauses")
+app.add_typer(schedules.app, name="schedules")
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(sessions.app, name="sessions")
