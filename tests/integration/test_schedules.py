@@ -140,6 +140,15 @@ def test_change_is_stored_and_audited_once(api: Api, database: Database, prune: 
     ]
 
 
+def test_change_during_run_sets_run_after_it(api: Api, database: Database, prune: str) -> None:
+    # The transaction of the change began before that of the run, for which it waited.
+    database.query("UPDATE schedule SET last_run_at = now() + interval '1 day'")
+
+    changed = api.client.put(f"{SCHEDULES}/{prune}", json={"cron": "*/5 * * * *"}).json()
+
+    assert changed["next_run_at"] > changed["last_run_at"]
+
+
 def test_last_job_is_shown_until_it_is_pruned(api: Api, database: Database, prune: str) -> None:
     del prune
     job_id = database.add_job(Task.PRUNE, "default")
