@@ -99,6 +99,14 @@ if broker_url := read_secret("CELERY_BROKER_URL"):
 if broker := current_app.conf.broker_url:
     os.environ["CELERY_BROKER_URL"] = check_broker(broker)
 
+# Kombu redelivers the unacknowledged messages of any consumer. Flower must not do that with jobs.
+current_app.conf.broker_transport_options = {
+    **current_app.conf.broker_transport_options,
+    **{f"{name}_key": f"flower.{name}" for name in ("unacked", "unacked_index", "unacked_mutex")},
+}
+# The queue that Flower shows while it knows no worker.
+current_app.conf.task_default_queue = "default"
+
 credentials = read_secret("FLOWER_BASIC_AUTH")
 basic_auth = options.basic_auth or ([credentials] if credentials else [])
 # Flower's own default is all addresses of the machine.
