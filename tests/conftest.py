@@ -13,6 +13,7 @@ from contracts.tables import Base
 from tests.support import servers as server_module
 from tests.support.database import Database
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
+from tests.support.redis_users import find_denied
 from tests.support.servers import Servers, migrate, start_servers
 
 STOP_TIMEOUT_S = 60
@@ -62,7 +63,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     shared_process = start_servers(tmp_path_factory.mktemp("servers"))
     migrate(shared_process)
     yield shared_process
+    denied = find_denied(shared_process.redis_port)
     shared_process.close()
+    assert denied == [], "the services of the tests need more permissions in Redis than deploy/redis/users grants"
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tests.conftest import ApiFactory, WorkerFactory
 from tests.support.database import Database
 from tests.support.ports import free_port
 from tests.support.processes import WORKER, Api, tool
+from tests.support.redis_users import connect_as
 from tests.support.servers import Log, Servers
 from tests.support.tasks import TASK
 from tests.support.waiting import DEADLINE_S, wait_until
@@ -36,7 +37,7 @@ def flower(servers: Servers, api: Api, new_worker: WorkerFactory) -> Iterator[ht
         [tool("celery"), "-A", "app.celery_app", "flower", f"--port={port}"],
         log,
         cwd=WORKER,
-        env={**servers.env, "FLOWER_UNAUTHENTICATED_API": "1", "ISSUETRACKER_URL": page},
+        env=connect_as("flower", {**servers.env, "FLOWER_UNAUTHENTICATED_API": "1", "ISSUETRACKER_URL": page}),
     )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 

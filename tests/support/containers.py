@@ -14,6 +14,7 @@ from testcontainers.core.container import DockerContainer
 from contracts import network
 from tests.support.docker import missing
 from tests.support.ports import free_port
+from tests.support.redis_users import write_users
 from tests.support.waiting import wait_until
 
 POSTGRES_IMAGE = "pgvector/pgvector:pg17"
@@ -137,13 +138,15 @@ class ContainerPostgres(ContainerServer):
 
 
 class ContainerRedis(ContainerServer):
-    """Redis with an append-only file and without eviction."""
+    """Redis with an append-only file, without eviction, and with the users of the services."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         self.port = free_port()
         settings = ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
         command = ["redis-server", *settings, "--enable-debug-command", "yes"]
+        command += ["--include", "/users.conf"]
         super().__init__(REDIS_IMAGE, self.port, network.REDIS_PORT, command, self._accepts_connections)
+        self.container.with_volume_mapping(write_users(directory, self.port), "/users.conf")
 
     def _accepts_connections(self) -> bool:
         try:

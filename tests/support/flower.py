@@ -11,6 +11,7 @@ from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, WORKER
+from tests.support.redis_users import connect_as
 from tests.support.servers import Log
 from tests.support.waiting import wait_until
 
@@ -22,7 +23,7 @@ def start_flower(env: Mapping[str, str], port: int, log: Log, *options: str, dir
     """Start Flower as the guide does, or as its image does."""
     app = ("-A", "app.celery_app") if directory == WORKER else ()
     command = [sys.executable, "-m", "celery", *app, "flower", f"--port={port}", *options]
-    return ForkedProcess("flower", command, log, cwd=directory, env=env)
+    return ForkedProcess("flower", command, log, cwd=directory, env=connect_as("flower", env))
 
 
 @contextmanager

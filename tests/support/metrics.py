@@ -12,6 +12,7 @@ from contracts.network import METRICS_PATH
 from tests.support.forked import ForkedProcess
 from tests.support.ports import free_port
 from tests.support.processes import API
+from tests.support.redis_users import connect_as
 from tests.support.servers import Log, Servers
 from tests.support.waiting import wait_until
 
@@ -67,9 +68,8 @@ def exporter(servers: Servers, **env: str) -> Iterator[int]:
     """Run the exporter and yield its port."""
     port, log = free_port(), Log()
     command = [sys.executable, "-m", "api.exporter"]
-    process = ForkedProcess(
-        "exporter", command, log, cwd=API, env={**servers.env, **env, "METRICS_PORT": str(port)}
-    )
+    env = connect_as("exporter", {**servers.env, **env, "METRICS_PORT": str(port)})
+    process = ForkedProcess("exporter", command, log, cwd=API, env=env)
 
     def is_ready() -> bool:
         assert process.exit_code is None, f"the exporter ended:\n{log}"

@@ -10,6 +10,7 @@ import httpx
 from devstack.process import Process
 from tests.support.forked import ForkedProcess
 from tests.support.ports import free_port
+from tests.support.redis_users import connect_as
 from tests.support.servers import Log
 from tests.support.waiting import wait_until
 
@@ -47,12 +48,18 @@ def _process_class(directory: Path, env: Mapping[str, str]) -> type[Process]:
     return Process if directory not in {API, WORKER} or is_interpreter_set else ForkedProcess
 
 
+def _with_user(user: str, directory: Path, env: Mapping[str, str]) -> Mapping[str, str]:
+    """Let a service of this tree connect to Redis as its own user. Those of the release have one password."""
+    return connect_as(user, env) if directory in {API, WORKER} else env
+
+
 def start_api(
     env: Mapping[str, str], app: Sequence[str] = ("main:app",), directory: Path = API, port: int | None = None
 ) -> Api:
     """Start an API process. `app` is the application argument of uvicorn, relative to `directory`."""
     port, log = port or free_port(), Log()
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
+    env = _with_user("api", directory, env)
     process = _process_class(directory, env)("api", command, log, cwd=directory, env=env)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
@@ -77,7 +84,7 @@ def start_worker(
         *("--without-mingle", "--without-gossip"),
     ]
     process_class = _process_class(directory, env)
-    env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **env}
+    env = {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **_with_user("worker", directory, env)}
     process = process_class(name, command, log, cwd=directory, env=env)
 
     def is_ready() -> bool:

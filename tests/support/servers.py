@@ -26,6 +26,7 @@ from tests.support.containers import (
 )
 from tests.support.forked import ForkedProcess
 from tests.support.ports import free_port
+from tests.support.redis_users import write_users
 
 # Without fsync, a killed process loses no data. Only a power failure would.
 FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
@@ -144,11 +145,11 @@ def migrate(servers: Servers) -> None:
 
 def start_servers(directory: Path) -> Servers:
     """Start both servers. Servers from wheels store their data in the directory."""
-    return _in_containers() if kind() == "containers" else start_local_servers(directory, FAST_OPTIONS)
+    return _in_containers(directory) if kind() == "containers" else start_local_servers(directory, FAST_OPTIONS)
 
 
-def _in_containers() -> Servers:
-    postgres, redis = ContainerPostgres(FAST_OPTIONS), ContainerRedis()
+def _in_containers(directory: Path) -> Servers:
+    postgres, redis = ContainerPostgres(FAST_OPTIONS), ContainerRedis(directory)
     postgres.start()
     redis.start()
     return Servers(postgres, redis, postgres.url, redis.port, Log())
@@ -160,7 +161,8 @@ def start_local_servers(directory: Path, options: Sequence[str]) -> Servers:
     redis_port = free_port()
     url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
     postgres = Postgres(directory / "postgres", DatabaseAddress.parse(url), log, options)
-    valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local"])
+    users = ["--include", str(write_users(directory, redis_port))]
+    valkey = LocalValkey(directory / "valkey", redis_port, log, ["--enable-debug-command", "local", *users])
     postgres.start()
     valkey.start()
     return Servers(postgres, valkey, url, redis_port, log)
