@@ -5,6 +5,7 @@ All tests share the project and run in order. Each test leaves all services runn
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -273,6 +274,14 @@ def test_flower_requires_password_and_shows_workers_and_tasks(project: Project) 
     assert task()["kwargs"].startswith("issue_id=")
     assert "Save" not in json.dumps(task())
     assert httpx.post(f"{url}/api/worker/shutdown/{task()['worker']}", auth=AUTH, timeout=60).status_code == 403
+
+
+def test_services_connect_to_redis_as_their_own_users(project: Project) -> None:
+    def cli(*command: str) -> str:
+        return project.compose("exec", "-T", "redis", "redis-cli", *command)
+
+    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    assert cli("ACL", "LOG") == "", "a user was denied a command"
 
 
 @needs_images(PROXY)

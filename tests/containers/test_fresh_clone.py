@@ -139,19 +139,27 @@ def test_generated_secrets_are_random_and_private(clone: Clone) -> None:
     assert len({*values}) == len(SECRETS)
     inspected = clone.inspect()
     assert not [value for value in values if value in inspected]
-    modes = clone.run("docker compose exec -T api sh -c 'stat --format=%a:%u /run/secrets/*'")
+    modes = clone.run("docker compose exec -T api sh -c 'find /run/secrets -type f -printf \"%m:%U\n\"'")
     assert {*modes.split()} == {"440:0"}
     logs = clone.run("docker compose logs")
     assert not [value for value in values if value in logs]
 
 
 def test_service_cannot_read_secrets_of_another(clone: Clone) -> None:
-    readable = "for file in /run/secrets/*; do head -c 0 $file 2>/dev/null && echo ${file##*/}; done; true"
+    files = 'find /run/secrets -type f -printf "%P\n" | sort'
+    readable = (
+        f"cd /run/secrets; {files} | while read file; do head -c 0 $file 2>/dev/null && echo $file; done; true"
+    )
     flower = clone.run(f"docker compose exec -T flower sh -c '{readable}'").split()
     worker = clone.run(f"docker compose exec -T worker-issues sh -c '{readable}'").split()
 
-    assert flower == ["CELERY_BROKER_URL", "FLOWER_BASIC_AUTH", "FLOWER_PASSWORD"]
-    assert worker == ["CELERY_BROKER_URL", "DATABASE_URL"]
+    assert flower == [
+        "FLOWER_BASIC_AUTH",
+        "FLOWER_PASSWORD",
+        "flower/CELERY_BROKER_URL",
+        "flower/FLOWER_BASIC_AUTH",
+    ]
+    assert worker == ["worker/CELERY_BROKER_URL", "worker/DATABASE_URL"]
 
 
 def test_env_file_after_first_start_replaces_secrets(clone: Clone) -> None:

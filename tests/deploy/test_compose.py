@@ -106,7 +106,7 @@ class TestRenderedProject:
 
     def test_server_addresses_match_contracts(self) -> None:
         script = (ROOT / "deploy/compose/make-secrets").read_text()
-        database, broker = map(urlsplit, re.findall(r"\w+://[^\"]+", script))
+        broker, database = map(urlsplit, re.findall(r"\w+://[^\"]+", script))
         assert (database.hostname, database.port) == ("postgres", network.POSTGRES_PORT)
         assert (broker.hostname, broker.port) == ("redis", network.REDIS_PORT)
         assert broker.path == f"/{network.BROKER_DB}"
@@ -196,18 +196,33 @@ class TestRenderedProject:
 
     def test_services_read_only_their_own_secrets(self, services: dict[str, Any]) -> None:
         script = (ROOT / "deploy/compose/make-secrets").read_text()
-        files = re.findall(r"^(?:choose|write) (\w+) (\d+)", script, re.MULTILINE)
+        directories = re.findall(r"^service (\w+) (\d+) (.+)", script, re.MULTILINE)
+        files = [
+            *re.findall(r"^(?:choose|write) (\w+) (\d+)", script, re.MULTILINE),
+            *(
+                (f"{directory}/{name}", group)
+                for directory, group, copies in directories
+                for name in ("CELERY_BROKER_URL", *copies.split())
+            ),
+        ]
         readable = {
             name: {file for file, group in files if group in service.get("group_add", ())}
             for name, service in services.items()
         }
-        servers = {"DATABASE_URL", "CELERY_BROKER_URL"}
         assert readable["secrets"] == {file for file, _ in files}
-        for name in ("api", "api-dev", "migrate", "exporter"):
-            assert readable[name] == {*servers, "ADMIN_TOKEN"}
+        servers = {"DATABASE_URL", "CELERY_BROKER_URL"}
+        for name in ("api", "api-dev"):
+            assert readable[name] == {"ADMIN_TOKEN", *(f"api/{file}" for file in (*servers, "ADMIN_TOKEN"))}
+        assert readable["migrate"] == {"DATABASE_URL"}
+        assert readable["exporter"] == {f"exporter/{file}" for file in servers}
         for name in ("worker-issues", "worker-default", "worker-dev"):
-            assert readable[name] == servers
-        assert readable["flower"] == {"CELERY_BROKER_URL", "FLOWER_PASSWORD", "FLOWER_BASIC_AUTH"}
+            assert readable[name] == {f"worker/{file}" for file in servers}
+        flower = {"FLOWER_BASIC_AUTH", "CELERY_BROKER_URL"}
+        assert readable["flower"] == {
+            "FLOWER_PASSWORD",
+            "FLOWER_BASIC_AUTH",
+            *(f"flower/{file}" for file in flower),
+        }
         assert readable["postgres"] == readable["roles"] == {"POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD"}
         assert readable["redis"] == {"REDIS_PASSWORD"}
         assert readable["grafana"] == {"GRAFANA_PASSWORD"}
