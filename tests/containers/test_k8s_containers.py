@@ -18,6 +18,7 @@ from tests.support.installed import Installation
 from tests.support.manifests import MIGRATE, SECRETS
 from tests.support.pods import exit_code
 from tests.support.promql import PROMETHEUS_IMAGE, alerts
+from tests.support.redis_users import NAMES as REDIS_USERS
 from tests.support.waiting import wait_until
 
 POSTGRES, REDIS, PROMETHEUS = "pgvector/pgvector:pg17", "redis:8", "prom/prometheus:v3.5.0"
@@ -57,14 +58,15 @@ def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
     # Repeat the job, as Kubernetes does.
     wait_until(lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, "the Secrets to be created")
     created = node.secrets()
-    assert set(created) == {"access", "broker", "database", "flower", "grafana"}
+    assert set(created) == {"access", "broker", "broker-users", "database", "flower", "grafana"}
     passwords = [
         created["broker"]["password"],
         created["database"]["password"],
         created["database"]["superuser-password"],
+        *(created["broker-users"][f"{user}-password"] for user in REDIS_USERS),
     ]
     assert all(re.fullmatch("[0-9a-f]{40}", password) for password in passwords)
-    assert len(set(passwords)) == 3
+    assert len(set(passwords)) == len(passwords)
 
     code, output = installation.job(SECRETS, "-again")
     kept = ": already exists, unchanged"
@@ -239,17 +241,29 @@ def test_restore_job_restores_issues(installation: Installation) -> None:
     installation.enrich("After the restore")
 
 
+def test_services_connect_to_redis_as_their_own_users(installation: Installation) -> None:
+    def cli(*command: str) -> str:
+        return docker("exec", installation.running["redis"], "redis-cli", *command)
+
+    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    assert cli("ACL", "LOG") == "", "a user was denied a command"
+
+
 def test_rotated_passwords_replace_old_ones(installation: Installation) -> None:
     """Follow docs/how-to/kubernetes.md: change the servers and the Secrets, then restart the pods."""
     node, new = installation.node, {"database": "a" * 40, "broker": "b" * 40, "flower": "c" * 40}
     before = node.secrets()
-    for name, key in (("database", "DATABASE_URL"), ("broker", "CELERY_BROKER_URL")):
-        old = before[name]["password"]
-        node.change_secret(name, {"password": new[name], key: before[name][key].replace(old, new[name])})
-    node.change_secret("flower", {"FLOWER_BASIC_AUTH": f"admin:{new['flower']}"})
+    url = before["database"]["DATABASE_URL"].replace(before["database"]["password"], new["database"])
+    node.change_secret("database", {"password": new["database"], "DATABASE_URL": url})
     installation.sql(f"ALTER ROLE issuetracker PASSWORD '{new['database']}'")
     redis = ("exec", installation.running["redis"], "redis-cli")
-    assert docker(*redis, "ACL", "SETUSER", "default", f">{new['broker']}") == "OK"
+    for number, user in enumerate(REDIS_USERS):
+        password, old = str(number) * 40, before["broker-users"][f"{user}-password"]
+        assert docker(*redis, "ACL", "SETUSER", user, f">{password}") == "OK"
+        url = before["broker-users"][user].replace(old, password)
+        node.change_secret("broker-users", {f"{user}-password": password, user: url})
+    node.change_secret("broker", {"password": new["broker"]})
+    node.change_secret("flower", {"FLOWER_BASIC_AUTH": f"admin:{new['flower']}"})
 
     # Redis accepts both passwords until its own restart.
     for name in (*OWN_SERVICES, "redis"):

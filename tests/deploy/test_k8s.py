@@ -47,6 +47,7 @@ from tests.support.manifests import (
     quantity,
 )
 from tests.support.processes import ROOT
+from tests.support.redis_users import NAMES as REDIS_USERS
 
 # One process renders all manifests.
 pytestmark = pytest.mark.xdist_group("k8s")
@@ -195,7 +196,7 @@ class TestAllRenderings:
             generated = {name: render_secret(text, NAMESPACE) for name, text in templates.items()}
             external = {
                 "database": {"DATABASE_URL"} if "external-postgres" in variant else set(),
-                "broker": {"CELERY_BROKER_URL"} if "external-redis" in variant else set(),
+                "broker-users": set(REDIS_USERS) if "external-redis" in variant else set(),
             }
             for name, key, optional in _secret_keys(objects):
                 if optional:
@@ -498,7 +499,7 @@ def test_environment_variables_are_known_settings(default: tuple[Object, ...]) -
     flower = {f"FLOWER_{name.upper()}" for name in default_options}
     servers = {
         "postgres": {"PGDATA", "POSTGRES_INITDB_ARGS", "POSTGRES_PASSWORD", "ISSUETRACKER_PASSWORD"},
-        "redis": {"REDISCLI_AUTH"},
+        "redis": {"REDISCLI_AUTH", *(f"PASSWORD_{user}" for user in REDIS_USERS)},
     }
     known_variables = {
         "api": api,
@@ -534,7 +535,8 @@ def test_settings_from_manifests_are_valid_and_complete(
     assert re.search(
         rf":[0-9a-f]{{40}}@postgres\.{NAMESPACE}\.svc:{network.POSTGRES_PORT}/", settings.database_url
     )
-    broker = rf":[0-9a-f]{{40}}@redis\.{NAMESPACE}\.svc:{network.REDIS_PORT}/{network.BROKER_DB}$"
+    user = "worker" if name in WORKERS else name
+    broker = rf"//{user}:[0-9a-f]{{40}}@redis\.{NAMESPACE}\.svc:{network.REDIS_PORT}/{network.BROKER_DB}$"
     assert re.search(broker, settings.celery_broker_url)
 
 
@@ -767,7 +769,7 @@ def test_plain_monitoring_has_rules_and_dashboards_of_compose(full: tuple[Object
     assert source["url"] == f"http://prometheus:{named(full, 'Service')['prometheus']['spec']['ports'][0]['port']}"
     settings = yaml.safe_load((ROOT / "deploy/compose/observability.yaml").read_text())["services"]["grafana"]
     own = {variable["name"]: variable.get("value") for variable in grafana["env"]}
-    # The password comes from a file in compose, and from a Secret in Kubernetes.
+    # The passwords come from files in compose, and from Secrets in Kubernetes.
     password = "GF_SECURITY_ADMIN_PASSWORD"
     in_compose = {name: value for name, value in settings["environment"].items() if name != f"{password}__FILE"}
     assert own == {**in_compose, password: None}
@@ -811,7 +813,7 @@ def test_database_settings_equal_compose(default: tuple[Object, ...]) -> None:
     assert variables["POSTGRES_INITDB_ARGS"] == compose["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
     # The password comes from a file in compose, and from a Secret in Kubernetes.
     in_compose, own = (
-        [line for line in command[2].strip().splitlines() if "requirepass" not in line]
+        [line for line in command[2].strip().splitlines() if "$" not in line]
         for command in (compose["redis"]["command"], main_container(default, "redis")["command"])
     )
     assert own == in_compose
