@@ -4,6 +4,7 @@ All tests share two machines and the servers, which require TLS. They run in ord
 """
 
 import re
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tests.support.docker import needs_images
 from tests.support.machine import (
     BROKER_URL,
     DATABASE_URL,
+    PASSWORD,
     POSTGRES_IMAGE,
     REDIS_IMAGE,
     Machine,
@@ -216,6 +218,29 @@ def test_stopped_worker_finishes_running_job(site: Site) -> None:
     assert site.first.show(WORKER, "Result") == "success"
     assert (site.job(issue_id)["state"], site.job(issue_id)["attempts"]) == ("succeeded", 1)
     site.first.systemctl("start", WORKER)
+
+
+def test_redis_users_command_gives_each_service_its_own_user(site: Site) -> None:
+    def cli(*arguments: str, stdin: str = "") -> str:
+        redis = f"{site.first.name.removesuffix('first')}redis"
+        options = ("-h", "redis", "--tls", "--cacert", "/tls/ca.crt", "-a", PASSWORD, "--no-auth-warning")
+        command = ["docker", "exec", "--interactive", redis, "redis-cli", *options, *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout.strip()
+
+    url = f"rediss://{BROKER_URL.partition('@')[2]}"
+    commands = site.first.run("/opt/issuetracker/deploy/systemd/redis-users", url)
+    # The server of the test has no configuration file that it could rewrite.
+    assert cli(stdin=commands.removesuffix("CONFIG REWRITE")).split() == ["OK"] * 4
+
+    site.first.systemctl("restart", API, EXPORTER, FLOWER, WORKER, INDEXER)
+
+    site.enrich()
+    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    assert cli("ACL", "LOG") == "", "a user was denied a command"
+    for unit in (*NOTIFYING, FLOWER):
+        assert f":{PASSWORD}@redis" not in site.first.run(
+            "cat", f"/proc/{site.first.show(unit, 'MainPID')}/environ"
+        )
 
 
 def test_service_with_bad_setting_fails_once_and_names_it(site: Site) -> None:

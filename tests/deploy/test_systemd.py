@@ -87,6 +87,14 @@ def test_units_and_files_of_guide_exist() -> None:
     assert {name.replace("QUEUE", "issues") for name in re.findall(r"\b([\w-]+\.env)\b", guide)} <= files
 
 
+@pytest.mark.parametrize("url", ["", "127.0.0.1:6379", "redis://:password@127.0.0.1:6379/0", "http://127.0.0.1"])
+def test_redis_users_with_invalid_url_exits_with_2_and_names_it(url: str) -> None:
+    done = subprocess.run([UNITS / "redis-users", url], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr == f'redis-users: The URL "{url}" is not valid. Use redis://HOST:PORT/0, without a user.\n'
+
+
 def test_installer_outside_its_directory_names_the_directory() -> None:
     done = subprocess.run([UNITS / "install"], capture_output=True, text=True, timeout=60, check=False)
 
