@@ -81,6 +81,20 @@ def test_migrations_upgrade_downgrade_and_upgrade_succeed(url: str) -> None:
     assert run_alembic(url, "upgrade", "head").returncode == 0
 
 
+def test_migration_to_audit_chain_chains_old_entries(url: str) -> None:
+    assert run_alembic(url, "upgrade", "0016").returncode == 0
+    database = Database(url)
+    database.query(
+        "INSERT INTO audit_log (id, actor, action, subject)"
+        " SELECT gen_random_uuid(), 'alice', 'issue.created', number FROM generate_series(1, 10001) AS number"
+    )
+
+    assert run_alembic(url, "upgrade", "head").returncode == 0
+
+    assert database.one("SELECT sealed FROM seal_audit_entries(20000)") == 10001
+    database.close()
+
+
 def extensions(url: str) -> set[str]:
     database = Database(url)
     rows = database.query("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")

@@ -374,6 +374,33 @@ class AuditEntry(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class AuditPending(Base):
+    """The digest of an audit entry, until it is sealed. Functions of migration 0018 write and move the rows."""
+
+    __tablename__ = "audit_pending"
+
+    position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    entry_id: Mapped[UUID]
+    digest: Mapped[bytes]
+    """SHA-256 of the entry, also of the part that an erasure leaves."""
+    is_erasure: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class AuditSeal(Base):
+    """A link of the chain over the audit log. An entry has one seal, and one more per erasure."""
+
+    __tablename__ = "audit_seal"
+    __table_args__ = (Index(None, "entry_id", "number"),)
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """From 1, without gaps."""
+    entry_id: Mapped[UUID]
+    digest: Mapped[bytes]
+    is_erasure: Mapped[bool]
+    hash: Mapped[bytes]
+    """SHA-256 of the hash before, the entry's id, the digest and `is_erasure`."""
+
+
 class ApiToken(Base):
     """A bearer token of the API. Rows are never deleted, because the audit log refers to them."""
 

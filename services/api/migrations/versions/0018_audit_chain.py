@@ -1,0 +1,172 @@
+"""Chain the entries of the audit log, so that `issuetracker audit verify` finds changed, deleted and forged ones.
+
+A chain in the transactions of the changes would need a lock until each commit, so every audited write would wait
+for the one before. Therefore the chain has two steps:
+
+1. A trigger writes the digest of each new entry into `audit_pending`, in the transaction of the change.
+2. Each few seconds, an API process seals committed digests: `seal_audit_entries` moves them into `audit_seal`, where
+   each hash includes the one before.
+
+A trigger, because it covers every writer, including workers and APIs of the previous release. It skips connections
+of other programs such as psql, so their entries are reported as forged. This is no protection against an attacker
+who takes the name of a service, as the chain is none against one who recomputes it: compare its head with a copy.
+
+The functions belong to the owner of the tables. A role that may only insert entries cannot write digests or seals.
+An erasure removes text only with `erase_audit_details`, which appends the new digest to the chain, unless the entry
+was changed before. Revision: 0018
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+# Temporary tables of the caller must not replace the tables.
+_AS_OWNER = "SECURITY DEFINER SET search_path = public, pg_temp"
+SEAL_LOCK = 0x1550_5EA1
+"""Key of the advisory lock that makes one process seal at a time."""
+
+DIGEST = """
+CREATE OR REPLACE FUNCTION audit_digest(
+    id uuid, actor text, actor_id uuid, action text, subject text, detail jsonb, created_at timestamptz
+) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT sha256(convert_to(jsonb_build_array(
+        id, actor, actor_id, action, subject, detail, extract(epoch FROM created_at)
+    )::text, 'UTF8'))
+$$
+"""
+_DIGEST_OF_ENTRY = "audit_digest(id, actor, actor_id, action, subject, detail, created_at)"
+HASH = """
+CREATE OR REPLACE FUNCTION audit_hash(previous bytea, entry_id uuid, digest bytea, is_erasure boolean)
+RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT sha256(coalesce(previous, '') || uuid_send(entry_id) || digest || boolsend(is_erasure))
+$$
+"""
+CHAIN = f"""
+CREATE OR REPLACE FUNCTION chain_audit_entries() RETURNS trigger LANGUAGE plpgsql {_AS_OWNER} AS $$
+BEGIN
+    IF current_setting('application_name') LIKE 'issuetracker-%' THEN
+        INSERT INTO audit_pending (entry_id, digest) SELECT id, {_DIGEST_OF_ENTRY} FROM written ORDER BY id;
+    END IF;
+    RETURN NULL;
+END $$
+"""
+SEAL = f"""
+CREATE OR REPLACE FUNCTION seal_audit_entries(maximum integer)
+RETURNS TABLE (sealed integer, last_number bigint, head bytea) LANGUAGE plpgsql {_AS_OWNER} AS $$
+DECLARE
+    entry record;
+BEGIN
+    sealed := 0;
+    IF pg_try_advisory_xact_lock({SEAL_LOCK}) THEN
+        SELECT number, hash INTO last_number, head FROM audit_seal ORDER BY number DESC LIMIT 1;
+        FOR entry IN
+            WITH moved AS (
+                DELETE FROM audit_pending WHERE position IN (
+                    SELECT position FROM audit_pending ORDER BY position LIMIT maximum
+                ) RETURNING *
+            )
+            SELECT * FROM moved ORDER BY position
+        LOOP
+            sealed := sealed + 1;
+            last_number := coalesce(last_number, 0) + 1;
+            head := audit_hash(head, entry.entry_id, entry.digest, entry.is_erasure);
+            INSERT INTO audit_seal (number, entry_id, digest, is_erasure, hash)
+            VALUES (last_number, entry.entry_id, entry.digest, entry.is_erasure, head);
+        END LOOP;
+    END IF;
+    RETURN NEXT;
+END $$
+"""
+# The title is in entries of the previous release, the reason in those of discarded dead letters.
+ERASE = f"""
+CREATE OR REPLACE FUNCTION erase_audit_details(subjects text[]) RETURNS void LANGUAGE sql {_AS_OWNER} AS $$
+    WITH found AS (
+        SELECT id, {_DIGEST_OF_ENTRY} = coalesce(
+            (SELECT digest FROM audit_pending WHERE entry_id = id ORDER BY position DESC LIMIT 1),
+            (SELECT digest FROM audit_seal WHERE entry_id = id ORDER BY number DESC LIMIT 1)
+        ) AS is_intact
+        FROM audit_log WHERE subject = ANY(subjects) AND detail ?| ARRAY['title', 'reason'] FOR UPDATE
+    ), erased AS (
+        UPDATE audit_log SET detail = detail - ARRAY['title', 'reason'] FROM found WHERE audit_log.id = found.id
+        RETURNING audit_log.*, is_intact
+    )
+    INSERT INTO audit_pending (entry_id, digest, is_erasure)
+    SELECT id, {_DIGEST_OF_ENTRY}, true FROM erased WHERE is_intact ORDER BY id
+$$
+"""
+ON_INSERT = """
+CREATE TRIGGER chain_audit_entries AFTER INSERT ON audit_log
+REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION chain_audit_entries()
+"""
+# In batches, because the event stream waits for long transactions. No lock is held while the table is read.
+CHAIN_OLD_ENTRIES = f"""
+DO $$
+DECLARE
+    after uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    LOOP
+        WITH old AS (SELECT * FROM audit_log WHERE id > after ORDER BY id LIMIT 10000), chained AS (
+            INSERT INTO audit_pending (entry_id, digest)
+            SELECT id, {_DIGEST_OF_ENTRY} FROM old
+            WHERE NOT EXISTS (SELECT FROM audit_pending WHERE entry_id = id)
+                AND NOT EXISTS (SELECT FROM audit_seal WHERE entry_id = id)
+            ORDER BY id
+        )
+        SELECT id INTO after FROM old ORDER BY id DESC LIMIT 1;
+        EXIT WHEN after IS NULL;
+        COMMIT;
+    END LOOP;
+END $$
+"""
+
+
+def upgrade() -> None:
+    # Repeatable after an interruption, because the autocommit block below commits each statement.
+    op.create_table(
+        "audit_pending",
+        sa.Column("position", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("is_erasure", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_pending")),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "audit_seal",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("is_erasure", sa.Boolean(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_seal")),
+        if_not_exists=True,
+    )
+    op.create_index(
+        op.f("ix_audit_seal_entry_id_number"), "audit_seal", ["entry_id", "number"], if_not_exists=True
+    )
+    for function in (DIGEST, HASH, CHAIN, SEAL, ERASE):
+        op.execute(function)
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = 0")
+        op.execute("DROP TRIGGER IF EXISTS chain_audit_entries ON audit_log")
+        op.execute(ON_INSERT)
+        op.execute(CHAIN_OLD_ENTRIES)
+        op.execute("SET statement_timeout = '60s'")
+
+
+def downgrade() -> None:
+    op.execute("DROP TRIGGER IF EXISTS chain_audit_entries ON audit_log")
+    for function in (
+        "chain_audit_entries",
+        "erase_audit_details",
+        "seal_audit_entries",
+        "audit_hash",
+        "audit_digest",
+    ):
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
+    op.drop_table("audit_seal")
+    op.drop_table("audit_pending")
