@@ -15,6 +15,7 @@ from api.access.loopback import require_loopback_listener
 from api.access.open_paths import LOGIN_PATH
 from api.access.scopes import require_scope_by_method
 from api.audit import endpoints as audit
+from api.audit.sealing import AuditSealer
 from api.body_limit import BodyLimit
 from api.connections import bounded
 from api.database import open_database
@@ -134,6 +135,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
                 access.open_access(app, settings, database),
                 dispatcher.running(),
                 importer.running(),
+                AuditSealer(database).running(),
                 hub.running(),
                 report_state(),
             ):

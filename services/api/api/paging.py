@@ -71,6 +71,12 @@ def read_cursor(request: Request, cursor: str | None, key: type[Key]) -> Key | N
         ) from None
 
 
+def write_cursor(request: Request, key: Sequence[Any]) -> str:
+    """Return the cursor of the page after the row with this sort key."""
+    values = json.dumps([_query_id(request), *key], default=str)
+    return urlsafe_b64encode(values.encode()).decode().rstrip("=")
+
+
 def cut_page(
     request: Request, response: Response, rows: Sequence[Row], limit: int, key: Callable[[Row], Sequence[Any]]
 ) -> tuple[list[Row], str | None]:
@@ -81,8 +87,7 @@ def cut_page(
     page = list(rows[:limit])
     if len(rows) <= limit:
         return page, None
-    values = json.dumps([_query_id(request), *key(page[-1])], default=str)
-    cursor = urlsafe_b64encode(values.encode()).decode().rstrip("=")
+    cursor = write_cursor(request, key(page[-1]))
     parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     url = f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
     response.headers["Link"] = f'<{url}>; rel="next"'

@@ -2,14 +2,15 @@
 
 from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api.access.scopes import ADMIN
-from api.audit import repository
-from api.audit.schemas import AuditPage, AuditQuery
+from api.audit import repository, verification
+from api.audit.schemas import AuditPage, AuditQuery, AuditVerification, VerificationQuery
 from api.database import DatabaseDep
-from api.paging import page_by_id
+from api.paging import page_by_id, read_cursor, write_cursor
 
 router = APIRouter(prefix="/api/v1/audit", tags=["access"], dependencies=[ADMIN])
 
@@ -22,3 +23,14 @@ async def list_page(
     read = partial(repository.list_entries, database, query)
     page, next_cursor = await page_by_id(request, response, query, read)
     return AuditPage(items=page, next_cursor=next_cursor)
+
+
+@router.get("/verification", operation_id="verifyAudit", summary="Check the audit log for tampering")
+async def verify(
+    request: Request, database: DatabaseDep, query: Annotated[VerificationQuery, Query()]
+) -> AuditVerification:
+    """Check a page of the chain over the audit log. Follow `next_cursor` to its end, or to a fault."""
+    position = read_cursor(request, query.cursor, tuple[int | None, UUID]) or verification.START
+    page, following = await verification.verify_page(database, position, query.head)
+    page.next_cursor = None if following is None else write_cursor(request, following)
+    return page

@@ -1,0 +1,141 @@
+"""Check the chain over the audit log, one page per request, in two passes.
+
+The first pass reads the seals: numbers without gaps, hashes, and the digests of the entries. The second reads the
+entries: each has a seal or waits for one. Each page is one statement, so seals that are added meanwhile are no
+faults.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from api.audit.schemas import AuditFault, AuditHead, AuditVerification
+from api.database import Database
+
+PAGE = 10_000
+
+Position = tuple[int | None, UUID]
+"""The last checked seal and entry. In the second pass, the seal is None."""
+
+NO_ENTRY = UUID(int=0)
+START: Position = (0, NO_ENTRY)
+
+_DIGEST = """
+audit_digest(
+    entry.id, entry.actor, entry.actor_id, entry.action, entry.subject, entry.detail, entry.created_at
+)
+"""
+_FIRST_FAULT = """
+(jsonb_agg(
+    jsonb_build_object('reason', reason, 'entry_id', entry_id, 'number', number, 'created_at', created_at)
+    ORDER BY number, entry_id
+) FILTER (WHERE reason IS NOT NULL))->0 AS fault
+"""
+# Only the newest digest of an entry has to match it, because an erasure changes the entry.
+_SEALS = f"""
+WITH page AS (SELECT * FROM audit_seal WHERE number > $1 ORDER BY number LIMIT {PAGE}), checked AS (
+    SELECT seal.number, seal.entry_id, seal.is_erasure, seal.hash, entry.created_at, CASE
+        WHEN seal.number <> lag(seal.number, 1, $1::bigint) OVER in_order + 1 THEN 'seal_missing'
+        WHEN seal.hash <> audit_hash(
+            lag(seal.hash, 1, (SELECT hash FROM audit_seal WHERE number = $1)) OVER in_order,
+            seal.entry_id, seal.digest, seal.is_erasure
+        ) THEN 'seal_changed'
+        WHEN entry.id IS NULL THEN 'deleted'
+        WHEN seal.digest <> {_DIGEST}
+            AND NOT EXISTS (
+                SELECT FROM audit_seal later WHERE later.entry_id = seal.entry_id AND later.number > seal.number
+            )
+            AND NOT EXISTS (SELECT FROM audit_pending WHERE audit_pending.entry_id = seal.entry_id)
+        THEN 'changed'
+    END AS reason
+    FROM page seal LEFT JOIN audit_log entry ON entry.id = seal.entry_id
+    WINDOW in_order AS (ORDER BY seal.number)
+)
+SELECT count(*) AS seals, count(*) FILTER (WHERE is_erasure) AS erased, bool_or(hash = $2) AS contains_head,
+    max(number) AS number, (array_agg(hash ORDER BY number DESC))[1] AS hash, {_FIRST_FAULT}
+FROM checked
+"""
+_ENTRIES = f"""
+WITH page AS (SELECT * FROM audit_log WHERE id > $1 ORDER BY id LIMIT {PAGE}), pending AS (
+    SELECT DISTINCT ON (entry_id) entry_id, digest, is_erasure FROM audit_pending ORDER BY entry_id, position DESC
+), checked AS (
+    SELECT entry.id AS entry_id, entry.created_at, NULL::bigint AS number, pending.entry_id AS pending,
+        coalesce(pending.is_erasure, false) AS is_erasure, CASE
+            WHEN pending.digest <> {_DIGEST} THEN 'changed'
+            WHEN pending.digest IS NULL AND NOT EXISTS (
+                SELECT FROM audit_seal WHERE audit_seal.entry_id = entry.id
+            ) THEN 'forged'
+        END AS reason
+    FROM page entry LEFT JOIN pending ON pending.entry_id = entry.id
+    UNION ALL
+    SELECT entry_id, NULL, NULL, entry_id, is_erasure, 'deleted' FROM pending
+    WHERE $2 AND NOT EXISTS (SELECT FROM audit_log WHERE id = entry_id)
+)
+SELECT count(*) AS entries, count(pending) AS waiting, count(*) FILTER (WHERE is_erasure) AS erased,
+    min(created_at) AS first_at, max(created_at) AS last_at,
+    max(entry_id::text COLLATE "C") AS last_id, {_FIRST_FAULT}
+FROM checked
+"""
+_DETAILS = {
+    "seal_missing": "Seals before this one were deleted.",
+    "seal_changed": "The seal was changed.",
+    "deleted": "The entry was deleted.",
+    "changed": "The entry was changed.",
+    "forged": "The entry was not written by IssueTracker.",
+}
+
+
+async def verify_page(
+    database: Database, position: Position, head: str | None
+) -> tuple[AuditVerification, Position | None]:
+    """Check the page after the position; return its result and its end, or None if nothing is left to check.
+
+    `head` is a hash in hexadecimal digits to look for.
+    """
+    number, entry = position
+    if number is not None:
+        return await _verify_seals(database, number, head)
+    page, following = await _verify_entries(database, entry)
+    page.contains_head = None if head is None else False
+    return page, following
+
+
+async def _verify_seals(
+    database: Database, after: int, head: str | None
+) -> tuple[AuditVerification, Position | None]:
+    row = await _fetch(database, _SEALS, after, None if head is None else bytes.fromhex(head))
+    page = AuditVerification(
+        seals=row["seals"],
+        erased=row["erased"],
+        contains_head=None if head is None else bool(row["contains_head"]),
+        head=AuditHead(number=row["number"], hash=row["hash"].hex()) if row["seals"] else None,
+        fault=_describe(row["fault"]),
+    )
+    if page.fault is not None:
+        return page, None
+    return page, (row["number"], NO_ENTRY) if row["seals"] == PAGE else (None, NO_ENTRY)
+
+
+async def _verify_entries(database: Database, after: UUID) -> tuple[AuditVerification, Position | None]:
+    row = await _fetch(database, _ENTRIES, after, after == NO_ENTRY)
+    names = ("entries", "waiting", "erased", "first_at", "last_at")
+    page = AuditVerification(**{name: row[name] for name in names}, fault=_describe(row["fault"]))
+    is_last = page.fault is not None or page.entries < PAGE
+    return page, None if is_last else (None, UUID(row["last_id"]))
+
+
+async def _fetch(database: Database, query: str, *values: Any) -> asyncpg.Record:
+    """Return the row of a query, planned for the current sizes of the tables.
+
+    A stored plan that was made for small tables takes minutes on large ones.
+    """
+    async with database.transaction():
+        await database.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        row = await database.fetchrow(query, *values)
+    assert row is not None
+    return row
+
+
+def _describe(fault: dict[str, Any] | None) -> AuditFault | None:
+    return None if fault is None else AuditFault(detail=_DETAILS[fault.pop("reason")], **fault)
