@@ -1,6 +1,7 @@
 """Erasure: no text of an erased issue remains in PostgreSQL, Redis, logs or models."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,23 @@ def push_dead_message(broker: redis.Redis, issue_id: str, *, is_readable: bool) 
     broker.lpush("issues", json.dumps(envelope))
 
 
+def replay_readable_message(stack: Stack, database: Database) -> None:
+    readable = database.one("SELECT id FROM dead_message WHERE raw LIKE '%%kwargsrepr%%'")
+    assert stack.api.client.post(f"/api/v1/dead-letters/{readable}/replay").status_code == 202
+
+
+def add_audit_entry_with_title(database: Database, issue_id: str) -> None:
+    """Add an entry as an API of the previous release does."""
+    database.query("SET application_name = 'issuetracker-api'")
+    database.query(
+        "INSERT INTO audit_log (id, actor, action, subject, detail) VALUES (%s, 'a', 'issue.deleted', %s, %s)",
+        new_id(),
+        issue_id,
+        Json({"title": f"The {WORD} panel"}),
+    )
+    database.query("RESET application_name")
+
+
 def train(stack: Stack, database: Database) -> None:
     assert stack.cli("model", "train", "--project", PROJECT).returncode == 0
     wait_until(
@@ -187,8 +205,7 @@ def test_erased_issue_leaves_no_text(
     push_dead_message(broker, first, is_readable=True)
     push_dead_message(broker, second, is_readable=False)
     wait_until(lambda: database.one("SELECT count(*) FROM dead_message") == 2, "the dead messages")
-    readable = database.one("SELECT id FROM dead_message WHERE raw LIKE '%%kwargsrepr%%'")
-    assert client.post(f"/api/v1/dead-letters/{readable}/replay").status_code == 202
+    replay_readable_message(stack, database)
     with stack.servers.superuser() as cursor, pytest.raises(psycopg2.Error):
         cursor.execute(
             "INSERT INTO issue (id, title, status) VALUES (gen_random_uuid(), %s, 'none')", [f"A {WORD}"]
@@ -214,6 +231,7 @@ def test_erased_issue_leaves_no_text(
     assert sorted(event["data"]["id"] for event in deletions) == sorted((first, second, failing))
     actions = [entry["subject"] for entry in database.read_audit_log() if entry["action"] == "issue.erased"]
     assert actions == [first, second, failing]
+    assert re.search("erased: 3\n.*\nintact$", stack.cli("audit", "verify").stdout)
 
     # Neither a repeated request nor a repeated import creates the issue again.
     body = {"title": f"The {WORD} panel is empty", "description": text["description"], "external": external}

@@ -41,7 +41,7 @@ app.add_typer(schedules.app, name="schedules")
 app.command()(doctor)
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(sessions.app, name="sessions")
-app.command("audit")(audit.show)
+app.add_typer(audit.app, name="audit")
 app.add_typer(webhooks.app, name="webhooks")
 
 

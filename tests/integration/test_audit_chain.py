@@ -1,0 +1,247 @@
+"""`issuetracker audit verify` finds what was changed in the audit log with SQL."""
+
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.cli import run_cli
+from tests.support.database import Database
+from tests.support.processes import Api
+from tests.support.waiting import wait_until
+
+ENTRIES = 6
+MIDDLE = "(SELECT id FROM audit_log ORDER BY id OFFSET 2 LIMIT 1)"
+LAST = "(SELECT id FROM audit_log ORDER BY id DESC LIMIT 2)"
+CHANGED = "The entry was changed."
+DELETED = "The entry was deleted."
+FORGED = "The entry was not written by IssueTracker."
+INSERT = "INSERT INTO audit_log (id, actor, action, subject, created_at)"
+FAULTS = {
+    "actor": (f"UPDATE audit_log SET actor = 'mallory' WHERE id = {MIDDLE}", CHANGED),
+    "actor_id": (f"UPDATE audit_log SET actor_id = gen_random_uuid() WHERE id = {MIDDLE}", CHANGED),
+    "subject": (f"UPDATE audit_log SET subject = 'other' WHERE id = {MIDDLE}", CHANGED),
+    "detail": (f"""UPDATE audit_log SET detail = '{{"tags": []}}' WHERE id = {MIDDLE}""", CHANGED),
+    "time": (f"UPDATE audit_log SET created_at = created_at - interval '1 us' WHERE id = {MIDDLE}", CHANGED),
+    "id": (f"UPDATE audit_log SET id = gen_random_uuid() WHERE id = {MIDDLE}", DELETED),
+    "delete_middle": (f"DELETE FROM audit_log WHERE id = {MIDDLE}", DELETED),
+    "delete_last": (f"DELETE FROM audit_log WHERE id IN {LAST}", DELETED),
+    "insert": (f"{INSERT} VALUES (gen_random_uuid(), 'alice', 'issue.changed', 'x', now())", FORGED),
+    "insert_old": (f"{INSERT} SELECT '00000000-0000-7000-8000-000000000000', 'a', 'b', 'c', '2020-01-01'", FORGED),
+}
+SEAL_FAULTS = {
+    "digest": ("UPDATE audit_seal SET digest = sha256('x') WHERE number = 3", "The seal was changed."),
+    "hash": ("UPDATE audit_seal SET hash = sha256('x') WHERE number = 3", "The seal was changed."),
+    "delete_first": ("DELETE FROM audit_seal WHERE number = 1", "Seals before this one were deleted."),
+    "delete_middle": ("DELETE FROM audit_seal WHERE number = 3", "Seals before this one were deleted."),
+    "delete_last": ("DELETE FROM audit_seal WHERE number = 6", FORGED),
+}
+RECOMPUTE = """
+DO $$ DECLARE seal record; previous bytea; BEGIN
+    FOR seal IN SELECT * FROM audit_seal JOIN audit_log ON audit_log.id = entry_id ORDER BY number LOOP
+        UPDATE audit_seal SET
+            digest = audit_digest(seal.id, seal.actor, seal.actor_id, seal.action, seal.subject, seal.detail,
+                seal.created_at)
+        WHERE number = seal.number;
+        UPDATE audit_seal SET hash = audit_hash(previous, entry_id, digest, is_erasure)
+        WHERE number = seal.number RETURNING hash INTO previous;
+    END LOOP;
+END $$
+"""
+
+
+def verify(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_cli(str(api.client.base_url), "audit", "verify", *arguments)
+
+
+def seal(database: Database) -> int:
+    """Seal all entries, as an API does after some seconds; return the number of seals."""
+    while database.one("SELECT sealed FROM seal_audit_entries(10000)"):
+        pass
+    # An API may be sealing at the moment.
+    wait_until(lambda: database.one("SELECT count(*) FROM audit_pending") == 0, "the seals")
+    return int(database.one("SELECT count(*) FROM audit_seal"))
+
+
+@pytest.fixture
+def sealed(api: Api, database: Database) -> Api:
+    """Return an API with a sealed audit log."""
+    for number in range(ENTRIES):
+        api.post(f"issue {number}")
+    assert seal(database) == ENTRIES
+    return api
+
+
+def read_head(api: Api) -> str:
+    found = re.search("^head: ([0-9a-f]{64}) ", verify(api).stdout, re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def test_audit_verify_of_untouched_log_reports_what_it_checked(sealed: Api) -> None:
+    verified = verify(sealed)
+
+    assert verified.returncode == 0, verified.stderr
+    entries, seals, head, result = verified.stdout.splitlines()
+    assert re.fullmatch(f"entries: {ENTRIES} from 20[-0-9T:]+ to 20[-0-9T:]+", entries)
+    assert seals == f"seals: {ENTRIES}; waiting: 0; erased: 0"
+    assert head.endswith(f" (seal {ENTRIES})")
+    assert result == "intact"
+    assert verify(sealed, "--head", read_head(sealed)).returncode == 0
+
+
+def test_audit_verify_of_empty_log_is_intact(api: Api) -> None:
+    verified = verify(api)
+
+    assert (verified.returncode, verified.stdout.splitlines()[-2:]) == (0, ["head: -", "intact"])
+
+
+@pytest.mark.parametrize(("statement", "detail"), FAULTS.values(), ids=FAULTS)
+def test_audit_verify_finds_change_of_sealed_entry(
+    statement: str, detail: str, sealed: Api, database: Database
+) -> None:
+    assert verify(sealed).returncode == 0
+    database.query(statement)
+
+    verified = verify(sealed)
+
+    assert verified.returncode == 1
+    assert verified.stdout.splitlines()[-1].endswith(detail)
+    assert re.search(
+        "^fault: entry [-0-9a-f]{36}, (-|20[-0-9T:]+), (no seal|seal [1-6]): ", verified.stdout, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(("statement", "detail"), FAULTS.values(), ids=FAULTS)
+def test_audit_verify_finds_change_of_entry_that_waits_for_its_seal(
+    statement: str, detail: str, api: Api, database: Database
+) -> None:
+    for number in range(ENTRIES):
+        api.post(f"issue {number}")
+    database.query(statement)
+
+    assert verify(api).stdout.splitlines()[-1].endswith(detail)
+    seal(database)
+    assert verify(api).stdout.splitlines()[-1].endswith(detail)
+
+
+@pytest.mark.parametrize(("statement", "detail"), SEAL_FAULTS.values(), ids=SEAL_FAULTS)
+def test_audit_verify_finds_change_of_seal(statement: str, detail: str, sealed: Api, database: Database) -> None:
+    database.query(statement)
+
+    verified = verify(sealed)
+
+    assert verified.returncode == 1
+    assert verified.stdout.splitlines()[-1].endswith(detail)
+
+
+def test_audit_verify_with_stored_head_finds_deletion_of_the_end(sealed: Api, database: Database) -> None:
+    head = read_head(sealed)
+    database.query(f"DELETE FROM audit_seal WHERE entry_id IN {LAST}")
+    database.query(f"DELETE FROM audit_log WHERE id IN {LAST}")
+
+    assert verify(sealed).returncode == 0
+    verified = verify(sealed, "--head", head)
+
+    assert verified.returncode == 1
+    assert verified.stdout.splitlines()[-1].startswith(f"fault: The log does not contain the head {head}.")
+
+
+def test_audit_verify_with_stored_head_finds_new_chain(sealed: Api, database: Database) -> None:
+    head = read_head(sealed)
+    database.query(f"UPDATE audit_log SET actor = 'mallory' WHERE id = {MIDDLE}")
+    database.query(RECOMPUTE)
+
+    assert verify(sealed).returncode == 0
+    assert verify(sealed, "--head", head).returncode == 1
+
+
+def test_audit_verify_with_malformed_head_exits_with_2(api: Api) -> None:
+    verified = verify(api, "--head", "1234")
+
+    assert verified.returncode == 2
+    assert verified.stderr.startswith("issuetracker: head: ")
+
+
+def test_audit_chain_of_concurrent_writers_is_intact(api: Api, database: Database) -> None:
+    with ThreadPoolExecutor(8) as writers:
+        posted = list(writers.map(lambda number: api.post(f"issue {number}"), range(80)))
+        while seal(database) < len(posted):
+            pass
+
+    assert verify(api).stdout.splitlines()[-1] == "intact"
+
+
+def test_api_seals_entries_and_logs_the_head(api: Api, database: Database) -> None:
+    api.post()
+    wait_until(lambda: database.one("SELECT count(*) FROM audit_seal") == 1, "the API to seal")
+
+    head = read_head(api)
+    wait_until(lambda: any("audit_log_sealed" in line and head in line for line in api.log.lines), "the head")
+
+
+def add_entries(database: Database, count: int, reason: str = "r") -> None:
+    """Add entries as the API does."""
+    database.query("SET application_name = 'issuetracker-api'")
+    database.query(
+        "INSERT INTO audit_log (id, actor, action, subject, detail)"
+        " SELECT gen_random_uuid(), 'a', 'dead_letter.discarded', number, jsonb_build_object('reason', %s::text)"
+        " FROM generate_series(1, %s) AS number",
+        reason,
+        count,
+    )
+    database.query("RESET application_name")
+
+
+def test_audit_verify_of_many_entries_reads_all_pages(api: Api, database: Database) -> None:
+    add_entries(database, 20_001)
+    seal(database)
+
+    assert verify(api).stdout.startswith("entries: 20001 from")
+    database.query(
+        "UPDATE audit_log SET actor = 'mallory' WHERE id = (SELECT entry_id FROM audit_seal WHERE number = 20000)"
+    )
+    assert verify(api).stdout.splitlines()[-1].endswith(f"seal 20000: {CHANGED}")
+
+
+@pytest.mark.parametrize("is_sealed", [True, False], ids=["sealed", "waiting"])
+def test_audit_verify_after_erasure_reports_erased_entry(is_sealed: bool, api: Api, database: Database) -> None:
+    add_entries(database, 3)
+    if is_sealed:
+        seal(database)
+    database.query("SELECT erase_audit_details(ARRAY['2'])")
+
+    assert database.query("SELECT detail FROM audit_log WHERE subject = '2'") == [{"detail": {}}]
+    assert "erased: 1" in verify(api).stdout
+    assert seal(database) == 4
+    verified = verify(api)
+    assert verified.returncode == 0
+    assert "entries: 3 " in verified.stdout
+    assert "seals: 4; waiting: 0; erased: 1" in verified.stdout
+
+    database.query("UPDATE audit_log SET detail = '{\"reason\": \"other\"}' WHERE subject = '2'")
+    assert verify(api).stdout.splitlines()[-1].endswith(CHANGED)
+
+
+def test_audit_verify_after_erasure_of_changed_entry_finds_the_change(api: Api, database: Database) -> None:
+    add_entries(database, 3)
+    seal(database)
+    database.query("UPDATE audit_log SET actor = 'mallory' WHERE subject = '2'")
+    database.query("SELECT erase_audit_details(ARRAY['2'])")
+
+    assert database.query("SELECT detail FROM audit_log WHERE subject = '2'") == [{"detail": {}}]
+    assert verify(api).stdout.splitlines()[-1].endswith(CHANGED)
+
+
+def test_audit_chain_after_rolled_back_entries_is_intact(api: Api, database: Database) -> None:
+    database.query("SET application_name = 'issuetracker-api'")
+    database.query(
+        "DO $$ BEGIN INSERT INTO audit_log (id, actor, action, subject) VALUES (gen_random_uuid(), 'a', 'b', 'c');"
+        " RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
+    )
+    database.query("RESET application_name")
+    api.post()
+
+    assert seal(database) == 1
+    assert verify(api).stdout.splitlines()[-1] == "intact"
