@@ -61,6 +61,14 @@ def migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    grant_access(connection)
+
+
+def grant_access(connection: Connection) -> None:
+    """Grant the roles of the components their rights on new tables; migration 0019."""
+    if connection.scalar(text("SELECT to_regprocedure('grant_access()') IS NOT NULL")):
+        connection.execute(text("SELECT grant_access()"))
+    connection.commit()
 
 
 def write_sql() -> None:

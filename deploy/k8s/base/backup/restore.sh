@@ -30,6 +30,7 @@ issues=0
 {
   echo "BEGIN; DROP OWNED BY CURRENT_USER CASCADE;"
   pg_restore --file=- --no-owner --no-privileges --no-comments "$file"
+  echo "DO 'BEGIN PERFORM public.grant_access(); EXCEPTION WHEN undefined_function THEN END';" # of earlier versions
   echo "COMMIT;"
 } | sql >/dev/null
 echo "restore: $file, $(sql --command='SELECT count(*) FROM public.issue') issues"
