@@ -206,6 +206,15 @@ def _check_schedules(diagnosis: dict[str, Any]) -> CheckResult:
     return CheckResult("; ".join(late), True, _runbook("DispatcherStopped")) if late else CheckResult("on time")
 
 
+def _check_webhook_secrets(diagnosis: dict[str, Any]) -> CheckResult:
+    clear = diagnosis.get("clear_webhook_secrets")  # older APIs do not report it
+    if not clear:
+        return CheckResult("no secret is in clear text")
+    return CheckResult(
+        f"the database has {clear} in clear text: set SECRET_KEYS and run `issuetracker webhooks encrypt-secrets`"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: the parts of the diagnosis that it reads, and its exit code."""
@@ -235,6 +244,7 @@ CHECKS = (
     Check("contracts", 18, ("jobs", "workers"), _check_contracts, "ContractSkew"),
     Check("proxy", 19, (), _check_proxy),
     Check("schedules", 20, ("jobs",), _check_schedules, "SchemaNotAtHead"),
+    Check("webhook secrets", 0, (), _check_webhook_secrets),
 )
 """Checks, causes before effects: the first problem sets the exit code."""
 

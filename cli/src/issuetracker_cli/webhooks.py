@@ -1,11 +1,11 @@
-"""`issuetracker webhooks create|list|delete|activate|deactivate|test|deliveries|rotate-secret`."""
+"""`issuetracker webhooks create|list|delete|activate|deactivate|test|deliveries|rotate-secret|encrypt-secrets`."""
 
 from typing import Annotated, Any
 
 import typer
 
 from contracts.states import WebhookEvent
-from issuetracker_cli.client import call
+from issuetracker_cli.client import FAILED, call
 from issuetracker_cli.output import AsJson, format_time, print_json, print_table
 from issuetracker_cli.pages import fetch
 
@@ -105,6 +105,20 @@ def rotate_secret(
     """Replace a webhook's secret and print the new one. It is shown only once."""
     rotated = call("POST", f"/webhooks/{webhook}/secret", json={"overlap_hours": overlap_hours})
     _print_secret(rotated, as_json)
+
+
+@app.command("encrypt-secrets")
+def encrypt_secrets(as_json: AsJson = False) -> None:
+    """Encrypt all secrets with the first key of SECRET_KEYS, after a change of this setting."""
+    done = call("POST", "/webhooks/secrets/encrypt")
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(f"{done['encrypted']} webhooks encrypted, {len(done['unreadable'])} unreadable")
+        for webhook in done["unreadable"]:
+            typer.echo(f"{webhook}: no key decrypts its secret. Add its key to SECRET_KEYS, or rotate the secret.")
+    if done["unreadable"]:
+        raise typer.Exit(FAILED)
 
 
 def _print_secret(webhook: dict[str, Any], as_json: bool) -> None:

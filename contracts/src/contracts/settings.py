@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -15,6 +15,7 @@ from contracts import network
 from contracts.redis_url import normalize_redis_url
 from contracts.retry import RETRY_DELAYS
 from contracts.validation import describe_error
+from contracts.webhook_secrets import WebhookSecrets, check_key
 from contracts.webhook_targets import AllowedTargets
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -62,6 +63,11 @@ def _check_http_base_url(value: str) -> str:
     return value
 
 
+def _check_secret_key(value: SecretStr) -> SecretStr:
+    check_key(value.get_secret_value())
+    return value
+
+
 RedisUrl = Annotated[str, AfterValidator(normalize_redis_url)]
 
 
@@ -105,9 +111,22 @@ class Settings(BaseSettings):
         default=AllowedTargets(),
         description="Private networks, addresses and hosts that webhooks may call, separated by commas.",
     )
+    secret_keys: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_check_secret_key)], ...],
+        NoDecode,
+        BeforeValidator(split_commas),
+    ] = Field(
+        default=(),
+        description="Keys that encrypt webhook secrets in the database, separated by commas. The first encrypts.",
+    )
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_check_http_base_url)] | None = Field(
         default=None, description="URL of an OTLP/HTTP receiver. Enables tracing."
     )
+
+    @property
+    def webhook_secrets(self) -> WebhookSecrets:
+        """The encryption of webhook secrets with these keys."""
+        return WebhookSecrets([key.get_secret_value() for key in self.secret_keys])
 
 
 class ConcurrencySettings(Settings):

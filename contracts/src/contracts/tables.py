@@ -614,7 +614,8 @@ class Webhook(Base):
     deactivated_reason: Mapped[str | None]
     """Why a worker deactivated the webhook. Null if a person did."""
     secret: Mapped[str]
-    """In clear text, because every delivery is signed with it. It is returned only once and never logged."""
+    """Encrypted with SECRET_KEYS, or in clear text without keys. Every delivery is signed with it. It is returned
+    only once and never logged."""
     previous_secret: Mapped[str | None]
     previous_secret_until: Mapped[datetime | None]
     """Until this time, deliveries are also signed with the previous secret."""

@@ -17,6 +17,7 @@ from api.diagnosis.broker import read_broker_state, read_worker_states
 from api.diagnosis.database import read_database_state, read_jobs_state, read_migrations_state
 from api.diagnosis.schemas import Diagnosis
 from api.dispatch.broker import Broker, BrokerUnavailable
+from api.webhooks.repository import count_clear_secrets
 from contracts import CONTRACT_VERSION
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ async def diagnose(request: Request, database: DatabaseDep) -> Diagnosis:
         measure("jobs", read_jobs_state(database, settings.project_running_max, dispatcher.recent_limits.find())),
         measure("broker", broker.query(read_broker_state)),
         measure("workers", broker.query(read_worker_states)),
+        measure("clear_webhook_secrets", count_clear_secrets(database)),
     )
-    parts = dict(zip(("database", "migrations", "jobs", "broker", "workers"), found, strict=True))
+    names = ("database", "migrations", "jobs", "broker", "workers", "clear_webhook_secrets")
+    parts = dict(zip(names, found, strict=True))
     return Diagnosis.model_validate(
         {
             **parts,

@@ -84,6 +84,7 @@ class Diagnosis(BaseModel):
                     "checked_at": "2026-11-24T11:00:00Z",
                     "is_in_kubernetes": False,
                     "ignored_proxy": None,
+                    "clear_webhook_secrets": 0,
                     "database": {
                         "version": "17.6",
                         "is_replica": False,
@@ -119,6 +120,7 @@ class Diagnosis(BaseModel):
     ignored_proxy: str | None = Field(
         description="Address of a reverse proxy that FORWARDED_ALLOW_IPS does not list"
     )
+    clear_webhook_secrets: int | None = Field(description="Webhooks whose secret is stored in clear text")
     database: DatabaseState | None
     migrations: MigrationsState | None
     jobs: JobsState | None

@@ -5,7 +5,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from api.access.scopes import ADMIN, TOKEN_AGAIN
 from api.audit_trail import record
@@ -15,6 +15,7 @@ from api.problems import invalid, require_found
 from api.webhooks import repository
 from api.webhooks.schemas import (
     DeliveryPage,
+    EncryptedSecrets,
     NewWebhook,
     Queued,
     SecretRotation,
@@ -37,8 +38,9 @@ async def create(new: WebhookCreate, request: Request, response: Response, datab
     """Deliver events to a URL from now on. The signing secret is returned only once."""
     _require_reachable(request, new.url)
     secret, webhook_id = new_webhook_secret(), new_id()
+    encrypted = request.app.state.settings.webhook_secrets.encrypt(secret)
     async with database.transaction():
-        webhook = await repository.create_webhook(database, webhook_id, new, secret)
+        webhook = await repository.create_webhook(database, webhook_id, new, encrypted)
         await record(database, "webhook.created", webhook_id, url=new.url, events=new.events)
     response.headers["Location"] = f"{router.prefix}/{webhook_id}"
     return _with_secret(response, webhook, secret)
@@ -86,6 +88,18 @@ async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> N
     request.app.state.dispatcher.wake()
 
 
+@router.post("/secrets/encrypt", operation_id="encryptWebhookSecrets", summary="Encrypt all secrets of webhooks")
+async def encrypt_secrets(request: Request, database: DatabaseDep) -> EncryptedSecrets:
+    """Encrypt all secrets with the first key of SECRET_KEYS, after this setting has changed."""
+    settings = request.app.state.settings
+    if not settings.secret_keys:
+        raise HTTPException(409, "SECRET_KEYS is not set. Set it for the API and the workers, and restart them.")
+    async with database.transaction():
+        done = await repository.encrypt_secrets(database, settings.webhook_secrets)
+        await record(database, "webhook.secrets_encrypted", "all", encrypted=done.encrypted)
+    return done
+
+
 @router.post(
     "/{webhook_id}/secret",
     operation_id="rotateWebhookSecret",
@@ -93,12 +107,13 @@ async def delete(webhook_id: UUID, request: Request, database: DatabaseDep) -> N
     dependencies=[TOKEN_AGAIN],
 )
 async def rotate(
-    webhook_id: UUID, rotation: SecretRotation, response: Response, database: DatabaseDep
+    webhook_id: UUID, rotation: SecretRotation, request: Request, response: Response, database: DatabaseDep
 ) -> NewWebhook:
     """Return a new secret, once. During the overlap, deliveries are signed with both secrets."""
     secret = new_webhook_secret()
+    encrypted = request.app.state.settings.webhook_secrets.encrypt(secret)
     async with database.transaction():
-        rotated = await repository.rotate_secret(database, webhook_id, secret, rotation.overlap_hours)
+        rotated = await repository.rotate_secret(database, webhook_id, encrypted, rotation.overlap_hours)
         webhook = require_found(rotated, f"webhook {webhook_id}")
         await record(database, "webhook.secret_rotated", webhook_id, overlap_hours=rotation.overlap_hours)
     return _with_secret(response, webhook, secret)

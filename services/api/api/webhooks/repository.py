@@ -10,7 +10,7 @@ from api.access.principal import current_principal
 from api.database import Database
 from api.dispatch.pruning import prune_now
 from api.request_log import request_id
-from api.webhooks.schemas import Delivery, Webhook, WebhookCreate
+from api.webhooks.schemas import Delivery, EncryptedSecrets, Webhook, WebhookCreate
 from contracts import CONTRACT_VERSION, tracing
 from contracts.ids import new_id
 from contracts.ledger.classes import PriorityClass
@@ -19,6 +19,7 @@ from contracts.ledger.states import ERROR, NEXT_ATTEMPT_AT
 from contracts.messages import DeliverWebhook
 from contracts.names import QUEUE_OF, Task
 from contracts.states import WEBHOOK_TEST
+from contracts.webhook_secrets import PREFIX, UnreadableSecret, WebhookSecrets
 
 _COLUMNS = """
 webhook.id, url, events, active, deactivated_reason, created_at, created_by, updated_at,
@@ -38,6 +39,9 @@ UPDATE webhook SET secret = $2, previous_secret = CASE WHEN $3 > 0 THEN secret E
 WHERE id = $1
 RETURNING {_COLUMNS}
 """
+_LOCK_SECRETS = "SELECT id, secret, previous_secret FROM webhook ORDER BY id FOR NO KEY UPDATE"
+_STORE_SECRETS = "UPDATE webhook SET secret = $2, previous_secret = $3 WHERE id = $1"
+_COUNT_CLEAR = f"SELECT count(*) FROM webhook WHERE secret LIKE '{PREFIX}%' OR previous_secret LIKE '{PREFIX}%'"
 _CLOSE_CIRCUIT = "DELETE FROM circuit WHERE task = 'webhook:' || $1::uuid"
 _DELETE = "DELETE FROM webhook WHERE id = $1"
 _DELIVERIES = f"""
@@ -64,7 +68,7 @@ INSERT INTO webhook_delivery (job_id, webhook_id, event) VALUES ($1, $5, $6)
 
 
 async def create_webhook(database: Database, webhook_id: UUID, new: WebhookCreate, secret: str) -> Webhook:
-    """Store a webhook."""
+    """Store a webhook with its encrypted secret."""
     values = (new.url, new.events, new.active, secret, current_principal().name)
     row = await database.fetchrow(_CREATE, webhook_id, *values)
     assert row is not None
@@ -100,8 +104,31 @@ async def change_webhook(database: Database, webhook_id: UUID, changes: Mapping[
 
 
 async def rotate_secret(database: Database, webhook_id: UUID, secret: str, overlap_hours: int) -> Webhook | None:
-    """Replace the secret of a webhook and return the webhook, or None if it does not exist."""
+    """Replace the encrypted secret of a webhook; return the webhook, or None if it does not exist."""
     return _webhook(await database.fetchrow(_ROTATE, webhook_id, secret, overlap_hours))
+
+
+async def encrypt_secrets(database: Database, secrets: WebhookSecrets) -> EncryptedSecrets:
+    """Encrypt all secrets with the first key, in the caller's transaction. Those that no key decrypts stay."""
+    encrypted, unreadable = 0, []
+    for row in await database.fetch(_LOCK_SECRETS):
+        stored = [row["secret"], row["previous_secret"]]
+        try:
+            renewed = [
+                value if value is None or secrets.is_current(value) else secrets.renew(value) for value in stored
+            ]
+        except UnreadableSecret:
+            unreadable.append(row["id"])
+            continue
+        if renewed != stored:
+            await database.execute(_STORE_SECRETS, row["id"], *renewed)
+            encrypted += 1
+    return EncryptedSecrets(encrypted=encrypted, unreadable=unreadable)
+
+
+async def count_clear_secrets(database: Database) -> int:
+    """Return the number of webhooks with a secret in clear text."""
+    return int(await database.fetchval(_COUNT_CLEAR))
 
 
 async def delete_webhook(database: Database, webhook_id: UUID) -> None:

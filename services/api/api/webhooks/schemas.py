@@ -141,6 +141,15 @@ class NewWebhook(Webhook):
     secret: str = Field(description="Secret that signs deliveries. It is returned only once")
 
 
+class EncryptedSecrets(BaseModel):
+    """Result of an encryption of all secrets."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"encrypted": 3, "unreadable": []}]})
+
+    encrypted: int = Field(description="Number of webhooks whose secrets were encrypted with the first key")
+    unreadable: list[UUID] = Field(description="Webhooks whose secret no key decrypts")
+
+
 class WebhookPage(BaseModel):
     """A page of webhooks, newest first."""
 

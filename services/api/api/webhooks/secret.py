@@ -3,7 +3,8 @@
 import secrets
 from base64 import b64encode
 
-PREFIX = "whsec_"
+from contracts.webhook_secrets import PREFIX
+
 _BYTES = 32
 
 

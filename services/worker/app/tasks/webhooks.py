@@ -7,9 +7,10 @@ from uuid import UUID
 
 from app.celery_app import app
 from app.database.config import SyncSessionLocal, engine
-from app.ledger.errors import PermanentError, ProviderError, SkipJob
+from app.ledger.errors import PermanentError, ProviderError, SkipJob, TransientError
 from app.ledger.store import Effect
 from app.ledger.task import LedgerTask
+from app.settings import settings
 from app.webhooks import signature, store
 from app.webhooks.client import raise_for_status, send
 from app.webhooks.payload import build_payload
@@ -17,6 +18,7 @@ from contracts.messages import DeliverWebhook, Message
 from contracts.names import Task
 from contracts.states import WEBHOOK_TEST
 from contracts.tables import Webhook
+from contracts.webhook_secrets import UnreadableSecret
 
 GONE = 410
 """The status with which a receiver unsubscribes permanently."""
@@ -75,6 +77,10 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
 
 def _secrets(webhook: Webhook) -> list[str]:
     until = webhook.previous_secret_until
-    if webhook.previous_secret is None or until is None or until <= datetime.now(UTC):
-        return [webhook.secret]
-    return [webhook.secret, webhook.previous_secret]
+    stored = [webhook.secret]
+    if webhook.previous_secret is not None and until is not None and until > datetime.now(UTC):
+        stored.append(webhook.previous_secret)
+    try:
+        return [settings.webhook_secrets.decrypt(secret) for secret in stored]
+    except UnreadableSecret as error:
+        raise TransientError(str(error)) from None

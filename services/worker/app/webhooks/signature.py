@@ -4,7 +4,7 @@ import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
-PREFIX = "whsec_"
+from contracts.webhook_secrets import PREFIX
 
 
 def build_headers(delivery_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
