@@ -106,8 +106,16 @@ class TestRenderedProject:
 
     def test_server_addresses_match_contracts(self) -> None:
         script = (ROOT / "deploy/compose/make-secrets").read_text()
-        broker, database = map(urlsplit, re.findall(r"\w+://[^\"]+", script))
-        assert (database.hostname, database.port) == ("postgres", network.POSTGRES_PORT)
+        urls = [urlsplit(url) for url in re.findall(r"\w+://[^\"]+", script)]
+        databases = [url for url in urls if url.scheme == "postgresql"]
+        (broker,) = [url for url in urls if url.scheme == "redis"]
+        assert {url.username for url in databases} == {
+            "issuetracker",
+            "issuetracker_application",
+            "issuetracker_exporter",
+        }
+        for database in databases:
+            assert (database.hostname, database.port) == ("postgres", network.POSTGRES_PORT)
         assert (broker.hostname, broker.port) == ("redis", network.REDIS_PORT)
         assert broker.path == f"/{network.BROKER_DB}"
 
@@ -137,7 +145,7 @@ class TestRenderedProject:
 
     def test_every_setting_is_configurable(self, services: dict[str, Any]) -> None:
         computed_settings = {"celery_result_backend", "heartbeat_directory", "metrics_address"}
-        files = {"database_url", "celery_broker_url", "admin_token"}
+        files = {"database_url", "celery_broker_url", "admin_token", "secret_keys"}
         for name, settings in (("api", ApiSettings), ("worker-issues", WorkerSettings)):
             expected = {field.upper() for field in set(settings.model_fields) - computed_settings - files}
             assert expected <= set(services[name]["environment"])
@@ -196,9 +204,9 @@ class TestRenderedProject:
 
     def test_services_read_only_their_own_secrets(self, services: dict[str, Any]) -> None:
         script = (ROOT / "deploy/compose/make-secrets").read_text()
-        directories = re.findall(r"^service (\w+) (\d+) (.+)", script, re.MULTILINE)
+        directories = re.findall(r"^service (\w+) (\d+)(.*)", script, re.MULTILINE)
         files = [
-            *re.findall(r"^(?:choose|write) (\w+) (\d+)", script, re.MULTILINE),
+            *re.findall(r"^(?:choose|write) ([\w/]+) (\d+)", script, re.MULTILINE),
             *(
                 (f"{directory}/{name}", group)
                 for directory, group, copies in directories
@@ -212,18 +220,20 @@ class TestRenderedProject:
         assert readable["secrets"] == {file for file, _ in files}
         servers = {"DATABASE_URL", "CELERY_BROKER_URL"}
         for name in ("api", "api-dev"):
-            assert readable[name] == {"ADMIN_TOKEN", *(f"api/{file}" for file in (*servers, "ADMIN_TOKEN"))}
-        assert readable["migrate"] == {"DATABASE_URL"}
+            own = {*servers, "ADMIN_TOKEN", "SECRET_KEYS"}
+            assert readable[name] == {"ADMIN_TOKEN", *(f"api/{file}" for file in own)}
+        assert readable["migrate"] == {"migrate/DATABASE_URL"}
         assert readable["exporter"] == {f"exporter/{file}" for file in servers}
         for name in ("worker-issues", "worker-default", "worker-dev"):
-            assert readable[name] == {f"worker/{file}" for file in servers}
+            assert readable[name] == {f"worker/{file}" for file in (*servers, "SECRET_KEYS")}
         flower = {"FLOWER_BASIC_AUTH", "CELERY_BROKER_URL"}
         assert readable["flower"] == {
             "FLOWER_PASSWORD",
             "FLOWER_BASIC_AUTH",
             *(f"flower/{file}" for file in flower),
         }
-        assert readable["postgres"] == readable["roles"] == {"POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD"}
+        passwords = ("PASSWORD", "SUPERUSER_PASSWORD", "APPLICATION_PASSWORD", "EXPORTER_PASSWORD")
+        assert readable["postgres"] == readable["roles"] == {f"POSTGRES_{name}" for name in passwords}
         assert readable["redis"] == {"REDIS_PASSWORD"}
         assert readable["grafana"] == {"GRAFANA_PASSWORD"}
         assert not readable["prometheus"] | readable["loki"] | readable["alloy"]

@@ -1,5 +1,6 @@
 -- Creates the roles of the components, which have fewer rights than the owner of the tables, `issuetracker`. Run it as a
 -- superuser; it is safe to repeat. The function grant_access() of the schema grants their rights on tables.
+SET client_min_messages = warning;
 DO $$
 DECLARE
     missing text;
