@@ -57,11 +57,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+_started: list[Servers] = []
+"""The servers of this process, if a test has used them."""
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Yield PostgreSQL with the current schema, and Redis or Valkey."""
     shared_process = start_servers(tmp_path_factory.mktemp("servers"))
     migrate(shared_process)
+    _started.append(shared_process)
     yield shared_process
     denied = find_denied(shared_process.redis_port)
     shared_process.close()
@@ -77,27 +82,46 @@ def _database(servers: Servers) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def database(_database: Database) -> Database:
-    """Return the emptied database."""
+def _empty_database(database: Database) -> None:
     while True:
         try:
-            _database.query(EMPTY)
+            database.query(EMPTY)
         except psycopg2.errors.DeadlockDetected:
             # A transaction of a process that still runs locks the same tables in another order.
             continue
-        return _database
+        return
+
+
+def _empty_broker(client: redis.Redis) -> None:
+    # Not FLUSHALL, because workers of other tests depend on the queues that they declared. Heartbeats remain for
+    # seconds after the end of a worker.
+    heartbeats = client.scan_iter(f"{HEARTBEAT_KEY_PREFIX}*")
+    client.delete("issues", "default", "refused", "unacked", "unacked_index", *heartbeats)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _empty_servers() -> None:
+    """Empty the servers before the services of a module start, which would process jobs of the module before."""
+    for servers in _started:
+        database = Database(servers.database_url)
+        _empty_database(database)
+        database.close()
+        with redis.Redis(port=servers.redis_port) as client:
+            _empty_broker(client)
+
+
+@pytest.fixture
+def database(_database: Database) -> Database:
+    """Return the emptied database."""
+    _empty_database(_database)
+    return _database
 
 
 @pytest.fixture
 def broker(servers: Servers) -> Iterator[redis.Redis]:
     """Yield the emptied database of the broker."""
     with redis.Redis(port=servers.redis_port, decode_responses=True) as client:
-        # Not FLUSHALL, because workers of other tests depend on the queues that they declared.
-        heartbeat = client.scan_iter(
-            f"{HEARTBEAT_KEY_PREFIX}*"
-        )  # heartbeats remain for seconds after the end of a worker
-        client.delete("issues", "default", "refused", "unacked", "unacked_index", *heartbeat)
+        _empty_broker(client)
         yield client
 
 
