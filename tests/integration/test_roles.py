@@ -71,7 +71,8 @@ def test_application_role_runs_api_and_worker(application_api: Api, database: Da
     wait_until(lambda: application_api.client.get(enrichment).status_code == 200, "the enrichment")
     wait_until(lambda: database.one("SELECT count(*) FROM audit_pending") == 0, "the seals")
 
-    assert cli(application_api, "doctor").returncode == 0
+    # The worker's next heartbeat comes within seconds.
+    wait_until(lambda: cli(application_api, "doctor").returncode == 0, lambda: cli(application_api, "doctor").stdout)
     erased = cli(application_api, "issues", "erase", issue, "--wait")
     assert erased.returncode == 0, erased.stderr
     assert cli(application_api, "audit", "verify").stdout.splitlines()[-1] == "intact"

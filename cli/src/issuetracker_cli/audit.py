@@ -70,7 +70,7 @@ def _verify(head: str | None) -> dict[str, Any]:
     while page["next_cursor"] is not None:
         page = call("GET", "/audit/verification", params={**query, "cursor": page["next_cursor"]})
         result = {
-            **{name: result[name] + page[name] for name in ("seals", "entries", "erased", "waiting")},
+            **{name: result[name] + page[name] for name in ("seals", "entries", "waiting")},
             "first_at": result["first_at"] or page["first_at"],
             "last_at": page["last_at"] or result["last_at"],
             "head": page["head"] or result["head"],
@@ -87,7 +87,7 @@ def _print(result: dict[str, Any]) -> None:
     head, fault = result["head"], result["fault"]
     times = f" from {format_time(result['first_at'])} to {format_time(result['last_at'])}"
     print_line(f"entries: {result['entries']}{times if result['entries'] else ''}")
-    print_line(f"seals: {result['seals']}; waiting: {result['waiting']}; erased: {result['erased']}")
+    print_line(f"seals: {result['seals']}; waiting: {result['waiting']}")
     print_line("head: -" if head is None else f"head: {head['hash']} (seal {head['number']})")
     if fault is None:
         print_line("intact")

@@ -382,23 +382,21 @@ class AuditPending(Base):
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     entry_id: Mapped[UUID]
     digest: Mapped[bytes]
-    """SHA-256 of the entry, also of the part that an erasure leaves."""
-    is_erasure: Mapped[bool] = mapped_column(server_default=text("false"))
+    """SHA-256 of the entry."""
 
 
 class AuditSeal(Base):
-    """A link of the chain over the audit log. An entry has one seal, and one more per erasure."""
+    """A link of the chain over the audit log. An entry has one seal."""
 
     __tablename__ = "audit_seal"
-    __table_args__ = (Index(None, "entry_id", "number"),)
+    __table_args__ = (Index(None, "entry_id"),)
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """From 1, without gaps."""
     entry_id: Mapped[UUID]
     digest: Mapped[bytes]
-    is_erasure: Mapped[bool]
     hash: Mapped[bytes]
-    """SHA-256 of the hash before, the entry's id, the digest and `is_erasure`."""
+    """SHA-256 of the hash before, the entry's id and the digest."""
 
 
 class ApiToken(Base):

@@ -87,7 +87,6 @@ class AuditVerification(BaseModel):
                 {
                     "seals": 5012,
                     "entries": 0,
-                    "erased": 2,
                     "waiting": 0,
                     "first_at": None,
                     "last_at": None,
@@ -105,7 +104,6 @@ class AuditVerification(BaseModel):
 
     seals: int = Field(default=0, description="Number of checked seals")
     entries: int = Field(default=0, description="Number of checked entries")
-    erased: int = Field(default=0, description="Number of erasures of entries")
     waiting: int = Field(default=0, description="Number of entries that are not sealed yet")
     first_at: datetime | None = Field(default=None, description="Time of the oldest checked entry")
     last_at: datetime | None = Field(default=None, description="Time of the newest checked entry")

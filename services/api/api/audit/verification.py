@@ -1,8 +1,8 @@
 """Check the chain over the audit log, one page per request, in two passes.
 
-The first pass reads the seals: numbers without gaps, hashes, and the digests of the entries. The second reads the
-entries: each has a seal or waits for one. Each page is one statement, so seals that are added meanwhile are no
-faults.
+The first pass reads the entries: each has a seal, or waits for one with its digest. The second pass reads the
+seals: numbers without gaps, hashes, and the digests of the entries, also of those sealed meanwhile. Each page is
+one statement.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ from api.database import Database
 PAGE = 10_000
 
 Position = tuple[int | None, UUID]
-"""The last checked seal and entry. In the second pass, the seal is None."""
+"""The last checked seal and entry. In the first pass, the seal is None."""
 
 NO_ENTRY = UUID(int=0)
-START: Position = (0, NO_ENTRY)
+START: Position = (None, NO_ENTRY)
 
 _DIGEST = """
 audit_digest(
@@ -32,48 +32,38 @@ _FIRST_FAULT = """
     ORDER BY number, entry_id
 ) FILTER (WHERE reason IS NOT NULL))->0 AS fault
 """
-# Only the newest digest of an entry has to match it, because an erasure changes the entry.
 _SEALS = f"""
 WITH page AS (SELECT * FROM audit_seal WHERE number > $1 ORDER BY number LIMIT {PAGE}), checked AS (
-    SELECT seal.number, seal.entry_id, seal.is_erasure, seal.hash, entry.created_at, CASE
+    SELECT seal.number, seal.entry_id, seal.hash, entry.created_at, CASE
         WHEN seal.number <> lag(seal.number, 1, $1::bigint) OVER in_order + 1 THEN 'seal_missing'
         WHEN seal.hash <> audit_hash(
             lag(seal.hash, 1, (SELECT hash FROM audit_seal WHERE number = $1)) OVER in_order,
-            seal.entry_id, seal.digest, seal.is_erasure
+            seal.entry_id, seal.digest
         ) THEN 'seal_changed'
         WHEN entry.id IS NULL THEN 'deleted'
-        WHEN seal.digest <> {_DIGEST}
-            AND NOT EXISTS (
-                SELECT FROM audit_seal later WHERE later.entry_id = seal.entry_id AND later.number > seal.number
-            )
-            AND NOT EXISTS (SELECT FROM audit_pending WHERE audit_pending.entry_id = seal.entry_id)
-        THEN 'changed'
+        WHEN seal.digest <> {_DIGEST} THEN 'changed'
     END AS reason
     FROM page seal LEFT JOIN audit_log entry ON entry.id = seal.entry_id
     WINDOW in_order AS (ORDER BY seal.number)
 )
-SELECT count(*) AS seals, count(*) FILTER (WHERE is_erasure) AS erased, bool_or(hash = $2) AS contains_head,
+SELECT count(*) AS seals, bool_or(hash = $2) AS contains_head,
     max(number) AS number, (array_agg(hash ORDER BY number DESC))[1] AS hash, {_FIRST_FAULT}
 FROM checked
 """
 _ENTRIES = f"""
-WITH page AS (SELECT * FROM audit_log WHERE id > $1 ORDER BY id LIMIT {PAGE}), pending AS (
-    SELECT DISTINCT ON (entry_id) entry_id, digest, is_erasure FROM audit_pending ORDER BY entry_id, position DESC
-), checked AS (
-    SELECT entry.id AS entry_id, entry.created_at, NULL::bigint AS number, pending.entry_id AS pending,
-        coalesce(pending.is_erasure, false) AS is_erasure, CASE
+WITH page AS (SELECT * FROM audit_log WHERE id > $1 ORDER BY id LIMIT {PAGE}), checked AS (
+    SELECT entry.id AS entry_id, entry.created_at, NULL::bigint AS number, pending.entry_id AS pending, CASE
             WHEN pending.digest <> {_DIGEST} THEN 'changed'
             WHEN pending.digest IS NULL AND NOT EXISTS (
                 SELECT FROM audit_seal WHERE audit_seal.entry_id = entry.id
             ) THEN 'forged'
         END AS reason
-    FROM page entry LEFT JOIN pending ON pending.entry_id = entry.id
+    FROM page entry LEFT JOIN audit_pending pending ON pending.entry_id = entry.id
     UNION ALL
-    SELECT entry_id, NULL, NULL, entry_id, is_erasure, 'deleted' FROM pending
+    SELECT entry_id, NULL, NULL, entry_id, 'deleted' FROM audit_pending
     WHERE $2 AND NOT EXISTS (SELECT FROM audit_log WHERE id = entry_id)
 )
-SELECT count(*) AS entries, count(pending) AS waiting, count(*) FILTER (WHERE is_erasure) AS erased,
-    min(created_at) AS first_at, max(created_at) AS last_at,
+SELECT count(*) AS entries, count(pending) AS waiting, min(created_at) AS first_at, max(created_at) AS last_at,
     max(entry_id::text COLLATE "C") AS last_id, {_FIRST_FAULT}
 FROM checked
 """
@@ -82,7 +72,7 @@ _DETAILS = {
     "seal_changed": "The seal was changed.",
     "deleted": "The entry was deleted.",
     "changed": "The entry was changed.",
-    "forged": "The entry was not written by IssueTracker.",
+    "forged": "The entry has no seal. IssueTracker did not write it, or the seal was deleted.",
 }
 
 
@@ -107,22 +97,21 @@ async def _verify_seals(
     row = await _fetch(database, _SEALS, after, None if head is None else bytes.fromhex(head))
     page = AuditVerification(
         seals=row["seals"],
-        erased=row["erased"],
         contains_head=None if head is None else bool(row["contains_head"]),
         head=AuditHead(number=row["number"], hash=row["hash"].hex()) if row["seals"] else None,
         fault=_describe(row["fault"]),
     )
-    if page.fault is not None:
-        return page, None
-    return page, (row["number"], NO_ENTRY) if row["seals"] == PAGE else (None, NO_ENTRY)
+    is_last = page.fault is not None or page.seals < PAGE
+    return page, None if is_last else (row["number"], NO_ENTRY)
 
 
 async def _verify_entries(database: Database, after: UUID) -> tuple[AuditVerification, Position | None]:
     row = await _fetch(database, _ENTRIES, after, after == NO_ENTRY)
-    names = ("entries", "waiting", "erased", "first_at", "last_at")
+    names = ("entries", "waiting", "first_at", "last_at")
     page = AuditVerification(**{name: row[name] for name in names}, fault=_describe(row["fault"]))
-    is_last = page.fault is not None or page.entries < PAGE
-    return page, None if is_last else (None, UUID(row["last_id"]))
+    if page.fault is not None:
+        return page, None
+    return page, (0, NO_ENTRY) if page.entries < PAGE else (None, UUID(row["last_id"]))
 
 
 async def _fetch(database: Database, query: str, *values: Any) -> asyncpg.Record:

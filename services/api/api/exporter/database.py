@@ -26,8 +26,9 @@ TIMEOUT_S = 2
 """Timeout of the connection and of each query."""
 TOTAL_TIMEOUT_S = 6
 """Timeout of all queries: below the 10 s scrape timeout of Prometheus."""
-SESSION = {"application_name": "issuetracker-exporter", "enable_sort": "off"}
-"""No query needs sorting, but without statistics on the JSON the planner would sort a backlog."""
+SESSION = {"application_name": "issuetracker-exporter", "enable_sort": "off", "jit": "off"}
+"""Without statistics on the JSON, the planner would sort a backlog, which no query needs. Compiling takes longer
+than running a query."""
 
 _UNAVAILABLE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """OSError includes TimeoutError."""

@@ -12,8 +12,7 @@ of other programs such as psql, so their entries are reported as forged. This is
 who takes the name of a service, as the chain is none against one who recomputes it: compare its head with a copy.
 
 The functions belong to the owner of the tables. A role that may only insert entries cannot write digests or seals.
-An erasure removes text only with `erase_audit_details`, which appends the new digest to the chain, unless the entry
-was changed before. Revision: 0018
+Entries contain no text of issues, so an erasure leaves them. Revision: 0018
 """
 
 import sqlalchemy as sa
@@ -40,9 +39,9 @@ $$
 """
 _DIGEST_OF_ENTRY = "audit_digest(id, actor, actor_id, action, subject, detail, created_at)"
 HASH = """
-CREATE OR REPLACE FUNCTION audit_hash(previous bytea, entry_id uuid, digest bytea, is_erasure boolean)
+CREATE OR REPLACE FUNCTION audit_hash(previous bytea, entry_id uuid, digest bytea)
 RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT sha256(coalesce(previous, '') || uuid_send(entry_id) || digest || boolsend(is_erasure))
+    SELECT sha256(coalesce(previous, '') || uuid_send(entry_id) || digest)
 $$
 """
 CHAIN = f"""
@@ -73,30 +72,13 @@ BEGIN
         LOOP
             sealed := sealed + 1;
             last_number := coalesce(last_number, 0) + 1;
-            head := audit_hash(head, entry.entry_id, entry.digest, entry.is_erasure);
-            INSERT INTO audit_seal (number, entry_id, digest, is_erasure, hash)
-            VALUES (last_number, entry.entry_id, entry.digest, entry.is_erasure, head);
+            head := audit_hash(head, entry.entry_id, entry.digest);
+            INSERT INTO audit_seal (number, entry_id, digest, hash)
+            VALUES (last_number, entry.entry_id, entry.digest, head);
         END LOOP;
     END IF;
     RETURN NEXT;
 END $$
-"""
-# The title is in entries of the previous release, the reason in those of discarded dead letters.
-ERASE = f"""
-CREATE OR REPLACE FUNCTION erase_audit_details(subjects text[]) RETURNS void LANGUAGE sql {_AS_OWNER} AS $$
-    WITH found AS (
-        SELECT id, {_DIGEST_OF_ENTRY} = coalesce(
-            (SELECT digest FROM audit_pending WHERE entry_id = id ORDER BY position DESC LIMIT 1),
-            (SELECT digest FROM audit_seal WHERE entry_id = id ORDER BY number DESC LIMIT 1)
-        ) AS is_intact
-        FROM audit_log WHERE subject = ANY(subjects) AND detail ?| ARRAY['title', 'reason'] FOR UPDATE
-    ), erased AS (
-        UPDATE audit_log SET detail = detail - ARRAY['title', 'reason'] FROM found WHERE audit_log.id = found.id
-        RETURNING audit_log.*, is_intact
-    )
-    INSERT INTO audit_pending (entry_id, digest, is_erasure)
-    SELECT id, {_DIGEST_OF_ENTRY}, true FROM erased WHERE is_intact ORDER BY id
-$$
 """
 ON_INSERT = """
 CREATE TRIGGER chain_audit_entries AFTER INSERT ON audit_log
@@ -131,7 +113,6 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("entry_id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("is_erasure", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_pending")),
         if_not_exists=True,
     )
@@ -140,15 +121,12 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("entry_id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("is_erasure", sa.Boolean(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_seal")),
         if_not_exists=True,
     )
-    op.create_index(
-        op.f("ix_audit_seal_entry_id_number"), "audit_seal", ["entry_id", "number"], if_not_exists=True
-    )
-    for function in (DIGEST, HASH, CHAIN, SEAL, ERASE):
+    op.create_index(op.f("ix_audit_seal_entry_id"), "audit_seal", ["entry_id"], if_not_exists=True)
+    for function in (DIGEST, HASH, CHAIN, SEAL):
         op.execute(function)
     with op.get_context().autocommit_block():
         op.execute("SET statement_timeout = 0")
@@ -160,13 +138,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TRIGGER IF EXISTS chain_audit_entries ON audit_log")
-    for function in (
-        "chain_audit_entries",
-        "erase_audit_details",
-        "seal_audit_entries",
-        "audit_hash",
-        "audit_digest",
-    ):
+    for function in ("chain_audit_entries", "seal_audit_entries", "audit_hash", "audit_digest"):
         op.execute(f"DROP FUNCTION IF EXISTS {function}")
     op.drop_table("audit_seal")
     op.drop_table("audit_pending")

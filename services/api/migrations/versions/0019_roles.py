@@ -16,15 +16,15 @@ depends_on = None
 GRANT = """
 CREATE OR REPLACE FUNCTION grant_access() RETURNS void LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    REVOKE EXECUTE ON FUNCTION seal_audit_entries, erase_audit_details FROM PUBLIC;
+    REVOKE EXECUTE ON FUNCTION seal_audit_entries FROM PUBLIC;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'issuetracker_application') THEN
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO issuetracker_application;
         REVOKE UPDATE, DELETE ON audit_log FROM issuetracker_application;
         REVOKE INSERT, UPDATE, DELETE ON audit_pending, audit_seal, alembic_version FROM issuetracker_application;
-        GRANT EXECUTE ON FUNCTION seal_audit_entries, erase_audit_details TO issuetracker_application;
+        GRANT EXECUTE ON FUNCTION seal_audit_entries TO issuetracker_application;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'issuetracker_exporter') THEN
-        GRANT SELECT ON alembic_version, circuit, dead_message, job, pause, project_share TO issuetracker_exporter;
+        GRANT SELECT ON alembic_version, circuit, dead_message, job, pause, project_share, schedule TO issuetracker_exporter;
     END IF;
 END $$
 """
@@ -36,4 +36,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION grant_access")
-    op.execute("GRANT EXECUTE ON FUNCTION seal_audit_entries, erase_audit_details TO PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION seal_audit_entries TO PUBLIC")
