@@ -72,7 +72,9 @@ def test_application_role_runs_api_and_worker(application_api: Api, database: Da
     wait_until(lambda: database.one("SELECT count(*) FROM audit_pending") == 0, "the seals")
 
     # The worker's next heartbeat comes within seconds.
-    wait_until(lambda: cli(application_api, "doctor").returncode == 0, lambda: cli(application_api, "doctor").stdout)
+    wait_until(
+        lambda: cli(application_api, "doctor").returncode == 0, lambda: cli(application_api, "doctor").stdout
+    )
     erased = cli(application_api, "issues", "erase", issue, "--wait")
     assert erased.returncode == 0, erased.stderr
     assert cli(application_api, "audit", "verify").stdout.splitlines()[-1] == "intact"
