@@ -207,7 +207,9 @@ def _check_schedules(diagnosis: dict[str, Any]) -> CheckResult:
 
 
 def _check_webhook_secrets(diagnosis: dict[str, Any]) -> CheckResult:
-    clear = diagnosis.get("clear_webhook_secrets")  # older APIs do not report it
+    clear = diagnosis.get("clear_webhook_secrets")
+    if clear is None:
+        return CheckResult("unknown")  # the database is down, or the API is older
     if not clear:
         return CheckResult("no secret is in clear text")
     return CheckResult(

@@ -8,23 +8,30 @@ from collections.abc import Sequence
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 PREFIX = "whsec_"
+KEY_LENGTH = 44
+"""Characters of 32 bytes in base64. Its decoder ignores what follows the padding, such as another key."""
 
 
 class UnreadableSecret(Exception):
     """No key decrypts a secret."""
 
     def __init__(self) -> None:
-        super().__init__("no key of SECRET_KEYS decrypts the webhook's secret")
+        super().__init__(
+            "no key of SECRET_KEYS decrypts the webhook's secret. Add its key to those of the workers"
+        )
 
 
 def check_key(key: str) -> str:
     """Return the key; raise ValueError if it is not valid."""
     try:
         Fernet(key)
+        is_valid = len(key) == KEY_LENGTH
     except ValueError:
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             "must be 32 bytes in URL-safe base64. Generate one with `openssl rand -base64 32 | tr +/ -_`"
-        ) from None
+        )
     return key
 
 

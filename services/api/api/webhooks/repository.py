@@ -109,21 +109,29 @@ async def rotate_secret(database: Database, webhook_id: UUID, secret: str, overl
 
 
 async def encrypt_secrets(database: Database, secrets: WebhookSecrets) -> EncryptedSecrets:
-    """Encrypt all secrets with the first key, in the caller's transaction. Those that no key decrypts stay."""
+    """Encrypt all secrets with the first key, in the caller's transaction.
+
+    A secret that no key decrypts does not change, and a previous one is deleted.
+    """
     encrypted, unreadable = 0, []
     for row in await database.fetch(_LOCK_SECRETS):
-        stored = [row["secret"], row["previous_secret"]]
-        try:
-            renewed = [
-                value if value is None or secrets.is_current(value) else secrets.renew(value) for value in stored
-            ]
-        except UnreadableSecret:
+        secret, previous = (_renew(secrets, row[column]) for column in ("secret", "previous_secret"))
+        if secret is None:
             unreadable.append(row["id"])
-            continue
-        if renewed != stored:
-            await database.execute(_STORE_SECRETS, row["id"], *renewed)
+        elif (secret, previous) != (row["secret"], row["previous_secret"]):
+            await database.execute(_STORE_SECRETS, row["id"], secret, previous)
             encrypted += 1
     return EncryptedSecrets(encrypted=encrypted, unreadable=unreadable)
+
+
+def _renew(secrets: WebhookSecrets, stored: str | None) -> str | None:
+    """Return the secret encrypted with the first key, or None if there is none or no key decrypts it."""
+    if stored is None or secrets.is_current(stored):
+        return stored
+    try:
+        return secrets.renew(stored)
+    except UnreadableSecret:
+        return None
 
 
 async def count_clear_secrets(database: Database) -> int:

@@ -1,6 +1,7 @@
 """Delivers events to webhooks: one job per delivery, and one circuit breaker per webhook."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar
 from uuid import UUID
@@ -77,10 +78,12 @@ def deliver(self: DeliveryTask, message: DeliverWebhook) -> Effect:
 
 def _secrets(webhook: Webhook) -> list[str]:
     until = webhook.previous_secret_until
-    stored = [webhook.secret]
-    if webhook.previous_secret is not None and until is not None and until > datetime.now(UTC):
-        stored.append(webhook.previous_secret)
     try:
-        return [settings.webhook_secrets.decrypt(secret) for secret in stored]
+        secrets = [settings.webhook_secrets.decrypt(webhook.secret)]
     except UnreadableSecret as error:
         raise TransientError(str(error)) from None
+    if webhook.previous_secret is not None and until is not None and until > datetime.now(UTC):
+        # It may have been rotated because no key decrypts it.
+        with suppress(UnreadableSecret):
+            secrets.append(settings.webhook_secrets.decrypt(webhook.previous_secret))
+    return secrets
