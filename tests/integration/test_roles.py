@@ -80,6 +80,13 @@ def test_application_role_runs_api_and_worker(application_api: Api, database: Da
     assert cli(application_api, "audit", "verify").stdout.splitlines()[-1] == "intact"
 
 
+OWN_TRIGGER = """
+CREATE TEMPORARY TABLE own (LIKE audit_log);
+CREATE TRIGGER own AFTER INSERT ON own REFERENCING NEW TABLE AS written
+FOR EACH STATEMENT EXECUTE FUNCTION chain_audit_entries()
+"""
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -90,6 +97,7 @@ def test_application_role_runs_api_and_worker(application_api: Api, database: Da
         "DROP TRIGGER chain_audit_entries ON audit_log",
         "INSERT INTO audit_pending (entry_id, digest) VALUES (gen_random_uuid(), '')",
         "DELETE FROM audit_pending",
+        OWN_TRIGGER,
         "UPDATE audit_seal SET hash = ''",
         "DELETE FROM audit_seal",
         "UPDATE alembic_version SET version_num = '0001'",

@@ -396,7 +396,7 @@ class AuditSeal(Base):
     entry_id: Mapped[UUID]
     digest: Mapped[bytes]
     hash: Mapped[bytes]
-    """SHA-256 of the hash before, the entry's id and the digest."""
+    """SHA-256 of the hash before, the number, the entry's id and the digest."""
 
 
 class ApiToken(Base):

@@ -2,7 +2,6 @@
 
 from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -30,7 +29,7 @@ async def verify(
     request: Request, database: DatabaseDep, query: Annotated[VerificationQuery, Query()]
 ) -> AuditVerification:
     """Check a page of the chain over the audit log. Follow `next_cursor` to its end, or to a fault."""
-    position = read_cursor(request, query.cursor, tuple[int | None, UUID]) or verification.START
+    position = read_cursor(request, query.cursor, verification.Position) or verification.START
     page, following = await verification.verify_page(database, position, query.head)
     page.next_cursor = None if following is None else write_cursor(request, following)
     return page

@@ -4,12 +4,13 @@ A chain in the transactions of the changes would need a lock until each commit, 
 for the one before. Therefore the chain has two steps:
 
 1. A trigger writes the digest of each new entry into `audit_pending`, in the transaction of the change.
-2. Each few seconds, an API process seals committed digests: `seal_audit_entries` moves them into `audit_seal`, where
+2. Every few seconds, an API process seals committed digests: `seal_audit_entries` moves them into `audit_seal`, where
    each hash includes the one before.
 
 A trigger, because it covers every writer, including workers and APIs of the previous release. It skips connections
 of other programs such as psql, so their entries are reported as forged. This is no protection against an attacker
-who takes the name of a service, as the chain is none against one who recomputes it: compare its head with a copy.
+who takes the name of a service. Nor is the chain one against an attacker who recomputes it: compare its head with a
+copy.
 
 The functions belong to the owner of the tables. A role that may only insert entries cannot write digests or seals.
 Entries contain no text of issues, so an erasure leaves them. Revision: 0018
@@ -25,9 +26,6 @@ depends_on = None
 
 # Temporary tables of the caller must not replace the tables.
 _AS_OWNER = "SECURITY DEFINER SET search_path = public, pg_temp"
-SEAL_LOCK = 0x1550_5EA1
-"""Key of the advisory lock that makes one process seal at a time."""
-
 DIGEST = """
 CREATE OR REPLACE FUNCTION audit_digest(
     id uuid, actor text, actor_id uuid, action text, subject text, detail jsonb, created_at timestamptz
@@ -39,9 +37,9 @@ $$
 """
 _DIGEST_OF_ENTRY = "audit_digest(id, actor, actor_id, action, subject, detail, created_at)"
 HASH = """
-CREATE OR REPLACE FUNCTION audit_hash(previous bytea, entry_id uuid, digest bytea)
+CREATE OR REPLACE FUNCTION audit_hash(previous bytea, number bigint, entry_id uuid, digest bytea)
 RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT sha256(coalesce(previous, '') || uuid_send(entry_id) || digest)
+    SELECT sha256(coalesce(previous, '') || int8send(number) || uuid_send(entry_id) || digest)
 $$
 """
 CHAIN = f"""
@@ -60,23 +58,28 @@ DECLARE
     entry record;
 BEGIN
     sealed := 0;
-    IF pg_try_advisory_xact_lock({SEAL_LOCK}) THEN
-        SELECT number, hash INTO last_number, head FROM audit_seal ORDER BY number DESC LIMIT 1;
-        FOR entry IN
-            WITH moved AS (
-                DELETE FROM audit_pending WHERE position IN (
-                    SELECT position FROM audit_pending ORDER BY position LIMIT maximum
-                ) RETURNING *
-            )
-            SELECT * FROM moved ORDER BY position
-        LOOP
-            sealed := sealed + 1;
-            last_number := coalesce(last_number, 0) + 1;
-            head := audit_hash(head, entry.entry_id, entry.digest);
-            INSERT INTO audit_seal (number, entry_id, digest, hash)
-            VALUES (last_number, entry.entry_id, entry.digest, head);
-        END LOOP;
-    END IF;
+    BEGIN
+        -- One process at a time. Only the owner of the table can take this lock.
+        LOCK TABLE audit_seal IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NEXT;
+        RETURN;
+    END;
+    SELECT number, hash INTO last_number, head FROM audit_seal ORDER BY number DESC LIMIT 1;
+    FOR entry IN
+        WITH moved AS (
+            DELETE FROM audit_pending WHERE position IN (
+                SELECT position FROM audit_pending ORDER BY position LIMIT maximum
+            ) RETURNING *
+        )
+        SELECT * FROM moved ORDER BY position
+    LOOP
+        sealed := sealed + 1;
+        last_number := coalesce(last_number, 0) + 1;
+        head := audit_hash(head, last_number, entry.entry_id, entry.digest);
+        INSERT INTO audit_seal (number, entry_id, digest, hash)
+        VALUES (last_number, entry.entry_id, entry.digest, head);
+    END LOOP;
     RETURN NEXT;
 END $$
 """

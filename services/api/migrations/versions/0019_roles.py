@@ -16,7 +16,8 @@ depends_on = None
 GRANT = """
 CREATE OR REPLACE FUNCTION grant_access() RETURNS void LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    REVOKE EXECUTE ON FUNCTION seal_audit_entries FROM PUBLIC;
+    -- A trigger runs its function without this right.
+    REVOKE EXECUTE ON FUNCTION seal_audit_entries, chain_audit_entries, grant_access FROM PUBLIC;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'issuetracker_application') THEN
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO issuetracker_application;
         REVOKE UPDATE, DELETE ON audit_log FROM issuetracker_application;
@@ -36,4 +37,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION grant_access")
-    op.execute("GRANT EXECUTE ON FUNCTION seal_audit_entries TO PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION seal_audit_entries, chain_audit_entries TO PUBLIC")
