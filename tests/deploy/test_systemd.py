@@ -79,7 +79,7 @@ def test_stop_timeout_of_worker_is_above_task_time_limit() -> None:
 def test_units_and_files_of_guide_exist() -> None:
     guide = (ROOT / "docs/how-to/production.md").read_text()
     units = {path.stem for path in UNITS.iterdir()}
-    files = {path.name for path in (UNITS / "env").iterdir()} | {"api.env", "flower.env"}
+    files = {path.name for path in (UNITS / "env").iterdir()} | {"api.env", "exporter.env", "flower.env"}
 
     named = set(re.findall(r"\b(issuetracker-[a-z]+@?)", guide)) - {"issuetracker-worker@"}
     assert named
