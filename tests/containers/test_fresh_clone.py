@@ -159,7 +159,7 @@ def test_service_cannot_read_secrets_of_another(clone: Clone) -> None:
         "flower/CELERY_BROKER_URL",
         "flower/FLOWER_BASIC_AUTH",
     ]
-    assert worker == ["worker/CELERY_BROKER_URL", "worker/DATABASE_URL"]
+    assert worker == ["worker/CELERY_BROKER_URL", "worker/DATABASE_URL", "worker/SECRET_KEYS"]
 
 
 def test_env_file_after_first_start_replaces_secrets(clone: Clone) -> None:
