@@ -33,7 +33,7 @@ UPDATE schedule SET next_run_at = $2, last_run_at = now(), last_job_id = coalesc
 async def run_due(database: Database, settings: ApiSettings) -> bool:
     """Run the due schedules, unless another dispatcher does; return whether a job was created.
 
-    The failure of one schedule does not stop the others.
+    A fault of one schedule does not stop the others; an outage of the database does.
     """
     has_jobs = False
     for row in await database.fetch(_FIND_DUE, list(ScheduleName)):

@@ -1,5 +1,6 @@
 """Request and response models of the schedule endpoints."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,20 +26,17 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def _require_cron(value: str) -> str:
-    try:
-        check_cron(value)
-    except ValueError as error:
-        raise ValueError(f"{format_value(value)} is not valid. {error}.") from None
-    return value
+def _validator(check: Callable[[str], None]) -> AfterValidator:
+    """Return a validator whose error names the value and the rule that `check` raises."""
 
+    def validate(value: str) -> str:
+        try:
+            check(value)
+        except ValueError as error:
+            raise ValueError(f"{format_value(value)} is not valid. {error}.") from None
+        return value
 
-def _require_time_zone(value: str) -> str:
-    try:
-        check_time_zone(value)
-    except ValueError as error:
-        raise ValueError(f"{format_value(value)} is not valid. {error}.") from None
-    return value
+    return AfterValidator(validate)
 
 
 class ScheduleSettings(BaseModel):
@@ -48,10 +46,10 @@ class ScheduleSettings(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"cron": "0 3 * * *", "time_zone": "Europe/Berlin"}]}
     )
 
-    cron: Annotated[str, Field(max_length=100), AfterValidator(_require_cron)] = Field(
+    cron: Annotated[str, Field(max_length=100), _validator(check_cron)] = Field(
         description=f"Cron expression: {FIELDS}"
     )
-    time_zone: Annotated[str, Field(max_length=100), AfterValidator(_require_time_zone)] = Field(
+    time_zone: Annotated[str, Field(max_length=100), _validator(check_time_zone)] = Field(
         default="UTC", description="Name of the IANA time zone of the expression"
     )
     enabled: StrictBool = True
