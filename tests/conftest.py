@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 import hypothesis
 import psycopg2.errors
@@ -66,6 +67,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Yield PostgreSQL with the current schema, and Redis or Valkey."""
     shared_process = start_servers(tmp_path_factory.mktemp("servers"))
     migrate(shared_process)
+    with closing(Database(shared_process.database_url)) as database:
+        # The task of the tests writes one row per effect, so a second row of a job is a second effect.
+        database.query("CREATE TABLE effect (job_id uuid, attempt integer)")
     _started.append(shared_process)
     yield shared_process
     denied = find_denied(shared_process.redis_port)
@@ -75,11 +79,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def _database(servers: Servers) -> Iterator[Database]:
-    database = Database(servers.database_url)
-    # The task of the tests writes one row per effect, so a second row of a job is a second effect.
-    database.query("CREATE TABLE effect (job_id uuid, attempt integer)")
-    yield database
-    database.close()
+    with closing(Database(servers.database_url)) as database:
+        yield database
 
 
 def _empty_database(database: Database) -> None:
@@ -103,9 +104,8 @@ def _empty_broker(client: redis.Redis) -> None:
 def _empty_servers() -> None:
     """Empty the servers before the services of a module start, which would process jobs of the module before."""
     for servers in _started:
-        database = Database(servers.database_url)
-        _empty_database(database)
-        database.close()
+        with closing(Database(servers.database_url)) as database:
+            _empty_database(database)
         with redis.Redis(port=servers.redis_port) as client:
             _empty_broker(client)
 
