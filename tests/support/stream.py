@@ -55,7 +55,10 @@ class Listener:
 
     def wait_for(self, condition: Any, description: str) -> None:
         """Wait until the received events meet the condition."""
-        wait_until(condition, lambda: f"{description}; received {self.received[-20:]}")
+        wait_until(
+            condition,
+            lambda: f"{description}; stream ended: {self.ended.is_set()}; received {self.received[-20:]}",
+        )
 
     def ids(self, kind: str) -> list[str]:
         """Return the issue ids of the events of a kind, in order."""
