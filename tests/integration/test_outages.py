@@ -299,13 +299,28 @@ def test_rolling_restart_of_workers_loses_no_attempt(
             database.add_job(TASK, seconds=0.2)
         assert api.post(f"While worker {number} is replaced").status_code == 201
         new_worker(SHORT, f"new{number}", MISBEHAVING)
-        assert worker.process.stop(timeout_s=30)
+        assert worker.process.stop(DEADLINE_S)
 
     database.wait_for_states({"succeeded": 42})
 
     assert database.one("SELECT max(attempts) FROM job") == 1
     # A worker acknowledges a message after it has recorded the result.
     wait_until(lambda: broker.hlen("unacked") == 0, "all messages to be acknowledged")
+
+
+def test_worker_that_stops_while_a_result_arrives_acknowledges_it(
+    api: Api, new_worker: WorkerFactory, database: Database, broker: redis.Redis
+) -> None:
+    """Celery 5.6 does not read the second part of a long result, and does not exit for 25 s."""
+    worker = new_worker(SHORT, app="tests.support.slow_results_app")
+    database.add_job(TASK, how="permanent")
+    wait_until(lambda: worker.log.has("job_died"), "the job to fail")
+
+    assert worker.process.stop(DEADLINE_S)
+
+    assert (broker.hlen("unacked"), broker.llen("issues")) == (0, 0)
+    assert database.states() == {"dead": 1}
+    assert not worker.log.has("could not ensure all messages were consumed")
 
 
 def test_redis_failover_loses_no_job(

@@ -196,7 +196,7 @@ def test_receiver_after_outage_gets_new_spans(new_api: ApiFactory, receiver: Rec
     receiver.status = 200
     post_traced_issue(api, f"{2:032x}")
     wait_until(lambda: api.log.has("trace_export_resumed"), "the API to log the recovery")
-    wait_until(lambda: receiver.trace(f"{2:032x}"), "the spans of the second request")
+    wait_until(lambda: bool(receiver.trace(f"{2:032x}")), "the spans of the second request")
 
 
 @pytest.mark.parametrize(("directory", "module"), [(API, "main"), (WORKER, "app.celery_app")])

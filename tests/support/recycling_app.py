@@ -7,5 +7,5 @@ from tests.support import misbehaving_app
 
 __all__ = ["app", "misbehaving_app"]
 
-app.conf.worker_pool = os.environ.get("POOL", "prefork")
+app.conf.worker_pool = os.environ.get("POOL", app.conf.worker_pool)
 app.conf.worker_max_tasks_per_child = int(os.environ.get("TASKS_PER_CHILD", "500"))

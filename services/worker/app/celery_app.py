@@ -44,6 +44,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     # Fetch a message only if a process is free, so that Celery's count of prefetched messages cannot drift.
     worker_disable_prefetch=True,
+    worker_pool="app.prefork:TaskPool",
     worker_concurrency=settings.worker_concurrency,
     worker_max_tasks_per_child=500,
     task_soft_time_limit=settings.task_soft_time_limit,
