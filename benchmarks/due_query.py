@@ -71,7 +71,7 @@ async def _measure(servers: Servers) -> str:
         database_url=servers.database_url, celery_broker_url=servers.env["CELERY_BROKER_URL"], queue_bound=SLOTS
     )
     async with open_database(settings) as database, Broker(settings.celery_broker_url) as broker:
-        lanes = await ledger.find_lanes(database, Queue.ISSUES, dict.fromkeys(PriorityClass, ("", "")))
+        lanes, _ = await ledger.find_lanes(database, Queue.ISSUES, dict.fromkeys(PriorityClass, ("", "")))
         search = await _median_ms(
             lambda: ledger.find_lanes(database, Queue.ISSUES, dict.fromkeys(PriorityClass, ("", "")))
         )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg2
 import pytest
 import redis
 
@@ -15,7 +16,9 @@ from api.dispatch.dispatcher import Dispatcher
 from api.dispatch.envelope import parse_job_id
 from api.dispatch.ledger import find_lanes
 from api.settings import ApiSettings
-from contracts.ledger.dispatch import FOUND_LANES_MAX
+from contracts.ledger.classes import PriorityClass
+from contracts.ledger.dispatch import FOUND_LANES_MAX, SCANNED_LANES_MAX
+from contracts.ledger.shares import TRY_LOCK_LIMITS
 from tests.conftest import ApiFactory
 from tests.support.database import Database
 from tests.support.servers import Servers
@@ -92,9 +95,8 @@ async def test_search_of_very_many_lanes_continues_behind_last_one(
     seen: Counter[tuple[int, str, str]] = Counter()
     last = {0: ("", ""), 2: ("", "")}
     for _ in range(3):
-        found = await find_lanes(harness.pool, "issues", last)
+        found, last = await find_lanes(harness.pool, "issues", last)
         assert Counter(lane.priority_class for lane in found) == {0: FOUND_LANES_MAX, 2: FOUND_LANES_MAX}
-        last = {lane.priority_class: (lane.project, lane.task) for lane in found}
         seen.update(lane.key for lane in found)
     assert len(seen) == 2 * projects
     assert set(seen.values()) == {1, 2}
@@ -102,6 +104,87 @@ async def test_search_of_very_many_lanes_continues_behind_last_one(
     await harness.dispatcher().publish_due()
 
     assert len(queued_ids(broker)) == 2 * projects, "one pass must publish the jobs of all lanes"
+
+
+@pytest.mark.parametrize("reason", ["due later", "circuit breaker", "task pause"])
+async def test_lane_behind_very_many_waiting_lanes_is_published(
+    reason: str, harness: Harness, database: Database, broker: redis.Redis
+) -> None:
+    """Each search reads a bounded number of lanes, also if none of them may be published."""
+    waiting_task = "tests.waiting"
+    database.query(
+        "INSERT INTO job (id, task, queue, message, project, run_at)"
+        " SELECT gen_random_uuid(), %s, 'issues', '{}', 'project-' || n, now() + CAST(%s AS interval)"
+        " FROM generate_series(1, %s) AS n",
+        waiting_task,
+        "1 h" if reason == "due later" else "0",
+        SCANNED_LANES_MAX + 50,
+    )
+    if reason == "circuit breaker":
+        database.query(
+            "INSERT INTO circuit (task, provider, failures, last_error, open_until)"
+            " VALUES (%s, 'local', 5, 'Down', now() + interval '1 h')",
+            waiting_task,
+        )
+    if reason == "task pause":
+        database.pause("task", waiting_task)
+    dispatcher = harness.dispatcher()
+    job_id = database.add_job(TASK)
+    database.query("UPDATE job SET project = 'the last one' WHERE id = %s", job_id)
+    last: dict[int, tuple[str, str]] = dict.fromkeys(PriorityClass, ("", ""))
+
+    found, ends = await find_lanes(harness.pool, "issues", last)
+    following, _ = await find_lanes(harness.pool, "issues", last | ends)
+
+    assert (found, list(ends)) == ([], [PriorityClass.MEDIUM])
+    assert [lane.project for lane in following] == ["the last one"]
+    assert not await dispatcher.publish_due(), "the dispatcher must search again soon"
+    while not queued_ids(broker):
+        await asyncio.sleep(0.1)
+        await dispatcher.publish_due()
+    assert queued_ids(broker) == [str(job_id)]
+
+
+async def test_locked_limits_leave_selection_to_next_pass(
+    harness: Harness, servers: Servers, database: Database, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another dispatcher claims. The lanes are not empty, so no search is necessary."""
+    searches: list[str] = []
+
+    async def count_search(pool: ApiDatabase, queue: str, last: Any) -> Any:
+        searches.append(queue)
+        return await find_lanes(pool, queue, last)
+
+    monkeypatch.setattr("api.dispatch.ledger.find_lanes", count_search)
+    monkeypatch.setattr("api.dispatch.lane_search.INTERVAL", 1e9)
+    monkeypatch.setattr("api.dispatch.lane_search.VALID_MAX_S", 1e9)
+    dispatcher = harness.dispatcher(project_running_max=5)
+    job_id = database.add_job(TASK)
+    with psycopg2.connect(servers.database_url) as other, other.cursor() as cursor:
+        cursor.execute(TRY_LOCK_LIMITS.sql)
+        for _ in range(3):
+            assert not await dispatcher.publish_due(), "the dispatcher must claim again soon"
+    assert searches.count("issues") == 1
+    assert queued_ids(broker) == []
+
+    await dispatcher.publish_due()
+
+    assert queued_ids(broker) == [str(job_id)]
+
+
+async def test_job_that_another_transaction_locks_does_not_hide_its_lane(
+    harness: Harness, servers: Servers, database: Database, broker: redis.Redis
+) -> None:
+    locked, following = (database.add_job(TASK) for _ in range(2))
+    dispatcher = harness.dispatcher()
+    with psycopg2.connect(servers.database_url) as other, other.cursor() as cursor:
+        cursor.execute("SELECT FROM job WHERE id = %s FOR UPDATE", [str(locked)])
+        await dispatcher.publish_due()
+        assert queued_ids(broker) == [str(following)]
+
+    await dispatcher.publish_due()
+
+    assert queued_ids(broker) == [str(following), str(locked)]
 
 
 async def test_retrying_job_when_due_is_published(

@@ -124,9 +124,9 @@ def test_lane_found_before_pause_is_not_claimed(
 
     async def claim() -> Any:
         async with open_database(settings) as pool:
-            (lane,) = await find_lanes(pool, "elsewhere", dict.fromkeys(PriorityClass, ("", "")))
+            (lane,), _ = await find_lanes(pool, "elsewhere", dict.fromkeys(PriorityClass, ("", "")))
             database.pause(kind, name)
-            found = await find_lanes(pool, "elsewhere", dict.fromkeys(PriorityClass, ("", "")))
+            found, _ = await find_lanes(pool, "elsewhere", dict.fromkeys(PriorityClass, ("", "")))
             jobs, missing = await claim_due(pool, "elsewhere", [Allocation(lane, 1)], timedelta(seconds=20))
         return found, jobs, missing == {lane: 1}
 

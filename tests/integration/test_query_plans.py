@@ -142,7 +142,9 @@ def test_due_query_reads_only_index_of_lanes(database: Database, servers: Server
 
     found, claimed = explain(servers, (find[0], list(find[1:])), (claim[0], list(claim[1:])))
 
-    assert found.count("Index Only Scan using ix_job_lane") == found.count(" on job") == 4
+    assert found.count("Index Only Scan using ix_job_lane") == 4
+    # The search of a queue without due jobs ends after one probe.
+    assert found.count("Index Only Scan using ix_job_due") == found.count(" on job") - 4 == 1
     # The lanes of a paused queue are not read.
     assert "One-Time Filter" in found
     assert "Index Scan using ix_job_lane" in claimed

@@ -7,37 +7,49 @@ queued              --SETTLE_REJECTED-->  pending | dead   (no worker of this ve
 """
 
 from contracts.ledger.lanes import scan_lanes
-from contracts.ledger.pauses import not_paused
+from contracts.ledger.pauses import is_not_paused, not_paused
 from contracts.ledger.queries import OPEN_CIRCUITS
 from contracts.ledger.statement import Statement
 from contracts.ledger.states import IS_WAITING
+from contracts.states import PauseKind
 
 LEASE_LOST = "WorkerLost: the worker stopped renewing its lease"
 
-FOUND_LANES_MAX = 200
-"""Maximum lanes of a class that one search returns. They bound the time for which it blocks the dispatcher."""
+FOUND_LANES_MAX, SCANNED_LANES_MAX = 200, 2000
+"""Maximum lanes of a class that one search returns, and that it reads. They bound the time of the search."""
 
 _SEARCHED = (":queue", "last.priority_class")
 _LAST = "(last_project, last_task)"
-_IS_LANE_DUE = f"run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS})) AND {not_paused(':queue')}"
+# For EXISTS, the planner could read the table.
+_HAS_DUE = f"(SELECT min(run_at) FROM job WHERE queue = :queue AND {IS_WAITING}) <= now()"
+_IS_LANE_DUE = f"""
+run_at <= now() AND task <> ALL (ARRAY({OPEN_CIRCUITS}))
+    AND {is_not_paused(PauseKind.TASK, "task")} AND {is_not_paused(PauseKind.PROJECT, "project")}
+"""
 
-# The limit stops the scans. The second one continues at the first lane.
+# The limits stop the scans. The second one continues at the first lane. The last condition is one probe, which
+# saves the scans of a queue whose jobs are all due later.
 FIND_LANES = Statement(f"""
-SELECT lane.priority_class, project, task, extract(epoch FROM now() - run_at)::float8 AS waited_s
+SELECT lane.priority_class, project, task, waited_s, is_due, is_end
 FROM unnest(CAST(:classes AS integer[]), CAST(:projects AS text[]), CAST(:tasks AS text[]))
     AS last (priority_class, last_project, last_task)
 CROSS JOIN LATERAL (
-    SELECT last.priority_class, each.* FROM (
-        SELECT * FROM ({scan_lanes(*_SEARCHED, after=_LAST)}) following WHERE {_IS_LANE_DUE}
-        UNION ALL
-        SELECT * FROM ({scan_lanes(*_SEARCHED, until=_LAST)}) first WHERE {_IS_LANE_DUE}
-    ) each LIMIT {FOUND_LANES_MAX}
+    SELECT last.priority_class, project, task, extract(epoch FROM now() - run_at)::float8 AS waited_s,
+        is_due, place = {SCANNED_LANES_MAX} OR row_number() OVER () = {FOUND_LANES_MAX} AS is_end
+    FROM (
+        SELECT project, task, run_at, {_IS_LANE_DUE} AS is_due, row_number() OVER () AS place FROM (
+            SELECT * FROM ({scan_lanes(*_SEARCHED, after=_LAST)}) following
+            UNION ALL
+            SELECT * FROM ({scan_lanes(*_SEARCHED, until=_LAST)}) first
+        ) each LIMIT {SCANNED_LANES_MAX}
+    ) scanned WHERE is_due OR place = {SCANNED_LANES_MAX} LIMIT {FOUND_LANES_MAX}
 ) lane
+WHERE {is_not_paused(PauseKind.QUEUE, ":queue")} AND {_HAS_DUE}
 """)
 """Lanes of a queue that have a due job, at most `FOUND_LANES_MAX` of each class.
 
 Those behind the given lane of their class come first. Jobs that are paused, or whose circuit breaker is open,
-wait.
+wait. `is_end` is the lane of its class at which a limit has ended the scan. It is returned even if it is not due.
 """
 
 CLAIM_MAX = 200

@@ -4,15 +4,18 @@ from contracts.ledger.statement import Statement
 from contracts.states import PauseKind
 
 
+def is_not_paused(kind: PauseKind, value: str) -> str:
+    """Return the SQL condition that the queue, task or project, an SQL expression, is not paused itself."""
+    return f"{value} <> ALL (ARRAY(SELECT name FROM pause WHERE kind = '{kind}'))"
+
+
 def not_paused(queue: str = "queue", task: str = "task", project: str = "project") -> str:
     """Return the SQL condition that no pause applies to a job; the arguments are SQL expressions.
 
     A statement reads the pauses once. If `queue` is a parameter, and that queue is paused, it reads no jobs.
     """
     values = {PauseKind.QUEUE: queue, PauseKind.TASK: task, PauseKind.PROJECT: project}
-    return " AND ".join(
-        f"{value} <> ALL (ARRAY(SELECT name FROM pause WHERE kind = '{kind}'))" for kind, value in values.items()
-    )
+    return " AND ".join(is_not_paused(kind, value) for kind, value in values.items())
 
 
 IS_NOT_PAUSED = not_paused()

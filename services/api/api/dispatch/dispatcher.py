@@ -176,7 +176,12 @@ class Dispatcher(BackgroundLoop):
         # Whether lanes that the selection does not contain may have due jobs.
         may_search = recent is not None
         while published < room and not self.stopping:
-            jobs = await self._claim(queue, selection, min(room - published, BATCH))
+            try:
+                jobs = await self._claim(queue, selection, min(room - published, BATCH))
+            except ledger.LimitsLocked:
+                # The selection still has jobs.
+                self._is_waiting = True
+                break
             if jobs is not None:
                 await self._publish(queue, jobs)
                 published += len(jobs)
@@ -189,14 +194,11 @@ class Dispatcher(BackgroundLoop):
         return published
 
     async def _claim(self, queue: Queue, selection: Selection, slots: int) -> list[ledger.DueJob] | None:
-        """Return at most `slots` due jobs, or None if no project has jobs and room."""
+        """Return at most `slots` due jobs, or None if no project has jobs and room; raise LimitsLocked."""
         if not self._limits and self._settings.project_running_max is None:
             return await self._claim_selected(queue, selection, slots)
         async with self._database.transaction():
             room = await ledger.find_room(self._database, self._limits, self._settings.project_running_max)
-            if room is None:
-                self._is_waiting = True
-                return None
             selection.limit(room)
             jobs = await self._claim_selected(queue, selection, slots)
         if at_limit := selection.at_limit:

@@ -1,12 +1,10 @@
 """Search for the lanes of a queue, at a bounded cost."""
 
 import asyncio
-from itertools import groupby
 
 from api.database import Database
 from api.dispatch import ledger
 from contracts.ledger.classes import PriorityClass
-from contracts.ledger.dispatch import FOUND_LANES_MAX
 from contracts.ledger.fair_share import FairShare, Selection
 
 INTERVAL = 10
@@ -19,7 +17,8 @@ _FIRST = ("", "")
 class LaneSearch:
     """Searches for the lanes of one queue.
 
-    Of each class, a search returns at most `FOUND_LANES_MAX` lanes, and the next one continues behind them.
+    A search reads at most `SCANNED_LANES_MAX` lanes of each class, and returns at most `FOUND_LANES_MAX` with due
+    jobs. The next one continues behind them.
     """
 
     def __init__(self, database: Database, queue: str) -> None:
@@ -40,13 +39,9 @@ class LaneSearch:
         """Search for lanes with due jobs."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        lanes = await ledger.find_lanes(self._database, self._queue, self._last)
-        self._last = dict.fromkeys(PriorityClass, _FIRST)
-        for priority_class, group in groupby(lanes, key=lambda lane: lane.priority_class):
-            of_class = list(group)
-            if len(of_class) == FOUND_LANES_MAX:
-                self._last[priority_class] = of_class[-1].project, of_class[-1].task
-        self.is_partial = any(last != _FIRST for last in self._last.values())
+        lanes, ends = await ledger.find_lanes(self._database, self._queue, self._last)
+        self._last = dict.fromkeys(PriorityClass, _FIRST) | ends
+        self.is_partial = bool(ends)
         self._found = Selection(self.fair_share, lanes)
         self._valid_until = began + min(INTERVAL * (loop.time() - began), VALID_MAX_S)
         return self._found

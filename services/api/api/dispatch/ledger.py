@@ -31,6 +31,7 @@ class DueJob:
 
 
 _DUE_JOB = tuple(DueJob.__dataclass_fields__)
+_LANE = tuple(Lane.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,13 @@ ON CONFLICT (digest) DO UPDATE SET state = 'dead', decided_at = NULL WHERE dead_
 """
 
 
-async def find_lanes(database: Database, queue: str, last: Mapping[int, tuple[str, str]]) -> list[Lane]:
-    """Return lanes of the queue that have a due job, at most `FOUND_LANES_MAX` of each class, by class.
+async def find_lanes(
+    database: Database, queue: str, last: Mapping[int, tuple[str, str]]
+) -> tuple[list[Lane], dict[int, tuple[str, str]]]:
+    """Return lanes of the queue that have a due job, by class, and where a limit has ended the scans.
 
-    The lanes of a class begin behind the project and task in `last`, and continue at its first lane.
+    The lanes of a class begin behind the project and task in `last`, and continue at its first lane. The second
+    result is the last project and task of each class that has further lanes.
     """
     find = dispatch.FIND_LANES.bind(
         queue=queue,
@@ -60,7 +64,9 @@ async def find_lanes(database: Database, queue: str, last: Mapping[int, tuple[st
         projects=[project for project, _ in last.values()],
         tasks=[task for _, task in last.values()],
     )
-    return [Lane(**row) for row in await database.fetch(*find)]
+    rows = await database.fetch(*find)
+    lanes = [Lane(**{column: row[column] for column in _LANE}) for row in rows if row["is_due"]]
+    return lanes, {row["priority_class"]: (row["project"], row["task"]) for row in rows if row["is_end"]}
 
 
 async def claim_due(
@@ -94,15 +100,19 @@ async def find_shares(database: Database) -> list[Any]:
     return await database.fetch(shares.FIND_SHARES.sql)
 
 
-async def find_room(database: Database, limits: Mapping[str, int], default: int | None) -> dict[str, float] | None:
-    """Return how many further jobs each project may have, or None while another dispatcher claims.
+class LimitsLocked(Exception):
+    """Another dispatcher claims jobs within the limits of projects."""
+
+
+async def find_room(database: Database, limits: Mapping[str, int], default: int | None) -> dict[str, float]:
+    """Return how many further jobs each project may have; raise LimitsLocked.
 
     No other dispatcher claims until the transaction ends.
 
     `default` limits projects without a limit of their own. Jobs without a project have no limit.
     """
     if not await database.fetchval(shares.TRY_LOCK_LIMITS.sql):
-        return None
+        raise LimitsLocked
     room: dict[str, float] = defaultdict(lambda: inf if default is None else default)
     room.update({project: float(limit) for project, limit in limits.items()}, **{"": inf})
     for row in await database.fetch(shares.COUNT_LEASED.sql):
