@@ -80,7 +80,7 @@ def test_exporter_reports_no_lag_for_nonempty_queue_or_open_circuit(
     assert metrics.by("circuit_open", "task") == {(Task.ENRICH_ISSUE,): 1}
 
 
-def test_exporter_with_background_and_limited_jobs_reports_no_wait(
+def test_exporter_with_background_and_limited_jobs_reports_only_their_own_wait(
     port: int, servers: Servers, database: Database, broker: redis.Redis
 ) -> None:
     """Background jobs, and jobs of projects at their own or the default limit."""
@@ -112,6 +112,16 @@ def test_exporter_with_background_and_limited_jobs_reports_no_wait(
     with exporter(servers, PROJECT_RUNNING_MAX="2") as limiting_port:
         database.query("TRUNCATE project_share")
         assert scrape(limiting_port).one("oldest_due_job_age_seconds", queue="issues") < 1000
+
+    # The limit delays background jobs of the project for any time, and its other jobs for hours.
+    database.query("INSERT INTO project_share (project, running_max) VALUES ('limited', 2)")
+    add_job("limited", PriorityClass.BACKGROUND, "pending", 50_000)
+    assert 5000 <= scrape(port).one("oldest_background_job_age_seconds", queue="issues") < 6000
+    add_job("limited", PriorityClass.HIGH, "pending", 20_000)
+    metrics = scrape(port)
+    assert 20_000 <= metrics.one("oldest_background_job_age_seconds", queue="issues") < 21_000
+    assert metrics.one("oldest_due_job_age_seconds", queue="issues") < 1000
+    database.query("DELETE FROM job WHERE run_at < now() - interval '10000 s'; TRUNCATE project_share")
 
     # Without the limit, the wait is a fault.
     metrics = scrape(port)

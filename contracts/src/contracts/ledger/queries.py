@@ -104,28 +104,33 @@ HAVING count(*) >= coalesce(running_max, CAST(:running_max AS integer))
 WAITING_TIMES = Statement(f"""
 WITH due AS (
     SELECT queue, number AS priority_class, run_at AS since,
-        task <> ALL (ARRAY({OPEN_CIRCUITS})) AS is_publishable
+        task <> ALL (ARRAY({OPEN_CIRCUITS})) AS is_publishable,
+        project = ANY (CAST(:at_limit AS text[])) AS is_limited
     FROM {_CLASSES} CROSS JOIN LATERAL ({scan_lanes("given.queue", "class.number")} LIMIT {LANES_MAX}) lane
-    WHERE run_at <= now() AND project <> ALL (CAST(:at_limit AS text[])) AND {IS_NOT_PAUSED}
+    WHERE run_at <= now() AND {IS_NOT_PAUSED}
     UNION ALL
-    SELECT queue, priority_class, greatest(run_at, queued_at), false FROM job WHERE {IS_QUEUED} AND {IS_NOT_PAUSED}
+    SELECT queue, priority_class, greatest(run_at, queued_at), false, false
+    FROM job WHERE {IS_QUEUED} AND {IS_NOT_PAUSED}
 ), oldest AS (
     SELECT queue,
-        min(since) FILTER (WHERE {IS_FOREGROUND}) AS foreground,
-        min(since) FILTER (WHERE NOT {IS_FOREGROUND}) AS background,
-        min(since) FILTER (WHERE {IS_FOREGROUND} AND is_publishable) AS publishable
+        min(since) FILTER (WHERE {IS_FOREGROUND} AND NOT is_limited) AS foreground,
+        min(since) FILTER (WHERE NOT {IS_FOREGROUND} AND NOT is_limited) AS background,
+        min(since) FILTER (WHERE {IS_FOREGROUND} OR NOT is_limited) AS expected,
+        min(since) FILTER (WHERE {IS_FOREGROUND} AND NOT is_limited AND is_publishable) AS publishable
     FROM due GROUP BY queue
 )
 SELECT queue,
     extract(epoch FROM now() - foreground)::float8 AS foreground_s,
     extract(epoch FROM now() - background)::float8 AS background_s,
+    extract(epoch FROM now() - expected)::float8 AS expected_s,
     extract(epoch FROM now() - publishable)::float8 AS publishable_s
 FROM oldest
 """)
 """By queue, the seconds that the oldest due jobs have waited, or null; of each class, the first `LANES_MAX` lanes.
 
 `foreground_s` is that of the jobs above class background, `publishable_s` that of those which the dispatcher may
-publish. Paused jobs, and waiting jobs of the projects `at_limit`, are not included.
+publish. Paused jobs, and waiting jobs of the projects `at_limit`, are not included. `expected_s` is that of all
+jobs that must run within hours: it includes the foreground jobs of projects `at_limit`.
 """
 
 COUNT_BY_CLASS = Statement(f"""
