@@ -278,6 +278,17 @@ def test_doctor_with_overdue_schedule_reports_it(product: Product) -> None:
     product.expect(0)
 
 
+def test_doctor_with_missing_schedule_reports_it_until_it_is_set(product: Product) -> None:
+    product.database.query("DELETE FROM schedule WHERE name = 'prune'")
+    found = product.expect(20, "schedules")
+    restored = {"cron": "0 * * * *", "enabled": False}
+    assert product.api.client.put("/api/v1/schedules/prune", json=restored).status_code == 200
+
+    assert found["schedules"].message == "prune is missing and never runs"
+    assert found["schedules"].next_step == "docs/runbooks/ScheduleOverdue.md"
+    product.expect(0)
+
+
 def test_doctor_with_different_clocks_and_contracts_reports_both(product: Product) -> None:
     """A worker with an older contract and a clock that is one hour behind."""
     with product.redis() as client:

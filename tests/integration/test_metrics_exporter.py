@@ -2,13 +2,14 @@
 
 import signal
 from collections.abc import Iterator
+from math import inf
 
 import psycopg2
 import pytest
 import redis
 
 from contracts.ledger.classes import PriorityClass
-from contracts.names import QUEUE_OF, Task
+from contracts.names import QUEUE_OF, ScheduleName, Task
 from tests.support.database import Database
 from tests.support.metrics import exporter, scrape
 from tests.support.servers import Servers
@@ -232,3 +233,18 @@ def test_exporter_with_other_schema_version_reports_schema_not_at_head(port: int
     finally:
         database.query("UPDATE alembic_version SET version_num = %s", head)
     assert scrape(port).one("schema_at_head") == 1
+
+
+def test_exporter_reports_overdue_and_missing_schedules(port: int, database: Database) -> None:
+    database.query(
+        "INSERT INTO schedule (name, cron, time_zone, next_run_at)"
+        " VALUES ('prune', '0 * * * *', 'UTC', now() - interval '1 h')"
+    )
+    metrics = scrape(port)
+    assert 3600 <= metrics.one("schedule_overdue_seconds", schedule="prune") < 4000
+    assert metrics.one("schedule_overdue_seconds", schedule="retrain") == inf
+
+    database.query("UPDATE schedule SET next_run_at = NULL")
+    database.query("INSERT INTO schedule (name, cron, time_zone) VALUES ('retrain', '0 * * * *', 'UTC')")
+    metrics = scrape(port)
+    assert [metrics.one("schedule_overdue_seconds", schedule=name) for name in ScheduleName] == [0, 0]

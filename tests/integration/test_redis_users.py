@@ -16,6 +16,7 @@ from tests.support.forked import ForkedProcess
 from tests.support.metrics import exporter, scrape
 from tests.support.processes import WORKER, Api
 from tests.support.redis_users import NAMES, connect_as, find_denied
+from tests.support.schedules import add_schedules
 from tests.support.servers import Log, Servers
 from tests.support.waiting import wait_until
 
@@ -100,6 +101,7 @@ def test_services_with_own_users_work_and_are_denied_nothing(
         assert metrics.one("redis_up") == 1
         assert metrics.has("queue_messages")
     assert api.client.get("/api/v1/queues").json()["broker"] == "ok"
+    add_schedules(database)
     checks = run_cli(str(api.client.base_url), "doctor")
     assert checks.returncode == 0, checks.stdout
     assert find_denied(servers.redis_port) == []

@@ -16,6 +16,7 @@ from tests.support.access import ADMIN, CLOSED, bearer
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api, start_api, start_worker
+from tests.support.schedules import add_schedules
 from tests.support.servers import Servers, kind, run_alembic
 from tests.support.waiting import wait_until
 
@@ -71,6 +72,7 @@ def test_application_role_runs_api_and_worker(application_api: Api, database: Da
     wait_until(lambda: application_api.client.get(enrichment).status_code == 200, "the enrichment")
     wait_until(lambda: database.one("SELECT count(*) FROM audit_pending") == 0, "the seals")
 
+    add_schedules(database)
     # The worker's next heartbeat comes within seconds.
     wait_until(
         lambda: cli(application_api, "doctor").returncode == 0, lambda: cli(application_api, "doctor").stdout

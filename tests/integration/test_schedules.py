@@ -191,8 +191,13 @@ def test_change_with_wrong_value_is_rejected_with_rule(
     assert database.read_audit_log() == []
 
 
-def test_schedule_without_row_returns_404(api: Api) -> None:
-    assert_problem(api.client.put(f"{SCHEDULES}/retrain", json={"cron": "0 * * * *"}), 404)
+def test_schedule_without_row_is_created_by_command(api: Api, database: Database) -> None:
+    created = run_cli(str(api.client.base_url), "schedules", "set", "retrain", "--cron", "0 * * * *")
+
+    assert (created.returncode, created.stderr) == (0, "")
+    (row,) = database.query("SELECT name, cron, time_zone, next_run_at > now() AS is_enabled FROM schedule")
+    assert row == {"name": "retrain", "cron": "0 * * * *", "time_zone": "UTC", "is_enabled": True}
+    assert [entry["action"] for entry in database.read_audit_log()] == ["schedule.changed"]
 
 
 def test_commands_show_and_change_schedules(api: Api, prune: str) -> None:
@@ -217,8 +222,9 @@ def test_commands_show_and_change_schedules(api: Api, prune: str) -> None:
     [
         (("prune",), "Use at least one of --cron, --time-zone, --enable and --disable."),
         (("prune", "--cron", "0 25 * * *"), 'cron: "0 25 * * *" is not valid. Use a valid hour.'),
-        (("backup", "--disable"), 'name: "backup" is not valid. Use prune.'),
-        (("", "--disable"), 'name: "" is not valid. Use prune.'),
+        (("backup", "--disable"), 'name: "backup" is not valid. Use prune or retrain.'),
+        (("", "--disable"), 'name: "" is not valid. Use prune or retrain.'),
+        (("retrain", "--disable"), "cron: This field is required."),
     ],
 )
 def test_command_with_wrong_value_prints_one_line_and_exits_2(

@@ -1,5 +1,6 @@
 """Schedules of tests, which start with none."""
 
+from contracts.names import ScheduleName
 from tests.support.database import Database
 from tests.support.waiting import wait_until
 
@@ -9,6 +10,12 @@ NEW_YEAR = "0 0 1 1 *"
 def add_schedule(database: Database, name: str, cron: str = NEW_YEAR, zone: str = "UTC") -> None:
     """Insert a schedule that is disabled."""
     database.query("INSERT INTO schedule (name, cron, time_zone) VALUES (%s, %s, %s)", name, cron, zone)
+
+
+def add_schedules(database: Database) -> None:
+    """Insert every schedule, without which `issuetracker doctor` reports a fault."""
+    for name in ScheduleName:
+        add_schedule(database, name)
 
 
 def make_due(database: Database, name: str) -> None:

@@ -198,12 +198,14 @@ def _check_proxy(diagnosis: dict[str, Any]) -> CheckResult:
 
 
 def _check_schedules(diagnosis: dict[str, Any]) -> CheckResult:
-    # An older API does not report it.
+    # An older API does not report them.
     overdue = diagnosis["jobs"].get("overdue_schedules_s", {})
-    late = [
+    missing = diagnosis["jobs"].get("missing_schedules", [])
+    faults = [f"{name} is missing and never runs" for name in missing]
+    faults += [
         f"{name} is overdue by {seconds:.0f} s" for name, seconds in overdue.items() if seconds > OVERDUE_MAX_S
     ]
-    return CheckResult("; ".join(late), True, _runbook("DispatcherStopped")) if late else CheckResult("on time")
+    return CheckResult("; ".join(faults), True, _runbook("ScheduleOverdue")) if faults else CheckResult("on time")
 
 
 def _check_webhook_secrets(diagnosis: dict[str, Any]) -> CheckResult:
@@ -267,7 +269,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
     The exit code is that of the first problem: 3 API, 10 database, 11 schema, 12 Redis, 13 Redis settings,
     14 queue without a worker, 15 jobs that wait too long, 16 dead letters, 17 clocks, 18 contract versions,
-    19 reverse proxy, 20 overdue schedules.
+    19 reverse proxy, 20 overdue or missing schedules.
     """
     _check_environment()
     try:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.names import ScheduleName
 from issuetracker_cli.client import BAD_INPUT, call, fail
 from issuetracker_cli.output import AsJson, format_time, print_json, print_line, print_table
 
@@ -43,9 +44,10 @@ def set_schedule(
     if not changes:
         fail("Use at least one of --cron, --time-zone, --enable and --disable.", BAD_INPUT)
     schedules = {schedule["name"]: schedule for schedule in call("GET", "/schedules")["items"]}
-    if name not in schedules:
-        fail(f'name: "{name}" is not valid. Use {" or ".join(schedules)}.', BAD_INPUT)
-    settings = {option: schedules[name][option] for option in given} | changes
+    if name not in {*ScheduleName, *schedules}:
+        fail(f'name: "{name}" is not valid. Use {" or ".join(sorted({*ScheduleName, *schedules}))}.', BAD_INPUT)
+    current = schedules.get(name, {})  # a schedule without a row is created
+    settings = {option: current[option] for option in given if option in current} | changes
     schedule = call("PUT", f"/schedules/{name}", json=settings)
     if as_json:
         print_json(schedule)

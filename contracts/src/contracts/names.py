@@ -34,6 +34,17 @@ HEARTBEAT_KEY_PREFIX = "worker:"
 HEARTBEAT_KEY_SECONDS = 10
 """Seconds until such a key expires. A consuming worker writes it every two seconds."""
 
+
+class ScheduleName(StrEnum):
+    """The schedules. The migrations insert their rows."""
+
+    PRUNE = "prune"
+    RETRAIN = "retrain"
+
+
+TASK_OF = {ScheduleName.PRUNE: Task.PRUNE, ScheduleName.RETRAIN: Task.RETRAIN}
+"""The task of each schedule."""
+
 QUEUE_OF: dict[Task, Queue] = {
     Task.ENRICH_ISSUE: Queue.ISSUES,
     Task.INDEX_ISSUE: Queue.DEFAULT,

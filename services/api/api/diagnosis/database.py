@@ -8,7 +8,7 @@ from api.diagnosis.schemas import DatabaseState, JobsState, MigrationsState
 from api.pauses.repository import find_pauses
 from api.pauses.schemas import Pause
 from api.queues.repository import count_dead_messages, find_circuits, find_waiting_times
-from api.schedules.repository import find_overdue
+from api.schedules.repository import find_missing, find_overdue
 from api.schema import list_revisions
 from contracts.ledger.queries import COUNT_BY_CONTRACT, COUNT_DEAD, COUNT_UNFINISHED
 
@@ -53,6 +53,7 @@ async def read_jobs_state(database: Database, running_max: int | None, recent: C
         open_circuits={circuit["task"]: circuit["error"] for circuit in await find_circuits(database)},
         pauses=[Pause(**row) for row in await find_pauses(database)],
         overdue_schedules_s=await find_overdue(database),
+        missing_schedules=await find_missing(database),
         contract_versions=dict(await _fetch_pairs(database, COUNT_BY_CONTRACT.sql)),
     )
 

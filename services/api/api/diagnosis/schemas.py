@@ -48,6 +48,7 @@ class JobsState(BaseModel):
     )
     pauses: list[Pause]
     overdue_schedules_s: dict[str, float] = Field(description="Seconds that overdue schedules have waited")
+    missing_schedules: list[str] = Field(description="Schedules whose row was deleted, so that they never run")
     contract_versions: dict[str, int] = Field(description="Waiting jobs by the contract version of their message")
 
 
@@ -103,6 +104,7 @@ class Diagnosis(BaseModel):
                         "open_circuits": {},
                         "pauses": [],
                         "overdue_schedules_s": {},
+                        "missing_schedules": [],
                         "contract_versions": {"1.1.0": 2},
                     },
                     "broker": None,

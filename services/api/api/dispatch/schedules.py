@@ -13,8 +13,8 @@ from api.database import Database, DatabaseUnavailable
 from api.dispatch.pruning import prune_unless_unfinished
 from api.enrichment.repository import start_due_trainings
 from api.schedules.cron import find_next_run
-from api.schedules.names import ScheduleName
 from api.settings import ApiSettings
+from contracts.names import ScheduleName
 
 logger = structlog.get_logger(__name__)
 

@@ -40,7 +40,11 @@ SELECT NOT current_setting('transaction_read_only')::boolean AS is_writable,
 """
 _VERSION = "SELECT version_num FROM alembic_version"
 
-_SCHEDULES = "SELECT name, extract(epoch FROM next_run_at)::float8 AS next_run FROM schedule ORDER BY name"
+_SCHEDULES = """
+SELECT name, extract(epoch FROM next_run_at)::float8 AS next_run,
+    coalesce(extract(epoch FROM greatest(now() - next_run_at, '0')), 0)::float8 AS overdue_s
+FROM schedule ORDER BY name
+"""
 
 _DEAD_MESSAGES = "SELECT count(*) FROM dead_message WHERE state = $1"
 
@@ -74,8 +78,8 @@ class DatabaseState:
     open_circuits: set[str] | None = None
     pauses: set[tuple[str, str]] | None = None
     """Kind and name of each pause."""
-    next_runs: dict[str, float | None] | None = None
-    """Time of the next run of each schedule, in seconds since 1970, or None if it is disabled."""
+    schedules: dict[str, asyncpg.Record] | None = None
+    """By name, `next_run` (in seconds since 1970, or None if disabled) and `overdue_s` (0 if it is not)."""
     waiting_times: dict[str, asyncpg.Record] | None = None
     """`WAITING_TIMES` by queue."""
     by_class: dict[str, int] | None = None
@@ -127,7 +131,7 @@ async def _read_ledger(connection: Any, state: DatabaseState, running_max: int |
     pauses = await query(FIND_PAUSES.sql)
     state.pauses = _map(pauses, lambda rows: {(row["kind"], row["name"]) for row in rows})
     schedules = await query(_SCHEDULES)
-    state.next_runs = _map(schedules, lambda rows: {row["name"]: row["next_run"] for row in rows})
+    state.schedules = _map(schedules, lambda rows: {row["name"]: row for row in rows})
     state.dead_messages = _map(await query(_DEAD_MESSAGES, DeadMessageState.DEAD), lambda rows: int(rows[0][0]))
     by_class = await query(*COUNT_BY_CLASS.bind(queues=queues))
     state.by_class = _map(

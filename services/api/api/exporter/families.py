@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -12,12 +13,11 @@ from prometheus_client.registry import Collector
 from api.exporter.broker import BrokerState
 from api.exporter.database import DatabaseState, JobCount
 from api.metrics.labels import known_or_other
-from api.schedules.names import ScheduleName
 from api.schema import list_revisions
 from contracts.ledger.states import DEAD, REPORTED_STATES
 from contracts.limits import DEFAULT_PROJECT
 from contracts.messages import Skew, classify_skew
-from contracts.names import QUEUE_OF, Queue, Task
+from contracts.names import QUEUE_OF, Queue, ScheduleName, Task
 from contracts.states import PauseKind
 
 
@@ -91,9 +91,15 @@ def _ledger(state: DatabaseState) -> Iterator[Metric]:
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
     if state.pauses is not None:
         yield _paused(state.pauses)
-    if state.next_runs is not None:
+    if state.schedules is not None:
         what = "Time of the schedule's next run, in seconds since 1970; 0 if it is disabled."
-        yield build_labelled_gauge("schedule_next_run_timestamp_seconds", what, ScheduleName, state.next_runs)
+        next_runs = {name: row["next_run"] for name, row in state.schedules.items()}
+        yield build_labelled_gauge("schedule_next_run_timestamp_seconds", what, ScheduleName, next_runs)
+        what = "Seconds that the schedule is overdue; infinite if its row is missing, so that it never runs."
+        overdue = dict.fromkeys(ScheduleName, inf) | {
+            name: row["overdue_s"] for name, row in state.schedules.items()
+        }
+        yield build_labelled_gauge("schedule_overdue_seconds", what, ScheduleName, overdue)
     if state.by_class is not None:
         yield _waiting("class", "Unpublished due jobs by priority class.", state.by_class)
     if state.by_project is not None:

@@ -1,15 +1,16 @@
 """The schedule endpoints, for admins."""
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter
 
 from api.access.scopes import ADMIN
 from api.audit_trail import record
 from api.database import DatabaseDep
-from api.problems import require_found
 from api.schedules import repository
 from api.schedules.cron import find_next_run
-from api.schedules.names import ScheduleName
 from api.schedules.schemas import Schedule, Schedules, ScheduleSettings
+from contracts.names import ScheduleName
 
 router = APIRouter(prefix="/api/v1/schedules", tags=["queues"], dependencies=[ADMIN])
 
@@ -22,9 +23,9 @@ async def list_all(database: DatabaseDep) -> Schedules:
 
 @router.put("/{name}", operation_id="setSchedule", summary="Set when a schedule runs")
 async def change(name: ScheduleName, settings: ScheduleSettings, database: DatabaseDep) -> Schedule:
-    """Replace the settings. A disabled schedule creates no jobs. Idempotent."""
+    """Replace the settings, or create a schedule that was lost. A disabled one creates no jobs. Idempotent."""
     async with database.transaction():
-        current, after = require_found(await repository.lock_settings(database, name), f"schedule {name}")
+        current, after = await repository.lock_settings(database, name) or (None, datetime.now(UTC))
         if settings != current:
             next_run_at = find_next_run(settings.cron, settings.time_zone, after) if settings.enabled else None
             await repository.set_settings(database, name, settings, next_run_at)

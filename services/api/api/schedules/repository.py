@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from api.database import Database
-from api.schedules.names import TASK_OF, ScheduleName
 from api.schedules.schemas import Schedule, ScheduleSettings
+from contracts.names import TASK_OF, ScheduleName
 
 # The last job may have been pruned.
 _FIND = """
@@ -21,12 +21,19 @@ SELECT cron, time_zone, next_run_at IS NOT NULL AS enabled, greatest(now(), last
 FROM schedule WHERE name = $1 FOR UPDATE
 """
 
-_SET = "UPDATE schedule SET cron = $2, time_zone = $3, next_run_at = $4 WHERE name = $1"
+_SET = """
+INSERT INTO schedule (name, cron, time_zone, next_run_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET cron = $2, time_zone = $3, next_run_at = $4
+"""
 
 _OVERDUE = """
 SELECT name, extract(epoch FROM now() - next_run_at)::float8 FROM schedule
 WHERE next_run_at < now() AND name = ANY($1) ORDER BY name
 """
+
+_MISSING = (
+    "SELECT name FROM unnest($1::text[]) AS name WHERE name NOT IN (SELECT name FROM schedule) ORDER BY name"
+)
 
 
 async def find_schedules(database: Database, *names: ScheduleName) -> list[Schedule]:
@@ -47,10 +54,15 @@ async def lock_settings(database: Database, name: ScheduleName) -> tuple[Schedul
 async def set_settings(
     database: Database, name: ScheduleName, settings: ScheduleSettings, next_run_at: datetime | None
 ) -> None:
-    """Store the settings of a schedule and its next run."""
+    """Store the settings of a schedule and its next run; insert a missing row."""
     await database.execute(_SET, name, settings.cron, settings.time_zone, next_run_at)
 
 
 async def find_overdue(database: Database) -> dict[str, float]:
     """Return the seconds for which the overdue schedules wait, by name."""
     return dict(tuple(row) for row in await database.fetch(_OVERDUE, list(ScheduleName)))
+
+
+async def find_missing(database: Database) -> list[str]:
+    """Return the schedules whose row is missing. They never run."""
+    return [row["name"] for row in await database.fetch(_MISSING, list(ScheduleName))]

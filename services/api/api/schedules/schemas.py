@@ -8,8 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from api.schedules.cron import FIELDS, check_cron, check_time_zone
-from api.schedules.names import ScheduleName
-from contracts.names import Task
+from contracts.names import ScheduleName, Task
 from contracts.states import JobState
 from contracts.validation import format_value
 
