@@ -97,6 +97,20 @@ def test_stream_with_late_commit_includes_its_events_in_order(
         late.close()
 
 
+def test_stream_behind_open_transaction_repeats_sync(api: Api, servers: Servers) -> None:
+    """No event can be sent during a transaction that has written, but the page must not show an old state."""
+    idle = psycopg2.connect(servers.database_url)
+    try:
+        with Listener(api) as listener:
+            idle.cursor().execute("SELECT pg_current_xact_id()")
+            issue_id = api.post("Created behind the transaction").json()["id"]
+            listener.wait_for(lambda: [event.kind for event in listener.received] == ["sync"] * 3, "sync, twice")
+            idle.commit()
+            listener.wait_for(lambda: listener.ids("issue.created") == [issue_id], "the delayed event")
+    finally:
+        idle.close()
+
+
 def test_stream_after_shutdown_resumes_on_other_process(new_api: ApiFactory) -> None:
     one, other = new_api({}), new_api({})
     with Listener(one) as first:

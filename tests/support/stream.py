@@ -22,14 +22,26 @@ class ReceivedEvent:
 
 
 class Listener:
-    """Reads a stream in a thread. Stores events in `received` and status reports in `statuses`."""
+    """Reads a stream in a thread. Stores events in `received` and status reports in `statuses`.
 
-    def __init__(self, api: Api, last_id: str | None = None, headers: dict[str, str] | None = None) -> None:
+    `reconnects`: resume after the end of a stream and after an error response, as the page does.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        last_id: str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        reconnects: bool = False,
+    ) -> None:
         self.received: list[ReceivedEvent] = []
         self.statuses: list[dict[str, Any]] = []
         self.last_id = last_id or ""
         self.response: httpx.Response | None = None
         self.ended = threading.Event()
+        self._reconnects = reconnects
+        self._disconnecting = threading.Event()
         self._client = httpx.Client(base_url=api.client.base_url, timeout=60)
         self._headers = {**(headers or {}), **({"Last-Event-ID": last_id} if last_id else {})}
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -48,6 +60,7 @@ class Listener:
 
     def disconnect(self) -> None:
         """Close the connection."""
+        self._disconnecting.set()
         if self.response is not None:
             with suppress(OSError):  # the server has already closed the connection
                 self.response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
@@ -65,6 +78,13 @@ class Listener:
         return [event.data["issue_id"] for event in self.received if event.kind == kind]
 
     def _read(self) -> None:
+        self._read_stream()
+        while self._reconnects and not self._disconnecting.wait(0.2):
+            self._headers["Last-Event-ID"] = self.last_id
+            self._read_stream()
+        self.ended.set()
+
+    def _read_stream(self) -> None:
         try:
             with self._client.stream("GET", "/api/v1/events", headers=self._headers) as response:
                 self.response = response
@@ -78,8 +98,6 @@ class Listener:
                         fields = {}
         except (httpx.HTTPError, OSError, ValueError):
             pass  # the connection was closed
-        finally:
-            self.ended.set()
 
     def _store(self, fields: dict[str, str]) -> None:
         if fields.get("event") == "status":

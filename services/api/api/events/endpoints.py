@@ -30,11 +30,11 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _EXAMPLE = """\
 event: issue.created
 data: {"issue_id": "01a20614-800e-771f-862f-526a86f415ac"}
-id: 4711-12
+id: 4711-12-1795600510304127
 
 event: job.changed
 data: {"job_id": "01a20614-800f-7a10-9a1b-8c5f8f2c0d11", "state": "running"}
-id: 4713-15
+id: 4713-15-1795600510341870
 
 """
 
@@ -109,12 +109,14 @@ async def stream(
 ) -> EventStream:
     """Stream each change of an issue or of a job's state, at least once, in commit order.
 
-    The stream begins with `sync` if it cannot resume after the last event, which expires after an hour.
+    The stream begins with `sync` if it cannot resume after the last event, which expires after an hour. It repeats
+    `sync` every 10 seconds while a long transaction delays events.
     """
     hub: Hub = request.app.state.hub
     position = Position.parse(last_event_id or after)
-    is_resumed = position is not None and await repository.has_all_since(database, position)
-    cursor = position if position is not None and is_resumed else await repository.get_horizon(database)
+    async with database.transaction():  # which fails on an old primary
+        is_resumed = position is not None and await repository.has_all_since(database, position)
+        cursor = position if position is not None and is_resumed else await repository.get_last(database)
     # Nothing else runs between this check and the start of the stream.
     _require_room(hub, actor)
     frames = _frames(hub, cursor, lambda: _is_valid(request), is_resumed=is_resumed)
@@ -148,13 +150,9 @@ async def _is_valid(request: Request) -> bool:
 async def _frames(
     hub: Hub, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
 ) -> AsyncGenerator[bytes]:
-    yield (
-        format_sse_event(retry=RETRY_MS)
-        if is_resumed
-        else format_sse_event(event="sync", data_str="{}", id=str(cursor), retry=RETRY_MS)
-    )
+    yield format_sse_event(retry=RETRY_MS) if is_resumed else _sync(cursor)
     loop = asyncio.get_running_loop()
-    started_at, epoch, status = loop.time(), hub.epoch, None
+    started_at, epoch, stalls, status = loop.time(), hub.epoch, hub.stalls, None
     checked_at = started_at
     with suppress(DatabaseUnavailable):
         while not hub.closing and hub.epoch == epoch and loop.time() < started_at + STREAM_MAX_S:
@@ -165,6 +163,9 @@ async def _frames(
             news = hub.news
             events, cursor = await hub.after(cursor)
             frames = [event.frame for event in events]
+            if hub.stalls != stalls:
+                stalls = hub.stalls
+                frames.append(_sync(cursor))
             if hub.status is not None and hub.status is not status:
                 status = hub.status
                 frames.append(format_sse_event(event="status", data_str=status.model_dump_json()))
@@ -172,6 +173,10 @@ async def _frames(
                 yield b"".join(frames)
             elif not await _wait_for_news(news):
                 yield format_sse_event(comment="heartbeat", id=str(cursor))
+
+
+def _sync(cursor: Position) -> bytes:
+    return format_sse_event(event="sync", data_str="{}", id=str(cursor), retry=RETRY_MS)
 
 
 async def _wait_for_news(news: asyncio.Event) -> bool:

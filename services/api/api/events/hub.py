@@ -12,7 +12,7 @@ import structlog
 
 from api.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, UNAVAILABLE_ERRORS, Database, DatabaseUnavailable
 from api.events import repository
-from api.events.repository import Event, Position
+from api.events.repository import BEFORE_ALL, Event, Position
 from api.outage_log import OutageLog
 from api.pool import require_writable
 from api.settings import ApiSettings
@@ -25,6 +25,8 @@ POLL_S = 0.25
 """Seconds between reads of the table while there are listeners. Each read costs one index look-up."""
 STATUS_S = 2.0
 RECONNECT_S = 1.0
+STALL_S = 10.0
+"""Seconds that events wait for an older transaction, after which listeners repeatedly fetch what they display."""
 BATCH = 500
 RECENT_MAX = 2000
 """Events buffered for all listeners; a listener that is further behind reads the table."""
@@ -55,7 +57,9 @@ class Hub:
         """Set, and replaced by a new one, when there is something to pull."""
         self.status: QueuesState | None = None
         self.epoch = 0
-        """Incremented when positions become invalid, because the database was restored from a backup."""
+        """Incremented when positions become invalid: a restored database, a failover that lost transactions."""
+        self.stalls = 0
+        """Incremented every `STALL_S` while a transaction that still runs delays events."""
         self.closing = False
 
     @property
@@ -108,7 +112,8 @@ class Hub:
             start = bisect_right(self._recent, cursor, key=lambda event: event.position)
             events = self._recent[start : start + BATCH]
         else:
-            events = await repository.read(self._database, cursor, BATCH)
+            async with self._database.transaction():  # which fails on an old primary
+                events = await repository.read(self._database, cursor, BATCH)
         if len(events) == BATCH:
             return events, events[-1].position
         # Everything up to the hub's position has been read.
@@ -151,18 +156,29 @@ class Hub:
             connection.terminate()
 
     async def _follow(self, connection: Any) -> None:
-        horizon = await repository.get_horizon(connection)
-        if self._position is None or horizon.transaction_id < self._position.transaction_id:
+        is_valid = self._position is not None and (
+            self._position == BEFORE_ALL or await repository.has_all_since(connection, self._position)
+        )
+        last = await repository.get_last(connection)
+        require_writable(connection)
+        if not is_valid:
             self.epoch += self._position is not None
-            self._since = self._position = horizon
+            self._since = self._position = last
             self._recent = []
         self._notify()
+        loop = asyncio.get_running_loop()
+        checked_at = loop.time()
         while True:
             assert self._position is not None
             events = await repository.read(connection, self._position, BATCH)
             # After a failover, the old primary has no further event.
             require_writable(connection)
             self._append(events)
+            if loop.time() >= checked_at + STALL_S:
+                checked_at = loop.time()
+                if await repository.is_stalled(connection, STALL_S):
+                    self.stalls += 1
+                    self._notify()
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)
 

@@ -2,6 +2,11 @@
 
 Events are ordered by transaction id, then by their own id. A transaction can commit after one with a higher id. So
 only transactions below the horizon are read: the oldest transaction that still runs. No event can appear below it.
+The horizon includes the writing transactions of all databases of the server, and prepared ones.
+
+A position is that of an event, not the horizon: after a crash or a failover, the server assigns the ids of lost
+transactions again, but none below those of a stored event. The event's time distinguishes it from another one with
+the same ids.
 """
 
 import json
@@ -13,13 +18,21 @@ from uuid import UUID
 from fastapi.sse import format_sse_event
 
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_CREATED_US = "(extract(epoch FROM created_at) * 1000000)::bigint"
 _READ = f"""
-SELECT transaction_id, id, kind, issue_id, job_id, task, state FROM event
+SELECT transaction_id, id, {_CREATED_US}, kind, issue_id, job_id, task, state FROM event
 WHERE (transaction_id, id) > ($1, $2) AND transaction_id < {_HORIZON}
 ORDER BY transaction_id, id LIMIT $3
 """
-_HAS_ALL_SINCE = f"""
-SELECT $1 <= {_HORIZON} AND EXISTS (SELECT FROM event WHERE (transaction_id, id) <= ($1, $2))
+_LAST = f"""
+SELECT transaction_id, id, {_CREATED_US} FROM event WHERE transaction_id < {_HORIZON}
+ORDER BY transaction_id DESC, id DESC LIMIT 1
+"""
+_IS_STORED = f"SELECT EXISTS (SELECT FROM event WHERE (transaction_id, id) = ($1, $2) AND {_CREATED_US} = $3)"
+_IS_STALLED = f"""
+SELECT EXISTS (
+    SELECT FROM event WHERE transaction_id >= {_HORIZON} AND created_at < now() - $1 * interval '1 s'
+)
 """
 # Reads only what it may delete, by the key, because a busy hour has millions of rows. The last old row stays, so
 # that a client that stopped there can resume.
@@ -37,22 +50,27 @@ SELECT count(*) FROM deleted
 
 
 class Position(NamedTuple):
-    """A position in the stream, written as an event id such as `4711-12`."""
+    """A position in the stream, written as an event id such as `4711-12-1795600510304127`."""
 
     transaction_id: int
     id: int
+    created_us: int
+    """Microseconds since 1970."""
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
         """Parse an event id; return None if it is not valid."""
-        transaction, _, number = (text or "").partition("-")
-        if not (transaction.isascii() and transaction.isdecimal() and number.isascii() and number.isdecimal()):
+        parts = (text or "").split("-")
+        if len(parts) != len(cls._fields) or not all(part.isascii() and part.isdecimal() for part in parts):
             return None
-        position = cls(int(transaction), int(number))
+        position = cls(*map(int, parts))
         return position if max(position) < 2**63 else None
 
     def __str__(self) -> str:
-        return f"{self.transaction_id}-{self.id}"
+        return "-".join(map(str, self))
+
+
+BEFORE_ALL = Position(0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -87,20 +105,26 @@ class Source(Protocol):
         """Return the first row's first column."""
 
 
-async def get_horizon(source: Source) -> Position:
-    """Return the current end of the stream: every later commit comes after it."""
-    return Position(await source.fetchval(f"SELECT {_HORIZON}"), 0)
+async def get_last(source: Source) -> Position:
+    """Return the position of the last event, or `BEFORE_ALL`: every later commit comes after it."""
+    row = await source.fetchrow(_LAST)
+    return BEFORE_ALL if row is None else Position(*row)
 
 
 async def has_all_since(source: Source, position: Position) -> bool:
-    """Return whether every event after the position is still stored, and the position is from this database."""
-    return bool(await source.fetchval(_HAS_ALL_SINCE, *position))
+    """Return whether every event after the position is stored: its own event is, in the history of this server."""
+    return bool(await source.fetchval(_IS_STORED, *position))
+
+
+async def is_stalled(source: Source, seconds: float) -> bool:
+    """Return whether events have waited for that time for an older transaction."""
+    return bool(await source.fetchval(_IS_STALLED, seconds))
 
 
 async def read(source: Source, after: Position, limit: int) -> list[Event]:
     """Return at most `limit` events after the position, in order."""
-    rows = await source.fetch(_READ, *after, limit)
-    return [Event(Position(row[0], row[1]), *row[2:]) for row in map(tuple, rows)]
+    rows = await source.fetch(_READ, after.transaction_id, after.id, limit)
+    return [Event(Position(*row[:3]), *row[3:]) for row in map(tuple, rows)]
 
 
 async def delete_old(source: Source, older_than_s: float, limit: int) -> int:
