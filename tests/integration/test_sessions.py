@@ -12,6 +12,7 @@ from tests.support.access import ADMIN, Tokens, bearer
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.waiting import wait_until
 
 Login = Callable[[str], httpx.Client]
 
@@ -78,6 +79,37 @@ def test_session_without_use_for_two_hours_ends(
     assert used.get("/api/v1/issues").status_code == 200
     assert "The session expired at" in str(assert_problem(idle.get("/api/v1/issues"), 401)["detail"])
     assert len(list_sessions(closed_api, token)) == 1
+
+
+def test_session_used_just_before_its_end_continues(
+    closed_api: Api, tokens: Tokens, database: Database, log_in: Login
+) -> None:
+    """The process has cached the end that the session had before this use."""
+    browser = log_in(tokens.make("alice", "issues:read")["token"])
+    forget = tokens.make("forget", "issues:read")["id"]
+    ends = database.one(
+        "UPDATE api_session SET last_used_at = now() - interval '1 h 59 min 57 s'"
+        " RETURNING last_used_at + interval '2 h'"
+    )
+    tokens.revoke(forget)  # so that this process queries the database again
+    assert browser.get("/api/v1/issues").status_code == 200
+
+    wait_until(lambda: bool(database.one("SELECT clock_timestamp() > %s", ends)), "the former end")
+
+    assert browser.get("/api/v1/issues").status_code == 200
+
+
+def test_login_deletes_only_expired_sessions(tokens: Tokens, database: Database, log_in: Login) -> None:
+    """An API of the previous release stores no use, so an idle session may be in use there."""
+    token = tokens.make("alice", "issues:read")["token"]
+    log_in(token)
+    database.query("UPDATE api_session SET expires_at = now() - interval '1 s'")
+    log_in(token)
+    database.query("UPDATE api_session SET last_used_at = now() - interval '3 h'")
+    log_in(token)
+
+    idle = "SELECT last_used_at < now() - interval '2 h' AS is_idle FROM api_session ORDER BY created_at"
+    assert [row["is_idle"] for row in database.query(idle)] == [True, False]
 
 
 def test_end_of_session_is_audited(closed_api: Api, tokens: Tokens, log_in: Login) -> None:

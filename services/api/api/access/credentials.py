@@ -73,12 +73,14 @@ class Credentials:
 
     async def _look_up(self, key: bytes, *, is_session: bool) -> Principal:
         found = self._cache.get(key)
-        if found is None:
-            found = self._cache[key] = await self._query(key, is_session=is_session)
+        # A use may have extended a session since it was cached.
+        if found is None or _has_ended(found):
+            found = await self._query(key, is_session=is_session)
+            if isinstance(found, VerifiedCredential) and _has_ended(found):
+                found = _describe_end(is_session, found)
+            self._cache[key] = found
         if isinstance(found, str):
             raise InvalidCredentials(found)
-        if found.ends_at <= datetime.now(UTC):
-            raise InvalidCredentials(_ended(is_session, found))
         return found.principal
 
     async def _query(self, key: bytes, *, is_session: bool) -> VerifiedCredential | str:
@@ -132,7 +134,11 @@ async def _get_credentials(request: Request) -> Credentials:
 CredentialsDep = Annotated[Credentials, Depends(_get_credentials)]
 
 
-def _ended(is_session: bool, known: VerifiedCredential) -> str:
+def _has_ended(found: VerifiedCredential | str) -> bool:
+    return isinstance(found, VerifiedCredential) and found.ends_at <= datetime.now(UTC)
+
+
+def _describe_end(is_session: bool, known: VerifiedCredential) -> str:
     when = f"{known.ends_at:%Y-%m-%d %H:%M} UTC"
     if is_session:
         return f"The session expired at {when}. Log in again."

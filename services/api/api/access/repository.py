@@ -31,8 +31,10 @@ _STORE_USE = """
 UPDATE api_token SET last_used_at = now()
 WHERE id = $1 AND last_used_at < now() - interval '1 minute' IS NOT FALSE
 """
-_START_SESSION = f"""
-WITH ended AS (DELETE FROM api_session WHERE {_SESSION_ENDS} < now())
+# A session without use stays until its expiry, because an API of the previous release may use it, which does not
+# store uses.
+_START_SESSION = """
+WITH ended AS (DELETE FROM api_session WHERE expires_at < now())
 INSERT INTO api_session (digest, token_digest, expires_at, address) VALUES ($1, $2, $3, $4)
 """
 _END_SESSION = "DELETE FROM api_session WHERE digest = $1"
@@ -95,7 +97,7 @@ async def store_session_use(database: Database, digest: bytes) -> None:
 async def start_session(
     database: Database, digest: bytes, token_digest: bytes, expires_at: datetime, address: str
 ) -> None:
-    """Store a session and delete those that have ended."""
+    """Store a session and delete those that have expired."""
     await database.execute(_START_SESSION, digest, token_digest, expires_at, address)
 
 
