@@ -90,6 +90,10 @@ test-containers: $(VENV)/ready ## Run the tests of images, compose, and Kubernet
 	@docker version >/dev/null || { echo "make test-containers: no Docker engine is reachable. Start Docker." >&2; exit 2; }
 	@TEST_SERVERS=containers $(BIN)/pytest -n $(J) --dist loadgroup tests/containers $(ON_IMAGES)
 
+.PHONY: scopes
+scopes: $(VENV)/ready ## Request each operation of the API with a token of each scope, and print the statuses
+	@$(BIN)/pytest -q -s tests/integration/test_scope_matrix.py
+
 .PHONY: test-nightly
 test-nightly: $(VENV)/ready $(VENV)/llm ## Run the long tests: upgrades, a real model, random inputs, and 60 rounds of chaos
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(J) --dist loadgroup -m "" \
