@@ -3,7 +3,7 @@
 import re
 
 from tests.integration.test_issues_api import assert_problem
-from tests.support.access import INGEST, SCOPES, Tokens, bearer
+from tests.support.access import INGEST, NO_TOKEN, SCOPES, Tokens, bearer, is_granted
 from tests.support.processes import Api
 from tests.support.routes import Endpoint, endpoints
 from tests.unit.api.test_access_rules import OPEN, PAGE
@@ -21,7 +21,7 @@ def may(endpoint: Endpoint, kind: str) -> bool:
     path, method = endpoint.path, endpoint.method
     if str(endpoint) in OPEN:
         return True
-    if kind in {"no token", INGEST}:
+    if kind in {NO_TOKEN, INGEST}:
         return kind == INGEST and str(endpoint) == "POST /api/v1/issues"
     if kind == "admin" or path in ANY_SCOPE_PATHS:
         return True
@@ -30,16 +30,6 @@ def may(endpoint: Endpoint, kind: str) -> bool:
     if path.startswith("/api/v1/erasures") or kind == "issues:erase":
         return path.startswith("/api/v1/erasures") and kind == "issues:erase"
     return kind == ("issues:read" if method == "GET" else "issues:write")
-
-
-def documented(security: list[dict[str, list[str]]], kind: str) -> bool:
-    """Return whether the OpenAPI document grants the operation to a token of this kind."""
-    if not security:
-        return True
-    scopes = security[0]["token"]
-    if not scopes:
-        return kind not in {"no token", INGEST}
-    return kind in {*scopes, "admin"} or (scopes == [INGEST] and kind == "issues:write")
 
 
 def request(api: Api, endpoint: Endpoint, token: str | None) -> int:
@@ -55,7 +45,7 @@ def request(api: Api, endpoint: Endpoint, token: str | None) -> int:
 
 
 def test_scope_matrix_has_no_leak(closed_api: Api, tokens: Tokens) -> None:
-    secrets: dict[str, str | None] = {"no token": None}
+    secrets: dict[str, str | None] = {NO_TOKEN: None}
     secrets[INGEST] = tokens.make("issues-ingest", INGEST, projects=["default"])["token"]
     secrets |= {scope: tokens.make(scope.replace(":", "-"), scope)["token"] for scope in SCOPES}
     paths = closed_api.client.get("/openapi.json").json()["paths"]
@@ -71,12 +61,12 @@ def test_scope_matrix_has_no_leak(closed_api: Api, tokens: Tokens) -> None:
         statuses = {kind: request(closed_api, endpoint, token) for kind, token in secrets.items()}
         print(" ".join(f"{status:>13}" for status in statuses.values()), endpoint)
         for kind, status in statuses.items():
-            denial = 401 if kind == "no token" else 403
+            denial = 401 if kind == NO_TOKEN else 403
             if not may(endpoint, kind) and status != denial:
                 leaks.append((endpoint, kind, status))
             if may(endpoint, kind) and (status in {denial, 429} or status >= 500):
                 denied.append((endpoint, kind, status))
-            if may(endpoint, kind) != documented(security, kind):
+            if may(endpoint, kind) != is_granted(security, kind):
                 undocumented.append((endpoint, kind, security))
     cells = len(operations) * len(secrets)
     print(f"{len(operations)} operations x {len(secrets)} kinds of token = {cells} cells, {len(leaks)} leaks")

@@ -49,3 +49,18 @@ class Tokens:
 SCOPES = ("issues:erase", "issues:read", "issues:write", "admin")
 INGEST = "issues:ingest"
 """Requires projects, and cannot be combined with other scopes."""
+NO_TOKEN = "no token"
+
+
+def is_granted(security: list[dict[str, list[str]]], kind: str) -> bool:
+    """Return whether an operation of the OpenAPI document allows a token of this scope, or `NO_TOKEN`.
+
+    `security` is the document's requirement of the operation. `admin` includes every scope, and `issues:write`
+    includes `issues:ingest`.
+    """
+    if not security:
+        return True
+    scopes = security[0]["token"]
+    if not scopes:
+        return kind not in {NO_TOKEN, INGEST}
+    return kind in {*scopes, "admin"} or (scopes == [INGEST] and kind == "issues:write")

@@ -4,11 +4,14 @@ Examples are cursors, entity tags, Idempotency-Keys, originals of duplicates and
 tests cover them. Here each request has a new key and omits the other values. Each webhook has a public host.
 """
 
+import os
 import re
 from typing import Any
 from uuid import uuid4
 
 import schemathesis
+
+from tests.support.access import is_granted
 
 AUTHORITY = re.compile(r'(?i)(https?)://[!"$-.0->A-~]*(?=[/?]|$)')
 KEY = re.compile(r"[!-~]{1,255}")
@@ -38,3 +41,11 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         case.body = {name: value for name, value in case.body.items() if name != "duplicate_of"}
     if "/webhooks" in case.path and isinstance(case.body, dict) and isinstance(case.body.get("url"), str):
         case.body = {**case.body, "url": AUTHORITY.sub(r"\1://hooks.example.com", case.body["url"])}
+
+
+@schemathesis.check
+def denies_other_scopes(_context: Any, response: Any, case: Any) -> None:
+    """Fail if an operation succeeds that the scope of the token, `TOKEN_KIND`, does not include."""
+    kind = os.environ["TOKEN_KIND"]
+    if not is_granted(case.operation.definition.raw["security"], kind):
+        assert response.status_code >= 400, f"{kind} may not {case.method} {case.path}: {response.status_code}"
