@@ -23,6 +23,8 @@ HOST = "127.0.0.1"
 TIMEOUT_S = 60
 REST_S = 2
 """Pause before and after an attack."""
+ENDED = (OSError, asyncio.IncompleteReadError)
+"""Errors of a connection that the API refuses, resets or ends."""
 _POST = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
 _ISSUE = b'{"title": "Login button not working"}'
 _KEYS = json.dumps({f"key{number}": 0 for number in range(110_000)}).encode()
@@ -60,20 +62,20 @@ class Target:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """Open a connection; ignore that the API ends it."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection(HOST, self.port, limit=2**16)
-            try:
-                yield reader, writer
-            finally:
-                writer.close()
+        """Open a connection; raise one of ENDED if the API ends it."""
+        reader, writer = await asyncio.open_connection(HOST, self.port, limit=2**16)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
     async def post(self, posts: Posts, until: float) -> None:
         """Post issues until then."""
         while time.perf_counter() < until:
             before = len(posts.times)
-            async with self.connect() as (reader, writer):
-                await self._post_on(reader, writer, posts, until)
+            with contextlib.suppress(*ENDED):
+                async with self.connect() as (reader, writer):
+                    await self._post_on(reader, writer, posts, until)
             posts.failed += len(posts.times) == before
             await asyncio.sleep(0.01)
 
@@ -161,7 +163,8 @@ ATTACKS: dict[str, tuple[Attack, int, float]] = {
 async def repeat(attack: Attack, target: Target, pause_s: float) -> None:
     """Attack until cancelled."""
     while True:
-        await attack(target)
+        with contextlib.suppress(*ENDED):
+            await attack(target)
         await asyncio.sleep(pause_s)
 
 
