@@ -65,10 +65,22 @@ def test_wait_for_ends_when_database_and_schema_are_ready(server: Postgres, serv
     migrate(url, "head")
     assert schema.wait(DEADLINE_S) == 0
 
-    # The migration of a newer release is unknown here, but the pods of this release must still start.
     connection = server.connect("IssueTracker")
     connection.autocommit = True
     with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE issuetracker_application LOGIN")
+        cursor.execute("SHOW unix_socket_directories")
+        ((directory,),) = cursor.fetchall()
+        port = DatabaseAddress.parse(url).port
+        socket_url = f"postgresql://issuetracker_application@/IssueTracker?host={directory}&port={port}"
+        role_log = Log()
+        role = start_wait("schema", socket_url, role_log)
+        wait_until(lambda: role_log.has("the schema is at no revision"), lambda: f"the reason\n{role_log}")
+        assert not server_log.has("ERROR"), server_log
+        cursor.execute("SELECT grant_access()")
+        assert role.wait(DEADLINE_S) == 0
+
+        # The migration of a newer release is unknown here, but the pods of this release must still start.
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     assert start_wait("schema", url, Log()).wait(DEADLINE_S) == 0

@@ -40,8 +40,9 @@ async def check_schema(connection: Connection) -> str:
     """
     head, *older = list_revisions()
     found: set[str] = set()
-    # A query of a missing table would be an error in the server's log, repeated until the migration.
-    if await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+    # Without this query, a missing table, or one that the migration has not granted yet, would cause errors in the
+    # server's log until the migration.
+    if await connection.fetchval("SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"):
         found = {row["version_num"] for row in await connection.fetch("SELECT version_num FROM alembic_version")}
     if found == {head} or found - {head, *older}:
         return ""
