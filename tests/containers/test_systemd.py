@@ -232,6 +232,8 @@ def test_redis_users_command_gives_each_service_its_own_user(site: Site) -> None
     # The server of the test has no configuration file that it could rewrite.
     assert cli(stdin=commands.removesuffix("CONFIG REWRITE")).split() == ["OK"] * 4
 
+    assert BROKER_URL in site.first.run("cat", f"{ETC}/issuetracker.env.old")
+
     site.first.systemctl("restart", API, EXPORTER, FLOWER, WORKER, INDEXER)
 
     site.enrich()
