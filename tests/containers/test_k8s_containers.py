@@ -22,6 +22,7 @@ from tests.support.redis_users import NAMES as REDIS_USERS
 from tests.support.waiting import wait_until
 
 POSTGRES, REDIS, PROMETHEUS = "pgvector/pgvector:pg17", "redis:8", "prom/prometheus:v3.5.0"
+ROLES = ["application", "backup", "exporter"]
 OWN_SERVICES = ["api", "exporter", "flower", *(f"worker-{queue}" for queue in Queue)]
 SERVICES_WITH_INIT = [name for name in OWN_SERVICES if name != "flower"]
 LONG_RUNNING = ["postgres", "redis", *OWN_SERVICES]
@@ -58,11 +59,12 @@ def test_secrets_job_creates_secrets_once(installation: Installation) -> None:
     # Repeat the job, as Kubernetes does.
     wait_until(lambda: installation.job(SECRETS, f"-{next(numbers)}")[0] == 0, "the Secrets to be created")
     created = node.secrets()
-    assert set(created) == {"access", "broker", "broker-users", "database", "flower", "grafana"}
+    assert set(created) == {"access", "broker", "broker-users", "database", "database-roles", "flower", "grafana"}
     passwords = [
         created["broker"]["password"],
         created["database"]["password"],
         created["database"]["superuser-password"],
+        *(created["database-roles"][f"{role}-password"] for role in ROLES),
         *(created["broker-users"][f"{user}-password"] for user in REDIS_USERS),
     ]
     assert all(re.fullmatch("[0-9a-f]{40}", password) for password in passwords)
@@ -87,6 +89,12 @@ def test_services_started_in_any_order_become_ready(installation: Installation) 
     for server in ("redis", "postgres"):
         installation.ready(server)
     assert exit_code(init_containers[-1]) == 0
+    # Like in the database of an earlier release, the roles of the components are missing.
+    reason = "password authentication failed"
+    wait_until(lambda: reason in log(init_containers[0]), "the init container to log the missing role")
+    for suffix in ("-first", "-second"):
+        roles = node.init(MIGRATE, 1, suffix=suffix)
+        assert (exit_code(roles), log(roles)) == (0, "")
     wait_until(
         lambda: "the schema is at no revision" in log(init_containers[0]),
         "the init container to log the missing schema",
@@ -134,6 +142,18 @@ def test_process_arguments_contain_no_password(installation: Installation) -> No
 
 def test_posted_issue_is_enriched_in_containers(installation: Installation) -> None:
     installation.enrich("The button Save does nothing")
+
+
+def test_services_connect_to_postgres_as_their_own_roles(installation: Installation) -> None:
+    # The exporter connects when it is scraped.
+    port = installation.node.port(installation.running["exporter"], network.EXPORTER_PORT)
+    scraped = httpx.get(f"http://127.0.0.1:{port}{network.METRICS_PATH}", timeout=60).text
+    assert {"issuetracker_database_up 1.0", "issuetracker_schema_at_head 1.0"} <= set(scraped.splitlines())
+    names = installation.sql("SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'IssueTracker'")
+    assert "issuetracker_application" in names.split()
+    assert "issuetracker" not in names.split()
+    tables = installation.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+    assert tables == "issuetracker"
 
 
 def test_metrics_ports_return_metrics(installation: Installation) -> None:
@@ -256,6 +276,10 @@ def test_rotated_passwords_replace_old_ones(installation: Installation) -> None:
     url = before["database"]["DATABASE_URL"].replace(before["database"]["password"], new["database"])
     node.change_secret("database", {"password": new["database"], "DATABASE_URL": url})
     installation.sql(f"ALTER ROLE issuetracker PASSWORD '{new['database']}'")
+    node.delete_secret("database-roles")
+    assert installation.job(SECRETS, "-rotated")[0] == 0
+    assert exit_code(node.init(MIGRATE, 1, suffix="-rotated")) == 0
+    assert set(before["database-roles"].values()).isdisjoint(node.secrets()["database-roles"].values())
     redis = ("exec", installation.running["redis"], "redis-cli")
     for number, user in enumerate(REDIS_USERS):
         password, old = str(number) * 40, before["broker-users"][f"{user}-password"]

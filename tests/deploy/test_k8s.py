@@ -57,6 +57,8 @@ QUEUES = sorted(Queue)
 WORKERS = [f"worker-{queue}" for queue in QUEUES]
 LONG_RUNNING = ["api", "exporter", "flower", "postgres", "redis", *WORKERS]
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
+DATABASE_ROLES = {"application", "backup", "exporter"}
+ROLES_VARIABLES = {"PGPASSWORD", *(f"{role}_password" for role in DATABASE_ROLES)}
 KUBERNETES = ("1.34", "1.37")
 PROMETHEUS_PORT = 9090
 
@@ -196,6 +198,7 @@ class TestAllRenderings:
             generated = {name: render_secret(text, NAMESPACE) for name, text in templates.items()}
             external = {
                 "database": {"DATABASE_URL"} if "external-postgres" in variant else set(),
+                "database-roles": DATABASE_ROLES if "external-postgres" in variant else set(),
                 "broker-users": set(REDIS_USERS) if "external-redis" in variant else set(),
             }
             for name, key, optional in _secret_keys(objects):
@@ -286,7 +289,9 @@ class TestAllRenderings:
             for name, job in jobs.items():
                 pod = manifests.template(job)
                 referred = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes", [])]
-                assert set(referred) <= {"secret-generator", "secret-templates"}, f"{variant}: {name}"
+                assert set(referred) <= {"database-roles", "secret-generator", "secret-templates"}, (
+                    f"{variant}: {name}"
+                )
                 assert not any("envFrom" in container for container in containers(pod)), f"{variant}: {name}"
                 assert "app.kubernetes.io/version" not in labels(pod), f"{variant}: {name}"
 
@@ -512,7 +517,9 @@ def test_environment_variables_are_known_settings(default: tuple[Object, ...]) -
         variables = {variable["name"] for variable in main_container(default, name).get("env", [])}
         assert variables <= known_variables[name], name
     for name, _, container in iterate_containers(default):
-        if not name.endswith(tuple(f"/{owner}" for owner in ("api", "exporter", "worker", "flower", *servers))):
+        if name == f"{MIGRATE}/roles":
+            assert {variable["name"] for variable in container["env"]} == ROLES_VARIABLES
+        elif not name.endswith(tuple(f"/{owner}" for owner in ("api", "exporter", "worker", "flower", *servers))):
             assert {variable["name"] for variable in container.get("env", [])} <= {"DATABASE_URL"}, name
 
 
@@ -532,9 +539,9 @@ def test_settings_from_manifests_are_valid_and_complete(
     settings = cls(_env_file=None)
 
     assert {"database_url", "celery_broker_url", "log_format"} <= settings.model_fields_set
-    assert re.search(
-        rf":[0-9a-f]{{40}}@postgres\.{NAMESPACE}\.svc:{network.POSTGRES_PORT}/", settings.database_url
-    )
+    role = "exporter" if name == "exporter" else "application"
+    url = rf"//issuetracker_{role}:[0-9a-f]{{40}}@postgres\.{NAMESPACE}\.svc:{network.POSTGRES_PORT}/IssueTracker$"
+    assert re.search(url, settings.database_url)
     user = "worker" if name in WORKERS else name
     broker = rf"//{user}:[0-9a-f]{{40}}@redis\.{NAMESPACE}\.svc:{network.REDIS_PORT}/{network.BROKER_DB}$"
     assert re.search(broker, settings.celery_broker_url)

@@ -95,6 +95,10 @@ class Node:
         secret["data"] |= {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()}
         file.write_text(json.dumps(secret))
 
+    def delete_secret(self, name: str) -> None:
+        """Delete a Secret, as `kubectl delete secret` does."""
+        (self._cluster / "secrets" / f"{name}.json").unlink()
+
     def claim(self, name: str) -> Path:
         """Return the directory of the volume of a claim."""
         return self._new_directory(f"claim-{name}")
@@ -179,10 +183,9 @@ class Node:
         )
         return name
 
-    def init(self, owner: str, *, suffix: str = "") -> str:
-        """Start the init container of a pod."""
-        (container,) = self.pods[owner]["spec"]["initContainers"]
-        return self.run(owner, container, suffix=suffix)
+    def init(self, owner: str, number: int = 0, *, suffix: str = "") -> str:
+        """Start an init container of a pod, the first by default."""
+        return self.run(owner, self.pods[owner]["spec"]["initContainers"][number], suffix=suffix)
 
     def main(self, owner: str, *, suffix: str = "", **extra_environment: str) -> str:
         """Start the main container of a pod."""

@@ -20,9 +20,9 @@ for _ in {1..30}; do pg_isready --quiet --dbname="$DATABASE_URL" && break || sle
 file=${FILE:-$(find . -maxdepth 1 -name 'issuetracker-*.dump' | sort | tail -n 1)}
 [[ -n $file && -r $file ]] || fail "the dump ${file:-} does not exist in the volume."
 pg_restore --file=/dev/null "$file" || fail "$file is not a complete dump."
-# PostgreSQL's own processes, such as autovacuum, do not count.
+# PostgreSQL's own processes, such as autovacuum, have no user. Of other roles' connections, only the user is visible.
 others=$(sql --command="SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-  AND backend_type = 'client backend' AND pid <> pg_backend_pid()")
+  AND usename IS NOT NULL AND pid <> pg_backend_pid()")
 [[ $others == 0 ]] || fail "there are $others connections to the database. Scale the API, the workers and the exporter to 0 first."
 issues=0
 [[ -z $(sql --command="SELECT to_regclass('issue')") ]] || issues=$(sql --command="SELECT count(*) FROM issue")
