@@ -115,6 +115,11 @@ class Selection:
         self._lanes = sorted(lanes, key=lambda lane: -lane.waited_s)
         self._group_lanes()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the search found no lane with due jobs."""
+        return not self._lanes
+
     def _group_lanes(self) -> None:
         self._by_class: dict[int, list[Lane]] = {}
         self._by_effective_class: dict[int, list[Lane]] = {}

@@ -173,8 +173,9 @@ class Dispatcher(BackgroundLoop):
         search = self._searches[queue]
         recent = search.find_recent()
         selection = recent or await search.run()
-        # Whether lanes that the selection does not contain may have due jobs.
-        may_search = recent is not None
+        # Whether lanes that the selection does not contain may have due jobs. If none of the searched lanes had
+        # any, the next search waits until it is time.
+        may_search = recent is not None and not (search.is_partial and recent.is_empty)
         while published < room and not self.stopping:
             try:
                 jobs = await self._claim(queue, selection, min(room - published, BATCH))
