@@ -98,15 +98,19 @@ def test_stream_with_late_commit_includes_its_events_in_order(
 
 
 def test_stream_behind_open_transaction_repeats_sync(api: Api, servers: Servers) -> None:
-    """No event can be sent during a transaction that has written, but the page must not show an old state."""
+    """No event can be sent during a transaction that has written, but the page must show the new state."""
     idle = psycopg2.connect(servers.database_url)
     try:
         with Listener(api) as listener:
             idle.cursor().execute("SELECT pg_current_xact_id()")
-            issue_id = api.post("Created behind the transaction").json()["id"]
-            listener.wait_for(lambda: [event.kind for event in listener.received] == ["sync"] * 3, "sync, twice")
+            issue_ids = []
+            for number in range(1, 3):
+                issue_ids.append(api.post(f"Created behind the transaction {number}").json()["id"])
+                listener.wait_for(lambda: len(listener.received) > len(issue_ids), "sync after further events")
+            assert {event.kind for event in listener.received} == {"sync"}
             idle.commit()
-            listener.wait_for(lambda: listener.ids("issue.created") == [issue_id], "the delayed event")
+            listener.wait_for(lambda: listener.ids("issue.created") == issue_ids, "the delayed events")
+        assert api.log.has("event_stream_delayed")
     finally:
         idle.close()
 
@@ -241,3 +245,28 @@ def test_old_events_of_one_transaction_are_pruned_in_batches(database: Database,
             await connection.close()
 
     assert sum(asyncio.run(delete_old_events())) == 29, "all old events except the last must be deleted"
+
+
+def test_events_of_restored_dump_neither_stop_stream_nor_stay(
+    api: Api, database: Database, servers: Servers
+) -> None:
+    """A dump contains transaction ids that the new server has not reached yet."""
+    database.query(
+        "INSERT INTO event (kind, transaction_id, created_at)"
+        " VALUES ('issue.changed', 1::bigint << 40, now() - interval '1 d')"
+    )
+    with Listener(api) as listener:
+        issue_id = api.post("After the restore").json()["id"]
+        listener.wait_for(lambda: listener.ids("issue.created") == [issue_id], "the new event")
+
+    async def prune() -> list[int]:
+        connection = await asyncpg.connect(servers.database_url)
+        try:
+            return [
+                await repository.delete_old(connection, 3600.0, 10),
+                await repository.delete_of_other_server(connection, 10),
+            ]
+        finally:
+            await connection.close()
+
+    assert asyncio.run(prune()) == [0, 1], "the restored event must be deleted, and only that one"

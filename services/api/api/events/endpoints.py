@@ -109,8 +109,8 @@ async def stream(
 ) -> EventStream:
     """Stream each change of an issue or of a job's state, at least once, in commit order.
 
-    The stream begins with `sync` if it cannot resume after the last event, which expires after an hour. It repeats
-    `sync` every 10 seconds while a long transaction delays events.
+    The stream begins with `sync` if it cannot resume after the last event, which expires after an hour. It sends
+    `sync` at most every 10 seconds while a long transaction of the server delays events.
     """
     hub: Hub = request.app.state.hub
     position = Position.parse(last_event_id or after)
@@ -150,10 +150,10 @@ async def _is_valid(request: Request) -> bool:
 async def _frames(
     hub: Hub, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
 ) -> AsyncGenerator[bytes]:
-    yield format_sse_event(retry=RETRY_MS) if is_resumed else _sync(cursor)
     loop = asyncio.get_running_loop()
     started_at, epoch, stalls, status = loop.time(), hub.epoch, hub.stalls, None
     checked_at = started_at
+    yield format_sse_event(retry=RETRY_MS) if is_resumed else _sync(cursor)
     with suppress(DatabaseUnavailable):
         while not hub.closing and hub.epoch == epoch and loop.time() < started_at + STREAM_MAX_S:
             if loop.time() >= checked_at + HEARTBEAT_S:

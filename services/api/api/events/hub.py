@@ -26,7 +26,7 @@ POLL_S = 0.25
 STATUS_S = 2.0
 RECONNECT_S = 1.0
 STALL_S = 10.0
-"""Seconds that events wait for an older transaction, after which listeners repeatedly fetch what they display."""
+"""Seconds between checks for events that wait for an older transaction. Listeners then fetch what they display."""
 BATCH = 500
 RECENT_MAX = 2000
 """Events buffered for all listeners; a listener that is further behind reads the table."""
@@ -59,7 +59,8 @@ class Hub:
         self.epoch = 0
         """Incremented when positions become invalid: a restored database, a failover that lost transactions."""
         self.stalls = 0
-        """Incremented every `STALL_S` while a transaction that still runs delays events."""
+        """Incremented when further events wait for a transaction that has run for `STALL_S`."""
+        self._delayed = 0
         self.closing = False
 
     @property
@@ -176,11 +177,20 @@ class Hub:
             self._append(events)
             if loop.time() >= checked_at + STALL_S:
                 checked_at = loop.time()
-                if await repository.is_stalled(connection, STALL_S):
-                    self.stalls += 1
-                    self._notify()
+                self._report_delayed(await repository.count_delayed(connection, STALL_S))
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)
+
+    def _report_delayed(self, delayed: int) -> None:
+        """Let listeners fetch what they display if further events are delayed."""
+        if delayed and not self._delayed:
+            logger.warning("event_stream_delayed", events=delayed, reason="a transaction of the server is open")
+        elif self._delayed and not delayed:
+            logger.info("event_stream_caught_up")
+        if delayed > self._delayed:
+            self.stalls += 1
+            self._notify()
+        self._delayed = delayed
 
     def _append(self, events: list[Event]) -> None:
         if not events:
@@ -210,6 +220,8 @@ class Hub:
     async def _prune(self) -> None:
         while True:
             try:
+                while await repository.delete_of_other_server(self._database, PRUNE_BATCH) == PRUNE_BATCH:
+                    pass
                 while await repository.delete_old(self._database, RETENTION_S, PRUNE_BATCH) > PRUNE_BATCH // 2:
                     pass
             except DatabaseUnavailable:

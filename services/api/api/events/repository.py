@@ -18,6 +18,8 @@ from uuid import UUID
 from fastapi.sse import format_sse_event
 
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+"""The next transaction id. A visible event has a lower one, unless a dump of another server was restored."""
 _CREATED_US = "(extract(epoch FROM created_at) * 1000000)::bigint"
 _READ = f"""
 SELECT transaction_id, id, {_CREATED_US}, kind, issue_id, job_id, task, state FROM event
@@ -29,20 +31,28 @@ SELECT transaction_id, id, {_CREATED_US} FROM event WHERE transaction_id < {_HOR
 ORDER BY transaction_id DESC, id DESC LIMIT 1
 """
 _IS_STORED = f"SELECT EXISTS (SELECT FROM event WHERE (transaction_id, id) = ($1, $2) AND {_CREATED_US} = $3)"
-_IS_STALLED = f"""
-SELECT EXISTS (
-    SELECT FROM event WHERE transaction_id >= {_HORIZON} AND created_at < now() - $1 * interval '1 s'
-)
+_COUNT_DELAYED = f"""
+SELECT count(*) FROM event WHERE transaction_id >= {_HORIZON} AND transaction_id < {_NEXT}
+HAVING min(created_at) < now() - $1 * interval '1 s'
 """
 # Reads only what it may delete, by the key, because a busy hour has millions of rows. The last old row stays, so
 # that a client that stopped there can resume.
-_DELETE_OLD = """
+_DELETE_OLD = f"""
 WITH deleted AS (
     DELETE FROM event WHERE (transaction_id, id) < (
         SELECT transaction_id, id FROM (
-            SELECT transaction_id, id, created_at FROM event ORDER BY transaction_id, id LIMIT $2
+            SELECT transaction_id, id, created_at FROM event WHERE transaction_id < {_NEXT}
+            ORDER BY transaction_id, id LIMIT $2
         ) oldest WHERE created_at < now() - $1 * interval '1 s'
         ORDER BY transaction_id DESC, id DESC LIMIT 1
+    ) RETURNING 1
+)
+SELECT count(*) FROM deleted
+"""
+_DELETE_OF_OTHER_SERVER = f"""
+WITH deleted AS (
+    DELETE FROM event WHERE (transaction_id, id) IN (
+        SELECT transaction_id, id FROM event WHERE transaction_id >= {_NEXT} LIMIT $1
     ) RETURNING 1
 )
 SELECT count(*) FROM deleted
@@ -116,9 +126,9 @@ async def has_all_since(source: Source, position: Position) -> bool:
     return bool(await source.fetchval(_IS_STORED, *position))
 
 
-async def is_stalled(source: Source, seconds: float) -> bool:
-    """Return whether events have waited for that time for an older transaction."""
-    return bool(await source.fetchval(_IS_STALLED, seconds))
+async def count_delayed(source: Source, seconds: float) -> int:
+    """Return the number of events that wait for an older transaction, or 0 if none has waited for that time."""
+    return await source.fetchval(_COUNT_DELAYED, seconds) or 0
 
 
 async def read(source: Source, after: Position, limit: int) -> list[Event]:
@@ -130,4 +140,10 @@ async def read(source: Source, after: Position, limit: int) -> list[Event]:
 async def delete_old(source: Source, older_than_s: float, limit: int) -> int:
     """Delete at most `limit` events older than `older_than_s`; return the number of deleted events."""
     deleted: int = await source.fetchval(_DELETE_OLD, older_than_s, limit)
+    return deleted
+
+
+async def delete_of_other_server(source: Source, limit: int) -> int:
+    """Delete at most `limit` events that were restored from another server; return their number."""
+    deleted: int = await source.fetchval(_DELETE_OF_OTHER_SERVER, limit)
     return deleted
