@@ -83,9 +83,12 @@ def _ledger(state: DatabaseState) -> Iterator[Metric]:
         what = "Age of the oldest due job above class background, without paused jobs and projects at their limit."
         ages = {queue: row["foreground_s"] for queue, row in state.waiting_times.items()}
         yield build_labelled_gauge("oldest_due_job_age_seconds", what, Queue, ages)
+        what = "Age of the oldest due job of class background, without paused jobs and projects at their limit."
+        ages = {queue: row["background_s"] for queue, row in state.waiting_times.items()}
+        yield build_labelled_gauge("oldest_background_job_age_seconds", what, Queue, ages)
         what = "Age of the oldest due job, without paused jobs and background jobs of projects at their limit."
         ages = {queue: row["expected_s"] for queue, row in state.waiting_times.items()}
-        yield build_labelled_gauge("oldest_background_job_age_seconds", what, Queue, ages)
+        yield build_labelled_gauge("oldest_expected_job_age_seconds", what, Queue, ages)
     if state.open_circuits is not None:
         what = "Whether the circuit breaker of the task's provider is open."
         yield build_labelled_gauge("circuit_open", what, Task, dict.fromkeys(state.open_circuits, 1))
