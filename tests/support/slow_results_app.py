@@ -1,4 +1,4 @@
-"""The misbehaving application, whose processes write a long result in two parts, one second apart."""
+"""The misbehaving application, whose processes write a long result in two parts, three seconds apart."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from billiard.connection import Connection
 
 from tests.support.misbehaving_app import app as app  # noqa: PLC0414 - the application of the worker
 
-PAUSE_S = 1.0
+PAUSE_S = 3.0
 CONNECTION: Any = Connection
 _send = CONNECTION._send
 
