@@ -28,6 +28,7 @@ PATHS_OF_PYTEST = {str(ROOT / path) for path in ("", "services/api", "services/w
 """`pythonpath` in pyproject.toml, which only pytest has."""
 
 CONSTANTS = {
+    "CREDENTIALS_CACHE_SECONDS": ("api.access.credentials", "CACHE_SECONDS"),
     "BODY_WINDOW_SECONDS": ("api.connections", "BODY_WINDOW_S"),
     "DISPATCH_POLL_SECONDS": ("api.dispatch.timing", "POLL_S"),
     "REJECTED_RETRY_SECONDS": ("api.dispatch.timing", "REJECTED_RETRY_S"),
