@@ -110,6 +110,21 @@ def test_new_issue_is_created_and_shown_as_enriched(
     expect(page.locator("#counts")).to_contain_text(re.compile(r"p95[\d.]+ s.*Providerlocal"))
 
 
+def test_click_during_an_update_is_not_lost(page: Any, api: Api) -> None:
+    issue_id = api.post("First").json()["id"]
+    visit(page, api, f"/?issue={issue_id}")
+    button = page.locator("#issue").get_by_role("button", name="Delete")
+    button.hover()
+    page.mouse.down()
+    with page.expect_response(lambda response: response.url.endswith("/similar")):
+        api.client.patch(f"/api/v1/issues/{issue_id}", json={"title": "Changed"})
+    page.evaluate("new Promise(requestAnimationFrame)")
+    page.mouse.up()
+
+    expect(page.get_by_role("dialog")).to_contain_text("Delete this issue?")
+    expect(page.locator("#issue h2")).to_have_text("Changed")
+
+
 def test_suggestions_are_accepted_and_rejected_on_page(page: Any, api: Api, new_worker: WorkerFactory) -> None:
     new_worker({"AI": "suggest"})
     text = "TypeError: undefined is not a function when the button is clicked in the frontend."

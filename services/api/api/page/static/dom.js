@@ -14,6 +14,29 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+let isPressed = false;
+const waiting = new Set();
+
+document.addEventListener("pointerdown", (event) => { isPressed = event.button === 0; }, true);
+for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, true);
+document.addEventListener("pointermove", (event) => { if (event.buttons === 0) release(); }, true);
+
+function release() {
+  if (!isPressed) return;
+  isPressed = false;
+  setTimeout(() => { // after the click
+    const draws = [...waiting];
+    waiting.clear();
+    for (const draw of draws) draw();
+  });
+}
+
+/** Draw now, or after the mouse button is released: an element that is replaced while it is pressed gets no click. */
+export function drawAfterPress(draw) {
+  if (isPressed) waiting.add(draw);
+  else draw();
+}
+
 let hideTimer;
 
 /** Show the result of an action in one line, also to screen readers. */

@@ -1,7 +1,7 @@
 // The open issue: the reporter's text first, then the enrichment.
 
 import { call, newKey } from "./api.js";
-import { confirmAction, byId, h, toast } from "./dom.js";
+import { confirmAction, byId, drawAfterPress, h, toast } from "./dom.js";
 import { buildState, buildSuggestion, buildTags, updateRow } from "./list.js";
 import { navigate, selectedId, urlWith } from "./router.js";
 import { PRIORITIES, STATUSES, pluralize, humanize, formatTime } from "./labels.js";
@@ -26,7 +26,7 @@ export async function load({ soon = false } = {}) {
     if (request !== lastRequest) return;
     shown = { issue, enrichment, runs: runs.items, similar };
     updateRow(issue);
-    draw();
+    drawAfterPress(draw);
   } catch (problem) {
     if (request !== lastRequest) return;
     shown = null;

@@ -1,7 +1,7 @@
 // The triage list. Rows never move while you work; new issues are shown only after a click.
 
 import { call } from "./api.js";
-import { byId, h } from "./dom.js";
+import { byId, drawAfterPress, h } from "./dom.js";
 import { filters, navigate, selectedId, urlWith } from "./router.js";
 import { humanize, stateLabel, formatTime } from "./labels.js";
 
@@ -110,7 +110,7 @@ async function refresh() {
 }
 
 async function read(ids, request) {
-  for (const id of deleted) if (rows.has(id)) draw(id);
+  for (const id of deleted) drawRow(id);
   const shown = [...ids].filter((id) => rows.has(id) && !deleted.has(id));
   const found = new Set();
   if (shown.length > ONE_BY_ONE_MAX || shown.length < ids.size) {
@@ -139,13 +139,15 @@ export function updateRow(issue) {
   const row = rows.get(issue.id);
   if (!row) return;
   row.issue = issue;
-  draw(issue.id);
+  drawRow(issue.id);
 }
 
 function showUnseen() {
   byId("fresh").textContent = `${unseen.size} new`;
   byId("fresh").hidden = unseen.size === 0;
 }
+
+const drawRow = (id) => drawAfterPress(() => { if (rows.has(id)) draw(id); });
 
 function draw(id) {
   const { issue, element } = rows.get(id);

@@ -1,6 +1,6 @@
 // The queues view: current counts, and their history since the page was opened.
 
-import { byId, h } from "./dom.js";
+import { byId, drawAfterPress, h } from "./dom.js";
 import { pluralize } from "./labels.js";
 import * as pauses from "./pauses.js";
 
@@ -45,13 +45,13 @@ export function findProblems({ broker, queues, circuits }) {
 export function handleStatus(now) {
   status = now;
   seenAt = new Date();
-  draw();
+  drawAfterPress(draw);
 }
 
 /** Handle a change of the stream's connection. While it is down, the figures are out of date. */
 export function handleLive(isLive) {
   isConnected = isLive;
-  draw();
+  drawAfterPress(draw);
 }
 
 function takeSample() {
@@ -60,7 +60,7 @@ function takeSample() {
     const samples = history.get(queue.name) ?? [];
     history.set(queue.name, [...samples, queue].slice(-SAMPLES));
   }
-  draw();
+  drawAfterPress(draw);
 }
 
 /** Draw the view if it is visible. */
