@@ -151,7 +151,7 @@ def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], en
     )
     for arguments in (("run",), ("reset",)):
         other = start(*arguments)
-        assert other.wait_end() == 2
+        assert other.wait_end() == 2, f"{arguments}\n{other.log}\n{first.process.exit_code}\n{first.log}"
         (line,) = other.log.lines
         assert f"already running as process {first.process.pid}" in line
 

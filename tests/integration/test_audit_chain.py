@@ -3,13 +3,16 @@
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from uuid import UUID
 
+import psycopg2
 import pytest
 
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
+from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
 ENTRIES = 6
@@ -175,12 +178,15 @@ def test_audit_verify_finds_change_behind_replaced_function(sealed: Api, databas
         database.query(definition.replace("%", "%%"))
 
 
-def test_audit_verify_finds_entry_that_waits_too_long(api: Api, database: Database) -> None:
-    database.query("SET application_name = 'issuetracker-api'")
-    database.query(f"{INSERT} VALUES (gen_random_uuid(), 'a', 'b', 'c', now() - interval '1 hour')")
-    database.query("RESET application_name")
+def test_audit_verify_finds_entry_that_waits_too_long(api: Api, database: Database, servers: Servers) -> None:
+    with closing(psycopg2.connect(servers.database_url)) as owner:
+        # No API seals meanwhile.
+        owner.cursor().execute("LOCK TABLE audit_seal IN SHARE ROW EXCLUSIVE MODE")
+        database.query("SET application_name = 'issuetracker-api'")
+        database.query(f"{INSERT} VALUES (gen_random_uuid(), 'a', 'b', 'c', now() - interval '1 hour')")
+        database.query("RESET application_name")
 
-    assert verify(api).stdout.splitlines()[-1].endswith("Check that an API runs.")
+        assert verify(api).stdout.splitlines()[-1].endswith("Check that an API runs.")
     seal(database)
     assert verify(api).returncode == 0
 

@@ -17,7 +17,7 @@ export function h(name, attributes = {}, ...children) {
 let isPressed = false;
 const waiting = new Set();
 
-document.addEventListener("pointerdown", (event) => { isPressed = event.button === 0; }, true);
+document.addEventListener("pointerdown", (event) => { if (event.button === 0) isPressed = true; }, true);
 for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, true);
 document.addEventListener("pointermove", (event) => { if (event.buttons === 0) release(); }, true);
 
