@@ -2,9 +2,21 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 NUMBERS = (signal.SIGHUP, signal.SIGINT)
+
+
+def find_make() -> int | None:
+    """Return the process id of the `make` that started this process, or None. Other programs pass on MAKELEVEL."""
+    parent = os.getppid()
+    if "MAKELEVEL" not in os.environ:
+        return None
+    with suppress(OSError):  # without /proc
+        if Path(f"/proc/{parent}/comm").read_text().strip() not in {"make", "gmake"}:
+            return None
+    return parent
 
 
 def is_interrupted(make: int) -> bool:

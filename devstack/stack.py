@@ -91,7 +91,7 @@ class Stack:
         self._services: list[Process] = []
         self._worker_ready = threading.Event()
         self._interrupted = threading.Event()
-        self._make = os.getppid() if "MAKELEVEL" in os.environ else None
+        self._make = make.find_make()
 
     def run(self) -> int:
         """Run until a signal, such as that of Ctrl-C (exit code 0), or until a process ends unexpectedly (1)."""

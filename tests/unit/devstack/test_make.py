@@ -1,6 +1,8 @@
 """A signal that a real GNU make received: its recipe detects it, because make forwards only SIGTERM."""
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from tests.support.servers import Log
 from tests.support.waiting import wait_until
 
 RECIPE = """
-import os, time
-from devstack.make import is_interrupted
-make = os.getppid()
+import time
+from devstack.make import find_make, is_interrupted
+make = find_make()
 time.sleep(1)
 print("interrupted" if is_interrupted(make) else "undisturbed", flush=True)
 while not is_interrupted(make):
@@ -38,3 +40,20 @@ def test_recipe_stops_after_signal_to_make_alone(number: signal.Signals, tmp_pat
         wait_until(lambda: log.has("stopping"), lambda: f"the recipe to stop\n{log}")
     finally:
         make.kill_group()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+def test_other_parent_in_environment_of_make_is_not_taken_for_make() -> None:
+    """A program blocks all signals while it starts another one; make blocks those that it has received."""
+    code = "from devstack.make import find_make; print(find_make())"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "MAKELEVEL": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "None\n"
