@@ -150,16 +150,18 @@ def cached_steps(service: str, directory: Path) -> set[str]:
 
 
 def test_code_change_keeps_dependency_layer(service: str, tmp_path: Path) -> None:
-    """Layers are not compared: builds that run at the same time may each write a layer of one step."""
+    """The locked requirements get a comment, so that no step is shared with builds that run at the same time."""
     for part in (".dockerignore", "contracts", "deploy/probe.py", "requirements", "services"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         (tmp_path / part).parent.mkdir(exist_ok=True)
         copy(ROOT / part, tmp_path / part)
+    unique = f"# {tmp_path} {time.time_ns()}\n"
+    for file in (tmp_path / "requirements").glob("*.txt"):
+        file.write_text(file.read_text() + unique)
     cached_steps(service, tmp_path)
     for changed in ("contracts/src/contracts/names.py", "deploy/probe.py", "services/flower/flowerconfig.py"):
         with (tmp_path / changed).open("a") as file:
-            # Not a change that a run before has built: its layers are still in the cache.
-            file.write(f"# {tmp_path} {time.time_ns()}\n")
+            file.write(unique)
 
     cached = cached_steps(service, tmp_path)
 
