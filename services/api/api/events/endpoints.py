@@ -115,7 +115,7 @@ async def stream(
     hub: Hub = request.app.state.hub
     position = Position.parse(last_event_id or after)
     async with database.transaction():  # which fails on an old primary
-        is_resumed = position is not None and await repository.has_all_since(database, position)
+        is_resumed = position is not None and await repository.is_stored(database, position)
         cursor = position if position is not None and is_resumed else await repository.get_last(database)
     # Nothing else runs between this check and the start of the stream.
     _require_room(hub, actor)
@@ -151,7 +151,7 @@ async def _frames(
     hub: Hub, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
 ) -> AsyncGenerator[bytes]:
     loop = asyncio.get_running_loop()
-    started_at, epoch, stalls, status = loop.time(), hub.epoch, hub.stalls, None
+    started_at, epoch, delays, status = loop.time(), hub.epoch, hub.delays, None
     checked_at = started_at
     yield format_sse_event(retry=RETRY_MS) if is_resumed else _sync(cursor)
     with suppress(DatabaseUnavailable):
@@ -163,8 +163,8 @@ async def _frames(
             news = hub.news
             events, cursor = await hub.after(cursor)
             frames = [event.frame for event in events]
-            if hub.stalls != stalls:
-                stalls = hub.stalls
+            if hub.delays != delays:
+                delays = hub.delays
                 frames.append(_sync(cursor))
             if hub.status is not None and hub.status is not status:
                 status = hub.status

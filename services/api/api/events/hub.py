@@ -25,7 +25,7 @@ POLL_S = 0.25
 """Seconds between reads of the table while there are listeners. Each read costs one index look-up."""
 STATUS_S = 2.0
 RECONNECT_S = 1.0
-STALL_S = 10.0
+DELAY_CHECK_S = 10.0
 """Seconds between checks for events that wait for an older transaction. Listeners then fetch what they display."""
 BATCH = 500
 RECENT_MAX = 2000
@@ -58,9 +58,10 @@ class Hub:
         self.status: QueuesState | None = None
         self.epoch = 0
         """Incremented when positions become invalid: a restored database, a failover that lost transactions."""
-        self.stalls = 0
-        """Incremented when further events wait for a transaction that has run for `STALL_S`."""
+        self.delays = 0
+        """Incremented when further events wait for a transaction that has run for `DELAY_CHECK_S`."""
         self._delayed = 0
+        """The number of delayed events at the last check."""
         self.closing = False
 
     @property
@@ -158,7 +159,7 @@ class Hub:
 
     async def _follow(self, connection: Any) -> None:
         is_valid = self._position is not None and (
-            self._position == BEFORE_ALL or await repository.has_all_since(connection, self._position)
+            self._position == BEFORE_ALL or await repository.is_stored(connection, self._position)
         )
         last = await repository.get_last(connection)
         require_writable(connection)
@@ -167,6 +168,8 @@ class Hub:
             self._since = self._position = last
             self._recent = []
         self._notify()
+        # The count of an earlier connection may be that of another server or of a past delay.
+        self._delayed = 0
         loop = asyncio.get_running_loop()
         checked_at = loop.time()
         while True:
@@ -175,9 +178,9 @@ class Hub:
             # After a failover, the old primary has no further event.
             require_writable(connection)
             self._append(events)
-            if loop.time() >= checked_at + STALL_S:
+            if loop.time() >= checked_at + DELAY_CHECK_S:
                 checked_at = loop.time()
-                self._report_delayed(await repository.count_delayed(connection, STALL_S))
+                self._report_delayed(await repository.count_delayed(connection, DELAY_CHECK_S))
             if len(events) < BATCH:
                 await asyncio.sleep(POLL_S)
 
@@ -188,7 +191,7 @@ class Hub:
         elif self._delayed and not delayed:
             logger.info("event_stream_caught_up")
         if delayed > self._delayed:
-            self.stalls += 1
+            self.delays += 1
             self._notify()
         self._delayed = delayed
 

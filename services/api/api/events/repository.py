@@ -121,8 +121,8 @@ async def get_last(source: Source) -> Position:
     return BEFORE_ALL if row is None else Position(*row)
 
 
-async def has_all_since(source: Source, position: Position) -> bool:
-    """Return whether every event after the position is stored: its own event is, in the history of this server."""
+async def is_stored(source: Source, position: Position) -> bool:
+    """Return whether the event of the position is stored on this server, so that a stream can resume after it."""
     return bool(await source.fetchval(_IS_STORED, *position))
 
 
