@@ -156,8 +156,8 @@ def test_code_change_keeps_dependency_layer(service: str, tmp_path: Path) -> Non
         (tmp_path / part).parent.mkdir(exist_ok=True)
         copy(ROOT / part, tmp_path / part)
     unique = f"# {tmp_path} {time.time_ns()}\n"
-    for file in (tmp_path / "requirements").glob("*.txt"):
-        file.write_text(file.read_text() + unique)
+    for requirements in (tmp_path / "requirements").glob("*.txt"):
+        requirements.write_text(requirements.read_text() + unique)
     cached_steps(service, tmp_path)
     for changed in ("contracts/src/contracts/names.py", "deploy/probe.py", "services/flower/flowerconfig.py"):
         with (tmp_path / changed).open("a") as file:
