@@ -416,8 +416,12 @@ class TestStreams:
             assert refused.headers["retry-after"] == "5"
             with Listener(closed_api, headers=bearer(other)):
                 pass
-        with Listener(closed_api, headers=bearer(busy)):
-            pass
+
+        def is_accepted() -> bool:
+            with closed_api.client.stream("GET", "/api/v1/events", headers=bearer(busy)) as response:
+                return response.status_code == 200
+
+        wait_until(is_accepted, "a new stream after the end of the others")
 
 
 COUNTERS_DB = 5

@@ -1,14 +1,14 @@
 """The event stream (server-sent events, https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from api.access.credentials import InvalidCredentials
 from api.access.middleware import authenticate
@@ -57,16 +57,8 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, frames: AsyncGenerator[bytes], listening: AbstractContextManager[None], status_code: int = 200
-    ) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], status_code: int = 200) -> None:
         super().__init__(frames, status_code, _HEADERS)
-        self._listening = listening
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream, which counts from its first byte."""
-        with self._listening:
-            await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send events until either side closes the stream."""
@@ -75,6 +67,14 @@ class EventStream(StreamingResponse):
             with suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_MAX_S + HEARTBEAT_S):
                     await super().stream_response(send)
+
+
+async def _listen(request: Request, actor: PrincipalDep) -> AsyncIterator[Hub]:
+    """Count a stream until its response ends. One too many is refused before it reads the database."""
+    hub: Hub = request.app.state.hub
+    _require_room(hub, actor)
+    with hub.listening(actor.key):
+        yield hub
 
 
 @router.get(
@@ -97,7 +97,7 @@ class EventStream(StreamingResponse):
 async def stream(
     request: Request,
     database: DatabaseDep,
-    actor: PrincipalDep,
+    hub: Annotated[Hub, Depends(_listen)],
     last_event_id: Annotated[
         str | None,
         Header(max_length=100, description="The id of the last event received; the stream resumes after it"),
@@ -112,15 +112,12 @@ async def stream(
     The stream begins with `sync` if it cannot resume after the last event, which expires after an hour. It sends
     `sync` at most every 10 seconds while a long transaction of the server delays events.
     """
-    hub: Hub = request.app.state.hub
     position = Position.parse(last_event_id or after)
+    epoch = hub.epoch
     async with database.transaction():  # which fails on an old primary
         is_resumed = position is not None and await repository.is_stored(database, position)
         cursor = position if position is not None and is_resumed else await repository.get_last(database)
-    # Nothing else runs between this check and the start of the stream.
-    _require_room(hub, actor)
-    frames = _frames(hub, cursor, lambda: _is_valid(request), is_resumed=is_resumed)
-    return EventStream(frames, hub.listening(actor.key))
+    return EventStream(_frames(hub, epoch, cursor, lambda: _is_valid(request), is_resumed=is_resumed))
 
 
 def _require_room(hub: Hub, actor: Principal) -> None:
@@ -148,10 +145,10 @@ async def _is_valid(request: Request) -> bool:
 
 
 async def _frames(
-    hub: Hub, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
+    hub: Hub, epoch: int, cursor: Position, is_valid: Callable[[], Awaitable[bool]], *, is_resumed: bool
 ) -> AsyncGenerator[bytes]:
     loop = asyncio.get_running_loop()
-    started_at, epoch, delays, status = loop.time(), hub.epoch, hub.delays, None
+    started_at, delays, status = loop.time(), hub.delays, None
     checked_at = started_at
     yield format_sse_event(retry=RETRY_MS) if is_resumed else _sync(cursor)
     with suppress(DatabaseUnavailable):
