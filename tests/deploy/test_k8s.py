@@ -129,7 +129,12 @@ class TestAllRenderings:
             assert reverse is None or _by_id(objects) == _by_id(reverse), selection
         assert "+".join(manifests.OPTIONAL[::-1]) in rendered
 
-    def test_objects_conform_to_schemas(self, renderings: list[tuple[str, tuple[Object, ...]]]) -> None:
+    def test_objects_conform_to_schemas(
+        self, renderings: list[tuple[str, tuple[Object, ...]]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The library parses its largest file, the definitions, for each object.
+        schema_contents = cache(kubernetes_validate.utils.schema_contents)
+        monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", schema_contents)
         for _, objects in renderings:
             for item in objects:
                 _validate(item["kind"], json.dumps(item, sort_keys=True))
