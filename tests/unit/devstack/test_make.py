@@ -31,7 +31,9 @@ def test_recipe_stops_after_signal_to_make_alone(number: signal.Signals, tmp_pat
     (tmp_path / "recipe.py").write_text(RECIPE)
     (tmp_path / "Makefile").write_text(f"run:\n\t@exec {sys.executable} recipe.py\n")
     log = Log()
-    make = Process("make", ["make", "run"], log, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+    # `nohup` and a shell's `&` make the tests, and thereby make, ignore signals.
+    command = ["env", "--default-signal=HUP,INT", "make", "run"]
+    make = Process("make", command, log, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     try:
         wait_until(lambda: log.has("undisturbed"), lambda: f"the recipe\n{log}")
 
