@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg2
 import pytest
 
+from api.audit.verification import PAGE
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
@@ -254,14 +255,16 @@ def add_entries(database: Database, count: int) -> None:
 
 
 def test_audit_verify_of_many_entries_reads_all_pages(api: Api, database: Database) -> None:
-    add_entries(database, 20_001)
+    count = PAGE + 2
+    add_entries(database, count)
     seal(database)
 
-    assert verify(api).stdout.startswith("entries: 20001 from")
+    assert verify(api).stdout.startswith(f"entries: {count} from")
     database.query(
-        "UPDATE audit_log SET actor = 'mallory' WHERE id = (SELECT entry_id FROM audit_seal WHERE number = 20000)"
+        "UPDATE audit_log SET actor = 'mallory' WHERE id = (SELECT entry_id FROM audit_seal WHERE number = %s)",
+        PAGE + 1,
     )
-    assert verify(api).stdout.splitlines()[-1].endswith(f"seal 20000: {CHANGED}")
+    assert verify(api).stdout.splitlines()[-1].endswith(f"seal {PAGE + 1}: {CHANGED}")
 
 
 def test_audit_chain_after_rolled_back_entries_is_intact(api: Api, database: Database) -> None:
