@@ -16,7 +16,7 @@ import asyncpg
 from fastapi import Depends, Request
 
 from api.metrics import pool as metrics
-from api.pool import Acquired, Connection, Pool, require_writable
+from api.pool import Acquired, Connection, Pool, close, require_writable
 from api.settings import ApiSettings
 from contracts import tracing
 from contracts.faults import allow_message_in_logs
@@ -39,6 +39,8 @@ _OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.DeadlockDetectedError,
     asyncpg.InterfaceError,
 )
+_ROLLBACK_ERRORS: tuple[type[Exception], ...] = (*UNAVAILABLE_ERRORS, asyncpg.InterfaceError)
+"""Errors of a rollback on a lost connection, or of one whose transaction has already ended."""
 _NOTHING_COMMITTED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.DeadlockDetectedError)
 """Errors with which the server has rolled back."""
 
@@ -112,6 +114,7 @@ class Database:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._rollbacks: set[asyncio.Task[None]] = set()
 
     @property
     def is_in_transaction(self) -> bool:
@@ -156,19 +159,28 @@ class Database:
             acquired, running = await repeat_after_failover(self._begin, is_repeatable=True)
             transaction = _Transaction(acquired)
             _transaction.set(transaction)
+            is_cancelled = False
             try:
                 try:
                     yield
+                except asyncio.CancelledError:
+                    raise
                 except BaseException:
                     # A connection that fails here has rolled back; the caller's error has the details.
-                    with suppress(*UNAVAILABLE_ERRORS, asyncpg.InterfaceError):
+                    with suppress(*_ROLLBACK_ERRORS):
                         await running.rollback()
                     raise
                 async with self._translated_errors(acquired, may_be_committed=True):
                     await running.commit()
+            except asyncio.CancelledError:
+                is_cancelled = True
+                raise
             finally:
                 _transaction.set(None)
-                await self._release(acquired)
+                if is_cancelled:
+                    self._roll_back_later(running, acquired)
+                else:
+                    await self._release(acquired)
         record_commit()
         for action in transaction.on_commit:
             action()
@@ -219,10 +231,26 @@ class Database:
             async with self._translated_errors(acquired, may_be_committed=False):
                 await running.start()
                 require_writable(acquired.connection)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                close(acquired)  # its transaction may have begun
             await self._release(acquired)
             raise
         return acquired, running
+
+    def _roll_back_later(self, running: Any, acquired: Acquired) -> None:
+        """Roll back in a task of its own: the cancelled task of a stream is cancelled again at each await."""
+        task = asyncio.create_task(self._roll_back(running, acquired), name="rollback")
+        self._rollbacks.add(task)
+        task.add_done_callback(self._rollbacks.discard)
+
+    async def _roll_back(self, running: Any, acquired: Acquired) -> None:
+        try:
+            await running.rollback()
+        except _ROLLBACK_ERRORS:
+            close(acquired)
+        with suppress(DatabaseUnavailable):
+            await self._release(acquired)
 
     async def _acquire(self) -> Acquired:
         async with self._translated_errors(None, may_be_committed=False):

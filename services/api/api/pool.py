@@ -70,7 +70,7 @@ class Pool:
         acquired = await self._acquire()
         if is_read_only(acquired.connection) and _is_old(acquired):
             await self._expire(acquired)
-            _close(acquired)
+            close(acquired)
             acquired = await self._acquire()
         return acquired
 
@@ -97,7 +97,7 @@ class Pool:
         if is_failover or isinstance(error, TimeoutError):
             await self._expire(acquired)
         if is_failover:
-            _close(acquired)
+            close(acquired)
         return is_failover
 
     async def _acquire(self) -> Acquired:
@@ -111,8 +111,9 @@ class Pool:
             await self._pool.expire_connections()
 
 
-def _close(acquired: Acquired) -> None:
-    with suppress(asyncpg.InterfaceError):  # it was lost
+def close(acquired: Acquired) -> None:
+    """Close the connection at once; the server rolls back. It may have been lost."""
+    with suppress(asyncpg.InterfaceError):
         acquired.connection.terminate()
 
 
