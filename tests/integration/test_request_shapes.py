@@ -58,8 +58,8 @@ def test_query_with_too_many_parameters_is_rejected_with_400(api: Api) -> None:
     assert problem["detail"] == "The query has more than 100 parameters. Send fewer."
 
 
-def test_query_with_repeated_parameter_is_rejected_with_400(api: Api) -> None:
-    problem = assert_problem(api.client.get("/api/v1/issues?status=open&sta%74us=closed"), 400)
+def test_query_with_repeated_parameter_is_rejected_with_422(api: Api) -> None:
+    problem = assert_problem(api.client.get("/api/v1/issues?status=open&sta%74us=closed"), 422)
 
     assert problem["detail"] == 'The query has the parameter "status" more than once. Send it once.'
     assert api.client.get("/api/v1/issues?tag=bug&tag=backend").status_code == 200

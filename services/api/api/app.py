@@ -27,6 +27,8 @@ from api.enrichment import endpoints as enrichment
 from api.erasures import endpoints as erasures
 from api.events import endpoints as events
 from api.events.hub import Hub
+from api.gzip_bodies import GzipBodies
+from api.head import HeadRequests
 from api.imports import endpoints as imports
 from api.imports.importer import Importer
 from api.issues import endpoints as issues
@@ -157,11 +159,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         telemetry=telemetry(traces),
     )
     # From the innermost to the outermost middleware: checks run before the work.
+    app.add_middleware(HeadRequests)
     idempotency.install(app)
     app.add_middleware(RepeatAfterFailover)
     access.install(app, settings)
     problems.install(app, idempotency.describe, partial(access.describe, app))
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, of_path=_body_limits(settings))
+    for layer in (GzipBodies, BodyLimit):  # which bounds the packed body
+        app.add_middleware(layer, max_bytes=MAX_BODY_BYTES, of_path=_body_limits(settings))
     app.add_middleware(RequestShape, head_max_bytes=settings.head_max_bytes)
     access.install_headers(app, settings)
     app.add_middleware(RequestMetrics)

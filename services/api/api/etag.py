@@ -1,8 +1,11 @@
 """Entity tags and conditional requests (RFC 9110, sections 8.8 and 13).
 
-A tag is a digest of the representation, so it is strong by definition.
+A tag is a digest of the representation, so it is strong by definition. A proxy that compresses responses changes
+tags: nginx makes them weak (`W/"..."`, https://nginx.org/en/docs/http/ngx_http_gzip_module.html), Apache and Caddy
+append the coding (`"...-gzip"`). The digest still identifies the representation, so every form of it matches.
 """
 
+import re
 from hashlib import blake2b
 
 from fastapi import HTTPException
@@ -13,6 +16,7 @@ from starlette.responses import Response
 from api.access.confirmation import may_read
 
 MEDIA_TYPE = "application/json"
+_CHANGED = re.compile(r'(?:W/)?"([0-9a-f]{32})(?:[-;][a-z]{1,10})?"')
 
 
 def compute_etag(body: bytes) -> str:
@@ -31,7 +35,7 @@ def represent_if_changed(request: Request, model: BaseModel) -> Response:
     response = represent(model)
     tag = response.headers["ETag"]
     known = _tags(request, "if-none-match")
-    if known is not None and ("*" in known or tag in {each.removeprefix("W/") for each in known}):
+    if known is not None and ("*" in known or tag in known):
         return Response(status_code=304, headers={"ETag": tag})
     return response
 
@@ -48,5 +52,12 @@ def require_match(request: Request, model: BaseModel) -> None:
 
 
 def _tags(request: Request, header: str) -> list[str] | None:
+    """Return the tags of a header as `compute_etag` returns them; None without the header."""
     values = request.headers.getlist(header)
-    return [tag.strip() for value in values for tag in value.split(",")] if values else None
+    return [_restore(tag.strip()) for value in values for tag in value.split(",")] if values else None
+
+
+def _restore(tag: str) -> str:
+    """Return the tag that a proxy may have changed."""
+    changed = _CHANGED.fullmatch(tag)
+    return tag if changed is None else f'"{changed[1]}"'

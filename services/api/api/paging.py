@@ -30,6 +30,8 @@ RowWithId = TypeVar("RowWithId", bound=HasId)
 
 NEWEST_ID = UUID(int=2**128 - 1)
 """The greatest id, which is newer than every row; the first page of a list starts before it."""
+_NOT_IN_QUERY = frozenset({"cursor", "limit", "total"})
+"""Parameters that may differ from page to page."""
 CURSOR_MAX = 500
 """Characters. Real cursors have about a hundred."""
 
@@ -111,5 +113,5 @@ async def page_by_id(
 
 def _query_id(request: Request) -> str:
     """Return a digest of the path, filters and sort order of a list."""
-    parameters = sorted(item for item in request.query_params.multi_items() if item[0] not in {"cursor", "limit"})
+    parameters = sorted(item for item in request.query_params.multi_items() if item[0] not in _NOT_IN_QUERY)
     return sha256(json.dumps([request.url.path, parameters]).encode()).hexdigest()[:16]

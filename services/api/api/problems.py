@@ -13,7 +13,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.database import DatabaseUnavailable
@@ -24,6 +24,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 ERRORS_MAX = 20
 """Errors that one response lists; a body may have 100,000 unknown fields."""
+_UNREAD_BODY = "There was an error parsing the body"
+"""FastAPI's detail of every error of a body that is not a syntax error of its JSON."""
 
 logger = structlog.get_logger(__name__)
 
@@ -125,11 +127,38 @@ def format_field(location: tuple[str | int, ...]) -> str:
     return ".".join(str(part) for part in path) or str(source)
 
 
+def format_position(text: str, position: int) -> str:
+    """Return the place of a character of a text for a sentence: `line 3, column 17`, both from 1."""
+    line = text.count("\n", 0, position) + 1
+    return f"line {line}, column {position - text.rfind(chr(10), 0, position)}"
+
+
+def describe_encoding_error(error: UnicodeDecodeError) -> str:
+    """Describe where a body is not UTF-8, in a sentence."""
+    before = error.object[: error.start].decode(errors="replace")
+    byte = error.object[error.start]
+    return f"The body is not UTF-8: byte 0x{byte:02x} at {format_position(before, len(before))}. Send UTF-8."
+
+
+def _describe_unread_body(cause: BaseException | None) -> str:
+    if isinstance(cause, UnicodeDecodeError):
+        return describe_encoding_error(cause)
+    if isinstance(cause, RecursionError):
+        return "The body is nested too deeply. Use fewer levels."
+    return "The body could not be read. Send it again."
+
+
 def _allowed(request: Request) -> str:
     """Return all methods of the path, also of included routers; Starlette lists only those of the first match."""
-    contexts = iter_route_contexts(request.app.routes)
-    matching = (each for each in contexts if each.original_route.matches(request.scope)[0] is not Match.NONE)
-    return ", ".join(sorted({method for each in matching for method in each.methods or ()}))
+    allowed: set[str] = set()
+    # A mount has changed this entry.
+    scope = {**request.scope, "root_path": request.scope.get("app_root_path", "")}
+    for context in iter_route_contexts(request.app.routes):
+        if context.original_route.matches(scope)[0] is not Match.NONE:
+            # Only the static files are mounted. They have no methods of their own.
+            allowed |= {"GET"} if isinstance(context.original_route, Mount) else context.methods or set()
+    # `api.head` serves HEAD wherever GET is.
+    return ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -145,6 +174,8 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     detail = str(error.detail)
     if detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"The path {format_value(request.url.path)} does not exist."
+    elif detail == _UNREAD_BODY:
+        detail = _describe_unread_body(error.__cause__)
     return problem(error.status_code, detail, headers=dict(error.headers or {}), extensions=extensions)
 
 
@@ -158,11 +189,9 @@ def _is_json(content_type: str) -> bool:
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
-    if any(fault["type"] == "json_invalid" for fault in faults):
-        where = next(fault for fault in faults if fault["type"] == "json_invalid")
-        return problem(
-            400, f"The body is not valid JSON: {where['ctx']['error']} at character {where['loc'][-1]}."
-        )
+    if (fault := next((each for each in faults if each["type"] == "json_invalid"), None)) is not None:
+        where = format_position(str(error.body), int(fault["loc"][-1]))
+        return problem(400, f"The body is not valid JSON: {fault['ctx']['error']} at {where}.")
     if any(fault["loc"] == ("body",) for fault in faults) and not _is_json(
         request.headers.get("content-type", "")
     ):

@@ -141,8 +141,8 @@ def test_body_of_another_media_type_is_rejected_with_415(client: TestClient) -> 
 
 def test_method_that_is_not_allowed_is_rejected_with_405(client: TestClient) -> None:
     answer = client.put("/issues")
-    assert detail_of(answer, 405) == "The method PUT is not allowed on this path. Use GET, POST."
-    assert answer.headers["allow"] == "GET, POST"
+    assert detail_of(answer, 405) == "The method PUT is not allowed on this path. Use GET, HEAD, POST."
+    assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 def test_unknown_path_is_named_in_404(client: TestClient) -> None:

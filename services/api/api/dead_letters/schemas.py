@@ -8,12 +8,16 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.paging import PageQuery
-from api.text import NOT_BLANK, NOT_NUL
+from api.text import NOT_BLANK, NOT_NUL, VISIBLE
 from api.timestamps import Timestamp
 from contracts.states import FailureKind
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), NOT_NUL, NOT_BLANK]
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, VISIBLE, NOT_BLANK
+]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), NOT_NUL, VISIBLE, NOT_BLANK
+]
 
 EXAMPLE: dict[str, Any] = {
     "id": "01a20614-800f-7a10-9a1b-8c5f8f2c0d11",

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from api.access.credentials import InvalidCredentials
 from api.access.middleware import authenticate
@@ -17,6 +17,7 @@ from api.database import DatabaseDep, DatabaseUnavailable
 from api.events import repository
 from api.events.hub import Hub
 from api.events.repository import Position
+from api.head import SCOPE_ENTRY
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
@@ -59,6 +60,14 @@ class EventStream(StreamingResponse):
 
     def __init__(self, frames: AsyncGenerator[bytes], status_code: int = 200) -> None:
         super().__init__(frames, status_code, _HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream; for HEAD, send only its head."""
+        if SCOPE_ENTRY not in scope:
+            await super().__call__(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body"})
 
     async def stream_response(self, send: Send) -> None:
         """Send events until either side closes the stream."""

@@ -13,10 +13,12 @@ from api.imports import repository
 from api.imports.frames import Frame, frames
 from api.imports.repository import ImportRequest
 from api.issues.schemas import Project
+from api.media_type import read_media_type
 from api.operations.repository import get_operation
 from api.operations.schemas import Operation
 from contracts.limits import EXTERNAL_SOURCE_PATTERN
 from contracts.states import ImportFormat
+from contracts.validation import format_value
 
 PATH = "/api/v1/imports"
 router = APIRouter(prefix=PATH, tags=["operations"])
@@ -32,6 +34,7 @@ _FORMATS = {
     "text/csv": ImportFormat.CSV,
     "application/json": ImportFormat.GITHUB,
 }
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _BODIES: dict[str, Any] = {
     "application/x-ndjson": {
         "schema": {"type": "string", "description": "One JSON object per line"},
@@ -101,14 +104,26 @@ async def create(
 
 
 def _format(content_type: str) -> ImportFormat:
-    media_type, _, parameters = content_type.partition(";")
-    file_format = _FORMATS.get(media_type.strip().lower())
+    media_type, parameters = read_media_type(content_type)
+    file_format = _FORMATS.get(media_type)
     if file_format is None:
         raise HTTPException(415, f"The content type is not supported. Send the body as {', '.join(_FORMATS)}.")
-    _, _, charset = parameters.partition("charset=")
-    if charset.strip(' "').lower() not in {"", "utf-8", "us-ascii"}:
-        raise HTTPException(415, "The character set is not supported. Send the body in UTF-8.")
+    charset = parameters.get("charset", "utf-8")
+    if charset.lower() not in _CHARSETS:
+        raise HTTPException(415, f"The character set {format_value(charset)} is not supported. Send UTF-8.")
+    if file_format is ImportFormat.CSV:
+        _require_header_row(parameters.get("header", "present"))
     return file_format
+
+
+def _require_header_row(header: str) -> None:
+    """Raise a 415 error for the parameter `header` of text/csv (RFC 4180, section 3), unless it is `present`."""
+    if header.lower() == "absent":
+        detail = "A file without a header row is not supported. Add a row with the names of the columns."
+        raise HTTPException(415, detail)
+    if header.lower() != "present":
+        detail = f"The parameter header={format_value(header)} of the content type is not valid. Use present."
+        raise HTTPException(415, detail)
 
 
 async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) -> None:

@@ -10,7 +10,7 @@ from json import JSONDecodeError, JSONDecoder
 from fastapi import HTTPException
 
 from api.imports.rows import COLUMNS, REQUIRED_COLUMNS
-from api.problems import invalid
+from api.problems import describe_encoding_error, invalid
 from contracts.limits import DESCRIPTION_MAX
 from contracts.states import ImportFormat
 from contracts.validation import format_value
@@ -66,7 +66,7 @@ def _array(body: bytes) -> Iterator[Frame]:
     try:
         yield from _items(body.decode())
     except UnicodeDecodeError as error:
-        raise HTTPException(400, f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
+        raise HTTPException(400, describe_encoding_error(error)) from None
     except RecursionError:
         raise HTTPException(400, "The body is nested too deeply.") from None
     except JSONDecodeError as error:

@@ -125,4 +125,8 @@ async def list_page(
     after = read_cursor(request, query.cursor, listing.ORDERS[query.order].key)
     rows = await listing.list_issues(database, query, after, query.limit + 1)
     page, next_cursor = cut_page(request, response, rows, query.limit, lambda listed: listed.key)
-    return IssuePage(items=[listed.issue for listed in page], next_cursor=next_cursor)
+    listed_page = IssuePage(items=[listed.issue for listed in page], next_cursor=next_cursor)
+    if query.total:
+        count = await listing.count_issues(database, query)
+        listed_page.total, listed_page.total_is_exact = min(count, listing.TOTAL_MAX), count <= listing.TOTAL_MAX
+    return listed_page

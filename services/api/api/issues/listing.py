@@ -19,6 +19,8 @@ from contracts.names import Task
 from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
 RANKED_MAX = 1000
+TOTAL_MAX = 10_000
+"""Issues up to which a total is exact, which bounds its cost."""
 
 _QUERY = "websearch_to_tsquery('english', {words})"
 
@@ -111,6 +113,16 @@ async def list_issues(database: Database, query: IssueQuery, after: Any, limit: 
     return [ListedIssue(build_issue(row), _key(row, order)) for row in await database.fetch(sql, *values)]
 
 
+async def count_issues(database: Database, query: IssueQuery) -> int:
+    """Return the number of issues that match the query, or `TOTAL_MAX` + 1 if there are more."""
+    filtered = _build_filters(query)
+    if query.q is not None:
+        filtered.add_condition(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
+    counted = f"SELECT FROM issue WHERE {filtered.sql} LIMIT {TOTAL_MAX + 1}"
+    count: int = await database.fetchval(f"SELECT count(*) FROM ({counted}) counted", *filtered.values)
+    return count
+
+
 def build_statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL of a page and its parameters."""
     order = ORDERS[query.order]
@@ -138,6 +150,11 @@ def _build_filters(query: IssueQuery) -> _Statement:
     statement.add_condition(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
     statement.add_condition("project = {}", query.project)
     statement.add_condition("tag_list @> {}::text[]", query.tag)
+    # The index requires `IS NOT NULL` of the source.
+    if query.external_source is not None or query.external_id is not None:
+        statement.conditions.append("external_source IS NOT NULL")
+    statement.add_condition("external_source = {}", query.external_source)
+    statement.add_condition("external_id = {}", query.external_id)
     statement.add_condition("created_at > {}", to_utc(query.created_after))
     statement.add_condition("updated_at > {}", to_utc(query.updated_after))
     if query.enrichment is not None:

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.paging import PageQuery
-from api.text import NOT_BLANK, NOT_NUL, NOT_NUL_SCHEMA, HttpUrl
+from api.text import NOT_BLANK, NOT_NUL, NOT_NUL_SCHEMA, VISIBLE, HttpUrl
 from api.timestamps import Timestamp
 from contracts.limits import (
     DEFAULT_PROJECT,
@@ -35,15 +35,19 @@ _ABSENT = r'-(?:"[^"]*"?|[^"\s]\S*)'
 _ONLY_ABSENT = re.compile(rf"\s*{_ABSENT}(?:\s+{_ABSENT})*\s*")
 
 Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, NOT_BLANK
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, VISIBLE, NOT_BLANK
 ]
 Project = Annotated[str, StringConstraints(pattern=PROJECT_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), NOT_NUL, NOT_NUL_SCHEMA]
 ExternalId = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=EXTERNAL_ID_MAX), NOT_NUL, NOT_BLANK
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=EXTERNAL_ID_MAX),
+    NOT_NUL,
+    VISIBLE,
+    NOT_BLANK,
 ]
 Search = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX), NOT_NUL, NOT_BLANK
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX), NOT_NUL, VISIBLE, NOT_BLANK
 ]
 
 EXAMPLE: dict[str, Any] = {
@@ -68,14 +72,15 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+ExternalSource = Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)]
+
+
 class External(BaseModel):
     """The issue's identity in another system."""
 
     model_config = ConfigDict(extra="forbid")
 
-    source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] = Field(
-        description="Source system, such as `github:acme/shop`"
-    )
+    source: ExternalSource = Field(description="Source system, such as `github:acme/shop`")
     id: ExternalId = Field(description="Id in the source system; unique there")
     url: Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)] | None = None
 
@@ -181,10 +186,20 @@ class Issue(BaseModel):
 class IssuePage(BaseModel):
     """A page of issues."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE], "next_cursor": None}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"items": [EXAMPLE], "next_cursor": None, "total": 1, "total_is_exact": True}]
+        }
+    )
 
     items: list[Issue]
     next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
+    total: int | None = Field(
+        default=None, description="With `total=true`, the number of matching issues, counted up to 10,000"
+    )
+    total_is_exact: bool | None = Field(
+        default=None, description="False if there are more than `total` issues: show it as `10,000+`"
+    )
 
 
 def _require_positive_term(value: str) -> str:
@@ -204,6 +219,10 @@ class IssueQuery(PageQuery):
     tag: list[Annotated[str, StringConstraints(pattern=TAG_PATTERN)]] = Field(
         default=[], max_length=MAX_TAGS, description="Repeat it to list only issues that have all given tags"
     )
+    external_source: ExternalSource | None = Field(
+        default=None, description="Source system of imported issues, such as `github:acme/shop`"
+    )
+    external_id: ExternalId | None = Field(default=None, description="Id in the source system")
     enrichment: JobState | None = Field(default=None, description="State of the newest enrichment run")
     needs_review: bool | None = Field(default=None, description="Whether suggestions await a decision")
     created_after: Timestamp | None = None
@@ -215,6 +234,8 @@ class IssueQuery(PageQuery):
     sort: IssueSort | None = Field(
         default=None, description="Defaults to `relevance` with `q`, otherwise to `-created`"
     )
+
+    total: bool = Field(default=False, description="Count the matching issues, up to 10,000")
 
     @model_validator(mode="after")
     def _require_search_for_relevance(self) -> Self:

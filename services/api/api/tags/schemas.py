@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.text import NOT_BLANK, NOT_NUL
+from api.text import NOT_BLANK, NOT_NUL, VISIBLE
 from contracts.vocabulary import DESCRIPTIONS
 
 
@@ -41,7 +41,7 @@ class Vocabulary(BaseModel):
 
 Name = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DESCRIPTIONS)})$")]
 Description = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, NOT_BLANK
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_NUL, VISIBLE, NOT_BLANK
 ]
 
 
