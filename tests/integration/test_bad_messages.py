@@ -108,6 +108,17 @@ def dead_letters(api: Api) -> list[dict[str, Any]]:
     return found
 
 
+def wait_for_settled(broker: redis.Redis) -> None:
+    """Wait until workers have rejected every message, and the dispatcher has settled it.
+
+    The dispatcher commits to the ledger before it removes the rejection from Redis.
+    """
+    wait_until(
+        lambda: (broker.llen("issues"), broker.hlen("unacked"), broker.llen("refused")) == (0, 0, 0),
+        "all messages to be settled",
+    )
+
+
 def test_bad_messages_are_stored_unchanged_and_worker_survives(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, broker: redis.Redis
 ) -> None:
@@ -125,8 +136,7 @@ def test_bad_messages_are_stored_unchanged_and_worker_survives(
     stored = {bytes(row["raw"]): row["reason"] for row in database.query("SELECT raw, reason FROM dead_message")}
     for name, raw in messages.items():
         assert stored[raw if isinstance(raw, bytes) else raw.encode()] == BAD_MESSAGES[name][1], name
-    wait_until(lambda: broker.hlen("unacked") == 0, "the last message to be acknowledged")
-    assert broker.llen("refused") == 0
+    wait_for_settled(broker)
 
 
 def test_bad_message_sent_twice_is_stored_once_and_cannot_be_replayed(
@@ -136,6 +146,7 @@ def test_bad_message_sent_twice_is_stored_once_and_cannot_be_replayed(
     new_worker(SHORT)
     broker.lpush("issues", "garbage", "garbage")
     wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
+    wait_for_settled(broker)
     (letter,) = dead_letters(api)
 
     replay = api.client.post(f"/api/v1/dead-letters/{letter['id']}/replay")
@@ -179,6 +190,7 @@ def test_message_without_job_is_stored_and_can_be_replayed(
     broker.lpush("issues", foreign, foreign)
 
     wait_until(lambda: len(dead_letters(api)) == 1, "the dead letter")
+    wait_for_settled(broker)
     (letter,) = dead_letters(api)
     assert letter["error"].startswith("unknown_job")
 
@@ -281,7 +293,12 @@ def test_backlog_for_newer_workers_is_rejected_once_and_waits(
 
     # The dispatcher commits to the ledger before it removes the rejections from Redis.
     wait_until(lambda: broker.llen("refused") == 0, "the list of rejected messages to be empty")
-    assert sum("message_rejected" in line for line in worker.log.lines) == backlog
+
+    def count_logged() -> int:
+        return sum("message_rejected" in line for line in list(worker.log.lines))
+
+    wait_until(lambda: count_logged() >= backlog, "the log lines of all rejections")
+    assert count_logged() == backlog
 
 
 def test_job_with_invalid_message_is_dead_after_first_delivery(

@@ -92,11 +92,13 @@ def test_half_of_a_body_is_answered_with_408(bounded_api: Api, database: Databas
 
 
 def test_body_at_sufficient_rate_is_stored(bounded_api: Api, database: Database) -> None:
-    body = b'{"title": "Slow"' + b" " * 30_000 + b"}"
+    # Each piece alone is sufficient for its window, so that a pause of this process does not matter.
+    piece = 3000
+    body = b'{"title": "Slow"' + b" " * (30 * piece) + b"}"
     with RawConnection(bounded_api) as connection:
         connection.send(HEAD + f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
-        for start in range(0, len(body), 1000):
-            assert connection.send(body[start : start + 1000])
+        for start in range(0, len(body), piece):
+            assert connection.send(body[start : start + piece])
             time.sleep(0.1)
         response = connection.read_all()
 
@@ -184,4 +186,6 @@ def test_connections_above_the_limit_are_answered_with_503(bounded_api: Api) -> 
 
     assert response.status_code in {429, 503}
     assert problem["detail"].endswith("Try again in 5 seconds.")
+    # The API closes the connections shortly after their clients.
+    wait_until(lambda: bounded_api.client.get("/nowhere").status_code != 503, "room for another connection")
     assert_problem(bounded_api.client.get("/nowhere"), 404)

@@ -48,6 +48,20 @@ class System:
         yield database
         database.close()
 
+    def post_until_stored(self, title: str) -> str:
+        """Post an issue, again after a 503, and return its id.
+
+        Another connection of the pool may still lead to the read-only server.
+        """
+        created: list[httpx.Response] = []
+
+        def is_stored() -> bool:
+            created[:] = [self.api.post(title)]
+            return created[0].status_code == httpx.codes.CREATED
+
+        wait_until(is_stored, f"{title} to be stored")
+        return str(created[0].json()["id"])
+
     def readiness(self) -> tuple[int, str]:
         response = self.api.client.get("/readyz")
         return response.status_code, response.json()["database"]
@@ -103,7 +117,7 @@ def test_failover_with_clients_that_post_loses_no_issue(
             began = time.monotonic()
             fail_over(postgres)
             wait_until(lambda: system.readiness() == (503, "read-only"), "the API not to be ready")
-            assert scrape(system.exporter_port).one("database_up") == 0
+            wait_until(lambda: scrape(system.exporter_port).one("database_up") == 0, "the exporter")
             assert asyncio.run(check(postgres.url, "database")) == "the database is read-only"
             moved = time.monotonic()
             postgres.move_name()
@@ -118,7 +132,7 @@ def test_failover_with_clients_that_post_loses_no_issue(
         finally:
             posters.stop()
         before = len(listener.received)
-        last = system.api.post("After the failover").json()["id"]
+        last = system.post_until_stored("After the failover")
         # A stream that ends during the failover may resume with `sync`.
         listener.wait_for(
             lambda: last in listener.ids("issue.created") or _has_sync(listener, before),
@@ -189,7 +203,7 @@ def test_stream_after_failover_that_lost_transactions_begins_with_sync(system: S
                 database.query("INSERT INTO issue (id, title) VALUES (gen_random_uuid(), 'Before the name moves')")
         postgres.move_name()
         listener.wait_for(lambda: _has_sync(listener, before), "sync, because events are missing")
-        last = system.api.post("After the failover").json()["id"]
+        last = system.post_until_stored("After the failover")
         listener.wait_for(lambda: last in listener.ids("issue.created"), "an event of the new primary")
 
 

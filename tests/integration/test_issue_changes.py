@@ -40,6 +40,8 @@ def errors(response: httpx.Response) -> list[tuple[str, str]]:
 
 def test_patch_changes_only_given_fields(api: Api, database: Database) -> None:
     issue = api.post("Export is empty", description="Since Monday.").json()
+    # A transition of the job changes the entity tag.
+    wait_until(lambda: database.states() == {"queued": 1}, "the job to be queued")
 
     response = patch(
         api, issue["id"], {"title": " Export is blank ", "status": "in_progress", "description": None}
@@ -198,7 +200,7 @@ def test_issue_deleted_or_erased_during_enrichment_is_not_written(
     worker = new_worker({**latch.env, "WORKER_CONCURRENCY": "3"}, app="tests.support.paused_app")
     deleted = api.post("Deleted while it is enriched").json()["id"]
     erased = api.post("Zyqvokarn").json()["id"]
-    latch.wait()
+    latch.wait(processes=2)
     database.wait_for_states({"running": 2})
 
     assert api.client.delete(f"/api/v1/issues/{deleted}").status_code == 204

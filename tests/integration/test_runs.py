@@ -146,7 +146,7 @@ def test_unknown_run_returns_404(api: Api) -> None:
 def test_changed_issue_is_stale_until_next_run_succeeds(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database
 ) -> None:
-    api = new_api({**FAST_SETTINGS, "REENRICH_AFTER_SECONDS": "2"})
+    api = new_api({**FAST_SETTINGS, "REENRICH_AFTER_SECONDS": "600"})
     new_worker({})
     issue_id = api.post("The export crashes").json()["id"]
     database.wait_for_states({"succeeded": 1})
@@ -158,6 +158,7 @@ def test_changed_issue_is_stale_until_next_run_succeeds(
 
     assert get_issue(api, issue_id)["stale"]
     assert [run["state"] for run in runs_of(api, issue_id)] == ["pending", "succeeded"]
+    database.query("UPDATE job SET run_at = now() WHERE state = 'pending'")
     database.wait_for_states({"succeeded": 2})
     issue = get_issue(api, issue_id)
     assert not issue["stale"]

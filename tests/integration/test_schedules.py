@@ -151,6 +151,7 @@ def test_change_during_run_sets_run_after_it(api: Api, database: Database, prune
 
 def test_last_job_is_shown_until_it_is_pruned(api: Api, database: Database, prune: str) -> None:
     del prune
+    database.pause("queue", "default")  # no dispatcher may publish the job
     job_id = database.add_job(Task.PRUNE, "default")
     database.query("UPDATE schedule SET last_job_id = %s, last_run_at = now()", job_id)
 

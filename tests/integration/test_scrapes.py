@@ -56,7 +56,12 @@ def test_metrics_of_dashboards_and_alerts_exist_in_scrape(
     other_metrics = PROMETHEUS_METRICS | KUBELET_METRICS | FLOWER_METRICS | recorded
     used_selectors = [selector for selector in selectors() if selector.name not in other_metrics]
     assert len(used_selectors) > 50
-    assert missing_series(used_selectors, series({job: scrape(url) for job, url in urls.items()})) == []
+
+    def find_missing() -> list[str]:
+        return missing_series(used_selectors, series({job: scrape(url) for job, url in urls.items()}))
+
+    # The exporter omits the metrics of a query that times out on a busy machine.
+    wait_until(lambda: find_missing() == [], lambda: f"all series, without {find_missing()}")
 
 
 def _is_scrapable(url: str) -> bool:

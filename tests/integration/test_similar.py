@@ -222,6 +222,7 @@ def test_worker_without_embedding_model_indexes_words_and_logs_once(
     assert database.query("SELECT DISTINCT embedding, model FROM issue_search") == [
         {"embedding": None, "model": None}
     ]
+    wait_until(lambda: worker.log.has("embedding_skipped"), "the log line")
     assert sum("embedding_skipped" in line for line in worker.log.lines) == 1
     database.wait_for_states({"succeeded": 2})
 

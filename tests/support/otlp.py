@@ -99,9 +99,10 @@ class Receiver:
                 assert self.path == "/v1/traces"
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if receiver.status == 200:
+                    spans = parse(body)
                     receiver.bodies.append(body)
                     receiver.headers.append(dict(self.headers))
-                    receiver.spans.extend(parse(body))
+                    receiver.spans.extend(spans)
                 self.send_response(receiver.status)
                 self.send_header("content-length", "0")
                 self.end_headers()

@@ -11,11 +11,13 @@ class Provider:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.requests = 0
+        self._lock = threading.Lock()
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                provider.requests += 1
+                with provider._lock:
+                    provider.requests += 1
                 self.send_response(provider.status)
                 for name, value in provider.headers.items():
                     self.send_header(name, value)
