@@ -106,14 +106,16 @@ def test_patch_with_old_etag_is_rejected_with_412(api: Api, database: Database) 
 
     first = patch(api, issue_id, {"priority": "high"}, **{"if-match": old})
     second = patch(api, issue_id, {"priority": "low"}, **{"if-match": old})
-    weak = patch(api, issue_id, {"priority": "low"}, **{"if-match": f"W/{first.headers['etag']}"})
+    old_weak = patch(api, issue_id, {"priority": "low"}, **{"if-match": f"W/{old}"})
 
     assert first.status_code == 200
     assert_problem(second, 412)
     assert second.headers["etag"] == first.headers["etag"], "the response must contain the current entity tag"
-    assert_problem(weak, 412)
+    assert_problem(old_weak, 412)
     assert_problem(api.client.delete(location, headers={"if-match": old}), 412)
-    for tags in ("*", first.headers["etag"], f'"other", {first.headers["etag"]}'):
+    # nginx makes the tag weak when it compresses the response.
+    current = first.headers["etag"]
+    for tags in ("*", current, f'"other", {current}', f"W/{current}"):
         assert patch(api, issue_id, {"priority": "high"}, **{"if-match": tags}).status_code == 200
 
 
