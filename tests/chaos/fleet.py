@@ -11,7 +11,7 @@ import redis
 
 from tests.support.processes import Api, RunningProcess, start_api, start_worker
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SETTINGS = {
     # Short enough for a round of one minute, and long enough that a slow machine does not lose leases.
@@ -106,12 +106,12 @@ class Fleet:
 
     def _stop_postgres(self) -> None:
         self.servers.postgres_process.send(signal.SIGQUIT)
-        self.servers.postgres_process.wait(30)
+        self.servers.postgres_process.wait(DEADLINE_S)
         time.sleep(self._rng.uniform(0, 3))
         self.servers.postgres.start()
 
     def _kill_postgres(self) -> None:
-        self.servers.postgres_process.kill_group()
+        self.servers.kill_postgres()
         time.sleep(self._rng.uniform(0, 2))
         self.servers.postgres.start()
 

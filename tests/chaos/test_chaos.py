@@ -1,14 +1,11 @@
 """A short round of `make chaos`."""
 
-import pytest
-
 from tests.chaos.fleet import Fleet
 from tests.chaos.round import run_round, watch_summaries
 from tests.support.database import Database
 from tests.support.servers import Servers
 
 
-@pytest.mark.timeout(400)
 def test_chaos_round_loses_no_issue_and_enriches_none_twice(servers: Servers, database: Database) -> None:
     watch_summaries(database)
     fleet = Fleet(servers)

@@ -113,7 +113,7 @@ def test_concurrent_posts_while_database_is_killed_return_503(
     api = new_api({})
     assert api.post("Before").status_code == 201
     try:
-        responses = post_together(api, servers, servers.postgres_process.kill_group)
+        responses = post_together(api, servers, servers.kill_postgres)
     finally:
         servers.postgres.start()
 

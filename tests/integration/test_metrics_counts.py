@@ -60,6 +60,8 @@ def test_metrics_after_mixed_jobs_equal_ledger(
             lambda: counts_in_metrics(scrape(*ports)) == counts_in_ledger(database),
             "the metrics to equal the ledger",
         )
+        # A process counts these after it has committed the attempt, published or rejected the message.
+        wait_until(lambda: are_later_counts_complete(scrape(*ports)), "the counts after the ledger's")
         metrics = scrape(*ports)
 
     assert worker.process.exit_code is None
@@ -76,6 +78,18 @@ def test_metrics_after_mixed_jobs_equal_ledger(
     assert metrics.by("dead_letters", "kind") == Counter({("job",): 2, ("message",): 1})
     assert metrics.by("jobs", "task", "state") == Counter({("other", "dead"): 2})
     assert 0 < metrics.one("issue_enriched_seconds_sum") < ISSUES * 120
+
+
+def are_later_counts_complete(metrics: Scrape) -> bool:
+    received = metrics.one("messages_received_total", contract="same")
+    return (
+        metrics.one("issue_enriched_seconds_count") >= ISSUES
+        and metrics.one("provider_requests_total", outcome="ok") >= ISSUES
+        and metrics.one("job_run_seconds_count") >= metrics.one("job_attempts_total")
+        and metrics.one("dispatcher_published_total") >= received
+        and metrics.one("dead_letters") >= 3
+        and metrics.by("jobs", "task", "state") != {}
+    )
 
 
 def counts_in_metrics(metrics: Scrape) -> dict[str, Counter[tuple[str, ...]]]:

@@ -22,6 +22,8 @@ from tests.support.waiting import DEADLINE_S, wait_until
 
 RECYCLING = "tests.support.recycling_app"
 SHORT = {"RETRY_DELAYS": "0.1,0.1,0.1", "LEASE_SECONDS": "1", "DISPATCH_POLL_SECONDS": "0.1"}
+LONG_LEASE = {**SHORT, "LEASE_SECONDS": "20"}
+"""For tests that count attempts: on a busy machine, an attempt may take longer than a second."""
 
 
 @pytest.fixture
@@ -39,8 +41,8 @@ def wait_for_count(port: int, attempts: int) -> None:
 def test_metrics_after_child_replacement_keep_counts_and_leave_no_file(
     new_api: ApiFactory, new_worker: WorkerFactory, database: Database, port: int, tmp_path: Path
 ) -> None:
-    new_api(SHORT)
-    env = {**SHORT, "METRICS_PORT": str(port), "TMPDIR": str(tmp_path), "TASKS_PER_CHILD": "2"}
+    new_api(LONG_LEASE)
+    env = {**LONG_LEASE, "METRICS_PORT": str(port), "TMPDIR": str(tmp_path), "TASKS_PER_CHILD": "2"}
     worker = new_worker(env, app=RECYCLING)
     for done in (8, 16, 24):
         for _ in range(8):
@@ -91,8 +93,8 @@ def test_metrics_of_killed_worker_are_counted_and_files_removed(
 def test_metrics_with_other_pools_are_counted(
     pool: str, new_api: ApiFactory, new_worker: WorkerFactory, database: Database, port: int
 ) -> None:
-    new_api(SHORT)
-    new_worker({**SHORT, "METRICS_PORT": str(port), "POOL": pool}, app=RECYCLING)
+    new_api(LONG_LEASE)
+    new_worker({**LONG_LEASE, "METRICS_PORT": str(port), "POOL": pool}, app=RECYCLING)
     for _ in range(5):
         database.add_job(TASK)
 
@@ -112,6 +114,8 @@ def test_worker_consuming_metric_lists_consumed_queues(
 
     wait_until(lambda: consumed_queues() == {("issues",): 1, ("default",): 1}, "both queues to be consumed")
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+        # Redis does not store commands. A worker that responds has subscribed to them.
+        wait_until(lambda: app.control.ping(timeout=1) != [], "a reply of the worker")
         app.control.cancel_consumer("default")
     wait_until(lambda: consumed_queues() == {("issues",): 1}, "only the issues queue to be consumed")
 

@@ -86,7 +86,7 @@ def test_worker_without_broker_is_alive_and_not_ready(
     servers: Servers,
     systemd: Notifications,
 ) -> None:
-    assert "READY=1" in systemd.received()
+    systemd.wait_for("READY=1")
     start = stop(servers)
     try:
         wait_until(lambda: not probes.passes(CONSUMING_FILE), "the readiness probe to fail")
@@ -134,7 +134,7 @@ def test_worker_when_busy_is_ready(
     with probes.expect_touches(CONSUMING_FILE, times=3):
         pass
 
-    assert probes.passes(CONSUMING_FILE)
+    wait_until(lambda: probes.passes(CONSUMING_FILE), "the readiness probe to pass")
     assert database.states() == {"running": 2, "queued": 1}
     worker.process.kill_group()
 
@@ -156,6 +156,8 @@ def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes
 def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:
     """The test cancels the consumers with a control command."""
     with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+        # Redis does not store commands. A worker that responds has subscribed to them.
+        wait_until(lambda: app.control.ping(timeout=1) != [], "a reply of the worker")
         for queue in ("issues", "default"):
             app.control.cancel_consumer(queue)
 

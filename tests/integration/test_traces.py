@@ -57,8 +57,9 @@ def test_post_to_index_is_one_trace(
     issue_id = post_traced_issue(api, TRACE, f"{MARKER} is on fire")
     wait_until(lambda: database.one("SELECT count(*) FROM issue_search") == 1, "the issue to be indexed")
 
-    wait_until(lambda: len(receiver.named("INSERT issue_search")) == 1, "the span of the index")
-    wait_until(lambda: len(receiver.named("index_issue")) == 1, "the span of the index task")
+    # Each process exports its own spans, children before their parents.
+    last = ("POST /api/v1/issues", "publish issues", "publish default", "enrich_issue", "index_issue")
+    wait_until(lambda: all(receiver.named(name) for name in last), f"the spans {last}")
     print("\n".join(tree(receiver.trace(TRACE))))
     lines = tree(receiver.trace(TRACE))
     assert lines[:3] == ["api: POST /api/v1/issues", "  api: INSERT issue", "  api: publish issues"]
@@ -88,8 +89,9 @@ def test_post_to_index_is_one_trace(
 
     for path in (f"/{MARKER}", f"/api/v1/issues?cursor={MARKER}"):
         api.client.get(path)
-    wait_until(lambda: len(receiver.spans) == len(spans) + 2, "the spans of both requests")
-    assert {span.name for span in receiver.spans[-2:]} == {"GET", "GET /api/v1/issues"}
+    wait_until(lambda: len(receiver.spans) >= len(spans) + 2, "the spans of both requests")
+    assert {span.name for span in receiver.spans if span.trace_id != TRACE} == {"GET", "GET /api/v1/issues"}
+    assert len(receiver.spans) == len(spans) + 2
     password = make_url(servers.database_url).password or MARKER
     assert not {text for text in (MARKER, password) if text.encode() in b"".join(receiver.bodies)}
 
@@ -194,8 +196,13 @@ def test_receiver_after_outage_gets_new_spans(new_api: ApiFactory, receiver: Rec
     post_traced_issue(api, f"{1:032x}")
     wait_until(lambda: api.log.has("trace_export_failed"), "the API to log the failure")
     receiver.status = 200
-    post_traced_issue(api, f"{2:032x}")
-    wait_until(lambda: api.log.has("trace_export_resumed"), "the API to log the recovery")
+
+    def is_resumed() -> bool:
+        # On a busy machine, an export may take longer than its timeout of one second.
+        post_traced_issue(api, f"{2:032x}")
+        return api.log.has("trace_export_resumed")
+
+    wait_until(is_resumed, "the API to log the recovery")
     wait_until(lambda: bool(receiver.trace(f"{2:032x}")), "the spans of the second request")
 
 

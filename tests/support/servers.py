@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from devstack.address import DatabaseAddress
 from devstack.postgres import Postgres
 from devstack.process import Process
@@ -27,6 +29,7 @@ from tests.support.containers import (
 from tests.support.forked import ForkedProcess
 from tests.support.ports import free_port
 from tests.support.redis_users import write_users
+from tests.support.waiting import DEADLINE_S
 
 # Without fsync, a killed process loses no data. Only a power failure would.
 FAST_OPTIONS = ["-c", "fsync=off", "-c", "full_page_writes=off"]
@@ -111,6 +114,20 @@ class Servers:
     def postgres_process(self) -> Process | ContainerProcess:
         assert self.postgres.process is not None
         return self.postgres.process
+
+    def kill_postgres(self) -> None:
+        """Kill PostgreSQL, and wait until all of its processes have ended.
+
+        Each process of a connection is a group of its own. It ends by itself soon after the first process. Until
+        then, it may complete a statement, and it prevents a start of the server.
+        """
+        process = self.postgres_process
+        children: list[psutil.Process] = []
+        if isinstance(process, Process):
+            children = psutil.Process(process.pid).children(recursive=True)
+        process.kill_group()
+        _, alive = psutil.wait_procs(children, DEADLINE_S)
+        assert not alive, alive
 
     def close(self) -> None:
         """Stop both servers permanently."""
