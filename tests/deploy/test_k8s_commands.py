@@ -58,7 +58,7 @@ class Cluster:
     def replicas(self) -> dict[str, int]:
         """Return the replicas of the Deployments and StatefulSets."""
         kinds = ("deployments", "statefulsets")
-        objects = self.server.objects.items()
+        objects = list(self.server.objects.items())  # the server may add a pod meanwhile
         return {name: item["spec"].get("replicas", 1) for (kind, name), item in objects if kind in kinds}
 
 
@@ -84,7 +84,7 @@ def test_backup_commands_print_log_each_time(cluster: Cluster) -> None:
 
     assert first.endswith(LOG)
     assert second.endswith(LOG)
-    assert len([kind for kind, _ in cluster.server.objects if kind == "jobs"]) == 4
+    assert len([kind for kind, _ in list(cluster.server.objects) if kind == "jobs"]) == 4
 
 
 def test_restore_commands_print_log_and_start_everything(cluster: Cluster) -> None:

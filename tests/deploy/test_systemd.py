@@ -11,6 +11,7 @@ from app.settings import WorkerSettings
 from contracts import network
 from contracts.names import Queue
 from tests.support.processes import ROOT
+from tests.support.waiting import DEADLINE_S
 
 UNITS = ROOT / "deploy/systemd"
 MAX_EXPOSURE = 20
@@ -32,7 +33,7 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,14 @@ def run_backup_script(servers: Servers, *arguments: str) -> subprocess.Completed
 def count_unfinished_jobs(database: Database) -> int:
     number: int = database.one("SELECT count(*) FROM job WHERE state NOT IN ('succeeded', 'skipped')")
     return number
+
+
+def count_connections(servers: Servers) -> int:
+    """Return the number of connections to the database, over a connection to another one."""
+    with closing(servers.postgres.connect("postgres")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'IssueTracker'")
+        ((number,),) = cursor.fetchall()
+    return int(number)
 
 
 def rejection_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -118,6 +126,7 @@ def test_restore_rejects_bad_dumps_and_replaces_only_on_request(tmp_path: Path) 
         database.query("UPDATE issue SET title = 'Of later'")
         database.query("CREATE TABLE of_a_later_version ()")
         database.close()
+        wait_until(lambda: count_connections(servers) == 0, "the end of all connections")
 
         assert "does not exist" in rejection_line(run_backup_script(servers, "restore", str(tmp_path / "none")))
         assert "not a complete dump" in rejection_line(run_backup_script(servers, "restore", str(truncated)))
@@ -125,7 +134,11 @@ def test_restore_rejects_bad_dumps_and_replaces_only_on_request(tmp_path: Path) 
             run_backup_script(servers, "restore", str(ROOT / "README.md"))
         )
         assert "not empty" in rejection_line(run_backup_script(servers, "restore", str(dump)))
-        assert Database(servers.database_url).one("SELECT DISTINCT title FROM issue") == "Of later"
+        later = Database(servers.database_url)
+        assert later.one("SELECT DISTINCT title FROM issue") == "Of later"
+        later.close()
+        # The server's process of a closed connection ends a little later.
+        wait_until(lambda: count_connections(servers) == 0, "the end of all connections")
 
         done = run_backup_script(servers, "restore", str(dump), "--replace")
         assert done.returncode == 0, done.stderr

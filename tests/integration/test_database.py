@@ -112,7 +112,7 @@ async def test_server_killed_at_commit_is_an_outage_with_unknown_outcome(
                 await create_issue(pool)
 
         committing = asyncio.create_task(commit())
-        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
         await asyncio.to_thread(wait_until, lambda: bool(database.query(waiting)), "the commit to wait")
         database.query(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waiting")
         with pytest.raises(DatabaseUnavailable) as caught:

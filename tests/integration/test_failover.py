@@ -238,7 +238,7 @@ def answer_lost_after_commit(system: System, table: str) -> Iterator[Database]:
         try:
             lock_connection.cursor().execute("SELECT pg_advisory_lock(4711)")
             yield database
-            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
             wait_until(lambda: database.one(waiting) == 1, "the commit to wait")
             system.postgres.name.withhold_answers()
             before = database.one(f"SELECT count(*) FROM {table}")

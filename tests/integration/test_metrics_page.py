@@ -4,7 +4,7 @@ import re
 
 from contracts.names import QUEUE_OF
 from tests.conftest import WorkerFactory
-from tests.support.metrics import Scrape, exporter, text
+from tests.support.metrics import Scrape, exporter, scrape_exporter, text
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Api
 from tests.support.servers import Servers
@@ -38,7 +38,7 @@ def test_metrics_page_matches_metrics_of_services(servers: Servers, api: Api, ne
         scrapes = {
             "API": Scrape(text(int(api.client.base_url.port or 0))),
             "Worker": Scrape(text(worker_port)),
-            "Exporter": Scrape(text(exporter_port)),
+            "Exporter": scrape_exporter(exporter_port),
         }
 
     for section, scrape in scrapes.items():

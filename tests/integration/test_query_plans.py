@@ -22,6 +22,7 @@ from tests.support.database import Database
 from tests.support.many_issues import make_issues
 from tests.support.servers import Servers
 
+NOW = datetime.now(UTC)
 QUERIES = [
     "",
     *(f"sort={sort}" for sort in IssueSort if sort is not IssueSort.RELEVANCE),
@@ -39,8 +40,8 @@ QUERIES = [
     "needs_review=true",
     "needs_review=false&status=open&sort=-priority",
     "project=project-3",
-    "created_after=2026-11-01T00:00:00Z",
-    "updated_after=2026-11-01T00:00:00Z&sort=-updated",
+    f"created_after={NOW - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+    f"updated_after={NOW - timedelta(days=15):%Y-%m-%dT%H:%M:%SZ}&sort=-updated",
     "q=word2900",
     "q=word1 word2",
     "q=word1&status=open&tag=bug",
@@ -78,7 +79,7 @@ def test_issue_list_query_uses_index(filled_database: Database, servers: Servers
         )
         for query in QUERIES
     ]
-    time, issue_id = datetime(2026, 11, 20, tzinfo=UTC), new_id()
+    time, issue_id = NOW - timedelta(days=5), new_id()
     cursors = {3: (2, time, issue_id), 2: (time, issue_id), 4: (0.1, time, issue_id, time)}
     statements = [
         listing.build_statement(query, after, 51)

@@ -19,7 +19,7 @@ from contracts.names import PRIORITY_SUFFIXES, Task
 from tests.conftest import WorkerFactory
 from tests.support.cli import run_cli
 from tests.support.database import Database
-from tests.support.metrics import exporter, scrape
+from tests.support.metrics import exporter, scrape_exporter
 from tests.support.processes import Api
 from tests.support.servers import Servers
 from tests.support.waiting import DEADLINE_S, wait_until
@@ -73,7 +73,7 @@ def test_waiting_jobs_are_counted_by_class_and_project(
 
     state = wait_for(api, lambda state: len(state["projects"]) == len(most), "waiting jobs")
     with exporter(servers) as port:
-        metrics_of_exporter = scrape(port)
+        metrics_of_exporter = scrape_exporter(port)
 
     assert {each["name"]: each["waiting"] for each in state["projects"]} == most
     classes = {each["name"]: each["waiting"] for each in state["classes"]}

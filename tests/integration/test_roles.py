@@ -135,10 +135,13 @@ def test_application_role_cannot_replace_the_chain_by_temporary_tables(url_of: U
 @pytest.mark.anyio
 async def test_exporter_role_reads_all_metrics(url_of: UrlOf, database: Database) -> None:
     del database
-    state = await exporter.read(url_of(EXPORTER), None)
+    for _ in range(20):
+        state = await exporter.read(url_of(EXPORTER), None)
+        missing = ["all"] if state is None else [name for name in state.__slots__ if getattr(state, name) is None]
+        if not missing:
+            break  # a query may time out on a busy machine
 
-    assert state is not None
-    assert [name for name in state.__slots__ if getattr(state, name) is None] == []
+    assert missing == []
 
 
 @pytest.mark.parametrize("table", ["issue", "audit_log", "api_token", "webhook"])

@@ -58,6 +58,25 @@ def scrape(*ports: int) -> Scrape:
     return Scrape(*(text(port) for port in ports))
 
 
+def scrape_exporter(port: int) -> Scrape:
+    """Scrape the exporter, again if it omits gauges, because a query may time out on a busy machine."""
+    seen: list[Scrape] = []
+
+    def is_complete() -> bool:
+        seen[:] = [scrape(port)]
+        return {f"issuetracker_{name}" for name in _EXPORTED} <= seen[0].types.keys()
+
+    wait_until(is_complete, "a scrape with all gauges of the exporter")
+    return seen[0]
+
+
+_EXPORTED = (
+    *("jobs", "oldest_due_job_age_seconds", "dispatcher_lag_seconds", "circuit_open", "paused"),
+    *("schedule_overdue_seconds", "waiting_jobs_class", "waiting_jobs_project", "queue_messages"),
+)
+"""A gauge of each query of the exporter."""
+
+
 def text(port: int) -> str:
     """Return the metrics page of a service."""
     return httpx.get(f"http://127.0.0.1:{port}{METRICS_PATH}", timeout=30).raise_for_status().text
