@@ -89,10 +89,10 @@ def test_services_over_tls_without_options_enrich_issues(
     )
     with redis.Redis("localhost", tls_redis.port, 1, ssl=True, ssl_ca_certs=str(tls_redis.authority)) as results:
         wait_until(lambda: results.dbsize() > 0, "the result in database 1")
-    assert api.client.get("/readyz").json()["status"] == "ready"
+    wait_until(lambda: api.client.get("/readyz").json()["status"] == "ready", "the API to be ready")
     assert not worker.log.has("insecure")
     with exporter(servers, **env) as port:
-        assert scrape(port).one("redis_up") == 1
+        wait_until(lambda: scrape(port).one("redis_up") == 1, "the exporter to report Redis as up")
     with flower({**servers.env, **env, "FLOWER_UNAUTHENTICATED_API": "true"}, directory=IMAGE) as url:
         assert httpx.get(f"{url}/api/queues/length", timeout=60).status_code == 200
 
@@ -113,6 +113,6 @@ def test_services_over_tls_reject_certificate(
         worker.stop(30)
 
     assert api.client.get("/readyz").json()["broker"] == "unavailable"
-    assert api.log.has("dispatch_paused", "certificate verify failed")
+    wait_until(lambda: api.log.has("dispatch_paused", "certificate verify failed"), "the line of the API")
     assert not log.has("Traceback")
     assert not api.log.has("Traceback")

@@ -89,13 +89,21 @@ def test_inspection_of_worker_gets_replies_and_makes_no_dead_letter(
     flower: httpx.Client, servers: Servers, broker: redis.Redis, database: Database
 ) -> None:
     name = next(iter(flower.get("/api/workers", params={"status": "1"}).json()))
-    command, log = [tool("celery"), "-A", "app.celery_app", "inspect", "ping"], Log()
+    # By default, inspect waits only one second for replies. With a destination, it ends with the last reply.
+    inspect = ("inspect", "--timeout", str(DEADLINE_S), "--destination", name, "ping")
+    command, log = [tool("celery"), "-A", "app.celery_app", *inspect], Log()
 
     assert Process("ping", command, log, cwd=WORKER, env=servers.env).wait(DEADLINE_S) == 0
     assert "pong" in str(log)
-    details = flower.get("/api/workers", params={"refresh": "1", "workername": name}).json()[name]
 
-    assert details["stats"]["pool"]["max-concurrency"] > 0
+    def get_stats() -> dict[str, Any]:
+        """Return the statistics, which are missing if the worker has not responded to Flower within a second."""
+        found = flower.get("/api/workers", params={"refresh": "1", "workername": name}).json()
+        stats: dict[str, Any] = found.get(name, {}).get("stats") or {}
+        return stats
+
+    wait_until(lambda: bool(get_stats()), "the statistics of the worker in Flower")
+    assert get_stats()["pool"]["max-concurrency"] > 0
     assert flower.get(f"/worker/{name}").status_code == 200
     assert broker.llen("refused") == 0
     assert database.one("SELECT count(*) FROM dead_message") == 0
@@ -107,11 +115,12 @@ def follow_links(flower: str, job_id: str) -> list[str]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
+        page.set_default_timeout(1000 * DEADLINE_S)
         addresses = []
         for name in ("Issue", "Dead letters"):
             page.goto(f"{flower}/tasks")
             page.locator("tr", has_text=job_id).get_by_role("link", name=name, exact=True).click()
-            page.wait_for_load_state()
+            page.wait_for_url(lambda url: not url.startswith(flower))
             addresses.append(page.url)
         browser.close()
     return addresses

@@ -116,8 +116,8 @@ def test_guide_worker_command_starts_worker_that_enriches(
     issue = json.loads(run(CURL.replace(":8000", f":{api.client.base_url.port}"), environment))
     assert (issue["title"], issue["ai_summary"]) == ("Test Issue", None)
     database.wait_for_states({"succeeded": 1})
-    assert log.has("Task app.tasks.issues.enrich_issue[", "received")
     wait_until(lambda: log.has("Task app.tasks.issues.enrich_issue[", "succeeded in"), lambda: f"success\n{log}")
+    assert log.has("Task app.tasks.issues.enrich_issue[", "received")
 
     row = run(f"psql -U postgres -d IssueTracker --no-psqlrc -c {shlex.quote(SELECT)}", environment).splitlines()[
         2

@@ -52,6 +52,13 @@ class Run:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.env['API_PORT']}", timeout=60)
 
+    def get(self, port: str, path: str) -> str:
+        """Return the text of a page of a service, or an empty string before the service listens."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.env[port]}{path}", timeout=60).text
+        except httpx.TransportError:
+            return ""
+
     def query(self, sql: str) -> Any:
         """Return the first column of the first row."""
         with closing(psycopg2.connect(self.env["DATABASE_URL"])) as connection, connection:
@@ -63,7 +70,15 @@ class Run:
     def service(self, command: str) -> psutil.Process:
         """Return the first process of this run whose command line contains `command`."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(child for child in children if command in " ".join(child.cmdline()))
+        return next(child for child in children if command in " ".join(_command_line(child)))
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Return the command line of a process, or an empty list if it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @pytest.fixture
@@ -102,16 +117,16 @@ def is_enriched(run: Run, issue_id: str) -> bool:
 def test_make_run_enriches_issue_and_keeps_it_after_restart(start: Callable[..., Run]) -> None:
     run = start()
     run.wait_ready()
-    assert run.log.has("curl -X POST")
+    wait_until(lambda: run.log.has("curl -X POST"), "the lines after it")
     with run.client as client:
         issue = client.post("/api/v1/issues", json={"title": "Login button not working"}).json()
     wait_until(lambda: is_enriched(run, issue["id"]), "the issue to be enriched")
-    flower = httpx.get(f"http://127.0.0.1:{run.env['FLOWER_PORT']}/healthcheck", timeout=60)
-    assert flower.text == "OK"
-    for port in ("EXPORTER_PORT", "WORKER_METRICS_PORT"):
-        assert "issuetracker_" in httpx.get(f"http://127.0.0.1:{run.env[port]}/metrics", timeout=60).text
-    for name in ("postgres", "api", "worker", "flower", "exporter"):
-        assert run.log.has(f"| {name:<8} |"), f"no line of {name}"
+    # Only the API and a worker are ready for certain.
+    wait_until(lambda: run.get("FLOWER_PORT", "/healthcheck") == "OK", "Flower")
+    ports = ("EXPORTER_PORT", "WORKER_METRICS_PORT")
+    wait_until(lambda: all("issuetracker_" in run.get(port, "/metrics") for port in ports), "both metrics pages")
+    names = ("postgres", "api", "worker", "flower", "exporter")
+    wait_until(lambda: all(run.log.has(f"| {name:<8} |") for name in names), lambda: f"lines of all\n{run.log}")
 
     run.process.send(signal.SIGINT)
     assert run.wait_end() == 0, str(run.log)
@@ -157,8 +172,10 @@ def test_servers_are_protected_restarted_and_reset(start: Callable[..., Run], en
 
     first.process.send(signal.SIGKILL)
     first.wait_end()
-    port = int(first.env["DATABASE_URL"].rsplit(":", 1)[1].split("/")[0])
-    wait_until(lambda: not is_taken(port), "PostgreSQL to stop")
+    ports = [
+        int(first.env[name].rsplit(":", 1)[1].split("/")[0]) for name in ("DATABASE_URL", "CELERY_BROKER_URL")
+    ]
+    wait_until(lambda: not any(map(is_taken, ports)), "PostgreSQL and Valkey to stop")
     assert (Path(env["LOCAL_DIR"]) / "lock").exists(), "the next start must accept a stale lock file"
 
     second = start("servers")
