@@ -257,8 +257,10 @@ class TestInvalidResponse:
     ) -> None:
         server.then(INVALID_RESPONSES[name])
 
-        assert is_local_result(enricher.enrich(ISSUE), "the answer cannot be used: ")
-        assert len(server.requests) == 2
+        result = enricher.enrich(ISSUE)
+
+        assert is_local_result(result, "the answer cannot be used: ")
+        assert len(server.requests) == 2, result.provenance
 
     def test_repair_request_contains_invalid_response_and_error(
         self, enricher: OpenAIEnricher, server: Completions
