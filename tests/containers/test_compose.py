@@ -51,10 +51,21 @@ class Project:
             "PROMETHEUS_IMAGE": PROMETHEUS,
         }
         headers = {"Authorization": f"Bearer {SECRETS['ADMIN_TOKEN']}"}
-        self.api = httpx.Client(base_url=self.url("API_PORT"), headers=headers, timeout=30)
+        self.api = httpx.Client(base_url=self.url("API_PORT"), headers=headers, timeout=120)
+
+    def wait_healthy(self) -> None:
+        """Wait until the doctor reports no problem. The next heartbeat of a worker comes within seconds."""
+        wait_until(
+            lambda: self._run("issuetracker doctor").returncode == 0, lambda: self.command("issuetracker doctor")
+        )
 
     def command(self, line: str, code: int = 0) -> str:
         """Run a command of an operator in the directory of the project."""
+        done = self._run(line)
+        assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def _run(self, line: str) -> subprocess.CompletedProcess[str]:
         env = {
             **self.env,
             "COMPOSE_FILE": "compose.yaml:tests/support/compose.yaml",
@@ -64,7 +75,7 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}:{self.env['PATH']}",
         }
         line = line.replace("http://127.0.0.1:8000", self.url("API_PORT"))
-        done = subprocess.run(
+        return subprocess.run(
             ["bash", "-c", line],
             cwd=ROOT,
             env=env,
@@ -74,8 +85,6 @@ class Project:
             timeout=300,
             check=False,
         )
-        assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
 
     def url(self, port: str) -> str:
         return f"http://127.0.0.1:{self.ports[port]}"
@@ -251,8 +260,10 @@ def test_data_after_down_and_up_is_complete(project: Project) -> None:
 
     assert project.sql("SELECT count(*) FROM issue") == issues
     project.wait_enriched("Before down", 100)
+    # An issue whose response was lost was posted again, so its title has two jobs.
+    states = "SELECT DISTINCT state FROM job WHERE queue = 'issues'"
+    wait_until(lambda: project.sql(states) == "succeeded", lambda: f"all jobs, not {project.sql(states)}")
     assert project.sql("SELECT count(*) FROM issue WHERE ai_summary IS NULL") == "0"
-    assert project.sql("SELECT DISTINCT state FROM job WHERE queue = 'issues'") == "succeeded"
 
 
 def test_flower_requires_password_and_shows_workers_and_tasks(project: Project) -> None:
@@ -280,7 +291,8 @@ def test_services_connect_to_redis_as_their_own_users(project: Project) -> None:
     def cli(*command: str) -> str:
         return project.compose("exec", "-T", "redis", "redis-cli", *command)
 
-    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    expected = {"api", "default", "flower", "worker"}
+    wait_until(lambda: set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == expected, "all services")
     assert cli("ACL", "LOG") == "", "a user was denied a command"
 
 
@@ -307,6 +319,7 @@ def test_runbook_commands_succeed(project: Project) -> None:
     # Grafana does not run in this project.
     read_only_commands = {line for line in lines if "exec grafana" not in line}
     assert len(read_only_commands) > 30
+    project.wait_healthy()
     for line in sorted(read_only_commands):
         project.command(line)
 
@@ -328,7 +341,7 @@ def test_restored_backup_enriches_pending_issues(project: Project, tmp_path: Pat
 
     project.wait_enriched("Pending in the backup", 20)
     assert project.jobs("After the backup", "state") == []
-    project.command("issuetracker doctor")
+    project.wait_healthy()
 
 
 def test_redis_with_deleted_data_loses_no_job(project: Project) -> None:
@@ -370,8 +383,10 @@ def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
     wait_until(lambda: query("sum by (job) (up)") == expected, lambda: f"all targets, not {query('up')}")
     rules = [rule for group in prometheus.get("/rules").json()["data"]["groups"] for rule in group["rules"]]
     wait_until(lambda: query("sum(issuetracker_redis_up)") == {"": "1"}, "the metrics of the exporter")
-    assert query("sum by (queue) (issuetracker_worker_consuming)") == {"issues": "1", "default": "1"}
-    assert float(query("sum(issuetracker_issue_enriched_seconds_count)")[""]) > 0
+    consuming = "sum by (queue) (issuetracker_worker_consuming)"
+    wait_until(lambda: query(consuming) == {"issues": "1", "default": "1"}, "the metrics of the workers")
+    enriched = "sum(issuetracker_issue_enriched_seconds_count)"
+    wait_until(lambda: float(query(enriched).get("", 0)) > 0, "the count of enriched issues")
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {item["alert"] for item in alerts()}
     assert not [rule["lastError"] for rule in rules if rule.get("lastError")]
 
@@ -393,12 +408,15 @@ def test_prometheus_rules_are_evaluated_and_alert(project: Project) -> None:
 def test_development_services_reload_after_source_change(project: Project) -> None:
     project.compose("up", "--detach", "--wait", "api-dev", "worker-dev")
 
-    (ROOT / "services/api/api/app.py").touch()
-    (ROOT / "services/worker/app/celery_app.py").touch()
+    def is_reloading(service: str, file: str, line: str) -> bool:
+        """Touch the file again, because a service may not watch its files yet."""
+        (ROOT / "services" / file).touch()
+        return line in log(service)
 
     def log(service: str) -> str:
         return project.compose("logs", "--no-log-prefix", service)
 
-    wait_until(lambda: "Reloading" in log("api-dev"), "the API to reload")
-    wait_until(lambda: log("worker-dev").count(" ready.") == 2, "the worker to reload")
-    assert "reload: a file has changed" in log("worker-dev")
+    wait_until(lambda: is_reloading("api-dev", "api/api/app.py", "Reloading"), "the API to reload")
+    change = "reload: a file has changed"
+    wait_until(lambda: is_reloading("worker-dev", "worker/app/celery_app.py", change), "the worker to reload")
+    wait_until(lambda: log("worker-dev").count(" ready.") >= 2, "the worker to be ready again")
