@@ -167,7 +167,7 @@ format: $(VENV)/ready ## Format the code and sort imports
 
 TASK ?= types
 .PHONY: evaluate
-evaluate: $(VENV)/ready ## Evaluate the enrichment; TASK=types|types_more|areas|summary|similar|calibration TRAIN=FILE DATA=FILE
+evaluate: $(VENV)/ready ## Evaluate the enrichment; TASK=types|types_more|areas|summary|similar|search|calibration TRAIN=FILE DATA=FILE
 	@PYTHONPATH=services/worker:services/api $(BIN)/python -m evaluation $(TASK) $(if $(TRAIN),--train $(TRAIN)) --data $(or $(DATA),missing)
 
 .PHONY: train

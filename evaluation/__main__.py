@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-TASKS = ("types", "types_more", "areas", "summary", "similar", "calibration")
+TASKS = ("types", "types_more", "areas", "summary", "similar", "search", "calibration")
 
 
 def _file(value: str) -> Path:

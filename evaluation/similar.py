@@ -6,13 +6,8 @@ open.
 """
 
 import asyncio
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +15,7 @@ from uuid import UUID
 
 import numpy as np
 import psutil
-from sqlalchemy import URL, Engine, create_engine, insert, make_url
+from sqlalchemy import URL, Engine, create_engine, insert
 from sqlalchemy.orm import Session
 
 from api.database import Database, open_database
@@ -31,13 +26,8 @@ from app.tasks.index import build_search_entry, write_entry
 from contracts.ids import new_id
 from contracts.limits import DESCRIPTION_MAX, TITLE_MAX
 from contracts.tables import Issue
-from devstack.address import DatabaseAddress
-from devstack.network import free_port
-from devstack.postgres import Postgres
 from evaluation.issues import Row, read_rows
-
-ROOT = Path(__file__).parents[1]
-API = ROOT / "services/api"
+from evaluation.server import run_server
 
 if TYPE_CHECKING:
     from app.enrichment.embedding import Embedder
@@ -72,7 +62,7 @@ def evaluate(train: Path | None, data: Path) -> dict[str, Any]:
     if not queries:
         raise ValueError("none of the queries in DATA is in TRAIN")
     embedder, megabytes = _load_model()
-    with _server() as url:
+    with run_server() as url:
         engine = create_engine(url.set(drivername="postgresql+psycopg2"))
         corpus, embedding_ms = _index(engine, rows, embedder)
         engine.dispose()
@@ -96,30 +86,6 @@ def _load_model() -> tuple["Embedder", int]:
     embedder = Embedder()
     embedder.embed("word " * 1000)
     return embedder, round((process.memory_info().rss - before) / MIB)
-
-
-@contextmanager
-def _server() -> Iterator[URL]:
-    """Run a PostgreSQL server with the product's schema; yield its URL."""
-    with tempfile.TemporaryDirectory(prefix="evaluation-") as directory:
-        # PostgreSQL does not run as root, and its user must be able to enter the directory.
-        Path(directory).chmod(0o755)
-        url = make_url(f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker")
-        server = Postgres(
-            Path(directory), DatabaseAddress.parse(url.render_as_string()), lambda _name, _line: None
-        )
-        server.start()
-        try:
-            subprocess.run(  # noqa: S603 - a tool of this environment
-                [Path(sys.executable).with_name("alembic"), "upgrade", "head"],
-                cwd=API,
-                env={**os.environ, "DATABASE_URL": url.render_as_string()},
-                check=True,
-                capture_output=True,
-            )
-            yield url
-        finally:
-            server.stop()
 
 
 def _index(engine: Engine, rows: Sequence[Row], embedder: "Embedder") -> tuple[Corpus, list[float]]:

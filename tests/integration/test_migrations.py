@@ -95,6 +95,52 @@ def test_migration_to_audit_chain_chains_old_entries(url: str) -> None:
     database.close()
 
 
+def test_migration_of_the_search_finds_old_issues_without_events(url: str) -> None:
+    assert run_alembic(url, "upgrade", "0019").returncode == 0
+    database = Database(url)
+    database.query(
+        "INSERT INTO issue (id, title, description)"
+        " SELECT gen_random_uuid(), 'java.io.IOException ' || number, 'ログインできない'"
+        " FROM generate_series(1, 1001) number"
+    )
+    found = "SELECT count(*) FROM issue WHERE lexemes @@ {}"
+    assert database.one(found.format("websearch_to_tsquery('english', 'IOException')")) == 0
+    events = database.one("SELECT count(*) FROM event")
+
+    assert run_alembic(url, "upgrade", "head").returncode == 0
+
+    for term in ("IOException", "ログイン", "exception"):
+        assert database.one(found.format(f"search_query('{term}', false)")) == 1001
+    assert database.one("SELECT count(*) FROM event") == events
+    database.query("UPDATE issue SET title = 'Changed' WHERE title = 'java.io.IOException 7'")
+    assert database.one(found.format("search_query('changed', false)")) == 1
+    assert database.one("SELECT count(*) FROM event") == events + 1
+    database.close()
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_search_does_not_depend_on_the_character_type_of_the_database(
+    locale: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devstack.postgres.LOCALE", (f"--locale={locale}", "--locale-provider=libc"))
+    url = f"postgresql://issuetracker@127.0.0.1:{free_port()}/IssueTracker"
+    server = Postgres(tmp_path_factory.mktemp("locale"), DatabaseAddress.parse(url), Log(), FAST_OPTIONS)
+    server.start()
+    try:
+        assert run_alembic(url, "upgrade", "head").returncode == 0
+        database = Database(url)
+        assert database.one("SELECT datctype FROM pg_database WHERE datname = current_database()") == locale
+        database.query(
+            "INSERT INTO issue (id, title) VALUES (gen_random_uuid(), 'Ёлка—Café ログインできない ΟΔΟΣ')"
+        )
+        for term in ("елка", "ЁЛКА", "cafe", "ログイン", "οδος"):
+            found = f"SELECT count(*) FROM issue WHERE lexemes @@ search_query('{term}', false)"
+            assert database.one(found) == 1, term
+        database.close()
+    finally:
+        server.stop()
+
+
 def extensions(url: str) -> set[str]:
     database = Database(url)
     rows = database.query("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")

@@ -12,6 +12,7 @@ import pytest
 from api.erasures import repository as erasures
 from api.issues import listing, repository
 from api.issues.schemas import IssueQuery
+from api.issues.search import build_query
 from app import pruning
 from app.erasure import run
 from app.erasure.statements import TRAINING_EXISTS
@@ -48,6 +49,12 @@ QUERIES = [
     "q=word2900 or word2800&sort=-created",
     'q="word1 word0"&sort=-priority',
     "q=word2900 -word1",
+    "q=word290*",
+    "q=is:open tag:bug word2900",
+    "q=external:1207",
+    "external_id=1207",
+    "external_source=github:acme/shop&external_id=1207&sort=updated",
+    "q=created:>2026-11-01",
 ]
 
 
@@ -72,6 +79,22 @@ def explain(servers: Servers, *statements: tuple[str, list[Any]], **settings: st
     return asyncio.run(fetch_plans())
 
 
+def compile_words(servers: Servers, queries: list[IssueQuery]) -> list[str | None]:
+    """Return what `search.compile_terms` returns for each query."""
+
+    async def compile_all() -> list[str | None]:
+        connection = await asyncpg.connect(servers.database_url)
+        compiled: list[str | None] = []
+        for query in queries:
+            sql, values = build_query(query.search)
+            has_words = bool(query.search.terms)
+            compiled.append(await connection.fetchval(f"SELECT ({sql})::text", *values) if has_words else None)
+        await connection.close()
+        return compiled
+
+    return asyncio.run(compile_all())
+
+
 def test_issue_list_query_uses_index(filled_database: Database, servers: Servers) -> None:
     queries = [
         IssueQuery.model_validate(
@@ -81,9 +104,10 @@ def test_issue_list_query_uses_index(filled_database: Database, servers: Servers
     ]
     time, issue_id = NOW - timedelta(days=5), new_id()
     cursors = {3: (2, time, issue_id), 2: (time, issue_id), 4: (0.1, time, issue_id, time)}
+    words = compile_words(servers, queries)
     statements = [
-        listing.build_statement(query, after, 51)
-        for query in queries
+        listing.build_statement(query, query_words, after, 51)
+        for query, query_words in zip(queries, words, strict=True)
         for after in (None, cursors[len(listing.ORDERS[query.order].columns)])
     ]
     del filled_database

@@ -100,6 +100,14 @@ class Issue(Base):
             unique=True,
             postgresql_where=text("external_source IS NOT NULL AND deleted_at IS NULL"),
         ),
+        # A list by external id of any source.
+        Index(
+            "ix_issue_external_id",
+            "external_id",
+            "created_at",
+            "id",
+            postgresql_where=text("external_id IS NOT NULL AND deleted_at IS NULL"),
+        ),
         # Imports look up deleted issues here, to avoid creating them again.
         Index(
             "ix_issue_external_deleted",
@@ -135,7 +143,7 @@ class Issue(Base):
     edited: Mapped[list[str] | None]
     """Which of title, description, status and priority a person changed here. Imports do not overwrite these."""
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
-    """Search index of the title (weight A) and the whole description (B), maintained by a trigger."""
+    """Search index of the title (weight A) and the description (B), maintained by a trigger; migration 0021."""
     deleted_at: Mapped[datetime | None]
     """When a person deleted the issue. No endpoint returns it afterwards, and a worker erases it later."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -16,6 +16,7 @@ from api.issues.batcher import IssueBatcher
 from api.issues.changes import apply_patch
 from api.issues.ingest import IngestedIssue, bind_project
 from api.issues.schemas import Issue, IssueCreate, IssuePage, IssuePatch, IssueQuery
+from api.issues.search import compile_terms, describe_common_words
 from api.paging import cut_page, read_cursor
 from api.problems import ProblemError, require_found
 from api.runs.repository import lock_unfinished
@@ -123,10 +124,13 @@ async def list_page(
 ) -> IssuePage:
     """Return one page of issues. A `Link` header (RFC 8288) has the URL of the next page."""
     after = read_cursor(request, query.cursor, listing.ORDERS[query.order].key)
-    rows = await listing.list_issues(database, query, after, query.limit + 1)
+    words = await compile_terms(database, query.search) if query.search.terms else None
+    if words == "":
+        return IssuePage(items=[], next_cursor=None, notice=describe_common_words(query.search))
+    rows = await listing.list_issues(database, query, words, after, query.limit + 1)
     page, next_cursor = cut_page(request, response, rows, query.limit, lambda listed: listed.key)
     listed_page = IssuePage(items=[listed.issue for listed in page], next_cursor=next_cursor)
     if query.total:
-        count = await listing.count_issues(database, query)
+        count = await listing.count_issues(database, query, words)
         listed_page.total, listed_page.total_is_exact = min(count, listing.TOTAL_MAX), count <= listing.TOTAL_MAX
     return listed_page

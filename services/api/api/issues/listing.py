@@ -18,11 +18,10 @@ from api.timestamps import CursorTime, to_utc
 from contracts.names import Task
 from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
-RANKED_MAX = 1000
+RANKED_MAX = 500
+"""Newest matches that are ranked."""
 TOTAL_MAX = 10_000
 """Issues up to which a total is exact, which bounds its cost."""
-
-_QUERY = "websearch_to_tsquery('english', {words})"
 
 _Rank = Annotated[int, Field(ge=1, le=len(Priority))]
 
@@ -106,34 +105,39 @@ _STATE = f"""EXISTS (
 )"""
 
 
-async def list_issues(database: Database, query: IssueQuery, after: Any, limit: int) -> list[ListedIssue]:
-    """Return at most `limit` issues of the query after the sort key `after`."""
-    sql, values = build_statement(query, after, limit)
+async def list_issues(
+    database: Database, query: IssueQuery, words: str | None, after: Any, limit: int
+) -> list[ListedIssue]:
+    """Return at most `limit` issues of the query after the sort key `after`.
+
+    `words` is the text of `search.compile_terms`, or None for a query without words.
+    """
+    sql, values = build_statement(query, words, after, limit)
     order = ORDERS[query.order]
     return [ListedIssue(build_issue(row), _key(row, order)) for row in await database.fetch(sql, *values)]
 
 
-async def count_issues(database: Database, query: IssueQuery) -> int:
+async def count_issues(database: Database, query: IssueQuery, words: str | None) -> int:
     """Return the number of issues that match the query, or `TOTAL_MAX` + 1 if there are more."""
     filtered = _build_filters(query)
-    if query.q is not None:
-        filtered.add_condition(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
+    if words is not None:
+        filtered.conditions.append(f"lexemes @@ {_literal(words)}")
     counted = f"SELECT FROM issue WHERE {filtered.sql} LIMIT {TOTAL_MAX + 1}"
     count: int = await database.fetchval(f"SELECT count(*) FROM ({counted}) counted", *filtered.values)
     return count
 
 
-def build_statement(query: IssueQuery, after: Any, limit: int) -> tuple[str, list[Any]]:
+def build_statement(query: IssueQuery, words: str | None, after: Any, limit: int) -> tuple[str, list[Any]]:
     """Return the SQL of a page and its parameters."""
     order = ORDERS[query.order]
     filtered = _build_filters(query)
     if query.order is IssueSort.RELEVANCE:
-        source = _build_ranked_source(filtered, query.q, as_of=after[3] if after else None)
+        source = _build_ranked_source(filtered, words or "", as_of=after[3] if after else None)
         filtered.conditions = ["true"]
     else:
         source = f"SELECT *, {PRIORITY_RANK} AS priority_rank FROM issue"
-        if query.q is not None:
-            filtered.add_condition(f"lexemes @@ {_QUERY.format(words='{}')}", query.q)
+        if words is not None:
+            filtered.conditions.append(f"lexemes @@ {_literal(words)}")
     if after:
         place = ", ".join(filtered.add_value(value) for value in after[: len(order.expressions)])
         comparison = "<" if order.is_descending else ">"
@@ -150,9 +154,6 @@ def _build_filters(query: IssueQuery) -> _Statement:
     statement.add_condition(f"{PRIORITY_RANK} = {{}}", _rank(query.priority))
     statement.add_condition("project = {}", query.project)
     statement.add_condition("tag_list @> {}::text[]", query.tag)
-    # The index requires `IS NOT NULL` of the source.
-    if query.external_source is not None or query.external_id is not None:
-        statement.conditions.append("external_source IS NOT NULL")
     statement.add_condition("external_source = {}", query.external_source)
     statement.add_condition("external_id = {}", query.external_id)
     statement.add_condition("created_at > {}", to_utc(query.created_after))
@@ -161,12 +162,20 @@ def _build_filters(query: IssueQuery) -> _Statement:
         statement.conditions.append(_STATE.format(state=JobState(query.enrichment).value))
     if query.needs_review is not None:
         statement.conditions.append(NEEDS_REVIEW if query.needs_review else f"NOT {NEEDS_REVIEW}")
+    for each in query.search.filters:
+        condition = each.condition.format(statement.add_value(each.value))
+        statement.conditions.append(f"({condition}) IS NOT TRUE" if each.is_excluded else condition)
     return statement
 
 
-def _build_ranked_source(statement: _Statement, words: str | None, as_of: datetime | None) -> str:
+def _literal(words: str) -> str:
+    """Return the query as a literal; of a parameter, the planner cannot estimate how frequent its words are."""
+    return "'{}'::tsquery".format(words.replace("'", "''"))
+
+
+def _build_ranked_source(statement: _Statement, words: str, as_of: datetime | None) -> str:
     """Return the SQL of the newest matches with scores; `as_of` pins later pages to the first page's time."""
-    query = _QUERY.format(words=statement.add_value(words))
+    query = _literal(words)
     timestamp = "now()" if as_of is None else f"{statement.add_value(as_of)}::timestamptz"
     return f"""
 SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of

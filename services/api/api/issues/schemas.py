@@ -1,7 +1,7 @@
 """Request and response models of the issue endpoints."""
 
-import re
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.issues.search import InvalidSearch, Search, read_search
 from api.paging import PageQuery
 from api.text import NOT_BLANK, NOT_NUL, NOT_NUL_SCHEMA, VISIBLE, HttpUrl
 from api.timestamps import Timestamp
@@ -31,8 +32,6 @@ from contracts.states import IssueSort, IssueStatus, JobState, Priority
 from contracts.vocabulary import MAX_TAGS, TAG_PATTERN
 
 QUERY_MAX = 200
-_ABSENT = r'-(?:"[^"]*"?|[^"\s]\S*)'
-_ONLY_ABSENT = re.compile(rf"\s*{_ABSENT}(?:\s+{_ABSENT})*\s*")
 
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX), NOT_NUL, VISIBLE, NOT_BLANK
@@ -46,7 +45,7 @@ ExternalId = Annotated[
     VISIBLE,
     NOT_BLANK,
 ]
-Search = Annotated[
+SearchText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX), NOT_NUL, VISIBLE, NOT_BLANK
 ]
 
@@ -200,10 +199,17 @@ class IssuePage(BaseModel):
     total_is_exact: bool | None = Field(
         default=None, description="False if there are more than `total` issues: show it as `10,000+`"
     )
+    notice: str | None = Field(
+        default=None, description="Why a search found nothing: all its words are too common to be searched for"
+    )
 
 
-def _require_positive_term(value: str) -> str:
-    if _ONLY_ABSENT.fullmatch(value):
+def _check_search(value: str) -> str:
+    try:
+        search = read_search(value)
+    except InvalidSearch as error:
+        raise PydanticCustomError("filter", "{detail}", {"detail": str(error)}) from None
+    if not search.filters and all(term.is_excluded for term in search.terms):
         raise PydanticCustomError(
             "only_absent", "The search only excludes words. Add at least one word to search for."
         )
@@ -227,9 +233,11 @@ class IssueQuery(PageQuery):
     needs_review: bool | None = Field(default=None, description="Whether suggestions await a decision")
     created_after: Timestamp | None = None
     updated_after: Timestamp | None = None
-    q: Annotated[Search, AfterValidator(_require_positive_term)] | None = Field(
+    q: Annotated[SearchText, AfterValidator(_check_search)] | None = Field(
         default=None,
-        description='Words in the title or description; supports `"a phrase"`, `or` and `-excluded`',
+        description='Words or parts of identifiers in title and description, `"a phrase"`, `prefix*`, `or`, '
+        "`-excluded`, and the filters `is:open`, `status:`, `priority:`, `tag:`, `project:`, `source:`, "
+        "`external:`, `created:>2026-01-01` and `updated:`",
     )
     sort: IssueSort | None = Field(
         default=None, description="Defaults to `relevance` with `q`, otherwise to `-created`"
@@ -239,13 +247,18 @@ class IssueQuery(PageQuery):
 
     @model_validator(mode="after")
     def _require_search_for_relevance(self) -> Self:
-        if self.sort is IssueSort.RELEVANCE and self.q is None:
+        if self.sort is IssueSort.RELEVANCE and not self.search.terms:
             raise PydanticCustomError(
                 "relevance", "Sorting by relevance requires a search. Set q, or use another sort order."
             )
         return self
 
+    @cached_property
+    def search(self) -> Search:
+        """The terms and filters of `q`."""
+        return Search() if self.q is None else read_search(self.q)
+
     @property
     def order(self) -> IssueSort:
         """The requested sort order, or the default one."""
-        return self.sort or (IssueSort.NEWEST if self.q is None else IssueSort.RELEVANCE)
+        return self.sort or (IssueSort.RELEVANCE if self.search.terms else IssueSort.NEWEST)

@@ -31,9 +31,10 @@ async function loadFirst() {
   const request = ++lastLoad;
   changed.clear();
   try {
-    const page = await call("GET", `/issues?${query({ limit: PAGE })}`);
+    const page = await call("GET", `/issues?${query({ limit: PAGE, total: true })}`);
     if (request !== lastLoad) return;
     rows = new Map();
+    showTotal(page);
     unseen = new Set();
     byId("list").replaceChildren();
     append(page);
@@ -67,7 +68,13 @@ function append(page) {
   cursor = page.next_cursor;
   byId("more").hidden = cursor === null;
   showUnseen();
-  showState(rows.size ? "" : emptyText());
+  showState(rows.size ? "" : page.notice ?? emptyText());
+}
+
+function showTotal({ total, total_is_exact: isExact }) {
+  const count = (total ?? 0).toLocaleString("en");
+  byId("total").textContent = `${count}${isExact === false ? "+" : ""} ${total === 1 ? "issue" : "issues"}`;
+  byId("total").hidden = !total;
 }
 
 function emptyText() {

@@ -1,6 +1,7 @@
 // Entry point: the URL determines the view, and the event stream triggers updates.
 
 import { call } from "./api.js";
+import * as completion from "./completion.js";
 import * as dead from "./dead.js";
 import { byId, h } from "./dom.js";
 import { showLive, showStatus } from "./header.js";
@@ -74,6 +75,7 @@ async function readTags() {
 }
 
 list.start();
+completion.start();
 dead.start();
 queues.start();
 pauses.start();
