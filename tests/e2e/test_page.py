@@ -183,6 +183,30 @@ def test_search_and_filters_are_stored_in_url(page: Any, api: Api) -> None:
     expect(page.locator("#list li")).to_have_text([re.compile("The page is empty")])
 
 
+def test_search_completes_filters_and_reports_common_words(page: Any, api: Api) -> None:
+    api.post("Login fails in NullPointerException")
+    api.post("Something else")
+    page.goto(str(api.client.base_url))
+    search = page.get_by_label("Search")
+    completions = page.locator("#completions option")
+
+    search.press_sequentially("is:open -t")
+    expect(completions).to_have_count(1)
+    assert completions.first.get_attribute("value") == "is:open -tag:"
+    search.fill("login is:o")
+    expect(completions).to_have_count(1)
+    assert completions.first.get_attribute("value") == "login is:open"
+
+    search.fill("NullPointer is:open")
+    expect(page.locator("#list li")).to_have_count(1)
+    expect(page.locator("#total")).to_have_text("1 issue")
+    search.fill("who is it")
+    expect(page.locator("#list-state")).to_contain_text("too common to be searched for")
+    expect(page.locator("#total")).to_be_hidden()
+    search.fill("created:tomorrow")
+    expect(page.locator("#list-state")).to_contain_text('created: "tomorrow" is not valid')
+
+
 def test_cleared_search_stays_empty_when_view_is_drawn_again(page: Any, api: Api) -> None:
     api.post("Invoices are rounded")
     visit(page, api, "/?q=nothing")

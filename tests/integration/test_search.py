@@ -7,6 +7,7 @@ import pytest
 
 from contracts.ids import new_id
 from tests.integration.test_issues_api import assert_problem
+from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.processes import Api
 
@@ -180,6 +181,17 @@ def test_search_for_common_words_only_reports_it(q: str, api: Api) -> None:
 
     assert page["items"] == []
     assert page["notice"].endswith("has only words that are too common to be searched for. Add another word.")
+
+
+def test_search_by_command_reports_common_words_on_standard_error(api: Api) -> None:
+    api.post("Who is it")
+
+    done = run_cli(str(api.client.base_url).rstrip("/"), "issues", "list", "--q", "who is it", "--json")
+
+    assert (done.returncode, done.stdout.strip()) == (0, "[]")
+    assert done.stderr == (
+        '"who is it" has only words that are too common to be searched for. Add another word.\n'
+    )
 
 
 def test_search_ignores_common_words_beside_others(api: Api) -> None:

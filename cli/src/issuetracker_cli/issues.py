@@ -41,7 +41,9 @@ def create(
 @app.command("list")
 def list_issues(  # noqa: PLR0913 - each filter is an option
     *,
-    query: Annotated[str | None, typer.Option("--q", help="Words in the title or description.")] = None,
+    query: Annotated[
+        str | None, typer.Option("--q", help="Words and filters, such as `crash* is:open tag:bug`.")
+    ] = None,
     status: Annotated[IssueStatus | None, typer.Option(help="Only issues with this status.")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Only issues with this priority.")] = None,
     tag: Annotated[

@@ -31,6 +31,11 @@ def print_line(text: str) -> None:
     typer.echo(strip_control(text))
 
 
+def print_warning(text: str) -> None:
+    """Print one line of untrusted text on standard error."""
+    typer.echo(strip_control(text), err=True)
+
+
 def print_json(response: Any) -> None:
     """Print a JSON response of the API."""
     typer.echo(json.dumps(response, indent=2))

@@ -74,23 +74,10 @@ BLANKED = "-._/:@<>&+~\\%=#"
 
 ENDINGS = (
     *("s", "es", "ed", "d", "ing", "ings", "er", "ers", "ly", "y", "ies", "ied", "e", "ion", "ions", "ation"),
-    *(
-        "ations",
-        "ment",
-        "ments",
-        "ness",
-        "able",
-        "ible",
-        "ability",
-        "ibility",
-        "ity",
-        "ities",
-        "al",
-        "ally",
-        "ive",
-    ),
-    *("ize", "ized", "izing", "izes", "izer", "ise", "ised", "ising", "ous", "ful", "ism", "ist", "ance", "ence"),
+    *("ations", "ments", "ness", "able", "ible", "ability", "ibility", "ity", "ities", "al", "ally", "ive", "ize"),
+    *("ized", "izing", "izes", "izer", "ise", "ised", "ising", "ous", "ful", "ism", "ance", "ence"),
 )
+"""What may follow a typed prefix, from any of its letters on."""
 
 
 def _replace(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
@@ -105,7 +92,8 @@ def _blank(text: str) -> str:
 
 
 def _completions() -> str:
-    endings = {ending[cut:] for ending in ENDINGS for cut in range(len(ending))}
+    whole = {*ENDINGS, *(ending.removesuffix("s") for ending in ENDINGS if len(ending) > 1)}
+    endings = {ending[cut:] for ending in whole for cut in range(len(ending))}
     endings |= {f"{letter}{ending}" for letter in "bdgklmnprt" for ending in ("ing", "ed", "er")}
     return ", ".join(f"'{ending}'" for ending in sorted(endings))
 
