@@ -143,7 +143,7 @@ class Issue(Base):
     edited: Mapped[list[str] | None]
     """Which of title, description, status and priority a person changed here. Imports do not overwrite these."""
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
-    """Search index of the title (weight A) and the description (B), maintained by a trigger; migration 0021."""
+    """Search index of the title (weight A) and the description (B), maintained by a trigger; migration 0020."""
     deleted_at: Mapped[datetime | None]
     """When a person deleted the issue. No endpoint returns it afterwards, and a worker erases it later."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

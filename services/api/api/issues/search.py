@@ -1,6 +1,6 @@
 """Read a search: words, `"phrases"`, `prefixes*`, `-excluded`, `or`, and filters such as `created:>2026-01-01`.
 
-The functions of migration 0021 turn each term into a query; this module only separates the terms. Quotes, blanks
+The functions of migration 0020 turn each term into a query; this module only separates the terms. Quotes, blanks
 and dashes may be any of Unicode, because editors and input methods replace those of ASCII.
 """
 

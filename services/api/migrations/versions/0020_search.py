@@ -1,12 +1,12 @@
 """Search identifiers and their parts, any script, and any writing of a word.
 
 The functions depend on no locale, extension or file of the server, so they also work on managed servers:
-`search_encode` replaces what is not ASCII by ASCII before the parser of PostgreSQL reads it. Revision: 0021
+`search_encode` replaces what is not ASCII by ASCII before the parser of PostgreSQL reads it. Revision: 0020
 """
 
 from alembic import op
 
-revision = "0021"
+revision = "0020"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
