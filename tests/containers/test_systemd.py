@@ -126,7 +126,7 @@ def test_target_starts_all_units_after_the_migrations(site: Site) -> None:
 
     assert states == {**dict.fromkeys((*NOTIFYING, FLOWER), "running"), "issuetracker-migrate": "exited"}
     assert int(site.first.show("issuetracker-migrate", "ActiveEnterTimestampMonotonic")) <= started[API]
-    assert site.api.get(network.READINESS_PATH).json()["status"] == "ready"
+    wait_until(lambda: site.api.get(network.READINESS_PATH).json()["status"] == "ready", "the API to be ready")
     assert site.first.systemctl("is-enabled", TARGET) == "enabled"
 
 
@@ -159,9 +159,13 @@ def test_posted_issue_is_enriched_and_logged_as_json(site: Site) -> None:
 
     assert (job["state"], job["attempts"]) == ("succeeded", 1)
     assert job["worker"].startswith("issues@first/")
-    lines = {unit: read_lines(site.first.journal(unit)) for unit in (API, WORKER)}
-    assert "request_completed" in {line["event"] for line in lines[API]}
-    assert "job_completed" in {line["event"] for line in lines[WORKER]}
+
+    def is_logged(unit: str, event: str) -> bool:
+        return event in {line["event"] for line in read_lines(site.first.journal(unit))}
+
+    # A process logs after it has responded or committed.
+    wait_until(lambda: is_logged(API, "request_completed"), "the line of the API")
+    wait_until(lambda: is_logged(WORKER, "job_completed"), "the line of the worker")
 
 
 def test_api_restarted_under_posts_loses_and_refuses_none(site: Site) -> None:
@@ -202,7 +206,8 @@ def test_hung_services_are_restarted(site: Site) -> None:
 
     for unit in (API, INDEXER):
         wait_until(partial(is_restarted, site.first, unit), f"a restart of {unit}")
-    assert "most recent call first" in site.first.journal(INDEXER), "Python logs where each thread was"
+    # Python logs where each thread was.
+    wait_until(lambda: "most recent call first" in site.first.journal(INDEXER), "the stacks in the journal")
 
 
 def test_stopped_worker_finishes_running_job(site: Site) -> None:
@@ -237,7 +242,9 @@ def test_redis_users_command_gives_each_service_its_own_user(site: Site) -> None
     site.first.systemctl("restart", API, EXPORTER, FLOWER, WORKER, INDEXER)
 
     site.enrich()
-    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    expected = {"api", "default", "flower", "worker"}
+    # Flower's unit has started before Flower has connected.
+    wait_until(lambda: set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == expected, "all services")
     assert cli("ACL", "LOG") == "", "a user was denied a command"
     for unit in (*NOTIFYING, FLOWER):
         assert f":{PASSWORD}@redis" not in site.first.run(
@@ -253,7 +260,7 @@ def test_service_with_bad_setting_fails_once_and_names_it(site: Site) -> None:
 
     assert site.second.show(WORKER, "ActiveState") == "failed"
     assert site.second.show(WORKER, "NRestarts") == "0"
-    assert "WORKER_CONCURRENCY" in site.second.journal(WORKER)
+    wait_until(lambda: "WORKER_CONCURRENCY" in site.second.journal(WORKER), "the reason in the journal")
 
 
 def test_worker_on_second_machine_with_credentials_runs_jobs(site: Site) -> None:
