@@ -118,6 +118,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         return len(re.findall("healthy", clone.run("docker compose ps", check=False))) == 6
 
     try:
+        # It builds the images before.
+        wait_until(
+            lambda: clone.run("docker compose ps --all --quiet", check=False) != "", lambda: f"images\n{log}"
+        )
         wait_until(is_healthy, lambda: f"healthy services\n{log}")
         yield clone
     finally:

@@ -147,8 +147,13 @@ def test_posted_issue_is_enriched_in_containers(installation: Installation) -> N
 def test_services_connect_to_postgres_as_their_own_roles(installation: Installation) -> None:
     # The exporter connects when it is scraped.
     port = installation.node.port(installation.running["exporter"], network.EXPORTER_PORT)
-    scraped = httpx.get(f"http://127.0.0.1:{port}{network.METRICS_PATH}", timeout=60).text
-    assert {"issuetracker_database_up 1.0", "issuetracker_schema_at_head 1.0"} <= set(scraped.splitlines())
+
+    def is_up() -> bool:
+        # On a busy machine, a query of the exporter may time out.
+        scraped = httpx.get(f"http://127.0.0.1:{port}{network.METRICS_PATH}", timeout=60).text
+        return {"issuetracker_database_up 1.0", "issuetracker_schema_at_head 1.0"} <= set(scraped.splitlines())
+
+    wait_until(is_up, "the state of the database in the metrics")
     names = installation.sql("SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'IssueTracker'")
     assert "issuetracker_application" in names.split()
     assert "issuetracker" not in names.split()
@@ -265,7 +270,8 @@ def test_services_connect_to_redis_as_their_own_users(installation: Installation
     def cli(*command: str) -> str:
         return docker("exec", installation.running["redis"], "redis-cli", *command)
 
-    assert set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == {"api", "default", "flower", "worker"}
+    expected = {"api", "default", "flower", "worker"}
+    wait_until(lambda: set(re.findall(r" user=(\w+)", cli("CLIENT", "LIST"))) == expected, "all services")
     assert cli("ACL", "LOG") == "", "a user was denied a command"
 
 

@@ -233,7 +233,7 @@ class Node:
         )
 
 
-def exit_code(name: str, timeout_s: float = 120) -> int:
+def exit_code(name: str, timeout_s: float = 240) -> int:
     """Wait until a container has exited and return its exit code."""
     return int(docker("wait", name, timeout_s=timeout_s))
 
