@@ -56,7 +56,7 @@ def insert_effect(job_id: UUID, attempt: int):
 
 
 def assert_lease_lost(ledger: Ledger, claim: Claim) -> None:
-    assert not ledger.renew(claim)
+    assert not ledger.renew([claim])
     with pytest.raises(LeaseLost):
         ledger.complete(claim, JobState.SUCCEEDED, insert_effect(claim.job_id, claim.attempt_number))
     with pytest.raises(LeaseLost):
@@ -77,7 +77,7 @@ def test_only_claim_commits_asynchronously(ledger: Ledger, database: Database, j
     """)
     try:
         claim = claim_job(ledger, job_id)
-        assert ledger.renew(claim)
+        assert ledger.renew([claim])
         ledger.complete(claim, JobState.SUCCEEDED)
         rows = database.query("SELECT state, mode FROM commit_log ORDER BY at")
     finally:
@@ -161,7 +161,7 @@ def test_renew_extends_lease(ledger: Ledger, database: Database, job_id: UUID) -
     database.query("UPDATE job SET lease_until = now() + interval '1 s' WHERE id = %s", job_id)
     before = database.job(job_id)["lease_until"]
 
-    assert ledger.renew(claim)
+    assert ledger.renew([claim])
 
     assert database.job(job_id)["lease_until"] > before + timedelta(seconds=20)
 

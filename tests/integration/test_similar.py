@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
 from app.enrichment.embedding import MODEL, Embedder
-from app.tasks.index import build_search_entry, enqueue_index, write_entry
+from app.tasks.index import build_search_entry, create_indexing, enqueue_indexings, write_entry
 from contracts.ids import new_id
 from contracts.ledger.classes import PriorityClass
 from contracts.messages import EnrichIssue
@@ -268,11 +268,11 @@ def test_index_job_is_part_of_callers_transaction(session: Session, store: Store
     run = EnrichIssue.model_validate(database.job(job_id)["message"])
     jobs = f"SELECT * FROM job WHERE issue_id = %s AND task = '{Task.INDEX_ISSUE}'"
 
-    enqueue_index(session.connection(), run)
+    enqueue_indexings(session.connection(), [create_indexing(run)])
     session.rollback()
     assert database.query(jobs, new_issue_id) == []
 
-    enqueue_index(session.connection(), run)
+    enqueue_indexings(session.connection(), [create_indexing(run)])
     session.commit()
     (job,) = database.query(jobs, new_issue_id)
     assert (job["task"], job["queue"], job["state"]) == (Task.INDEX_ISSUE, "default", "pending")

@@ -101,6 +101,11 @@ class Settings(BaseSettings):
             description="Delays before the retries, one each, separated by commas.",
         )
     )
+    project_running_max: int | None = Field(
+        default=None,
+        ge=1,
+        description="Maximum published and running jobs of a project without a limit of its own.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`. Overrides the worker's `--loglevel`."
     )

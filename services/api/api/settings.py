@@ -41,11 +41,6 @@ class ApiSettings(Settings):
         ge=1,
         description="Messages in a queue per API process while no worker is known. Else: two per worker process.",
     )
-    project_running_max: int | None = Field(
-        default=None,
-        ge=1,
-        description="Maximum published and running jobs of a project without a limit of its own.",
-    )
     reenrich_after_seconds: float = Field(
         default=5,
         ge=0,

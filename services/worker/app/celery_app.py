@@ -11,6 +11,7 @@ from app import logs
 from app.broker.connection import CheckedAMQP
 from app.broker.transport import CheckedChannel, register
 from app.heartbeat_files import HeartbeatStep
+from app.ledger.child import create_memory, get_memory
 from app.ledger.task import LedgerTask
 from app.metrics.server import serve
 from app.remote_control import restrict_remote_control
@@ -109,6 +110,11 @@ def _log_through_structlog(loglevel: int | str | None = None, **_: Any) -> None:
 
 
 @celeryd_after_setup.connect
+def _create_batch_memory(instance: Any, **_: Any) -> None:
+    create_memory(instance.concurrency)
+
+
+@celeryd_after_setup.connect
 def _replace_banner(instance: Any, **_: Any) -> None:
     logs.replace_banner(instance)
 
@@ -116,3 +122,10 @@ def _replace_banner(instance: Any, **_: Any) -> None:
 @worker_shutting_down.connect
 def _report_stop(**_: Any) -> None:
     systemd.notify(systemd.STOPPING)
+
+
+@worker_shutting_down.connect
+def _stop_batches(**_: Any) -> None:
+    memory = get_memory()
+    if memory is not None:
+        memory.stop()

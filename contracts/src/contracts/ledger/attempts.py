@@ -95,8 +95,6 @@ FIND_RUNNING = select(
 JOB_EXISTS = select(Job.id).where(_IS_JOB)
 CLAIMABLE_JOB_EXISTS = select(Job.id).where(*_IS_CLAIMABLE).exists()
 
-RENEW = update(Job).where(_IS_MINE).values(lease_until=_after("lease")).returning(Job.id)
-
 COMPLETE = (
     update(Job)
     .where(_IS_MINE)

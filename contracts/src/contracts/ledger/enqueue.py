@@ -32,15 +32,18 @@ ENQUEUE = Statement(insert_jobs("(VALUES (1)) AS one", **_GIVEN, message=_MESSAG
 
 ENQUEUE_FOLLOWING = Statement(
     insert_jobs(
-        "job AS cause WHERE cause.id = CAST(:cause AS uuid)",
-        **_GIVEN,
-        message=_MESSAGE,
+        "unnest(CAST(:ids AS uuid[]), CAST(:messages AS text[]), CAST(:causes AS uuid[]))"
+        " AS given (id, message, cause) JOIN job AS cause ON cause.id = given.cause",
+        job_id="given.id",
+        task="CAST(:task AS text)",
+        queue="CAST(:queue AS text)",
+        message="given.message::jsonb",
         issue_id="cause.issue_id",
         project="cause.project",
         priority_class="cause.priority_class",
     )
 )
-"""Insert one job that follows the job `cause`, with its issue, project and class."""
+"""Insert jobs that each follow a job `causes`, with its issue, project and class. The messages are JSON texts."""
 
 ENQUEUE_UNLESS_UNFINISHED = Statement(
     insert_jobs(

@@ -1,8 +1,8 @@
-"""Renews the lease of the job that this process runs."""
+"""Renews the leases of the jobs that this process runs."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -22,22 +22,22 @@ class Heartbeat:
     def __init__(self, ledger: Ledger, interval_s: float) -> None:
         self._ledger = ledger
         self._interval_s = interval_s
-        self._claim: Claim | None = None
+        self._claims: Sequence[Claim] = ()
         self._renewal_lock = threading.Lock()
         threading.Thread(target=self._run, name="lease", daemon=True).start()
 
     @contextmanager
-    def renew_while_running(self, claim: Claim) -> Iterator[None]:
-        """Renew the claim's lease at least once per interval while the body runs, and never afterwards.
+    def renew_while_running(self, claims: Sequence[Claim]) -> Iterator[None]:
+        """Renew the leases at least once per interval while the body runs, and never afterwards.
 
         A failed renewal does not stop the work. The fence decides at the end whether the result is written.
         """
-        self._claim = claim
+        self._claims = claims
         try:
             yield
         finally:
             with self._renewal_lock:
-                self._claim = None
+                self._claims = ()
 
     def _run(self) -> None:
         pause = self._interval_s
@@ -47,11 +47,11 @@ class Heartbeat:
                 pause = self._renew()
 
     def _renew(self) -> float:
-        """Renew the lease of the current claim; return the seconds until the next renewal."""
-        claim = self._claim
+        """Renew the leases of the current claims; return the seconds until the next renewal."""
+        claims = self._claims
         try:
-            if claim is not None:
-                self._ledger.renew(claim)
+            if claims:
+                self._ledger.renew(claims)
         except SQLAlchemyError as error:
             # Retry soon: after an outage of the database, the dispatcher waits only briefly for renewals.
             logger.warning("lease_renewal_failed", error=safe_message(error))

@@ -3,11 +3,12 @@
 import math
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from time import perf_counter
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import structlog
 from celery import Task
@@ -26,8 +27,9 @@ from app.ledger.errors import (
     classify_error,
     describe,
 )
+from app.ledger.request import LedgerRequest
 from app.ledger.store import Claim, Effect, Failure, LeaseLost, Ledger
-from app.ledger.worker import LedgerRequest, circuits, get_heartbeat, get_ledger
+from app.ledger.worker import circuits, get_heartbeat, get_ledger
 from app.metrics import jobs as metrics
 from app.settings import settings
 from app.traces import job_context
@@ -36,6 +38,7 @@ from contracts.faults import safe_message
 from contracts.ledger.states import SKIPPED, SUCCEEDED
 from contracts.messages import Message
 from contracts.retry import max_attempts
+from contracts.states import JobState
 
 logger = structlog.get_logger(__name__)
 
@@ -62,6 +65,8 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
     """The external service that the task uses. Its `ProviderError`s open the task's circuit breaker."""
     claim: Claim
     """The current attempt, for bound tasks."""
+    due_max: int = 0
+    """The maximum number of further due jobs that a claim counts."""
     circuit: str | None = None
     """The key of the current attempt's circuit breaker."""
     provider_error: ProviderError | None = None
@@ -89,18 +94,31 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         """Claim the job of the message, run the task, and end the attempt; return the Celery result."""
         message = self.message_type.model_validate(fields)
         ledger = get_ledger(self.request.hostname or "unknown", os.getpid())
-        with job_context(self.name, (self.request.delivery_info or {}).get("routing_key"), message):
-            claim = self._claim(ledger, message)
-            tracing.annotate({"attempt": claim.attempt_number})
-            with bound_contextvars(attempt=claim.attempt_number):
-                try:
-                    state = self._attempt(ledger, claim, message)
-                except LeaseLost:
-                    logger.warning("lease_lost")
-                    raise Ignore from None
-        return {"state": state, "attempt": claim.attempt_number}
+        with job_context(self.name, self.current_queue, message):
+            return self.run_alone(ledger, self.claim_job(ledger, message), message)
 
-    def _claim(self, ledger: Ledger, message: Message) -> Claim:
+    def run_alone(self, ledger: Ledger, claim: Claim, message: Message) -> dict[str, Any]:
+        """Run the claimed job and end its attempt, in the context of the job; return the Celery result."""
+        with attempt_context(claim):
+            try:
+                state = self._attempt(ledger, claim, message)
+            except LeaseLost:
+                logger.warning("lease_lost")
+                raise Ignore from None
+        return build_result(state, claim)
+
+    @property
+    def current_queue(self) -> str:
+        """The queue of the current message."""
+        return str((self.request.delivery_info or {}).get("routing_key"))
+
+    def create_effect(self, message: Message) -> Effect:
+        """Run the task's own work on the message of the current attempt."""
+        effect: Effect = self.run(message)
+        return effect
+
+    def claim_job(self, ledger: Ledger, message: Message) -> Claim:
+        """Claim the job of the message. Raises Ignore if it cannot run now."""
         try:
             claim = retry_while_database_down(lambda: self._claim_or_drop(ledger, message))
         except (*DATABASE_DOWN_ERRORS, SoftTimeLimitExceeded) as error:
@@ -115,7 +133,7 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         self.circuit = self.circuit_key(message)
         open_until = None if self.circuit is None else circuits.open_until(self.circuit, message.job_id)
         if open_until is None:
-            claim = ledger.claim(message.job_id)
+            claim = ledger.claim(message.job_id, self.due_max)
             if claim is not None:
                 return claim
             # A job that is still queued is paused.
@@ -136,14 +154,23 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             logger.info("duplicate_message_dropped")
         else:
             logger.error("orphan_message_stored")
-            store_without_job(self.name, message, str((self.request.delivery_info or {}).get("routing_key")))
+            store_without_job(self.name, message, self.current_queue)
 
     def _attempt(self, ledger: Ledger, claim: Claim, message: Message) -> str:
         started = perf_counter()
+        with get_heartbeat(ledger).renew_while_running([claim]):
+            return self.end_attempt(ledger, claim, started, lambda: self.create_effect(message))
+
+    def end_attempt(
+        self, ledger: Ledger, claim: Claim, started: float, create_effect: Callable[[], Effect]
+    ) -> JobState:
+        """End an attempt with the effect that the function returns, or with its exception; return the state.
+
+        Raises Retry, JobDead or LeaseLost.
+        """
         try:
-            with get_heartbeat(ledger).renew_while_running(claim):
-                effect: Effect = self.run(message)
-                age_s = retry_while_database_down(lambda: ledger.complete(claim, SUCCEEDED, effect))
+            effect = create_effect()
+            age_s = retry_while_database_down(lambda: ledger.complete(claim, SUCCEEDED, effect))
         except LeaseLost:
             raise
         except SkipJob as reason:
@@ -153,13 +180,14 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
             logger.info("job_skipped", reason=str(reason))
             return SKIPPED
         except Exception as error:  # noqa: BLE001 - any exception of a task ends its attempt in the ledger
-            self._fail(ledger, claim, error, started)
+            raise self.fail(ledger, claim, error, started) from None
         metrics.record_end(self.name, claim.queue, SUCCEEDED, perf_counter() - started, age_s)
         self._report_to_circuit(self.provider_error)
         logger.info("job_completed")
         return SUCCEEDED
 
-    def _fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> NoReturn:
+    def fail(self, ledger: Ledger, claim: Claim, error: Exception, started: float) -> Exception:
+        """Record the failure of an attempt, while its exception is handled; return the exception for Celery."""
         requested_s = error.retry_after_s if isinstance(error, TransientError) else None
         retry_after = timedelta(seconds=_clamp(requested_s))
         failure = Failure(classify_error(error), describe(error), traceback.format_exc(), retry_after)
@@ -172,10 +200,10 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         log = logger.bind(kind=failure.kind.value, error=safe)
         if delay is None:
             log.error("job_died")
-            raise JobDead(safe) from None
+            return JobDead(safe)
         log.warning("job_retry_scheduled", delay_s=delay.total_seconds())
-        # Raising Retry directly marks the task in Flower but publishes nothing: the ledger has the schedule.
-        raise Retry(safe, when=datetime.now(UTC) + delay) from None
+        # Retry alone marks the task in Flower but publishes nothing: the ledger has the schedule.
+        return Retry(safe, when=datetime.now(UTC) + delay)
 
     def _report_to_circuit(self, error: Exception | None) -> None:
         """Count a failure of the provider; reset the count if the provider returned a result or a rejection."""
@@ -191,6 +219,19 @@ class LedgerTask(Task):  # type: ignore[type-arg] # celery.Task is generic only 
         except DATABASE_DOWN_ERRORS as unavailable:
             # The end of the job is committed. The next job updates the circuit breaker.
             logger.warning("circuit_update_failed", error=safe_message(unavailable))
+
+
+@contextmanager
+def attempt_context(claim: Claim) -> Iterator[None]:
+    """Add the number of the attempt to the log lines of the body and to the current span."""
+    tracing.annotate({"attempt": claim.attempt_number})
+    with bound_contextvars(attempt=claim.attempt_number):
+        yield
+
+
+def build_result(state: str, claim: Claim) -> dict[str, Any]:
+    """Return the Celery result of an attempt."""
+    return {"state": state, "attempt": claim.attempt_number}
 
 
 def _clamp(retry_after_s: float | None) -> float:

@@ -1,6 +1,8 @@
 """Indexes an issue for full-text and similarity search, in a separate job, so that enrichment need not wait."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,24 +32,37 @@ logger = structlog.get_logger(__name__)
 _TEXT = select(Issue.title, Issue.description).where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
 
 
-def enqueue_index(connection: Connection, cause: EnrichIssue) -> None:
-    """Insert the job that indexes the issue of a run, in the caller's transaction. The dispatcher publishes it."""
-    job_id = new_id()
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """A job that indexes the issue of a run."""
+
+    cause: UUID
+    """The job of the run."""
+    message: IndexIssue
+
+
+def create_indexing(cause: EnrichIssue) -> Indexing:
+    """Return the job that indexes the issue of a run, within the span of the run."""
     message = IndexIssue(
         contract_version=CONTRACT_VERSION,
-        job_id=job_id,
+        job_id=new_id(),
         issue_id=cause.issue_id,
         request_id=cause.request_id,
         traceparent=tracing.traceparent(),
     )
+    return Indexing(cause.job_id, message)
+
+
+def enqueue_indexings(connection: Connection, indexings: Sequence[Indexing]) -> None:
+    """Insert the jobs in the caller's transaction. The dispatcher publishes them."""
     connection.execute(
         ENQUEUE_FOLLOWING.expression,
         {
-            "id": job_id,
+            "ids": [str(each.message.job_id) for each in indexings],
             "task": Task.INDEX_ISSUE,
             "queue": QUEUE_OF[Task.INDEX_ISSUE],
-            "message": json.dumps(message.as_json()),
-            "cause": cause.job_id,
+            "messages": [json.dumps(each.message.as_json()) for each in indexings],
+            "causes": [str(each.cause) for each in indexings],
         },
     )
 

@@ -1,9 +1,10 @@
 """Decides which tags a run may write to an issue. It respects tags that a person set, accepted or rejected."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import ARRAY, Connection, Uuid, any_, bindparam, select
 
 from app.ledger.errors import SkipJob
 from app.settings import settings
@@ -13,28 +14,39 @@ from contracts.vocabulary import MAX_TAGS, TypeTag
 
 SET_BY_PEOPLE = frozenset({TagVerdict.ACCEPTED, TagVerdict.ADDED})
 
+_IDS = bindparam("issues", type_=ARRAY(Uuid()))
+# In the order of deletions, so that two transactions cannot block each other.
 _LOCK = (
-    select(Issue.tag_list, Issue.tags_confirmed_at)
-    .where(Issue.id == bindparam("issue"), Issue.deleted_at.is_(None))
+    select(Issue.id, Issue.tag_list, Issue.tags_confirmed_at)
+    .where(Issue.id == any_(_IDS), Issue.deleted_at.is_(None))
+    .order_by(Issue.id)
     .with_for_update(key_share=True)
 )
-_FEEDBACK = select(TagFeedback.tag, TagFeedback.verdict).where(TagFeedback.issue_id == bindparam("issue"))
+_FEEDBACK = select(TagFeedback.issue_id, TagFeedback.tag, TagFeedback.verdict).where(
+    TagFeedback.issue_id == any_(_IDS)
+)
 
 
-def choose_tags(connection: Connection, issue_id: UUID, suggested: Sequence[str]) -> list[str]:
-    """Return the issue's tags after a run, and lock its row so that they stay correct until the commit.
+def choose_tags(connection: Connection, suggested: Mapping[UUID, Sequence[str]]) -> dict[UUID, list[str]]:
+    """Return the tags after a run, by issue, and lock the issues so that they stay correct until the commit.
 
-    Raises SkipJob if the issue was deleted during the run.
+    `suggested` has the suggested tags by issue. Raises SkipJob if an issue was deleted during the run.
     """
-    issue = connection.execute(_LOCK, {"issue": issue_id}).one_or_none()
-    if issue is None:
+    ids = list(suggested)
+    issues = connection.execute(_LOCK, {"issues": ids}).all()
+    if len(issues) < len(ids):
         raise SkipJob("the issue was deleted during the run")
-    if settings.ai != "auto" or issue.tags_confirmed_at is not None:
-        current: list[str] = issue.tag_list
-        return current
+    chosen: dict[UUID, list[str]] = {issue.id: issue.tag_list for issue in issues}
+    open_ids = [issue.id for issue in issues if issue.tags_confirmed_at is None]
+    if settings.ai != "auto" or not open_ids:
+        return chosen
     # A separate statement, because a statement that waited for a lock reads other tables from an older snapshot.
-    feedback = connection.execute(_FEEDBACK, {"issue": issue_id})
-    return merge_tags(issue.tag_list, suggested, {row.tag: row.verdict for row in feedback})
+    verdicts: dict[UUID, dict[str, str]] = defaultdict(dict)
+    for row in connection.execute(_FEEDBACK, {"issues": open_ids}):
+        verdicts[row.issue_id][row.tag] = row.verdict
+    for issue_id in open_ids:
+        chosen[issue_id] = merge_tags(chosen[issue_id], suggested[issue_id], verdicts[issue_id])
+    return chosen
 
 
 def merge_tags(current: Sequence[str], suggested: Sequence[str], verdicts: Mapping[str, str]) -> list[str]:
