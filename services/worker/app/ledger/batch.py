@@ -108,6 +108,7 @@ class Batch:
         self._memory.move(self._index, lead.claim.job_id)
         self._release(left)
         self._end_all()
+        logger.info("batch_ended", jobs=len(self._jobs) - len(left), lead=str(lead.claim.job_id))
         report(self._task, [job.report for job in self._jobs[1:]])
         if lead.report.failure is not None:
             raise lead.report.failure
