@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -12,10 +13,14 @@ _is_armed = False
 
 @contextmanager
 def limit_time(seconds: float) -> Iterator[None]:
-    """Raise SoftTimeLimitExceeded in the body after `seconds`. Use it only in the main thread of a child process.
+    """Raise SoftTimeLimitExceeded in the body after `seconds`.
 
-    The signal differs from Celery's SIGUSR1, which stays the limit of the whole message.
+    The signal differs from Celery's SIGUSR1, which stays the limit of the whole message. Celery's pools of threads
+    have no soft limits: only the main thread receives signals.
     """
+    if current_thread() is not main_thread():
+        yield
+        return
     global _is_armed  # noqa: PLW0603 - a signal handler has no other state
     signal.signal(signal.SIGALRM, _interrupt)
     _is_armed = True
