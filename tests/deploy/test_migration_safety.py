@@ -24,6 +24,7 @@ EXCLUDED = {
 EXCLUDED_OF = {
     "0002": {"require-concurrent-index-creation": "released before this test existed"},
     "0003": {"ban-drop-constraint": "drops only its own constraint, after an interrupted attempt"},
+    "0021": {"ban-drop-constraint": "replaces checks by wider ones, which old code satisfies"},
 }
 
 MIGRATIONS = [*ScriptDirectory(str(API / "migrations")).walk_revisions()]

@@ -1,16 +1,21 @@
 """Issue and import commands of the CLI."""
 
+import gzip
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import WorkerFactory
+from tests.integration.test_imports import NO_DETAILS, insert_uncommitted_issue, is_waiting
 from tests.support.cli import run_cli
 from tests.support.database import Database
 from tests.support.imports import ndjson, row
-from tests.support.processes import Api
+from tests.support.processes import Api, tool
+from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
 
@@ -49,15 +54,69 @@ def test_import_cli_reads_csv_from_standard_input(api: Api) -> None:
 
     assert done.returncode == 0, done.stderr
     (listed,) = json.loads(cli(api, "issues", "list", "--project", "acme", "--json").stdout)
-    assert listed["external"] == {"source": "sheet", "id": "1", "url": None}
+    assert listed["external"] == {"source": "sheet", "id": "1", "url": None, **NO_DETAILS}
+
+
+def test_import_cli_with_mapped_columns_and_names_imports_rows(api: Api, tmp_path: Path) -> None:
+    file, names = tmp_path / "issues.csv.gz", tmp_path / "names.json"
+    file.write_bytes(gzip.compress("Überschrift;Ticket;State\nGrüße;1;Parked\n".encode("cp1252")))
+    names.write_text('{"status": {"parked": "in_progress"}}')
+    mapped = ("--map", "Überschrift=title", "--source", "qa:cli", "--encoding", "windows-1252")
+
+    unmapped = cli(api, "issues", "import", str(file), *mapped)
+    assert unmapped.returncode == 1
+    assert '"Parked" is not a known status' in unmapped.stdout
+
+    done = cli(api, "issues", "import", str(file), *mapped, "--values", str(names), "--json")
+    assert (done.returncode, json.loads(done.stdout)["created"]) == (0, 1), done.stderr
+
+
+def test_import_cli_reads_own_list_as_json(api: Api, tmp_path: Path) -> None:
+    api.post("Posted here")
+    file = tmp_path / "issues.json"
+    file.write_text(cli(api, "issues", "list", "--json").stdout)
+
+    done = cli(api, "issues", "import", str(file))
+
+    assert done.stdout == "0 created, 0 updated, 1 unchanged, 0 skipped, 0 failed; 1 rows\n"
+
+
+def test_import_cli_when_interrupted_prints_operation_id(
+    api: Api, database: Database, servers: Servers, tmp_path: Path
+) -> None:
+    file = tmp_path / "issues.ndjson"
+    file.write_bytes(ndjson([row(1)]))
+    lock_connection = insert_uncommitted_issue(servers, "1")
+    command = [tool("issuetracker"), "issues", "import", str(file)]
+    env = {**os.environ, "ISSUETRACKER_URL": str(api.client.base_url)}
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: is_waiting(database), "the import to wait")
+    wait_until(lambda: api.log.has("request_completed", "/operations/"), "the command to poll")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    lock_connection.rollback()
+    lock_connection.close()
+
+    assert (process.returncode, output) == (130, "")
+    assert f"import {_operation_id(database)} continues on the server" in errors
+    wait_until(lambda: database.one("SELECT state FROM operation") == "finished", "the import to finish")
+
+
+def _operation_id(database: Database) -> str:
+    return str(database.one("SELECT id::text FROM operation"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("issues", "import", "-", "--encoding", "no encoding"), "--encoding"),
+        (("issues", "import", "-", "--map", "A=headline"), "map"),
+        (("issues", "import", "-", "--date-order", "ymd"), "date_order"),
         (("issues", "import", "missing.csv"), "missing.csv: No such file"),
         (("issues", "import", "issues.xml"), "--format"),
-        (("issues", "import", "-", "--format", "csv"), "body:"),
+        (("issues", "import", "-", "--format", "csv"), "header:"),
         (("issues", "import", "-", "--format", "ndjson", "--source", "No Source"), "source:"),
         (("issues", "create", " "), "title:"),
         (("issues", "show", "no-id"), 'ID: "no-id" is not valid. Use a UUID'),

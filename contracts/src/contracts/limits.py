@@ -1,7 +1,7 @@
 """Limits of an issue's fields and of messages. The API rejects larger values; the tables check them again."""
 
-TITLE_MAX = 255
-"""Characters."""
+TITLE_MAX = 512
+"""Characters. Other trackers allow 255 or 256."""
 
 DESCRIPTION_MAX = 65_536
 """Characters."""
@@ -30,9 +30,15 @@ MESSAGE_MAX = 64 * 1024
 RAW_MESSAGE_MAX = 1024 * 1024
 """Maximum bytes of a rejected message that are stored."""
 
-EXTERNAL_SOURCE_PATTERN = "^[a-z0-9][a-z0-9._:/-]{0,99}$"
+EXTERNAL_SOURCE_PATTERN = "^[a-z0-9][a-z0-9._:/-]{0,254}$"
 """The name of the system that an issue was imported from, such as `github:acme/shop`."""
+
+OWN_SOURCE = "issuetracker"
+"""The source of an issue that was imported from another installation, where its id is the external id."""
 
 EXTERNAL_ID_MAX = 200
 EXTERNAL_URL_MAX = 2000
 """Maximum characters of an issue's id and URL in the system that it was imported from."""
+
+PERSON_NAME_MAX = 255
+"""Maximum characters of the name of an imported issue's author or assignee."""

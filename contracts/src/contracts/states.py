@@ -127,6 +127,8 @@ class OperationState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     """The work has ended. Single rows may have failed."""
+    CANCELLED = "cancelled"
+    """A person has ended the work. The API shows it; the table has `finished` and the time."""
 
 
 class ImportFormat(StrEnum):
@@ -134,8 +136,10 @@ class ImportFormat(StrEnum):
 
     NDJSON = "ndjson"
     CSV = "csv"
-    GITHUB = "github"
-    """GitHub issues, as returned by its REST API or written by `gh issue list --json`."""
+    JSON = "json"
+    """An array of issues of a known tracker or of this one, or of rows as in NDJSON."""
+    XLSX = "xlsx"
+    """An Excel workbook."""
 
 
 class PauseKind(StrEnum):

@@ -140,6 +140,8 @@ class Issue(Base):
     """The system that the issue was imported from. It is set if and only if `external_id` is set."""
     external_id: Mapped[str | None]
     external_url: Mapped[str | None]
+    external_details: Mapped[dict[str, Any] | None]
+    """What an import has kept: created_at, updated_at, closed_at, author and assignee in the source system."""
     edited: Mapped[list[str] | None]
     """Which of title, description, status and priority a person changed here. Imports do not overwrite these."""
     lexemes: Mapped[str | None] = mapped_column(TSVECTOR)
@@ -528,7 +530,7 @@ class Operation(Base):
 
     __tablename__ = "operation"
     __table_args__ = (
-        CheckConstraint(_one_of("state", OperationState), name="state"),
+        CheckConstraint("state IN ('pending', 'running', 'finished')", name="state"),
         CheckConstraint(_one_of("format", ImportFormat), name="format"),
         Index("ix_operation_unfinished", "advanced_at", "id", postgresql_where=text("state <> 'finished'")),
     )
@@ -541,6 +543,12 @@ class Operation(Base):
     """The project of new issues whose row has no project."""
     source: Mapped[str | None]
     """The external source of rows that have none."""
+    mapping: Mapped[dict[str, Any] | None]
+    """The requested fields of columns and values of names."""
+    encoding: Mapped[str | None]
+    """The encoding of a text file."""
+    export: Mapped[str | None]
+    """The name of the known export that a sheet is."""
     total: Mapped[int] = mapped_column(server_default="0")
     """Number of rows in the file."""
     done: Mapped[int] = mapped_column(server_default="0")
@@ -554,6 +562,8 @@ class Operation(Base):
     """The first errors of failed rows."""
     errors_omitted: Mapped[int] = mapped_column(server_default="0")
     """Number of further errors, which are not stored."""
+    problems: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    """The different errors of all rows, each with the number of its rows."""
     actor: Mapped[str]
     """Who started the operation, as in the audit log."""
     actor_id: Mapped[UUID | None]
@@ -562,6 +572,8 @@ class Operation(Base):
     advanced_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+    """When a person cancelled the operation, which finished it."""
 
 
 class ImportRow(Base):

@@ -28,7 +28,7 @@ _SECRET = re.compile(r"(^|_)(token|secret|password|key)$", re.IGNORECASE)
 
 _PATTERNS = {
     PROJECT_PATTERN: "up to 100 lower-case letters, digits and . _ / -, beginning with a letter or digit",
-    EXTERNAL_SOURCE_PATTERN: "up to 100 lower-case letters, digits and . _ : / -, "
+    EXTERNAL_SOURCE_PATTERN: "up to 255 lower-case letters, digits and . _ : / -, "
     "beginning with a letter or digit",
     HOLDER_PATTERN: "up to 64 letters, digits and . _ @ -, beginning with a letter or digit",
     HTTP_URL_PATTERN: "an http or https URL without spaces",

@@ -58,7 +58,7 @@ class Problem(BaseModel):
 class ProblemError(HTTPException):
     """An error whose problem document has extension members."""
 
-    def __init__(self, status: int, detail: str, extensions: dict[str, str]) -> None:
+    def __init__(self, status: int, detail: str, extensions: dict[str, Any]) -> None:
         super().__init__(status, detail)
         self.extensions = extensions
 
@@ -97,7 +97,7 @@ def problem(
     *,
     errors: list[FieldProblem] | None = None,
     headers: dict[str, str] | None = None,
-    extensions: dict[str, str] | None = None,
+    extensions: dict[str, Any] | None = None,
 ) -> JSONResponse:
     """Return a problem response titled by its status; `extensions` are extension members."""
     body = Problem(

@@ -11,7 +11,7 @@ from contracts.validation import format_value
 
 PARAMETERS_MAX = 100
 """Parameters of a query. Each unknown one costs an error message."""
-REPEATABLE = frozenset({"tag"})
+REPEATABLE = frozenset({"map", "tag", "value"})
 """Parameters that may be repeated. Of another one, a proxy and the API could read different values."""
 
 SINGLE = frozenset(

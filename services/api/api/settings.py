@@ -55,7 +55,7 @@ class ApiSettings(Settings):
     import_max_bytes: int = Field(
         default=20 * 1024 * 1024,
         ge=1024,
-        description="Maximum size of an imported file, stored in memory.",
+        description="Maximum size of an imported file, unpacked, in memory.",
     )
     auth: Literal["on", "off", "off-everywhere"] = Field(
         default="off",

@@ -12,10 +12,13 @@ from api.access.principal import Principal, set_principal
 from api.audit_trail import record as record_audit
 from api.database import Database
 from api.imports import repository
+from api.imports.dates import DateOrder
+from api.imports.reading import read_row
 from api.imports.repository import Import, StagedRow, Tally
-from api.imports.rows import InvalidRow, Record, RowProblem, read
+from api.imports.rows import InvalidRow, Record, RowProblem, RowRules
 from api.imports.upsert import ImportOptions, Key, upsert, upsert_key
 from api.operations.schemas import RowError
+from contracts.states import ImportFormat
 
 BATCH = 200
 """Rows in one batch, which locks their issues for some tens of milliseconds."""
@@ -89,9 +92,9 @@ def _fail_all(rows: Sequence[StagedRow]) -> _Reading:
 
 
 async def _read(database: Database, current: Import, rows: Sequence[StagedRow]) -> _Reading:
-    reading = _Reading(rows)
+    reading, rules = _Reading(rows), _rules(current)
     for row in rows:
-        _read_row(current, row, reading)
+        _read_row(rules, row, reading)
     for key, number in (await repository.find_earlier_rows(database, current.id, list(reading.records))).items():
         del reading.records[key]
         _fail_duplicate(reading, reading.numbers.pop(key), number)
@@ -99,12 +102,25 @@ async def _read(database: Database, current: Import, rows: Sequence[StagedRow]) 
     return reading
 
 
-def _read_row(current: Import, row: StagedRow, reading: _Reading) -> None:
+def _rules(current: Import) -> RowRules:
+    mapping = current.mapping or {}
+    order = mapping.get("date_order")
+    is_sheet = current.format in {ImportFormat.CSV, ImportFormat.XLSX}
+    return RowRules(
+        source=current.source,
+        export=current.export,
+        columns={} if is_sheet else mapping.get("columns", {}),
+        values=mapping.get("values", {}),
+        date_order=DateOrder(order) if order else None,
+    )
+
+
+def _read_row(rules: RowRules, row: StagedRow, reading: _Reading) -> None:
     if row.body is None:
         reading.fail(row, RowProblem("#", "unreadable", row.fault or ""))
         return
     try:
-        record = read(current.format, row.body, current.source)
+        record = read_row(row.body, rules)
     except InvalidRow as error:
         reading.fail(row, *error.faults)
         return

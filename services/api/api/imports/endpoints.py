@@ -6,12 +6,17 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import Headers
 
 from api.database import Database, DatabaseDep
 from api.imports import repository
-from api.imports.frames import Frame, frames
+from api.imports.dates import DateOrder
+from api.imports.exports import FIELDS
+from api.imports.frames import Frame, Reading, open_file
 from api.imports.repository import ImportRequest
+from api.imports.values import TARGETS
 from api.issues.schemas import Project
 from api.media_type import read_media_type
 from api.operations.repository import get_operation
@@ -28,25 +33,38 @@ STORED_BYTES = 1024 * 1024
 """Bounds of what one statement stores, so that other requests run in between."""
 ROWS_MAX = 100_000
 """Rows of one file; one statement deletes them all."""
+MAPPED_MAX = 200
+"""Mapped columns, and mapped names, of one request."""
 
+_CSV = "text/csv"
+_JSON = "application/json"
+_NDJSON = "application/x-ndjson"
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _FORMATS = {
-    "application/x-ndjson": ImportFormat.NDJSON,
-    "text/csv": ImportFormat.CSV,
-    "application/json": ImportFormat.GITHUB,
+    **dict.fromkeys(
+        (_NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonlines"), ImportFormat.NDJSON
+    ),
+    # Browsers on Windows send the type of Excel with CSV files.
+    **dict.fromkeys(
+        (_CSV, "text/tab-separated-values", "application/csv", "application/vnd.ms-excel"), ImportFormat.CSV
+    ),
+    _JSON: ImportFormat.JSON,
+    _XLSX: ImportFormat.XLSX,
+    **dict.fromkeys(("application/octet-stream", "application/gzip", "application/x-gzip", "text/plain"), None),
 }
-_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+"""Formats by content type; None: recognised by the content."""
 _BODIES: dict[str, Any] = {
-    "application/x-ndjson": {
+    _NDJSON: {
         "schema": {"type": "string", "description": "One JSON object per line"},
         "example": '{"title": "Login fails", "description": "A click does nothing.", "status": "open", '
         '"priority": "high", "source": "github:acme/shop", "external_id": "1207"}\n',
     },
-    "text/csv": {
-        "schema": {"type": "string", "description": "RFC 4180, with a header row"},
+    _CSV: {
+        "schema": {"type": "string", "description": "A header row, and values separated by , ; | or tabs"},
         "example": "title,description,status,priority,source,external_id\n"
         "Login fails,A click does nothing.,open,high,github:acme/shop,1207\n",
     },
-    "application/json": {
+    _JSON: {
         "schema": {"type": "array", "items": {}},
         "example": [
             {
@@ -58,7 +76,40 @@ _BODIES: dict[str, Any] = {
             }
         ],
     },
+    _XLSX: {"schema": {"type": "string", "format": "binary", "description": "An Excel workbook"}},
+    "application/octet-stream": {
+        "schema": {"type": "string", "format": "binary", "description": "Any of these, also compressed with gzip"}
+    },
 }
+
+
+def _split_last(text: str) -> tuple[str, str]:
+    name, _, target = text.rpartition("=")
+    return name.strip(), target.strip()
+
+
+def _check_column(text: str) -> str:
+    name, field = _split_last(text)
+    if not name or (field and field not in FIELDS):
+        shown = {"value": format_value(text), "fields": ", ".join(FIELDS)}
+        raise PydanticCustomError("map", "{value} is not valid. Use COLUMN=FIELD with one of {fields}.", shown)
+    return text
+
+
+def _check_value(text: str) -> str:
+    named, target = _split_last(text)
+    field, _, name = named.partition(":")
+    if field not in TARGETS or not name or target not in TARGETS[field]:
+        shown = {"value": format_value(text)}
+        detail = (
+            "{value} is not valid. Use status:NAME=STATUS or priority:NAME=PRIORITY, such as status:Waiting=open."
+        )
+        raise PydanticCustomError("value", detail, shown)
+    return text
+
+
+ColumnField = Annotated[str, StringConstraints(max_length=300), AfterValidator(_check_column)]
+NamedValue = Annotated[str, StringConstraints(max_length=300), AfterValidator(_check_value)]
 
 
 class ImportQuery(BaseModel):
@@ -72,6 +123,32 @@ class ImportQuery(BaseModel):
         default=None,
         description="Source system of rows that have none, in lower case, such as `jira:SHOP`",
     )
+    map: list[ColumnField] = Field(
+        default=[],
+        max_length=MAPPED_MAX,
+        description="`COLUMN=FIELD`, such as `Summary=title`; `COLUMN=` ignores the column. Repeat it",
+    )
+    value: list[NamedValue] = Field(
+        default=[],
+        max_length=MAPPED_MAX,
+        description="`status:NAME=STATUS` or `priority:NAME=PRIORITY`, such as `status:Waiting=open`",
+    )
+    sheet: str | None = Field(
+        default=None, max_length=100, description="Sheet of a workbook; the first by default"
+    )
+    date_order: DateOrder | None = Field(
+        default=None, description="Order of day and month in dates such as 03/04/2026"
+    )
+
+    def mapping(self) -> dict[str, Any]:
+        """Return the fields of columns, the values of names and the order of dates."""
+        columns = dict(_split_last(each) for each in self.map)
+        values: dict[str, dict[str, str]] = {}
+        for each in self.value:
+            named, target = _split_last(each)
+            field, _, name = named.partition(":")
+            values.setdefault(field, {})[name] = target
+        return {"columns": columns, "values": values, "date_order": self.date_order}
 
 
 @router.post(
@@ -90,12 +167,18 @@ async def create(
     unchanged rows are skipped. Fields that a user has edited keep their value.
     The `Location` header is the URL of the operation.
     """
-    file_format = _format(request.headers.get("content-type", ""))
-    import_request = ImportRequest(file_format, query.dry_run, query.project, query.source)
-    body = await request.body()
+    file_format, charset = _read_content_type(request.headers)
+    mapping = query.mapping()
+    max_bytes = request.app.state.settings.import_max_bytes
+    reading = Reading(file_format, charset, query.sheet, mapping["columns"], max_bytes)
+    # In threads, because recognising and splitting a long file takes a second or two.
+    file = await asyncio.to_thread(open_file, await request.body(), reading)
+    import_request = ImportRequest(
+        *(file.format, query.dry_run, query.project, query.source, mapping, file.encoding, file.export)
+    )
     async with database.transaction():
         operation_id = await repository.begin(database, import_request)
-        await _store(database, operation_id, frames(file_format, body))
+        await _store(database, operation_id, file.rows)
         operation = await get_operation(database, operation_id)
     assert operation is not None
     request.app.state.importer.wake()
@@ -103,17 +186,16 @@ async def create(
     return operation
 
 
-def _format(content_type: str) -> ImportFormat:
-    media_type, parameters = read_media_type(content_type)
-    file_format = _FORMATS.get(media_type)
-    if file_format is None:
-        raise HTTPException(415, f"The content type is not supported. Send the body as {', '.join(_FORMATS)}.")
-    charset = parameters.get("charset", "utf-8")
-    if charset.lower() not in _CHARSETS:
-        raise HTTPException(415, f"The character set {format_value(charset)} is not supported. Send UTF-8.")
+def _read_content_type(headers: Headers) -> tuple[ImportFormat | None, str | None]:
+    """Return the declared format and character set; raise a 415 error."""
+    media_type, parameters = read_media_type(headers.get("content-type", "application/octet-stream"))
+    if media_type not in _FORMATS:
+        detail = f"The content type is not supported. Send the body as {_NDJSON}, {_CSV}, {_JSON} or {_XLSX}."
+        raise HTTPException(415, detail)
+    file_format = _FORMATS[media_type]
     if file_format is ImportFormat.CSV:
         _require_header_row(parameters.get("header", "present"))
-    return file_format
+    return file_format, parameters.get("charset")
 
 
 def _require_header_row(header: str) -> None:
@@ -129,7 +211,6 @@ def _require_header_row(header: str) -> None:
 async def _store(database: Database, operation_id: UUID, rows: Iterable[Frame]) -> None:
     total = 0
     parts = _parts(rows)
-    # In a thread, because splitting a long file takes a second or two.
     while part := await asyncio.to_thread(next, parts, None):
         await repository.store(database, operation_id, total + 1, part)
         total += len(part)

@@ -1,13 +1,14 @@
 """Imports and their rows in the database."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 from uuid import UUID
 
 from api.access.principal import current_principal
 from api.database import Database
-from api.dispatch.pruning import prune_now
 from api.imports.frames import Frame
+from api.operations.repository import resume_erasures
 from api.operations.schemas import ERRORS_MAX, RowError
 from api.request_log import request_id
 from contracts.ids import new_id
@@ -17,8 +18,9 @@ BATCH_BYTES = 2 * 1024 * 1024
 """Maximum bytes of the rows in one batch, unless the first row alone has more."""
 
 _BEGIN = """
-INSERT INTO operation (id, format, is_dry_run, project, source, actor, actor_id, request_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO operation
+    (id, format, is_dry_run, project, source, mapping, encoding, export, actor, actor_id, request_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 _STORE = """
 INSERT INTO import_row (operation_id, number, line, body, fault)
@@ -27,14 +29,15 @@ FROM unnest($2::int[], $3::int[], $4::bytea[], $5::text[]) AS frame (number, lin
 """
 _SET_TOTAL = "UPDATE operation SET total = $2 WHERE id = $1"
 
+# The lock of the row makes a cancellation wait for the end of the batch.
 # One batch at a time in the installation. The lock ends with the transaction, so a crashed process holds none.
 _LOCK_IMPORTS = "SELECT pg_try_advisory_xact_lock(0x15500A7)"
 # Releases the lock of a process that hangs in the middle of a batch.
 _LIMIT_IDLE_TRANSACTION = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 _NEXT = """
-SELECT id, format, is_dry_run, project, source, total, done, actor, actor_id, request_id,
-    created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_stored
-FROM operation WHERE state <> 'finished' ORDER BY advanced_at, id LIMIT 1
+SELECT id, format, is_dry_run, project, source, mapping, export, total, done, actor, actor_id, request_id,
+    created + updated > 0 AS has_effect, jsonb_array_length(errors) AS errors_stored, problems
+FROM operation WHERE state <> 'finished' ORDER BY advanced_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 _ROWS = f"""
 SELECT number, line, body, fault FROM (
@@ -56,10 +59,9 @@ _ADVANCE = """
 UPDATE operation SET state = 'running', started_at = coalesce(started_at, now()), advanced_at = clock_timestamp(),
     done = done + $2, created = created + $3, updated = updated + $4, unchanged = unchanged + $5,
     skipped = skipped + $6, failed = failed + $7, errors = errors || $8,
-    errors_omitted = errors_omitted + $9
+    errors_omitted = errors_omitted + $9, problems = $10
 WHERE id = $1
 """
-_HAS_ERASURES = "SELECT EXISTS (SELECT FROM erasure WHERE finished_at IS NULL)"
 _FINISH = """
 WITH deleted_rows AS (DELETE FROM import_row WHERE operation_id = $1)
 UPDATE operation SET state = 'finished', started_at = coalesce(started_at, now()), finished_at = now()
@@ -76,11 +78,14 @@ class Import:
     is_dry_run: bool
     project: str | None
     source: str | None
+    mapping: dict[str, Any] | None
+    export: str | None
     total: int
     done: int
     has_effect: bool
     """Whether it has changed any issue."""
     errors_stored: int
+    problems: list[dict[str, Any]]
     actor: str
     actor_id: UUID | None
     request_id: str | None
@@ -110,18 +115,22 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """Options of an import request, without the file."""
+    """Options of an import request, and what its file is."""
 
     format: ImportFormat
     is_dry_run: bool
     project: str | None
     source: str | None
+    mapping: dict[str, Any]
+    encoding: str | None
+    export: str | None
 
 
 async def begin(database: Database, requested: ImportRequest) -> UUID:
     """Create an operation and return its id. Store its rows in the same transaction."""
     actor, operation_id = current_principal(), new_id()
-    await database.execute(_BEGIN, operation_id, *astuple(requested), actor.name, actor.token_id, request_id())
+    options = [getattr(requested, option.name) for option in fields(requested)]
+    await database.execute(_BEGIN, operation_id, *options, actor.name, actor.token_id, request_id())
     return operation_id
 
 
@@ -171,6 +180,19 @@ async def clear_rows(
     await database.execute(_CLEAR, operation_id, *([key[part] for key in keys] for part in (0, 1, 2)))
 
 
+def group_errors(problems: Sequence[dict[str, Any]], errors: Sequence[RowError]) -> list[dict[str, Any]]:
+    """Return the different errors of an import, with those of further rows."""
+    groups = {(problem["pointer"], problem["detail"]): dict(problem) for problem in problems}
+    for error in errors:
+        key = error.pointer, error.detail
+        if (group := groups.get(key)) is not None:
+            group["rows"] += 1
+        elif len(groups) < ERRORS_MAX:
+            groups[key] = {"pointer": error.pointer, "rule": error.rule, "detail": error.detail, "rows": 1}
+            groups[key]["first_row"] = error.row
+    return list(groups.values())
+
+
 async def advance(database: Database, current: Import, tally: Tally, rows: int) -> None:
     """Add the result of a batch to the import, and finish the import after its last row."""
     stored = tally.errors[: ERRORS_MAX - current.errors_stored]
@@ -181,9 +203,8 @@ async def advance(database: Database, current: Import, tally: Tally, rows: int) 
         *(tally.created, tally.updated, tally.unchanged, tally.skipped, tally.failed),
         [error.model_dump() for error in stored],
         len(tally.errors) - len(stored),
+        group_errors(current.problems, tally.errors),
     )
     if not rows or current.done + rows >= current.total:
         await database.execute(_FINISH, current.id)
-        # Erasures wait for imports that began before them.
-        if await database.fetchval(_HAS_ERASURES):
-            await prune_now(database)
+        await resume_erasures(database)

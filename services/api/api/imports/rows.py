@@ -1,29 +1,26 @@
-"""Read one row of a file as an issue, with the rules of `POST /api/v1/issues`."""
+"""Rows with the fields of an issue, and the rules of an import for them."""
 
-import re
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from api.issues.schemas import Description, External, ExternalId, Project, Title
-from api.json_shape import explain_excess
+from api.imports import fields
+from api.imports.dates import DateOrder
+from api.imports.exports import fold
+from api.imports.links import read_link
+from api.imports.values import PRIORITY, STATUS
+from api.issues.schemas import EXTERNAL_DETAILS, ExternalRecord, Project, Title
 from api.problems import format_pointer
-from api.text import HttpUrl
-from contracts.limits import EXTERNAL_SOURCE_PATTERN, EXTERNAL_URL_MAX
-from contracts.states import ImportFormat, IssueStatus, Priority
+from contracts.states import IssueStatus, Priority
 from contracts.validation import describe_error
-
-COLUMNS = ("title", "description", "status", "priority", "project", "source", "external_id", "url")
-REQUIRED_COLUMNS = ("title", "external_id")
-"""Required columns of a CSV file."""
 
 FAULTS_MAX = 5
 FAULT_CHARACTERS = 300
 """Maximum number of reported faults of one row, and of characters of each."""
-
-_GITHUB_URL = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,88 +40,118 @@ class InvalidRow(Exception):
         self.faults = faults
 
 
+@dataclass(frozen=True)
+class RowRules:
+    """How an import reads its rows."""
+
+    source: str | None = None
+    """The source system of rows that have none."""
+    export: str | None = None
+    """The name of the known export that the file is."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Fields by the names that rows of JSON have instead; an empty field ignores the member."""
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Statuses and priorities by the names in the file."""
+    date_order: DateOrder | None = None
+
+    @cached_property
+    def names(self) -> dict[str, dict[str, str]]:
+        """Statuses and priorities by names without case and blanks."""
+        return {
+            name: {fold(value): target for value, target in self.values.get(name, {}).items()}
+            for name in (STATUS, PRIORITY)
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """An issue from a row; fields that the row does not have are None."""
 
-    external: External
+    external: ExternalRecord
     title: str
     description: str | None
     status: IssueStatus | None
     priority: Priority | None
     project: str | None
+    created_at: datetime | None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The history in the source system, as stored."""
+        return self.external.model_dump(mode="json", include=set(EXTERNAL_DETAILS), exclude_none=True)
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+class _RowExternal(ExternalRecord):
+    source: fields.Source
+    created_at: fields.Time = None
+    updated_at: fields.Time = None
+    closed_at: fields.Time = None
 
 
-def _digits(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Source = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)]
-"""A source system. Upper case is accepted and lowered."""
-Url = Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)]
-
-
-class _RowExternal(External):
-    source: Source
-
-
-class _Row(BaseModel):
-    """A row of NDJSON or CSV; flat, or with `external` as in a POST."""
+class Row(BaseModel):
+    """A row of NDJSON or of a sheet; flat, or with `external` as in a POST."""
 
     model_config = ConfigDict(extra="forbid")
 
     title: Title
-    description: Description | None = None
-    status: IssueStatus | None = None
-    priority: Priority | None = None
+    description: fields.Text | None = None
+    status: fields.Status = None
+    priority: fields.Urgency = None
     project: Project | None = None
     external: _RowExternal | None = None
-    source: Source | None = None
-    external_id: Annotated[ExternalId, BeforeValidator(_digits)] | None = None
-    url: Url | None = None
+    source: fields.Source | None = None
+    external_id: fields.Id | None = None
+    url: fields.Url = None
+    created_at: fields.Time = None
+    updated_at: fields.Time = None
+    closed_at: fields.Time = None
+    author: fields.Person = None
+    assignee: fields.Person = None
+
+    def record(self, rules: RowRules) -> Record:
+        """Return the issue; raise InvalidRow."""
+        # As in a PATCH, null clears a description, and a missing one keeps its value.
+        description = self.description or "" if "description" in self.model_fields_set else None
+        external = self._external(rules)
+        return Record(
+            *(external, self.title, description, self.status, self.priority, self.project),
+            created_at=external.created_at,
+        )
+
+    def _external(self, rules: RowRules) -> ExternalRecord:
+        if self.external is not None:
+            if {"source", "external_id", "url", *EXTERNAL_DETAILS} & self.model_fields_set:
+                detail = "The row has both external and flat fields. Use one of them."
+                raise InvalidRow(RowProblem("#/external", "external_twice", detail))
+            return self.external
+        if self.external_id is None:
+            detail = "The external id is required, because it identifies the issue in later imports."
+            raise InvalidRow(RowProblem("#/external_id", "missing", detail))
+        source = self.source or self._find_source(rules, self.external_id)
+        if source is None:
+            detail = "The source is required. Set it in the row, or as the query parameter source."
+            raise InvalidRow(RowProblem("#/source", "missing", detail))
+        details = {name: getattr(self, name) for name in EXTERNAL_DETAILS}
+        return ExternalRecord(source=source, id=self.external_id, url=self.url, **details)
+
+    def _find_source(self, rules: RowRules, external_id: str) -> str | None:
+        if link := read_link(self.url):
+            return link.source
+        if rules.source or rules.export is None:
+            return rules.source
+        prefix, separator, _ = external_id.rpartition("-")  # SHOP-12 of Jira and Linear
+        found = f"{rules.export}:{prefix}" if separator else rules.export
+        try:
+            return _SOURCE.validate_python(found)
+        except ValidationError:
+            return None
 
 
-class _GithubIssue(BaseModel):
-    """The used fields of an issue from GitHub's REST API or `gh issue list --json`; others are ignored."""
-
-    number: Annotated[int, Field(ge=1)]
-    title: Title
-    body: Description | None = None
-    state: Annotated[str, BeforeValidator(_lower), StringConstraints(pattern="^(open|closed)$")] | None = None
-    html_url: Url | None = None
-    url: Url | None = None
-    pull_request: Any = None
+_SOURCE: TypeAdapter[str] = TypeAdapter(fields.Source)
 
 
-def read(file_format: ImportFormat, body: bytes, default_source: str | None) -> Record | None:
-    """Return the issue of a row, or None for a pull request; raise InvalidRow.
-
-    `default_source` is the source system of rows that have none.
-    """
-    try:
-        if file_format is ImportFormat.GITHUB:
-            return _of_github(_GithubIssue.model_validate_json(body), default_source)
-        _require_bounded(body)
-        return _of_row(_Row.model_validate_json(body), default_source)
-    except ValidationError as error:
-        raise InvalidRow(*_faults(error)) from None
-
-
-def _require_bounded(body: bytes) -> None:
-    """Raise InvalidRow before the validation of a row with too many values."""
-    try:
-        excess = explain_excess(from_json(body))
-    except ValueError:
-        return  # the validation describes invalid JSON
-    if excess is not None:
-        raise InvalidRow(RowProblem("#", "too_many_values", excess))
-
-
-def _faults(error: ValidationError) -> list[RowProblem]:
+def describe(error: ValidationError) -> list[RowProblem]:
+    """Return the faults of a row in sentences."""
     return [
         RowProblem(
             _bounded(format_pointer(("body", *fault["loc"]))), fault["type"], _bounded(describe_error(fault))
@@ -138,54 +165,10 @@ def _bounded(text: str) -> str:
     return text[:FAULT_CHARACTERS].replace("\0", "\ufffd")
 
 
-def _of_row(row: _Row, default_source: str | None) -> Record:
-    # As in a PATCH, null clears a description, and a missing one keeps its value.
-    description = row.description or "" if "description" in row.model_fields_set else None
-    return Record(_external(row, default_source), row.title, description, row.status, row.priority, row.project)
-
-
-def _external(row: _Row, default_source: str | None) -> External:
-    if row.external is not None:
-        if {"source", "external_id", "url"} & row.model_fields_set:
-            raise InvalidRow(
-                RowProblem(
-                    "#/external", "external_twice", "The row has both external and flat fields. Use one of them."
-                )
-            )
-        return row.external
-    source = row.source or default_source
-    if row.external_id is None:
-        detail = "The external id is required, because it identifies the issue in later imports."
-        raise InvalidRow(RowProblem("#/external_id", "missing", detail))
-    if source is None:
-        raise InvalidRow(
-            RowProblem(
-                "#/source",
-                "missing",
-                "The source is required. Set it in the row, or as the query parameter source.",
-            )
-        )
-    return External(source=source, id=row.external_id, url=row.url)
-
-
-def _of_github(issue: _GithubIssue, default_source: str | None) -> Record | None:
-    if issue.pull_request is not None:
-        return None
-    url = issue.html_url or issue.url
-    named = _GITHUB_URL.fullmatch(url or "")
-    source = f"github:{named[1].lower()}" if named else default_source
-    if source is None:
-        detail = "The row has no URL at github.com. Add it, or set the query parameter source."
-        raise InvalidRow(RowProblem("#/html_url", "missing", detail))
+def make_external(source: str, external_id: str, url: str | None, pointer: str, **details: Any) -> ExternalRecord:
+    """Return the identity of an issue of a tracker; raise InvalidRow if the source is not valid."""
     try:
-        external = External(source=source, id=str(issue.number), url=url)
+        return ExternalRecord(source=source, id=external_id, url=url, **details)
     except ValidationError as error:
-        raise InvalidRow(
-            RowProblem(
-                "#/html_url",
-                "source",
-                f"The repository of the URL is not a valid source. {_faults(error)[0].detail}",
-            )
-        ) from None
-    status = None if issue.state is None else IssueStatus(issue.state)
-    return Record(external, issue.title, issue.body or "", status, None, None)
+        detail = f"The project of the URL is not a valid source. {describe(error)[0].detail}"
+        raise InvalidRow(RowProblem(pointer, "source", detail)) from None

@@ -1,10 +1,10 @@
 """Create and change the issues of imported rows, with one statement per step for all of them."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -16,39 +16,47 @@ from api.runs.repository import build_enrichment_message, lock_unfinished_of, sc
 from contracts.ids import new_id
 from contracts.ledger.deletion import external_digest
 from contracts.ledger.enqueue import insert_jobs
-from contracts.limits import DEFAULT_PROJECT
+from contracts.limits import DEFAULT_PROJECT, OWN_SOURCE
 from contracts.names import QUEUE_OF, Task
 from contracts.states import IssueStatus, Priority
 
 Key = tuple[str, str]
 """An external source and id."""
 
-_FIELDS = ("title", "description", "status", "priority")
+_FIELDS = ("title", "description", "status", "priority", "external_details")
 _TEXT = {"title", "description"}
 
-# Each condition matches a partial index. An erased issue counts as deleted.
+# Each condition matches an index. An erased issue counts as deleted. $3: ids of issues of this installation.
 _FIND = f"""
-SELECT issue.id, external_source, external_id, title, description, status, priority, edited, false AS is_deleted
+SELECT issue.id, external_source, external_id, title, description, status, priority, external_details, edited,
+    false AS is_deleted
 FROM unnest($1::text[], $2::text[]) AS given (source, id)
 JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NULL
 UNION ALL
-SELECT DISTINCT NULL::uuid, external_source, external_id, '', '', '', '', NULL::text[], true
+SELECT issue.id, '{OWN_SOURCE}', issue.id::text, title, description, status, priority, external_details, edited,
+    deleted_at IS NOT NULL
+FROM issue WHERE issue.id = ANY($3::uuid[]) AND external_source IS NULL
+UNION ALL
+SELECT DISTINCT NULL::uuid, external_source, external_id, '', '', '', '', NULL::jsonb, NULL::text[], true
 FROM unnest($1::text[], $2::text[]) AS given (source, id)
 JOIN issue ON external_source = source AND external_id = given.id AND deleted_at IS NOT NULL
 UNION ALL
-SELECT NULL::uuid, source, given.id, '', '', '', '', NULL::text[], true
+SELECT NULL::uuid, source, given.id, '', '', '', '', NULL::jsonb, NULL::text[], true
 FROM unnest($1::text[], $2::text[]) AS given (source, id)
 JOIN erasure ON external_digest = {external_digest("source", "given.id")}
+UNION ALL
+SELECT NULL::uuid, '{OWN_SOURCE}', erasure.id::text, '', '', '', '', NULL::jsonb, NULL::text[], true
+FROM erasure WHERE erasure.id = ANY($3::uuid[]) AND external_digest IS NULL
 """
 _LOCK = """
-SELECT id, external_source, external_id, title, description, status, priority, edited FROM issue
+SELECT id, title, description, status, priority, external_details, edited FROM issue
 WHERE id = ANY($1) AND deleted_at IS NULL ORDER BY id FOR NO KEY UPDATE
 """
 _CHANGE = """
 UPDATE issue SET title = new.title, description = new.description, status = new.status, priority = new.priority,
-    updated_at = now()
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-    AS new (id, title, description, status, priority)
+    external_details = new.external_details, updated_at = now()
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+    AS new (id, title, description, status, priority, external_details)
 WHERE issue.id = new.id
 """
 # A row is omitted if another transaction has just created an issue with the same external id.
@@ -56,12 +64,17 @@ _CREATE = f"""
 WITH given AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::text[], $10::uuid[], $11::text[]
-    ) AS given (id, source, external_id, url, project, title, description, status, priority, job_id, message)
+        $9::text[], $10::jsonb[], $11::timestamptz[], $12::uuid[], $13::jsonb[]
+    ) AS given (
+        id, source, external_id, url, project, title, description, status, priority, details, created_at,
+        job_id, message
+    )
 ), new_issue AS (
     INSERT INTO issue
-        (id, external_source, external_id, external_url, project, title, description, status, priority)
-    SELECT id, source, external_id, url, project, title, description, status, priority FROM given
+        (id, external_source, external_id, external_url, project, title, description, status, priority,
+        external_details, created_at)
+    SELECT id, source, external_id, url, project, title, description, status, priority, details,
+        coalesce(created_at, now()) FROM given
     ON CONFLICT (external_source, external_id) WHERE external_source IS NOT NULL AND deleted_at IS NULL DO NOTHING
     RETURNING id
 ), new_job AS (
@@ -69,9 +82,9 @@ WITH given AS (
     insert_jobs(
         "given JOIN new_issue USING (id)",
         job_id="job_id",
-        task="$12",
-        queue="$13",
-        message="message::jsonb",
+        task="$14",
+        queue="$15",
+        message="message",
         issue_id="id",
         project="project",
     )
@@ -125,14 +138,29 @@ async def upsert(database: Database, records: Sequence[Record], options: ImportO
 async def _find(database: Database, records: Sequence[Record]) -> dict[Key, asyncpg.Record]:
     """Return existing issues by key; a deleted issue only if no other has its key."""
     sources, ids = zip(*map(upsert_key, records), strict=True)
-    rows = await database.fetch(_FIND, sources, ids)
+    own = [record.external.id for record in records if record.external.source == OWN_SOURCE]
+    rows = await database.fetch(_FIND, sources, ids, [own_id for text in own if (own_id := _uuid(text))])
     ordered = sorted(rows, key=lambda row: not row["is_deleted"])
     return {(row["external_source"], row["external_id"]): row for row in ordered}
 
 
-def _changes(record: Record, issue: asyncpg.Record) -> dict[str, str]:
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _changes(record: Record, issue: asyncpg.Record) -> dict[str, Any]:
     """Return the fields in which a record differs from its issue, without those that a user has edited."""
-    fields = {name: getattr(record, name) for name in _FIELDS}
+    # An issue of this installation has no history elsewhere.
+    details = (
+        None if issue["external_details"] is None and record.external.source == OWN_SOURCE else record.details
+    )
+    fields = {
+        **{name: getattr(record, name) for name in ("title", "description", "status", "priority")},
+        "external_details": {**(issue["external_details"] or {}), **details} if details else None,
+    }
     edited = issue["edited"] or ()
     return {
         name: value
@@ -153,7 +181,7 @@ async def _change(database: Database, records: Mapping[UUID, Record], options: I
         await database.execute(_CHANGE, *zip(*rows, strict=True))
     stale = {issue["id"]: unfinished[issue["id"]] for issue, changes in changed if _TEXT & changes.keys()}
     await schedule_reruns(database, stale, options.rerun_after_s)
-    return {(issue["external_source"], issue["external_id"]) for issue, _ in changed}
+    return {upsert_key(records[issue["id"]]) for issue, _ in changed}
 
 
 async def _create(database: Database, records: Sequence[Record], options: ImportOptions) -> set[Key]:
@@ -169,7 +197,7 @@ async def _create(database: Database, records: Sequence[Record], options: Import
                 *(issue_id, *upsert_key(record), record.external.url),
                 *(record.project or options.project or DEFAULT_PROJECT, record.title, record.description or ""),
                 *(record.status or IssueStatus.OPEN, record.priority or Priority.MEDIUM),
-                *(message.job_id, json.dumps(message.as_json())),
+                *(record.details or None, record.created_at, message.job_id, message.as_json()),
             )
         )
     task = Task.ENRICH_ISSUE

@@ -9,7 +9,7 @@ import asyncpg
 
 from api.access.principal import current_principal
 from api.database import Database, DatabaseUnavailable
-from api.issues.schemas import EnrichmentState, External, Issue, IssueCreate
+from api.issues.schemas import EnrichmentState, External, ExternalRecord, Issue, IssueCreate
 from api.metrics import jobs as metrics
 from api.request_log import request_id
 from contracts import CONTRACT_VERSION, tracing
@@ -23,7 +23,7 @@ from contracts.names import QUEUE_OF, Task
 
 _COLUMNS = """
 id, project, title, description, priority, status, duplicate_of, external_source, external_id, external_url,
-ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
+external_details, ai_summary, tag_list, tags_confirmed_at, created_at, updated_at
 """
 
 NewRow = tuple[Any, ...]
@@ -219,7 +219,11 @@ def build_issue(row: asyncpg.Record) -> Issue:
     source, external_id = columns["external_source"], columns["external_id"]
     return Issue(
         **{**columns, "tags": columns["tag_list"], "confirmed_tags": columns["confirmed"]},
-        external=None if source is None else External(source=source, id=external_id, url=columns["external_url"]),
+        external=None
+        if source is None
+        else ExternalRecord(
+            source=source, id=external_id, url=columns["external_url"], **(columns["external_details"] or {})
+        ),
         enrichment=_enrichment(row),
     )
 

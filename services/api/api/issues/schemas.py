@@ -25,6 +25,7 @@ from contracts.limits import (
     EXTERNAL_ID_MAX,
     EXTERNAL_SOURCE_PATTERN,
     EXTERNAL_URL_MAX,
+    PERSON_NAME_MAX,
     PROJECT_PATTERN,
     TITLE_MAX,
 )
@@ -45,6 +46,9 @@ ExternalId = Annotated[
     VISIBLE,
     NOT_BLANK,
 ]
+PersonName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=PERSON_NAME_MAX), NOT_NUL, NOT_BLANK
+]
 SearchText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_MAX), NOT_NUL, VISIBLE, NOT_BLANK
 ]
@@ -57,7 +61,16 @@ EXAMPLE: dict[str, Any] = {
     "priority": "high",
     "status": "open",
     "duplicate_of": None,
-    "external": {"source": "github:acme/shop", "id": "1207", "url": "https://github.com/acme/shop/issues/1207"},
+    "external": {
+        "source": "github:acme/shop",
+        "id": "1207",
+        "url": "https://github.com/acme/shop/issues/1207",
+        "created_at": "2026-11-24T09:55:10Z",
+        "updated_at": None,
+        "closed_at": None,
+        "author": "alice",
+        "assignee": None,
+    },
     "ai_summary": "AI Summary: Login button does nothing on Safari",
     "stale": False,
     "needs_review": True,
@@ -84,13 +97,30 @@ class External(BaseModel):
     url: Annotated[HttpUrl, StringConstraints(max_length=EXTERNAL_URL_MAX)] | None = None
 
 
+class ExternalRecord(External):
+    """The issue's identity in another system, and what an import has kept of its history there."""
+
+    created_at: datetime | None = Field(default=None, description="Time of creation in the source system")
+    updated_at: datetime | None = Field(default=None, description="Time of the last change there")
+    closed_at: datetime | None = Field(default=None, description="Time when it was closed there")
+    author: PersonName | None = Field(default=None, description="Name of its author there")
+    assignee: PersonName | None = Field(default=None, description="Name of its assignee there")
+
+
+EXTERNAL_DETAILS = ("created_at", "updated_at", "closed_at", "author", "assignee")
+"""The fields of `ExternalRecord` besides the identity."""
+
+
 class IssueCreate(BaseModel):
     """A new issue."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{name: EXAMPLE[name] for name in ("title", "description", "priority", "external")}]
+            "examples": [
+                {name: EXAMPLE[name] for name in ("title", "description", "priority")}
+                | {"external": {name: EXAMPLE["external"][name] for name in ("source", "id", "url")}}
+            ]
         },
     )
 
@@ -159,7 +189,7 @@ class Issue(BaseModel):
     priority: Priority
     status: IssueStatus
     duplicate_of: UUID | None
-    external: External | None
+    external: ExternalRecord | None
     ai_summary: str | None
     stale: bool = Field(
         description="Whether the text has changed since the newest finished run; another run is scheduled"

@@ -4,13 +4,15 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from api.audit_trail import record
 from api.database import DatabaseDep
 from api.operations import repository
 from api.operations.schemas import Operation, OperationPage
 from api.paging import PageQuery, page_by_id
 from api.problems import require_found
+from contracts.states import OperationState
 
 router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 
@@ -28,4 +30,17 @@ async def list_page(
 async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
     """Return the progress of an operation and the errors of its rows. Poll until its state is `finished`."""
     operation = await repository.get_operation(database, operation_id)
+    return require_found(operation, f"operation {operation_id}")
+
+
+@router.delete("/{operation_id}", operation_id="cancelOperation", summary="Cancel an operation", status_code=200)
+async def cancel(operation_id: UUID, database: DatabaseDep) -> Operation:
+    """Cancel an import. Its processed rows remain; the others are not imported. 409 if it has ended."""
+    async with database.transaction():
+        state = require_found(await repository.lock_operation(database, operation_id), f"operation {operation_id}")
+        if state == OperationState.FINISHED:
+            raise HTTPException(409, f"Operation {operation_id} has ended. Only a running one can be cancelled.")
+        await repository.cancel_operation(database, operation_id)
+        await record(database, "import.cancelled", operation_id)
+        operation = await repository.get_operation(database, operation_id)
     return require_found(operation, f"operation {operation_id}")

@@ -17,6 +17,8 @@ _EXAMPLE: dict[str, Any] = {
     "state": "finished",
     "dry_run": False,
     "format": "ndjson",
+    "encoding": "utf-8",
+    "export": None,
     "total": 300,
     "done": 300,
     "created": 290,
@@ -28,6 +30,8 @@ _EXAMPLE: dict[str, Any] = {
     "created_at": "2026-11-24T09:55:10Z",
     "started_at": "2026-11-24T09:55:10Z",
     "finished_at": "2026-11-24T09:55:12Z",
+    "rows_per_s": None,
+    "remaining_s": None,
 }
 _ERROR: dict[str, Any] = {
     "row": 17,
@@ -35,6 +39,10 @@ _ERROR: dict[str, Any] = {
     "pointer": "#/title",
     "rule": "string_too_short",
     "detail": "The text is empty. Use at least 1 character.",
+}
+_PROBLEM: dict[str, Any] = {name: _ERROR[name] for name in ("pointer", "rule", "detail")} | {
+    "rows": 1,
+    "first_row": 17,
 }
 
 
@@ -48,6 +56,16 @@ class RowError(BaseModel):
     detail: str
 
 
+class GroupedError(BaseModel):
+    """An error that some rows of the file have in common."""
+
+    pointer: str = Field(description="As in `errors`")
+    rule: str
+    detail: str
+    rows: int = Field(description="Number of rows with this error")
+    first_row: int
+
+
 class OperationSummary(BaseModel):
     """A long-running operation and its progress."""
 
@@ -56,6 +74,8 @@ class OperationSummary(BaseModel):
     state: OperationState = Field(description="`finished` even if rows have failed; see `failed`")
     dry_run: bool = Field(description="Whether changes are only counted")
     format: ImportFormat
+    encoding: str | None = Field(description="Encoding of a text file, such as `cp1252`")
+    export: str | None = Field(description="The known export that a sheet is, such as `jira`")
     total: int = Field(description="Number of rows in the file")
     done: int = Field(description="Number of processed rows: the sum of the next five fields")
     created: int
@@ -67,17 +87,24 @@ class OperationSummary(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    rows_per_s: float | None = Field(default=None, description="Processed rows per second, while it runs")
+    remaining_s: float | None = Field(default=None, description="Estimated seconds until it finishes")
 
 
 class Operation(OperationSummary):
     """An operation with its row errors."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{**_EXAMPLE, "errors": [_ERROR], "errors_omitted": 0}]}
+        json_schema_extra={
+            "examples": [{**_EXAMPLE, "errors": [_ERROR], "errors_omitted": 0, "problems": [_PROBLEM]}]
+        }
     )
 
     errors: list[RowError] = Field(description=f"First {ERRORS_MAX} errors, in row order")
     errors_omitted: int = Field(description="Number of further errors")
+    problems: list[GroupedError] = Field(
+        description=f"First {ERRORS_MAX} different errors, such as each unknown status once"
+    )
 
 
 class OperationPage(BaseModel):

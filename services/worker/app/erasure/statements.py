@@ -92,7 +92,7 @@ ERASE_COPIES = (
     UPDATE operation SET errors = (
         SELECT jsonb_agg(error || '{{"pointer": "#", "detail": "Removed, because an issue was erased."}}')
         FROM jsonb_array_elements(errors) AS error
-    ) FROM issue JOIN erasure USING (id)
+    ), problems = '[]' FROM issue JOIN erasure USING (id)
     WHERE issue.id = ANY({_IDS}) AND external_source IS NOT NULL AND errors <> '[]' AND operation.created_at <=
         CASE WHEN erasure.actor = '{RETENTION}' THEN deleted_at ELSE requested_at END
     """),

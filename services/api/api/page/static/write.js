@@ -10,7 +10,7 @@ const PAUSE_MS = 300;
 /** Show the form, then open the created issue. */
 export async function openForm() {
   const key = newKey();
-  const title = h("input", { name: "title", required: true, maxlength: "255", autocomplete: "off", autofocus: true });
+  const title = h("input", { name: "title", required: true, maxlength: "512", autocomplete: "off", autofocus: true });
   const description = h("textarea", { name: "description", rows: "8", maxlength: "65536" });
   const priority = h("select", { name: "priority" }, PRIORITIES.map((value) => h("option", { value, selected: value === "medium" }, value)));
   const similar = h("div", { role: "status" });
