@@ -57,7 +57,7 @@ def test_post_with_longest_title_and_description_stores_them_unchanged(api: Api)
         ({}, "#/title", "missing"),
         ({"title": ""}, "#/title", "string_too_short"),
         ({"title": "   "}, "#/title", "string_too_short"),
-        ({"title": "t" * 256}, "#/title", "string_too_long"),
+        ({"title": "t" * 513}, "#/title", "string_too_long"),
         ({"title": 7}, "#/title", "string_type"),
         ({"title": "a\x00b"}, "#/title", "string_nul"),
         ({"title": "t", "description": "a\x00b"}, "#/description", "string_nul"),

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-from celery import Celery
 
 from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.control import control_app
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
 from tests.support.metrics import scrape
@@ -113,7 +113,7 @@ def test_worker_consuming_metric_lists_consumed_queues(
         return scrape(port).by("worker_consuming", "queue")
 
     wait_until(lambda: consumed_queues() == {("issues",): 1, ("default",): 1}, "both queues to be consumed")
-    with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+    with control_app(servers.env["CELERY_BROKER_URL"]) as app:
         # Redis does not store commands. A worker that responds has subscribed to them.
         wait_until(lambda: app.control.ping(timeout=1) != [], "a reply of the worker")
         app.control.cancel_consumer("default")

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from celery import Celery
 
 from contracts.network import ALIVE_FILE, CONSUMING_FILE
 from tests.conftest import ApiFactory, WorkerFactory
+from tests.support.control import control_app
 from tests.support.database import Database
 from tests.support.forked import ForkedProcess
 from tests.support.notifications import Notifications, listen
@@ -155,7 +155,7 @@ def test_worker_when_hanging_is_not_alive(worker: RunningProcess, probes: Probes
 
 def test_worker_without_consumers_is_not_ready(worker: RunningProcess, probes: Probes, servers: Servers) -> None:
     """The test cancels the consumers with a control command."""
-    with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+    with control_app(servers.env["CELERY_BROKER_URL"]) as app:
         # Redis does not store commands. A worker that responds has subscribed to them.
         wait_until(lambda: app.control.ping(timeout=1) != [], "a reply of the worker")
         for queue in ("issues", "default"):

@@ -7,6 +7,7 @@ import pytest
 from celery import Celery
 
 from tests.conftest import WorkerFactory
+from tests.support.control import control_app
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 
@@ -28,7 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def celery(servers: Servers) -> Iterator[Celery]:
-    with Celery(broker=servers.env["CELERY_BROKER_URL"]) as app:
+    with control_app(servers.env["CELERY_BROKER_URL"]) as app:
         yield app
 
 

@@ -21,6 +21,7 @@ from api.issues.schemas import Project
 from api.media_type import read_media_type
 from api.operations.repository import get_operation
 from api.operations.schemas import Operation
+from api.text import NOT_NUL, NOT_NUL_SCHEMA
 from contracts.limits import EXTERNAL_SOURCE_PATTERN
 from contracts.states import ImportFormat
 from contracts.validation import format_value
@@ -33,8 +34,9 @@ STORED_BYTES = 1024 * 1024
 """Bounds of what one statement stores, so that other requests run in between."""
 ROWS_MAX = 100_000
 """Rows of one file; one statement deletes them all."""
-MAPPED_MAX = 200
-"""Mapped columns, and mapped names, of one request."""
+COLUMNS_MAX = 60
+VALUES_MAX = 30
+"""Mapped columns and mapped names of one request. A query has at most 100 parameters."""
 
 _CSV = "text/csv"
 _JSON = "application/json"
@@ -108,8 +110,26 @@ def _check_value(text: str) -> str:
     return text
 
 
-ColumnField = Annotated[str, StringConstraints(max_length=300), AfterValidator(_check_column)]
-NamedValue = Annotated[str, StringConstraints(max_length=300), AfterValidator(_check_value)]
+def _pattern(*alternatives: str) -> Any:
+    """Describe in the OpenAPI document what the validator checks: a name before the last `=`."""
+    return Field(json_schema_extra={"pattern": rf"^\s*(?:{'|'.join(alternatives)})\s*$"})
+
+
+_NAME = r"[^\x00]*[^\s\x00][^\x00]*"
+ColumnField = Annotated[
+    str,
+    StringConstraints(max_length=300),
+    NOT_NUL,
+    AfterValidator(_check_column),
+    _pattern(rf"{_NAME}=\s*(?:{'|'.join(FIELDS)})?"),
+]
+NamedValue = Annotated[
+    str,
+    StringConstraints(max_length=300),
+    NOT_NUL,
+    AfterValidator(_check_value),
+    _pattern(*(rf"{field}:{_NAME}=\s*(?:{'|'.join(targets)})" for field, targets in TARGETS.items())),
+]
 
 
 class ImportQuery(BaseModel):
@@ -125,16 +145,16 @@ class ImportQuery(BaseModel):
     )
     map: list[ColumnField] = Field(
         default=[],
-        max_length=MAPPED_MAX,
+        max_length=COLUMNS_MAX,
         description="`COLUMN=FIELD`, such as `Summary=title`; `COLUMN=` ignores the column. Repeat it",
     )
     value: list[NamedValue] = Field(
         default=[],
-        max_length=MAPPED_MAX,
+        max_length=VALUES_MAX,
         description="`status:NAME=STATUS` or `priority:NAME=PRIORITY`, such as `status:Waiting=open`",
     )
-    sheet: str | None = Field(
-        default=None, max_length=100, description="Sheet of a workbook; the first by default"
+    sheet: Annotated[str, StringConstraints(max_length=100), NOT_NUL, NOT_NUL_SCHEMA] | None = Field(
+        default=None, description="Sheet of a workbook; the first by default"
     )
     date_order: DateOrder | None = Field(
         default=None, description="Order of day and month in dates such as 03/04/2026"
