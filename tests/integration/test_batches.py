@@ -313,7 +313,8 @@ def test_process_killed_during_commit_charges_lead_once(
     child_of(worker).kill()
 
     database.wait_for_states({"succeeded": 8})
-    assert attempts_of(database, jobs) == [2, *[1] * 7]
+    # Any of them may lead: several messages are published at once.
+    assert sorted(attempts_of(database, jobs)) == [*[1] * 7, 2]
     assert_enriched_once(database, 8)
 
 

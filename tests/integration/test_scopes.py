@@ -8,6 +8,7 @@ import pytest
 from psycopg2.extras import Json
 
 from api.access.open_paths import SAFE_METHODS
+from contracts.ids import new_id
 from tests.integration.test_dead_letters import add_dead_job
 from tests.integration.test_issues_api import assert_problem
 from tests.support.access import ADMIN, Tokens, bearer
@@ -40,6 +41,7 @@ REQUESTS: dict[str, tuple[Any, int, set[str]]] = {
     "POST /api/v1/models/train": ({"project": "acme/shop"}, 202, {"project"}),
     "POST /api/v1/models/rollback": ({"project": "acme/shop"}, 409, set()),
     "POST /api/v1/imports": ("import", 202, set()),
+    "DELETE /api/v1/operations/{operation_id}": (None, 404, set()),
     "DELETE /api/v1/issues/{issue_id}": (None, 204, set()),
 }
 """Each change: its body, its status, and the members of its response, or none for errors and new objects."""
@@ -68,7 +70,7 @@ def ids(closed_api: Api, tokens: Tokens, database: Database) -> dict[str, str]:
         Json([{"name": "bug", "confidence": 0.9}, {"name": "frontend", "confidence": 0.7}]),
     )
     letter_id = str(add_dead_job(database, f"ProviderError: {CANARY}"))
-    return {"issue_id": issue_id, "job_id": job_id, "letter_id:uuid": letter_id}
+    return {"issue_id": issue_id, "job_id": job_id, "letter_id:uuid": letter_id, "operation_id": str(new_id())}
 
 
 def test_table_has_every_change_that_the_scope_authorizes() -> None:

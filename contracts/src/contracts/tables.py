@@ -1,5 +1,6 @@
 """The tables, as SQLAlchemy models. Only the API's migrations change the schema."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -42,7 +43,7 @@ from contracts.states import (
 )
 
 
-def _one_of(column: str, words: type[StrEnum]) -> str:
+def _one_of(column: str, words: Iterable[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
 
 
@@ -525,12 +526,18 @@ class Erasure(Base):
     finished_at: Mapped[datetime | None]
 
 
+_STORED_OPERATION_STATES = [state for state in OperationState if state is not OperationState.CANCELLED]
+
+
 class Operation(Base):
     """Work that continues after the response to its request: an import."""
 
     __tablename__ = "operation"
     __table_args__ = (
-        CheckConstraint("state IN ('pending', 'running', 'finished')", name="state"),
+        CheckConstraint(
+            _one_of("state", (word for word in OperationState if word is not OperationState.CANCELLED)),
+            name="state",
+        ),
         CheckConstraint(_one_of("format", ImportFormat), name="format"),
         Index("ix_operation_unfinished", "advanced_at", "id", postgresql_where=text("state <> 'finished'")),
     )

@@ -52,7 +52,7 @@ def detail_of(answer: Any, status: int) -> str:
         (
             {"external": {"source": "GitHub", "id": "1"}},
             (
-                'external.source: "GitHub" is not valid. Use up to 100 lower-case letters, digits and . _ : / -, '
+                'external.source: "GitHub" is not valid. Use up to 255 lower-case letters, digits and . _ : / -, '
                 "beginning with a letter or digit."
             ),
         ),

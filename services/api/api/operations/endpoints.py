@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from api.access.confirmation import Confirmation, may_read
 from api.audit_trail import record
 from api.database import DatabaseDep
 from api.operations import repository
@@ -34,7 +35,7 @@ async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
 
 
 @router.delete("/{operation_id}", operation_id="cancelOperation", summary="Cancel an operation", status_code=200)
-async def cancel(operation_id: UUID, database: DatabaseDep) -> Operation:
+async def cancel(operation_id: UUID, database: DatabaseDep) -> Operation | Confirmation:
     """Cancel an import. Its processed rows remain; the others are not imported. 409 if it has ended."""
     async with database.transaction():
         state = require_found(await repository.lock_operation(database, operation_id), f"operation {operation_id}")
@@ -43,4 +44,6 @@ async def cancel(operation_id: UUID, database: DatabaseDep) -> Operation:
         await repository.cancel_operation(database, operation_id)
         await record(database, "import.cancelled", operation_id)
         operation = await repository.get_operation(database, operation_id)
+    if not may_read():
+        return Confirmation(id=operation_id, state=OperationState.CANCELLED)
     return require_found(operation, f"operation {operation_id}")

@@ -10,9 +10,10 @@ from api.dispatch.pruning import prune_now
 from api.operations.schemas import Operation, OperationSummary
 
 _SUMMARY = """
-id, CASE WHEN cancelled_at IS NULL THEN state ELSE 'cancelled' END AS state, is_dry_run, format, encoding, export,
-total, done, created, updated, unchanged, skipped, failed, actor, created_at, started_at, finished_at,
-CASE WHEN state = 'running' THEN extract(epoch FROM advanced_at - started_at)::float8 END AS elapsed_s
+id, CASE WHEN cancelled_at IS NULL THEN operation.state ELSE 'cancelled' END AS state,
+is_dry_run, format, encoding, export, total, done, created, updated, unchanged, skipped, failed,
+actor, created_at, started_at, finished_at,
+CASE WHEN operation.state = 'running' THEN extract(epoch FROM advanced_at - started_at)::float8 END AS elapsed_s
 """
 _GET = f"SELECT {_SUMMARY}, errors, errors_omitted, problems FROM operation WHERE id = $1"
 _CANCEL = """
