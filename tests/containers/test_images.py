@@ -150,7 +150,11 @@ def cached_steps(service: str, directory: Path) -> set[str]:
 
 
 def test_code_change_keeps_dependency_layer(service: str, tmp_path: Path) -> None:
-    """The locked requirements get a comment, so that no step is shared with builds that run at the same time."""
+    """The locked requirements get a comment, so that no step is shared with builds that run at the same time.
+
+    The engine may remove its cache at any time, for example when the disk is nearly full: the first step, which
+    depends on no file, shows whether it did. Then the image is built again.
+    """
     for part in (".dockerignore", "contracts", "deploy/probe.py", "requirements", "services"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         (tmp_path / part).parent.mkdir(exist_ok=True)
@@ -159,11 +163,13 @@ def test_code_change_keeps_dependency_layer(service: str, tmp_path: Path) -> Non
     for requirements in (tmp_path / "requirements").glob("*.txt"):
         requirements.write_text(requirements.read_text() + unique)
     cached_steps(service, tmp_path)
-    for changed in ("contracts/src/contracts/names.py", "deploy/probe.py", "services/flower/flowerconfig.py"):
-        with (tmp_path / changed).open("a") as file:
-            file.write(unique)
-
-    cached = cached_steps(service, tmp_path)
+    for _ in range(3):
+        for changed in ("contracts/src/contracts/names.py", "deploy/probe.py", "services/flower/flowerconfig.py"):
+            with (tmp_path / changed).open("a") as file:
+                file.write(unique)
+        cached = cached_steps(service, tmp_path)
+        if "WORKDIR /build" in cached:
+            break
 
     assert any("uv pip install" in step and "requirements.txt" in step for step in cached), cached
     assert "COPY --from=build /opt/venv /opt/venv" in cached
