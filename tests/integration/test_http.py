@@ -153,6 +153,12 @@ def test_gzip_bomb_is_rejected_with_413(levels: int, key: str | None, api: Api, 
     assert database.one("SELECT count(*) FROM issue") == 0
 
 
+def test_gzip_body_of_many_empty_members_is_rejected_with_413(api: Api) -> None:
+    problem = assert_problem(packed_post(api, gzip.compress(b"") * 40_000), 413)
+
+    assert problem["detail"] == "The gzip body has more than 1000 members. Compress it as one."
+
+
 def bomb() -> bytes:
     return gzip.compress(b" " * 50_000_000)
 
@@ -319,6 +325,8 @@ CSV_FILE = b"title,external_id,source\nx,1,a\n"
         'text/csv; charset="UTF-8"; header=present',
         "text/csv;header=present;charset=utf-8",
         "text/csv; charset=us-ascii",
+        "text/csv; charset*=utf-8'en'utf%2D8; header*=present",
+        "text/csv; title*=unknown''x; header*0=pre; header*1=sent",
     ],
 )
 def test_csv_with_valid_parameters_is_imported(media_type: str, api: Api) -> None:
@@ -332,6 +340,7 @@ def test_csv_with_valid_parameters_is_imported(media_type: str, api: Api) -> Non
         ('charset=utf-8; header="absent"', "A file without a header row is not supported."),
         ("header=maybe", 'The parameter header="maybe" of the content type is not valid.'),
         ("header=present; charset=koi8-x", 'The character set "koi8-x" is not supported.'),
+        ("charset*=undefined''koi8-x", 'The character set "koi8-x" is not supported.'),
     ],
 )
 def test_csv_with_unsupported_parameter_is_rejected_with_415(parameters: str, detail: str, api: Api) -> None:

@@ -15,6 +15,8 @@ from contracts.validation import format_value
 
 PIECE_BYTES = 64 * 1024
 """Bytes that are unpacked at once. One byte of gzip can become 1,032."""
+MEMBERS_MAX = 1000
+"""Members of one body. Each of them takes time even if it is empty."""
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _ACCEPTED = {"Accept-Encoding": "gzip"}
 
@@ -64,6 +66,7 @@ class _Unpacking:
         """Received bytes that are still packed."""
         self._is_received = False
         self._member = zlib.decompressobj(_WITH_GZIP_HEADER)
+        self._members = 0
         self._is_complete = False
         """Whether at least one member was read to its end, and no other one has begun."""
         self._is_passed_on = False
@@ -101,6 +104,10 @@ class _Unpacking:
                 raise HTTPException(400, f"The body is not valid gzip: {reason}.") from None
             self._is_complete = self._member.eof
             if self._member.eof:
+                self._members += 1
+                if self._members > MEMBERS_MAX:
+                    detail = f"The gzip body has more than {MEMBERS_MAX} members. Compress it as one."
+                    raise HTTPException(413, detail)
                 self._packed = self._member.unused_data  # another member may follow
                 self._member = zlib.decompressobj(_WITH_GZIP_HEADER)
             self._unpacked_bytes += len(piece)

@@ -8,4 +8,12 @@ def read_media_type(content_type: str) -> tuple[str, dict[str, str]]:
     message = Message()
     message["content-type"] = content_type
     (media_type, _), *parameters = message.get_params(failobj=[("", "")])
-    return media_type.strip().lower(), {name.strip().lower(): value.strip() for name, value in parameters}
+    return media_type.strip().lower(), {name.strip().lower(): _text(value).strip() for name, value in parameters}
+
+
+def _text(value: str | tuple[str | None, str | None, str]) -> str:
+    """Return a value without the character set and language that RFC 2231 lets a sender add, as in `n*=utf-8'en'v`.
+
+    The names that the API accepts are ASCII, so the character set does not matter.
+    """
+    return value if isinstance(value, str) else value[2]
