@@ -104,12 +104,7 @@ class _Unpacking:
                 raise HTTPException(400, f"The body is not valid gzip: {reason}.") from None
             self._is_complete = self._member.eof
             if self._member.eof:
-                self._members += 1
-                if self._members > MEMBERS_MAX:
-                    detail = f"The gzip body has more than {MEMBERS_MAX} members. Compress it as one."
-                    raise HTTPException(413, detail)
-                self._packed = self._member.unused_data  # another member may follow
-                self._member = zlib.decompressobj(_WITH_GZIP_HEADER)
+                self._begin_member()
             self._unpacked_bytes += len(piece)
             if self._unpacked_bytes > self._max_bytes:
                 detail = f"The unpacked body has more than {self._max_bytes} bytes. Send a smaller one."
@@ -117,3 +112,11 @@ class _Unpacking:
             if piece:
                 return piece
         return b""
+
+    def _begin_member(self) -> None:
+        """Prepare for another member, which may follow the one that has ended."""
+        self._members += 1
+        if self._members > MEMBERS_MAX:
+            raise HTTPException(413, f"The gzip body has more than {MEMBERS_MAX} members. Compress it as one.")
+        self._packed = self._member.unused_data
+        self._member = zlib.decompressobj(_WITH_GZIP_HEADER)

@@ -12,7 +12,7 @@ def read_media_type(content_type: str) -> tuple[str, dict[str, str]]:
 
 
 def _text(value: str | tuple[str | None, str | None, str]) -> str:
-    """Return a value without the character set and language that RFC 2231 lets a sender add, as in `n*=utf-8'en'v`.
+    """Return a value without the character set and language of RFC 2231, as in `name*=utf-8'en'value`.
 
     The names that the API accepts are ASCII, so the character set does not matter.
     """
