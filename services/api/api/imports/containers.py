@@ -7,6 +7,9 @@ from fastapi import HTTPException
 from contracts.states import ImportFormat
 
 _CHUNK = 256 * 1024
+_PIECE = 64 * 1024
+"""Compressed bytes that are read at a time. zlib copies the rest of them at the end of a member."""
+_MEMBERS_MAX = 1000
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _WORKBOOK = b"xl/workbook"
@@ -32,20 +35,25 @@ def unpack(body: bytes, max_bytes: int) -> bytes:
     """
     if not body.startswith(_GZIP):
         return body
-    parts, size, rest = [], 0, body
-    while rest.startswith(_GZIP):  # a file may have several members
+    parts, size, position, members = [], 0, 0, 0
+    while body.startswith(_GZIP, position):  # a file may have several members
+        members += 1
+        if members > _MEMBERS_MAX:
+            detail = f"The gzip file has more than {_MEMBERS_MAX} members. Compress it again."
+            raise HTTPException(422, detail)
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while not decompressor.eof:
+            piece = body[position : position + _PIECE]
             try:
-                part = decompressor.decompress(rest, _CHUNK)
+                part = decompressor.decompress(piece, _CHUNK)
             except zlib.error:
                 raise HTTPException(422, "The gzip file is damaged. Compress it again.") from None
+            position += len(piece) - len(decompressor.unconsumed_tail) - len(decompressor.unused_data)
             size += len(part)
             if size > max_bytes:
                 raise HTTPException(413, f"The unpacked file has more than {max_bytes} bytes. Split it.")
-            rest = decompressor.unconsumed_tail or decompressor.unused_data
             parts.append(part)
-            if not part and not rest and not decompressor.eof:
+            if not part and not piece and not decompressor.eof:
                 raise HTTPException(422, "The gzip file is incomplete. Send the whole file.")
     return b"".join(parts)
 

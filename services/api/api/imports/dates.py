@@ -9,6 +9,9 @@ from pydantic_core import PydanticCustomError
 from contracts.validation import format_value
 
 _YEAR_MIN = 1970
+_LENGTH_MAX = 100
+"""Characters of a time. The time of the patterns grows with the square of the length."""
+_FORMAT = "Use ISO 8601, such as 2026-03-12T09:41:00Z."
 _RANGE = "Use a time between 1970 and today."
 _CLOCK = r"(?:[ ,T]+(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?)?"
 _NUMERIC = re.compile(rf"(\d{{1,2}})([/.\-])(\d{{1,2}})\2(\d{{4}}|\d\d){_CLOCK}")
@@ -33,9 +36,12 @@ def read_time(value: object, order: DateOrder | None) -> object:
     Raise a PydanticCustomError for text that is not a time, is ambiguous, or is before 1970 or in the future.
     """
     if isinstance(value, str):
-        if not value.strip():
+        text = value.strip()
+        if not text:
             return None
-        return _check(_read(value.strip(), order, value), value)
+        if len(text) > _LENGTH_MAX:
+            raise _error(value, _FORMAT)
+        return _check(_read(text, order, value), value)
     return _check(value, str(value)) if isinstance(value, datetime) else value
 
 
@@ -65,7 +71,7 @@ def _read(text: str, order: DateOrder | None, shown: str) -> datetime:
     except PydanticCustomError:
         raise
     except (ValueError, OverflowError):
-        raise _error(shown, "Use ISO 8601, such as 2026-03-12T09:41:00Z.") from None
+        raise _error(shown, _FORMAT) from None
 
 
 def _read_local(text: str, order: DateOrder | None, shown: str) -> datetime:

@@ -41,6 +41,9 @@ _NAMES: dict[str, dict[str, str]] = {
 }
 TARGETS = {STATUS: tuple(IssueStatus), PRIORITY: tuple(Priority)}
 
+_LENGTH_MAX = 300
+"""Characters of a name, as of a mapped one. The pattern's time grows with the square of the length."""
+
 # Numbers and explanations around a name, as in 1 - High, 2. Normal, P1 - Critical and High (P2).
 _NUMBERED = re.compile(r"^(?:p?\d+\s*[-.:)]\s*|priority\s*:\s*|status\s*:\s*)|\s*\(.*\)$", re.IGNORECASE)
 
@@ -52,8 +55,8 @@ def read_name(field: str, value: object, mapping: Mapping[str, str]) -> object:
     """
     if not isinstance(value, str):
         return value
-    names = _NAMES[field]
-    for name in (fold(value), fold(_NUMBERED.sub("", value.strip()))):
+    names, text = _NAMES[field], value.strip()
+    for name in (fold(text), fold(_NUMBERED.sub("", text))) if len(text) <= _LENGTH_MAX else ():
         if (found := mapping.get(name) or names.get(name)) is not None:
             return found
         if name in _NONE:
