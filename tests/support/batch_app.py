@@ -4,6 +4,7 @@ import os
 
 from app.enrichment import selection
 from app.enrichment.interface import Enrichment, IssueText
+from app.ledger.batch_size import BatchSize
 from tests.support.paused_app import app, wait_for_release
 
 __all__ = ["app"]
@@ -24,3 +25,5 @@ class ScriptedEnricher:
 
 
 selection.enricher = ScriptedEnricher()
+# All jobs of a test fit into one batch, however slow the machine is.
+BatchSize.slice_s = 60

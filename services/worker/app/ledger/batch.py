@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
-from app.ledger.batch_size import SLICE_S
 from app.ledger.child import PoolMemory
 from app.ledger.errors import JobDead, PermanentError, SkipJob
 from app.ledger.reports import Report, report
@@ -117,7 +116,9 @@ class Batch:
         return build_result(lead.state, lead.claim)
 
     def _may_continue(self) -> bool:
-        return self._is_loaded and not self._memory.is_stopping and perf_counter() - self._began < SLICE_S
+        if not self._is_loaded or self._memory.is_stopping:
+            return False
+        return perf_counter() - self._began < self._task.size.slice_s
 
     def _run_follower(self, job: BatchJob) -> None:
         task, queue = self._task, job.claim.queue

@@ -13,6 +13,9 @@ _WEIGHT = 0.2
 class BatchSize:
     """The moving mean of the durations of a task's jobs in this process."""
 
+    slice_s = SLICE_S
+    """Time in which a batch of the task starts its jobs, in seconds."""
+
     def __init__(self) -> None:
         self._mean_s = _FIRST_S
 
@@ -23,4 +26,4 @@ class BatchSize:
     @property
     def followers_max(self) -> int:
         """The number of jobs that fit into the time slice besides the lead."""
-        return int(SLICE_S / max(self._mean_s, SLICE_S / BATCH_MAX)) - 1
+        return int(self.slice_s / max(self._mean_s, self.slice_s / BATCH_MAX)) - 1
