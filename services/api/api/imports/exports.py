@@ -23,6 +23,9 @@ def fold(name: str) -> str:
     return _NOISE.sub(" ", name.casefold()).strip()
 
 
+GITLAB = "gitlab"
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """A known export. Its other columns are ignored."""
@@ -38,7 +41,7 @@ _DATES = {"created": "created_at", "updated": "updated_at"}
 _COMMON = {"description": "description", "status": "status", "priority": "priority", "assignee": "assignee"}
 EXPORTS = (
     Export(
-        "gitlab",
+        GITLAB,
         frozenset({"title", "issue id", "url", "state"}),
         {
             "title": "title",

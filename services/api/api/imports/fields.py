@@ -51,6 +51,10 @@ def _name(value: object) -> object:
     return _strip(value)
 
 
+def _first(value: object) -> object:
+    return (value[0] if value else None) if isinstance(value, list) else value
+
+
 Source = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)]
 """A source system. Upper case is accepted and lowered."""
 Url = Annotated[HttpUrl | None, StringConstraints(max_length=EXTERNAL_URL_MAX), BeforeValidator(_strip)]
@@ -60,3 +64,5 @@ Status = Annotated[IssueStatus | None, BeforeValidator(_status)]
 Urgency = Annotated[Priority | None, BeforeValidator(_priority)]
 Time = Annotated[datetime | None, BeforeValidator(_time)]
 Person = Annotated[PersonName | None, BeforeValidator(_name)]
+FirstPerson = Annotated[Person, BeforeValidator(_first)]
+"""The first of several people."""

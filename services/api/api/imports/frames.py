@@ -12,9 +12,12 @@ from api.imports.containers import recognise, unpack
 from api.imports.encodings import decode
 from api.imports.sheets import ROW_MAX, SheetRow, explain_width, read_csv
 from api.imports.workbook import read_workbook
+from api.issues.schemas import EXTERNAL_DETAILS
 from contracts.states import ImportFormat
 from contracts.validation import format_value
 
+_CLEARABLE = frozenset({"description", *EXTERNAL_DETAILS})
+"""Fields that a blank cell clears."""
 _SAMPLE_ROWS = 20
 """Rows from which the samples of a column are taken."""
 
@@ -107,7 +110,7 @@ def _frame(row: SheetRow, columns: Columns) -> Frame:
         if cell.strip() and not name:
             return Frame(row.line, None, _explain_unnamed(row, number, width))
         found = columns.fields[number] if number < width else None
-        if found and (cell.strip() or found == "description") and not named.get(found):
+        if found and (cell.strip() or found in _CLEARABLE) and not named.get(found):
             named[found] = cell
     if len(row.cells) < width and _has_missing_cells(row, columns):
         return Frame(row.line, None, explain_width(row.cells, width))

@@ -1,11 +1,18 @@
 """Read one row of a file as an issue, with the rules of `POST /api/v1/issues`."""
 
+from typing import TypeAlias
+
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from api.imports.rows import InvalidRow, Record, Row, RowProblem, RowRules, describe
 from api.imports.trackers import GithubIssue, GitlabIssue, OwnIssue
 from api.json_shape import explain_excess
+
+_Model: TypeAlias = type[Row | GithubIssue | GitlabIssue | OwnIssue]
+_NOT_GITHUB = Row.model_fields.keys() - GithubIssue.model_fields.keys()
+_NOT_GITLAB = Row.model_fields.keys() - GitlabIssue.model_fields.keys()
+"""Members of a row that these trackers do not have."""
 
 
 def read_row(body: bytes, rules: RowRules) -> Record | None:
@@ -18,27 +25,30 @@ def read_row(body: bytes, rules: RowRules) -> Record | None:
         if document is None:
             Row.model_validate_json(body)  # describes invalid JSON
             raise InvalidRow(RowProblem("#", "model_type", "null is not valid. Use a JSON object."))
-        model = _choose_model(document)
-        if model is Row:
-            _require_bounded(document)
-            document = _rename(document, rules)
+        model, document = _choose_model(document, rules)
         return model.model_validate(document, context=rules).record(rules)
     except ValidationError as error:
         raise InvalidRow(*describe(error)) from None
 
 
-def _choose_model(document: object) -> type[Row | GithubIssue | GitlabIssue | OwnIssue]:
-    """Return the model of a row by its members."""
+def _choose_model(document: object, rules: RowRules) -> tuple[_Model, object]:
+    """Return the model of a row by its members, and the row with the names that the request maps."""
     if not isinstance(document, dict):
-        return Row
-    names = document.keys()
-    if {"id", "enrichment", "external", "suggested_tags"} <= names:
-        return OwnIssue
-    if names & {"external_id", "external", "source"}:
-        return Row
-    if "iid" in names:
-        return GitlabIssue
-    return GithubIssue if names & {"number", "html_url"} else Row
+        return Row, document
+    renamed = _rename(document, rules)
+    names = renamed.keys()
+    if any(map(rules.columns.get, document)):
+        model: _Model = Row
+    elif {"id", "enrichment", "external", "suggested_tags"} <= names:
+        model = OwnIssue
+    elif "iid" in names and not names & _NOT_GITLAB:
+        model = GitlabIssue
+    elif {"number", "title"} <= names and names & {"html_url", "url", "state"} and not names & _NOT_GITHUB:
+        model = GithubIssue
+    else:
+        model = Row
+        _require_bounded(document)
+    return model, renamed
 
 
 def _require_bounded(document: object) -> None:
@@ -47,10 +57,14 @@ def _require_bounded(document: object) -> None:
         raise InvalidRow(RowProblem("#", "too_many_values", excess))
 
 
-def _rename(document: object, rules: RowRules) -> object:
+def _rename(document: dict[str, object], rules: RowRules) -> dict[str, object]:
     """Return a row of JSON with the names that the request maps; rows of sheets have been mapped before."""
-    if not isinstance(document, dict) or not rules.columns:
-        return document
-    renamed = {rules.columns.get(name, name): value for name, value in document.items()}
-    renamed.pop("", None)
+    renamed: dict[str, object] = {}
+    for name, value in document.items():
+        if not (found := rules.columns.get(name, name)):
+            continue
+        if found in renamed:
+            detail = f"Several members are {found}. Use each field once."
+            raise InvalidRow(RowProblem(f"#/{found}", "repeated", detail))
+        renamed[found] = value
     return renamed

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.imports import fields
 from api.imports.dates import DateOrder
-from api.imports.exports import fold
-from api.imports.links import read_link
+from api.imports.exports import GITLAB, fold
+from api.imports.links import Link, read_gitlab_link, read_link
 from api.imports.values import PRIORITY, STATUS
 from api.issues.schemas import EXTERNAL_DETAILS, ExternalRecord, Project, Title
 from api.problems import format_pointer
@@ -65,7 +65,7 @@ class RowRules:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An issue from a row; fields that the row does not have are None."""
+    """An issue from a row; fields that the row does not have are None, or not set in `external`."""
 
     external: ExternalRecord
     title: str
@@ -77,8 +77,8 @@ class Record:
 
     @property
     def details(self) -> dict[str, Any]:
-        """The history in the source system, as stored."""
-        return self.external.model_dump(mode="json", include=set(EXTERNAL_DETAILS), exclude_none=True)
+        """The history in the source system, as stored. None clears a detail; a missing one keeps its value."""
+        return self.external.model_dump(mode="json", include=set(EXTERNAL_DETAILS), exclude_unset=True)
 
 
 class _RowExternal(ExternalRecord):
@@ -131,20 +131,30 @@ class Row(BaseModel):
         if source is None:
             detail = "The source is required. Set it in the row, or as the query parameter source."
             raise InvalidRow(RowProblem("#/source", "missing", detail))
-        details = {name: getattr(self, name) for name in EXTERNAL_DETAILS}
+        details = {name: getattr(self, name) for name in EXTERNAL_DETAILS if name in self.model_fields_set}
         return ExternalRecord(source=source, id=self.external_id, url=self.url, **details)
 
     def _find_source(self, rules: RowRules, external_id: str) -> str | None:
-        if link := read_link(self.url):
-            return link.source
-        if rules.source or rules.export is None:
+        if rules.export is None:
+            return rules.source or find_source(read_link(self.url), external_id, None)
+        if rules.export == GITLAB:  # its ids are unique in a project only
+            return _read_source(find_source(read_gitlab_link(self.url), external_id, rules.source))
+        if rules.source:
             return rules.source
         prefix, separator, _ = external_id.rpartition("-")  # SHOP-12 of Jira and Linear
-        found = f"{rules.export}:{prefix}" if separator else rules.export
-        try:
-            return _SOURCE.validate_python(found)
-        except ValidationError:
-            return None
+        return _read_source(f"{rules.export}:{prefix}" if separator else rules.export)
+
+
+def find_source(link: Link | None, external_id: str, source: str | None) -> str | None:
+    """Return the source of the link if it is the issue's own, else `source`, which is the request's."""
+    return link.source if link is not None and link.id == external_id else source
+
+
+def _read_source(text: str | None) -> str | None:
+    try:
+        return None if text is None else _SOURCE.validate_python(text)
+    except ValidationError:
+        return None
 
 
 _SOURCE: TypeAdapter[str] = TypeAdapter(fields.Source)

@@ -11,8 +11,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.imports import fields
-from api.imports.links import read_link
-from api.imports.rows import InvalidRow, Record, RowProblem, RowRules, make_external
+from api.imports.links import read_gitlab_link, read_link
+from api.imports.rows import InvalidRow, Record, RowProblem, RowRules, find_source, make_external
 from api.issues.schemas import ExternalRecord, Project, Title
 from contracts.limits import OWN_SOURCE
 from contracts.states import IssueStatus, Priority
@@ -39,7 +39,7 @@ class GithubIssue(BaseModel):
     user: fields.Person = None
     author: fields.Person = None
     assignee: fields.Person = None
-    assignees: list[fields.Person] | None = None
+    assignees: fields.FirstPerson = None
 
     def record(self, rules: RowRules) -> Record | None:
         """Return the issue, or None for a pull request; raise InvalidRow."""
@@ -47,19 +47,20 @@ class GithubIssue(BaseModel):
             return None
         url = self.html_url or self.url
         link = read_link(url)
-        source = link.source if link else rules.source
+        source = find_source(link, str(self.number), rules.source)
         if source is None:
-            detail = "The row has no URL at github.com. Add it, or set the query parameter source."
+            detail = "The row has no URL of this issue at github.com. Add it, or set the query parameter source."
             raise InvalidRow(RowProblem("#/html_url", "missing", detail))
-        external = make_external(
-            *(source, str(self.number), link.url if link else url, "#/html_url"),
-            created_at=self.created_at or self.createdAt,
-            updated_at=self.updated_at or self.updatedAt,
-            closed_at=self.closed_at or self.closedAt,
-            author=self.user or self.author,
-            assignee=self.assignee or next(iter(self.assignees or ()), None),
+        details = _find_details(
+            self,
+            created_at=("created_at", "createdAt"),
+            updated_at=("updated_at", "updatedAt"),
+            closed_at=("closed_at", "closedAt"),
+            author=("user", "author"),
+            assignee=("assignee", "assignees"),
         )
-        return _make_record(external, self.title, self.body, self.state)
+        external = make_external(source, str(self.number), link.url if link else url, "#/html_url", **details)
+        return _make_record(external, self, "body")
 
 
 class GitlabIssue(BaseModel):
@@ -75,24 +76,21 @@ class GitlabIssue(BaseModel):
     closed_at: fields.Time = None
     author: fields.Person = None
     assignee: fields.Person = None
-    assignees: list[fields.Person] | None = None
+    assignees: fields.FirstPerson = None
 
     def record(self, rules: RowRules) -> Record:
         """Return the issue; raise InvalidRow."""
-        link = read_link(self.web_url)
-        source = link.source if link else rules.source
+        source = find_source(read_gitlab_link(self.web_url), str(self.iid), rules.source)
         if source is None:
-            detail = "The row has no URL at gitlab.com. Add it, or set the query parameter source."
+            detail = "The row has no URL of this issue. Add it, or set the query parameter source."
             raise InvalidRow(RowProblem("#/web_url", "missing", detail))
-        external = make_external(
-            *(source, str(self.iid), self.web_url, "#/web_url"),
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            closed_at=self.closed_at,
-            author=self.author,
-            assignee=self.assignee or next(iter(self.assignees or ()), None),
+        details = _find_details(
+            self,
+            **{name: (name,) for name in ("created_at", "updated_at", "closed_at", "author")},
+            assignee=("assignee", "assignees"),
         )
-        return _make_record(external, self.title, self.description, self.state)
+        external = make_external(source, str(self.iid), self.web_url, "#/web_url", **details)
+        return _make_record(external, self, "description")
 
 
 class OwnIssue(BaseModel):
@@ -100,7 +98,7 @@ class OwnIssue(BaseModel):
 
     id: UUID
     title: Title
-    description: fields.Text = ""
+    description: fields.Text | None = None
     status: IssueStatus
     priority: Priority
     project: Project
@@ -117,7 +115,16 @@ class OwnIssue(BaseModel):
         )
 
 
-def _make_record(
-    external: ExternalRecord, title: str, description: str | None, status: IssueStatus | None
-) -> Record:
-    return Record(external, title, description or "", status, None, None, created_at=external.created_at)
+def _find_details(issue: BaseModel, **members: tuple[str, ...]) -> dict[str, Any]:
+    """Return the details that a row has, by name: the first member with a value."""
+    return {
+        name: next((value for each in alternatives if (value := getattr(issue, each)) is not None), None)
+        for name, alternatives in members.items()
+        if issue.model_fields_set.intersection(alternatives)
+    }
+
+
+def _make_record(external: ExternalRecord, issue: GithubIssue | GitlabIssue, text: str) -> Record:
+    """Return the issue with the description in the member `text`: null clears it, and a missing one keeps it."""
+    description = getattr(issue, text) or "" if text in issue.model_fields_set else None
+    return Record(external, issue.title, description, issue.state, None, None, created_at=external.created_at)

@@ -157,16 +157,22 @@ def _changes(record: Record, issue: asyncpg.Record) -> dict[str, Any]:
     details = (
         None if issue["external_details"] is None and record.external.source == OWN_SOURCE else record.details
     )
+    stored = {**issue, "external_details": issue["external_details"] or {}}
     fields = {
         **{name: getattr(record, name) for name in ("title", "description", "status", "priority")},
-        "external_details": {**(issue["external_details"] or {}), **details} if details else None,
+        "external_details": _merge(stored["external_details"], details) if details else None,
     }
     edited = issue["edited"] or ()
     return {
         name: value
         for name, value in fields.items()
-        if value is not None and value != issue[name] and name not in edited
+        if value is not None and value != stored[name] and name not in edited
     }
+
+
+def _merge(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored details with the given ones, without those that are None."""
+    return {name: value for name, value in {**stored, **given}.items() if value is not None}
 
 
 async def _change(database: Database, records: Mapping[UUID, Record], options: ImportOptions) -> set[Key]:
@@ -197,7 +203,7 @@ async def _create(database: Database, records: Sequence[Record], options: Import
                 *(issue_id, *upsert_key(record), record.external.url),
                 *(record.project or options.project or DEFAULT_PROJECT, record.title, record.description or ""),
                 *(record.status or IssueStatus.OPEN, record.priority or Priority.MEDIUM),
-                *(record.details or None, record.created_at, message.job_id, message.as_json()),
+                *(_merge({}, record.details) or None, record.created_at, message.job_id, message.as_json()),
             )
         )
     task = Task.ENRICH_ISSUE
