@@ -118,6 +118,22 @@ def test_migration_of_the_search_finds_old_issues_without_events(url: str) -> No
     database.close()
 
 
+def test_migration_of_the_search_accepts_old_issue_with_rare_characters(url: str) -> None:
+    assert run_alembic(url, "upgrade", "0019").returncode == 0
+    database = Database(url)
+    description = "".join(chr(0x20000 + number % 42_000) for number in range(65_536))
+    database.query(
+        "INSERT INTO issue (id, title, description) VALUES (gen_random_uuid(), 'Rare', %s)", description
+    )
+
+    assert run_alembic(url, "upgrade", "head").returncode == 0
+
+    for term in ("rare", description[:3]):
+        found = f"SELECT count(*) FROM issue WHERE lexemes @@ search_query('{term}', false)"
+        assert database.one(found) == 1, term
+    database.close()
+
+
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_search_does_not_depend_on_the_character_type_of_the_database(
     locale: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

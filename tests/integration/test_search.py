@@ -1,6 +1,7 @@
 """The search finds identifiers, any script and any writing of a word, and explains what it cannot search for."""
 
 import unicodedata
+from random import Random
 from typing import Any
 
 import pytest
@@ -332,6 +333,43 @@ def test_search_with_operators_of_the_database_is_no_error(q: str, api: Api) -> 
     assert api.client.get(ISSUES, params={"q": q}).status_code in {200, 422}
 
 
+def test_search_finds_any_pasted_term(api: Api) -> None:
+    random = Random(1)
+    words = ("is", "of", "to", "foo", "barBaz", "id", "search", "5", "NODE", "v3.4", "点击", "ёлка", "café", "s")
+    joins = (
+        "-",
+        ".",
+        "_",
+        "/",
+        "://",
+        "?",
+        "=",
+        "&",
+        "%20",
+        "#",
+        "@",
+        "->",
+        "::",
+        "'",
+        "\\",
+        "(",
+        ")",
+        ";",
+        "--",
+        "~",
+    )
+    terms = ["https://shop.example.com/search?from=home&to=cart", "https://e.com/x?id=5&is=1", "a.b%20of%20c"]
+    for _ in range(60):
+        parts = [random.choice(words) + random.choice(joins) for _ in range(random.randint(1, 5))]
+        terms.append(f"shop/{''.join(parts)}{random.choice(words)}")
+    for number, term in enumerate(terms):
+        api.post(f"Issue {number}", description=f"see {term} here")
+
+    lost = [term for number, term in enumerate(terms) if f"Issue {number}" not in search(api, term)]
+
+    assert lost == []
+
+
 def test_prefix_of_stem_does_not_find_other_words(api: Api) -> None:
     title = api.post("running").json()["title"]
     api.post("ruins")
@@ -343,6 +381,8 @@ LONG = {
     "one word": "x" * 65_536,
     "numbers": " ".join(str(number) for number in range(11_000)),
     "pictographs": "\U0001f41e" * 30_000,
+    "different pictographs": "".join(Random(1).choices([chr(code) for code in range(0x1F300, 0x1FB00)], k=65_536)),
+    "rare Chinese": "".join(chr(0x20000 + number % 42_000) for number in range(65_536)),
     "Chinese": "".join(chr(0x4E00 + number % 20_000) for number in range(65_536)),
     "camel case": "aB" * 32_768,
     "camel words": "aBc " * 16_384,
@@ -361,3 +401,22 @@ def test_issue_with_longest_text_of_any_kind_is_stored_and_found(kind: str, api:
 
     assert response.status_code == 201, response.text
     assert search(api, "long") == ["Long"]
+
+
+def test_change_with_another_search_path_is_found_and_announced(api: Api, database: Database) -> None:
+    webhook = {"url": "https://hooks.example.com/", "events": ["issue.updated"]}
+    assert api.client.post("/api/v1/webhooks", json=webhook).status_code == 201
+    issue_id = api.post("Before").json()["id"]
+
+    # As pg_restore does.
+    database.query(
+        "SELECT set_config('search_path', '', true);"
+        f" UPDATE public.issue SET title = 'Exported afterwards' WHERE id = '{issue_id}';"
+        " UPDATE public.job SET state = 'cancelled', finished_at = now(), lease_until = NULL"
+        f" WHERE issue_id = '{issue_id}'"
+    )
+
+    assert search(api, "afterwards") == ["Exported afterwards"]
+    kinds = {row["kind"] for row in database.query("SELECT kind FROM event WHERE issue_id = %s", issue_id)}
+    assert kinds == {"issue.created", "issue.changed", "job.changed"}
+    assert database.one("SELECT count(*) FROM webhook_delivery WHERE event = 'issue.updated'") == 1

@@ -48,8 +48,8 @@ UNSPACED = (
     r"\u3131-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U0001f000-\U0001faff"
     r"\U00020000-\U0003ffff"
 )
-INDEXED_MAX = 40_000
-"""Characters of a text with other scripts; the lexemes of one issue have at most 1 MB."""
+INDEXED_MAX = 30_000
+"""Characters of a text with other scripts, of 28 bytes each: the lexemes of one issue have at most 1 MB."""
 LETTERS = (
     *(("ß", "ss"), ("ẞ", "SS"), ("æ", "ae"), ("Æ", "AE"), ("œ", "oe"), ("Œ", "OE"), ("ø", "o"), ("Ø", "O")),
     *(
@@ -69,6 +69,8 @@ LETTERS = (
 
 JOINERS = r"-._/:@#+\\"
 """Characters that join the parts of an identifier, for a character class."""
+ASIDE = r"[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]*"
+"""ASCII characters beside an identifier, without a blank."""
 BLANKED = "-._/:@<>&+~\\%=#"
 """ASCII characters that the parser would not treat as separators, because they can belong to hosts, paths and tags."""
 
@@ -256,8 +258,13 @@ BEGIN
             RETURN result;
         END IF;
         IF folded !~ ' ' THEN
-            FOR piece IN SELECT regexp_split_to_table(folded, '(?:\\m[vV])?[0-9]+(?:\\.[0-9]+)+') LOOP
-                result := result && search_query(piece, false);
+            -- The word before a version, as in `rc1.2`, is no part of the phrase before it.
+            FOR piece IN SELECT regexp_split_to_table(
+                regexp_replace(
+                    folded, '(?<![A-Za-z0-9])([A-Za-z0-9]*[A-Za-z])?[0-9]+(?:\\.[0-9]+)+', ' \\1 ', 'g'
+                ), ' '
+            ) LOOP
+                result := result && CASE WHEN piece IN ('v', 'V') THEN '' ELSE search_query(piece, false) END;
             END LOOP;
             RETURN result;
         END IF;
@@ -266,7 +273,7 @@ BEGIN
         RETURN to_tsquery('pg_catalog.simple', replace('N | vN', 'N', folded || CASE WHEN is_prefix THEN ':*' ELSE '' END));
     END IF;
     folded := btrim(folded);
-    is_identifier := folded ~ '[A-Za-z0-9][{JOINERS}]{{1,3}}[A-Za-z0-9]' AND folded !~ ' ';
+    is_identifier := folded ~ '^{ASIDE}[A-Za-z0-9]+([{JOINERS}]{{1,3}}[A-Za-z0-9]+)+{ASIDE}$';
     configuration := CASE WHEN is_identifier THEN 'search_parts' ELSE 'pg_catalog.english' END;
     IF search_split(folded) <> folded AND folded !~ ' ' AND NOT is_prefix THEN
         RETURN result && (
@@ -312,7 +319,7 @@ BEGIN
 END $$
 """
 ON_CHANGE = """
-CREATE OR REPLACE FUNCTION issue_lexemes() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION issue_lexemes() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     NEW.lexemes := search_vector(NEW.title, 'A') || search_vector(NEW.description, 'B');
     RETURN NEW;
@@ -326,10 +333,10 @@ BEGIN
     RETURN NEW;
 END $$
 """
-ANNOUNCE_ISSUE = """
+ANNOUNCE_BEFORE = """
 CREATE OR REPLACE FUNCTION announce_issue() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-{check}    INSERT INTO event (kind, issue_id) VALUES (
+    INSERT INTO event (kind, issue_id) VALUES (
         CASE WHEN TG_OP = 'INSERT' THEN 'issue.created'
             WHEN NEW.deleted_at IS NOT NULL THEN 'issue.deleted'
             ELSE 'issue.changed' END,
@@ -339,10 +346,14 @@ BEGIN
 END $$
 """
 UNLESS_REWRITING = """\
+BEGIN
     IF current_setting('issuetracker.is_rewriting', true) = 'on' THEN
         RETURN NULL;
     END IF;
 """
+ANNOUNCE = ANNOUNCE_BEFORE.replace("BEGIN\n", UNLESS_REWRITING).replace(
+    "plpgsql AS", "plpgsql SET search_path = public, pg_temp AS"
+)
 # In batches, so that locks are short. Requests and the search go on; until its turn, an issue is found by its words,
 # as before. Only the lexemes change, so no event is written.
 REWRITE = """
@@ -372,7 +383,7 @@ def upgrade() -> None:
     # Repeatable after an interruption, because the autocommit block below commits each statement.
     for statement in (CONFIGURATION, LOWER, FOLD, ENCODE, SPLIT, VECTOR, PHRASE, QUERY):
         op.execute(statement)
-    op.execute(ANNOUNCE_ISSUE.format(check=UNLESS_REWRITING))
+    op.execute(ANNOUNCE)
     op.execute(ON_CHANGE)
     with op.get_context().autocommit_block():
         op.execute("SET statement_timeout = 0")
@@ -388,10 +399,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The lexemes stay: they include those of before.
+    # The lexemes stay: the earlier release finds ASCII words by them, and all words of an issue after its next change.
     op.drop_index("ix_issue_external_id", table_name="issue")
     op.execute(BEFORE)
-    op.execute(ANNOUNCE_ISSUE.format(check=""))
+    op.execute(ANNOUNCE_BEFORE)
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION {function}")
     op.execute("DROP TEXT SEARCH CONFIGURATION search_parts")
