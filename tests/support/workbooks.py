@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from xml.sax.saxutils import escape
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -12,8 +13,13 @@ _SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
-def workbook(sheets: Mapping[str, Sequence[Sequence[str | int]]]) -> bytes:
-    """Return a workbook with these rows by sheet; text cells are inline strings."""
+def workbook(
+    sheets: Mapping[str, Sequence[Sequence[str | int]]], distant: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a workbook with these rows by sheet; text cells are inline strings.
+
+    `distant` has cells after the rows, by their names such as `XFD800`.
+    """
     file = io.BytesIO()
     names = list(enumerate(sheets, start=1))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -41,20 +47,27 @@ def workbook(sheets: Mapping[str, Sequence[Sequence[str | int]]]) -> bytes:
             f'<Relationships xmlns="{_PACKAGE}/relationships">{linked}</Relationships>',
         )
         for n, name in names:
-            archive.writestr(f"xl/worksheets/sheet{n}.xml", _sheet(sheets[name]))
+            archive.writestr(f"xl/worksheets/sheet{n}.xml", _sheet(sheets[name], distant or {}))
     return file.getvalue()
 
 
-def _sheet(rows: Sequence[Sequence[str | int]]) -> str:
+def _sheet(rows: Sequence[Sequence[str | int]], distant: Mapping[str, str]) -> str:
     written = "".join(
         f'<row r="{number}">{"".join(_cell(number, place, cell) for place, cell in enumerate(row))}</row>'
         for number, row in enumerate(rows, start=1)
+    )
+    written += "".join(
+        f'<row r="{name.lstrip(ascii_uppercase)}">{_named_cell(name, cell)}</row>'
+        for name, cell in distant.items()
     )
     return f'<worksheet xmlns="{_MAIN}"><sheetData>{written}</sheetData></worksheet>'
 
 
 def _cell(row: int, place: int, cell: str | int) -> str:
-    name = f"{chr(ord('A') + place)}{row}"
+    return _named_cell(f"{chr(ord('A') + place)}{row}", cell)
+
+
+def _named_cell(name: str, cell: str | int) -> str:
     if cell == "":
         return ""
     if isinstance(cell, int):

@@ -58,12 +58,17 @@ def unpack(body: bytes, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+def is_workbook(body: bytes) -> bool:
+    """Return whether an unpacked file may be an Excel workbook, which is a ZIP archive."""
+    return body.startswith(_ZIP)
+
+
 def recognise(body: bytes, declared: ImportFormat | None) -> ImportFormat:
     """Return the format of an unpacked file. Its content decides if it is a workbook, or if none is declared.
 
     Raise a 415 error for a format that cannot be imported.
     """
-    if body.startswith(_ZIP):
+    if is_workbook(body):
         if _WORKBOOK in body:
             return ImportFormat.XLSX
         raise HTTPException(415, "The file is a ZIP archive, not an Excel workbook. Use .xlsx, CSV or gzip.")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers
 
 from api.database import Database, DatabaseDep
 from api.imports import repository
+from api.imports.containers import is_workbook, unpack
 from api.imports.dates import DateOrder
 from api.imports.exports import FIELDS
 from api.imports.frames import Frame, Reading, open_file
@@ -29,6 +31,8 @@ from contracts.validation import format_value
 PATH = "/api/v1/imports"
 router = APIRouter(prefix=PATH, tags=["operations"])
 
+_WORKBOOKS = asyncio.Semaphore(1)
+"""Workbooks that an API process reads at a time; the process of each one needs up to 192 MB."""
 STORED_ROWS = 1000
 STORED_BYTES = 1024 * 1024
 """Bounds of what one statement stores, so that other requests run in between."""
@@ -190,16 +194,18 @@ async def create(
     file_format, charset = _read_content_type(request.headers)
     mapping = query.mapping()
     max_bytes = request.app.state.settings.import_max_bytes
-    reading = Reading(file_format, charset, query.sheet, mapping["columns"], max_bytes)
-    # In threads, because recognising and splitting a long file takes a second or two.
-    file = await asyncio.to_thread(open_file, await request.body(), reading)
-    import_request = ImportRequest(
-        *(file.format, query.dry_run, query.project, query.source, mapping, file.encoding, file.export)
-    )
-    async with database.transaction():
-        operation_id = await repository.begin(database, import_request)
-        await _store(database, operation_id, file.rows)
-        operation = await get_operation(database, operation_id)
+    reading = Reading(file_format, charset, query.sheet, mapping["columns"])
+    # In threads, because unpacking, recognising and splitting a long file takes a second or two.
+    body = await asyncio.to_thread(unpack, await request.body(), max_bytes)
+    async with _WORKBOOKS if is_workbook(body) else nullcontext():
+        file = await asyncio.to_thread(open_file, body, reading)
+        import_request = ImportRequest(
+            *(file.format, query.dry_run, query.project, query.source, mapping, file.encoding, file.export)
+        )
+        async with database.transaction():
+            operation_id = await repository.begin(database, import_request)
+            await _store(database, operation_id, file.rows)
+            operation = await get_operation(database, operation_id)
     assert operation is not None
     request.app.state.importer.wake()
     response.headers["Location"] = str(request.app.url_path_for("get_operation", operation_id=operation_id))

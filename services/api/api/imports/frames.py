@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from api.imports.arrays import is_lines, read_array
 from api.imports.columns import Columns, assign_columns, count_known
-from api.imports.containers import recognise, unpack
+from api.imports.containers import recognise
 from api.imports.encodings import decode
 from api.imports.sheets import ROW_MAX, SheetRow, explain_width, read_csv
 from api.imports.workbook import read_workbook
@@ -41,8 +41,6 @@ class Reading:
     sheet: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     """Fields by column; an empty field ignores the column."""
-    max_bytes: int = 20 * 1024 * 1024
-    """Maximum size of the unpacked file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,7 @@ class ImportFile:
 
 
 def open_file(body: bytes, reading: Reading) -> ImportFile:
-    """Recognise the format and encoding of a file, and return its rows; raise an HTTP error."""
-    body = unpack(body, reading.max_bytes)
+    """Recognise the format and encoding of an unpacked file, and return its rows; raise an HTTP error."""
     file_format = recognise(body, reading.format)
     if file_format is ImportFormat.XLSX:
         return _open_sheet(file_format, None, read_workbook(body, reading.sheet), reading)

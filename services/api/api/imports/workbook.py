@@ -16,6 +16,8 @@ from contracts.validation import format_value
 _PROGRAM = Path(__file__).with_name("workbook_process.py")
 _LINE_MAX = 8 * ROW_MAX
 _NO_SHEET = 3
+_TOO_LARGE = 4
+_INFINITE = "A number of the row is too large. Write it as text."
 
 
 def read_workbook(body: bytes, sheet: str | None) -> Iterator[SheetRow]:
@@ -34,14 +36,15 @@ def read_workbook(body: bytes, sheet: str | None) -> Iterator[SheetRow]:
         lines = _lines(process.stdout)
         _, sheets = next(lines, (None, []))
         for number, cells in lines:
-            if any(cell and not cell.isspace() for cell in cells):
-                yield SheetRow(number, cells)
+            yield SheetRow(number, [], _INFINITE) if cells is None else SheetRow(number, cells)
         if (code := process.wait()) == _NO_SHEET:
             names = ", ".join(map(format_value, sheets[:20]))
             raise invalid(("query", "sheet"), "sheet", f"{format_value(sheet)} is not a sheet. Use {names}.")
-        if code:
-            detail = "The workbook is damaged, password-protected or too large. Save it as CSV."
+        if code == _TOO_LARGE or code < 0:  # Rust aborts the process if memory is missing
+            detail = "The workbook is too large. Delete its blank rows and columns, or save it as CSV."
             raise HTTPException(422, detail)
+        if code:
+            raise HTTPException(422, "The workbook is damaged or password-protected. Save it as CSV.")
     finally:
         process.kill()
         process.wait()

@@ -1,11 +1,13 @@
 """Write the rows of an Excel workbook as JSON: a program, so that its memory, time and crashes stay apart.
 
 Usage: `python -I workbook_process.py [SHEET] <file.xlsx`. The first line of the output has the sheet's name
-and the names of all sheets; each other line has a row: its number in the sheet and its cells as text.
-Exit code 2: the workbook cannot be read, 3: the sheet does not exist.
+and the names of all sheets; each other line has a row: its number in the sheet and its cells as text, or null if
+a number is infinite. Blank rows are omitted.
+Exit code 2: the workbook cannot be read, 3: the sheet does not exist, 4: the sheet is too large.
 """
 
 import json
+import math
 import os
 import resource
 import sys
@@ -14,8 +16,12 @@ from io import BytesIO
 
 from python_calamine import CalamineError, CalamineWorkbook
 
-MEMORY_MAX = 512 * 1024 * 1024
-"""Bytes of address space."""
+MEMORY_MAX = 192 * 1024 * 1024
+"""Bytes of address space. A container of the API has 512 MB."""
+CELLS_MAX = 4_000_000
+"""Cells between the first and the last value of a sheet. Each one needs 32 bytes, even if it is blank."""
+EXACT_MAX = 2**53
+"""Maximum of whole numbers that are exact in a workbook."""
 CPU_MAX_S = 60
 
 
@@ -33,11 +39,17 @@ def main() -> int:
             return 3
         chosen = names[0] if sheet is None else sheet
         rows = workbook.get_sheet_by_name(chosen)
+        if rows.width * rows.height > CELLS_MAX:
+            return 4
         _write([chosen, names])
         first = 1 + (rows.start[0] if rows.start else 0)
         for number, cells in enumerate(rows.iter_rows(), start=first):
-            _write([number, [format_cell(cell) for cell in cells]])
-    except (CalamineError, IndexError, MemoryError):
+            if not all(isinstance(cell, str) and (not cell or cell.isspace()) for cell in cells):
+                is_infinite = any(isinstance(cell, float) and not math.isfinite(cell) for cell in cells)
+                _write([number, None if is_infinite else [format_cell(cell) for cell in cells]])
+    except MemoryError:
+        return 4
+    except (CalamineError, IndexError):
         return 2
     return 0
 
@@ -52,7 +64,7 @@ def format_cell(cell: object) -> str:
         case bool():
             return str(cell).lower()
         case float():
-            return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+            return str(int(cell)) if cell.is_integer() and abs(cell) <= EXACT_MAX else repr(cell)
         case datetime() | date() | time():
             return cell.isoformat()
         case timedelta():
