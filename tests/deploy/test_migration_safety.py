@@ -24,7 +24,9 @@ EXCLUDED = {
 EXCLUDED_OF = {
     "0002": {"require-concurrent-index-creation": "released before this test existed"},
     "0003": {"ban-drop-constraint": "drops only its own constraint, after an interrupted attempt"},
-    "0021": {"ban-drop-constraint": "replaces checks by wider ones, which old code satisfies"},
+    "0021": {
+        "ban-drop-constraint": "widens the check of titles; imports, whose check it narrows, are not in 0.1.0"
+    },
 }
 
 MIGRATIONS = [*ScriptDirectory(str(API / "migrations")).walk_revisions()]

@@ -28,7 +28,10 @@ def test_import_when_cancelled_keeps_processed_rows_and_ends(
     with ThreadPoolExecutor() as threads:
         cancelling = threads.submit(api.client.delete, url)
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
-        wait_until(lambda: database.one(waiting, "SELECT state FROM operation%") == 1, "the cancellation to wait")
+        wait_until(
+            lambda: database.one(waiting, "SELECT state, cancelled_at FROM operation%") == 1,
+            "the cancellation to wait",
+        )
         lock_connection.rollback()
         cancelled = cancelling.result()
 
@@ -38,6 +41,8 @@ def test_import_when_cancelled_keeps_processed_rows_and_ends(
     assert (operation["state"], row_counts(operation)) == ("cancelled", {"created": 600})
     assert (operation["done"], operation["total"]) == (600, 1000)
     assert api.client.get(url).json()["state"] == "cancelled"
+    again = api.client.delete(url)
+    assert (again.status_code, again.json()) == (200, operation)
     assert database.one("SELECT count(*) FROM issue") == 600
     assert database.one("SELECT count(*) FROM import_row") == 0
     assert database.one("SELECT count(*) FROM audit_log WHERE action = 'import.cancelled'") == 1

@@ -151,7 +151,7 @@ EXPORTS = {
 def test_import_of_known_export_maps_its_columns(export: str, api: Api) -> None:
     text, (source, external_id, status, priority, closed_at) = EXPORTS[export]
 
-    operation = import_file(api, text.encode("utf-8-sig"), CSV)
+    operation = import_file(api, text.encode("utf-8-sig"), CSV, date_order="mdy")
 
     assert (row_counts(operation), operation["export"]) == ({"created": 1}, export), operation["errors"]
     found = get_issue(api, "Login fails")

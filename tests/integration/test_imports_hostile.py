@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.test_imports import get_issue
 from tests.integration.test_issues_api import assert_problem
-from tests.support.imports import NDJSON, import_file, ndjson, post_import, row, row_counts
+from tests.support.imports import CSV, NDJSON, import_file, ndjson, post_import, row, row_counts
 from tests.support.processes import Api
 from tests.support.workbooks import XLSX, workbook
 
@@ -131,3 +131,11 @@ def test_import_of_workbook_with_large_numbers_keeps_digits_or_fails(api: Api) -
     assert operation["errors"][0]["detail"] == "A number of the row is too large. Write it as text."
     assert get_issue(api, "T0")["external"]["id"] == str(2**53)
     assert get_issue(api, "T1")["external"]["id"] == "1234567890123456"
+
+
+def test_import_with_500000_columns_and_mappings_is_rejected(api: Api) -> None:
+    body = b"a," * 500_000 + b"\n"
+
+    response = post_import(api, body, CSV, map=[f"m{n}=" for n in range(60)])
+
+    assert "columns. Use at most 1000." in str(assert_problem(response, 422)["detail"])

@@ -101,6 +101,8 @@ def describe_error(error: Mapping[str, Any], *, with_value: bool = True) -> str:
     if "input" not in error:
         return _complete_sentence(str(error["msg"]))
     kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind in {"too_short", "too_long"} and isinstance(error["input"], str):
+        kind = f"string_{kind}"  # pydantic takes text after a validator for a list
     if kind == "string_too_short" and context.get("min_length") == 1:
         return "The text is empty. Use at least 1 character."
     if kind in _SENTENCES:

@@ -8,8 +8,6 @@ from api.problems import ProblemError
 from contracts.validation import format_value
 
 REQUIRED = ("title", "external_id")
-_IDENTITY = frozenset({"source", "url"})
-"""Fields that people add to a known export."""
 COLUMNS_MAX = 1000
 _SAMPLES = 3
 _SAMPLE_CHARACTERS = 80
@@ -42,21 +40,23 @@ def assign_columns(
     """
     if fault is not None:
         raise ProblemError(422, f"header: {fault}", {})
+    if len(header) > COLUMNS_MAX:
+        detail = f"header: The header has {len(header)} columns. Use at most {COLUMNS_MAX}."
+        raise ProblemError(422, detail, {})
     names = [name.strip() for name in header]
     assignment = _Assignment(names, {fold(name): value for name, value in mapping.items()})
     problems = assignment.run()
+    folded = set(map(fold, names))
     problems += [
-        f"map: {format_value(name)} is not a column of the file." for name in mapping if not assignment.has(name)
+        f"map: {format_value(name)} is not a column of the file." for name in mapping if fold(name) not in folded
     ]
-    if len(names) > COLUMNS_MAX:
-        problems = [f"The header has {len(names)} columns. Use at most {COLUMNS_MAX}."]
     if problems:
         columns = [
             {"name": name, "field": found, "samples": _samples(number, samples)}
             for number, (name, found) in enumerate(zip(names, assignment.fields, strict=True))
             if name
         ]
-        raise ProblemError(422, f"header: {' '.join(problems)}", {"columns": columns[:COLUMNS_MAX]})
+        raise ProblemError(422, f"header: {' '.join(problems)}", {"columns": columns})
     return Columns(names, assignment.fields, assignment.export.name if assignment.export else None)
 
 
@@ -93,15 +93,12 @@ class _Assignment:
         ]
         return problems
 
-    def has(self, name: str) -> bool:
-        return fold(name) in {fold(each) for each in self.names}
-
     def _assign(self, name: str, taken: set[str | None]) -> tuple[str | None, bool]:
         """Return the field of a column, and whether the column is known."""
         if name in self.mapping:
             return self.mapping[name] or None, True
         if self.export is not None:
-            return self.export.fields.get(name) or (name if name in _IDENTITY else None), True
+            return self.export.fields.get(name), True
         if (own := _own(name)) is not None:
             return own, True
         alias = ALIASES.get(name)

@@ -16,6 +16,7 @@ from api.imports import repository
 from api.imports.containers import is_workbook, unpack
 from api.imports.dates import DateOrder
 from api.imports.exports import FIELDS
+from api.imports.fields import Source
 from api.imports.frames import Frame, Reading, open_file
 from api.imports.repository import ImportRequest
 from api.imports.values import TARGETS
@@ -24,7 +25,6 @@ from api.media_type import read_media_type
 from api.operations.repository import get_operation
 from api.operations.schemas import Operation
 from api.text import NOT_NUL, NOT_NUL_SCHEMA
-from contracts.limits import EXTERNAL_SOURCE_PATTERN
 from contracts.states import ImportFormat
 from contracts.validation import format_value
 
@@ -143,9 +143,9 @@ class ImportQuery(BaseModel):
 
     dry_run: bool = Field(default=False, description="Count changes without making them")
     project: Project | None = Field(default=None, description="Project of new issues whose row has none")
-    source: Annotated[str, StringConstraints(pattern=EXTERNAL_SOURCE_PATTERN)] | None = Field(
+    source: Annotated[Source, _pattern("[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}")] | None = Field(
         default=None,
-        description="Source system of rows that have none, in lower case, such as `jira:SHOP`",
+        description="Source system of rows that have none, such as `jira:shop`",
     )
     map: list[ColumnField] = Field(
         default=[],

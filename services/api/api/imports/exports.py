@@ -103,7 +103,7 @@ _SYNONYMS = {
     "status": "state, issue status, stage",
     "priority": "prio, urgency, severity, importance",
     "project": "project name",
-    "source": "external source, source system, tracker",
+    "source": "external source",
     "external_id": "external id, id, key, issue key, issue id, issue number, number, no, nr, #, iid, ticket, "
     "ticket id, ticket number, bug id, identifier",
     "url": "link, web url, html url, issue url",

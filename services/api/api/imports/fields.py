@@ -63,6 +63,7 @@ Text = Description
 Status = Annotated[IssueStatus | None, BeforeValidator(_status)]
 Urgency = Annotated[Priority | None, BeforeValidator(_priority)]
 Time = Annotated[datetime | None, BeforeValidator(_time)]
+RequiredTime = Annotated[datetime, BeforeValidator(_time)]
 Person = Annotated[PersonName | None, BeforeValidator(_name)]
 FirstPerson = Annotated[Person, BeforeValidator(_first)]
 """The first of several people."""

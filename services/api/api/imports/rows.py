@@ -81,7 +81,9 @@ class Record:
         return self.external.model_dump(mode="json", include=set(EXTERNAL_DETAILS), exclude_unset=True)
 
 
-class _RowExternal(ExternalRecord):
+class RowExternal(ExternalRecord):
+    """The identity of a row's issue, and its history, with the rules of rows."""
+
     source: fields.Source
     created_at: fields.Time = None
     updated_at: fields.Time = None
@@ -98,7 +100,7 @@ class Row(BaseModel):
     status: fields.Status = None
     priority: fields.Urgency = None
     project: Project | None = None
-    external: _RowExternal | None = None
+    external: RowExternal | None = None
     source: fields.Source | None = None
     external_id: fields.Id | None = None
     url: fields.Url = None

@@ -4,7 +4,6 @@ Sources: https://docs.github.com/en/rest/issues/issues, https://cli.github.com/m
 https://docs.gitlab.com/api/issues/.
 """
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.imports import fields
 from api.imports.links import read_gitlab_link, read_link
-from api.imports.rows import InvalidRow, Record, RowProblem, RowRules, find_source, make_external
+from api.imports.rows import InvalidRow, Record, RowExternal, RowProblem, RowRules, find_source, make_external
 from api.issues.schemas import ExternalRecord, Project, Title
 from contracts.limits import OWN_SOURCE
 from contracts.states import IssueStatus, Priority
@@ -102,9 +101,9 @@ class OwnIssue(BaseModel):
     status: IssueStatus
     priority: Priority
     project: Project
-    external: ExternalRecord | None
-    created_at: datetime
-    updated_at: datetime
+    external: RowExternal | None
+    created_at: fields.RequiredTime
+    updated_at: fields.RequiredTime
 
     def record(self, _: RowRules) -> Record:
         """Return the issue."""

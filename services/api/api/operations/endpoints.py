@@ -29,20 +29,21 @@ async def list_page(
 
 @router.get("/{operation_id}", operation_id="getOperation", summary="Get an operation")
 async def get_operation(operation_id: UUID, database: DatabaseDep) -> Operation:
-    """Return the progress of an operation and the errors of its rows. Poll until its state is `finished`."""
+    """Return the progress of an operation and its errors. Poll until it is `finished` or `cancelled`."""
     operation = await repository.get_operation(database, operation_id)
     return require_found(operation, f"operation {operation_id}")
 
 
 @router.delete("/{operation_id}", operation_id="cancelOperation", summary="Cancel an operation", status_code=200)
 async def cancel(operation_id: UUID, database: DatabaseDep) -> Operation | Confirmation:
-    """Cancel an import. Its processed rows remain; the others are not imported. 409 if it has ended."""
+    """Cancel an import. Its processed rows remain; the others are not imported. 409 if it is finished."""
     async with database.transaction():
         state = require_found(await repository.lock_operation(database, operation_id), f"operation {operation_id}")
         if state == OperationState.FINISHED:
             raise HTTPException(409, f"Operation {operation_id} has ended. Only a running one can be cancelled.")
-        await repository.cancel_operation(database, operation_id)
-        await record(database, "import.cancelled", operation_id)
+        if state != OperationState.CANCELLED:
+            await repository.cancel_operation(database, operation_id)
+            await record(database, "import.cancelled", operation_id)
         operation = await repository.get_operation(database, operation_id)
     if not may_read():
         return Confirmation(id=operation_id, state=OperationState.CANCELLED)

@@ -8,6 +8,7 @@ import asyncpg
 from api.database import Database
 from api.dispatch.pruning import prune_now
 from api.operations.schemas import Operation, OperationSummary
+from contracts.states import OperationState
 
 _SUMMARY = """
 id, CASE WHEN cancelled_at IS NULL THEN operation.state ELSE 'cancelled' END AS state,
@@ -20,7 +21,7 @@ _CANCEL = """
 WITH deleted_rows AS (DELETE FROM import_row WHERE operation_id = $1)
 UPDATE operation SET state = 'finished', cancelled_at = now(), finished_at = now() WHERE id = $1
 """
-_LOCK = "SELECT state FROM operation WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK = "SELECT state, cancelled_at FROM operation WHERE id = $1 FOR NO KEY UPDATE"
 _HAS_ERASURES = "SELECT EXISTS (SELECT FROM erasure WHERE finished_at IS NULL)"
 _PAGE = f"SELECT {_SUMMARY} FROM operation WHERE id < $1 ORDER BY id DESC LIMIT $2"
 
@@ -33,8 +34,10 @@ async def get_operation(database: Database, operation_id: UUID) -> Operation | N
 
 async def lock_operation(database: Database, operation_id: UUID) -> str | None:
     """Wait for the end of a running batch, and lock the operation; return its state, or None."""
-    state: str | None = await database.fetchval(_LOCK, operation_id)
-    return state
+    row = await database.fetchrow(_LOCK, operation_id)
+    if row is None:
+        return None
+    return OperationState.CANCELLED if row["cancelled_at"] else str(row["state"])
 
 
 async def cancel_operation(database: Database, operation_id: UUID) -> None:
