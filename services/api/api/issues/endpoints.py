@@ -130,7 +130,7 @@ async def list_page(
     rows = await listing.list_issues(database, query, words, after, query.limit + 1)
     page, next_cursor = cut_page(request, response, rows, query.limit, lambda listed: listed.key)
     listed_page = IssuePage(items=[listed.issue for listed in page], next_cursor=next_cursor)
-    if query.total and after is None:
+    if query.total:
         count = await listing.count_issues(database, query, words)
         listed_page.total, listed_page.total_is_exact = min(count, listing.TOTAL_MAX), count <= listing.TOTAL_MAX
     return listed_page

@@ -20,7 +20,7 @@ from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
 RANKED_MAX = 500
 """Newest matches that are ranked."""
-TOTAL_MAX = 1000
+TOTAL_MAX = 10_000
 """Issues up to which a total is exact, which bounds its cost."""
 
 _Rank = Annotated[int, Field(ge=1, le=len(Priority))]

@@ -224,10 +224,10 @@ class IssuePage(BaseModel):
     items: list[Issue]
     next_cursor: str | None = Field(description="Value of `cursor` for the next page; null on the last page")
     total: int | None = Field(
-        default=None, description="On the first page with `total=true`: the number of matching issues, up to 1,000"
+        default=None, description="With `total=true`, the number of matching issues, counted up to 10,000"
     )
     total_is_exact: bool | None = Field(
-        default=None, description="False if there are more than `total` issues: show it as `1,000+`"
+        default=None, description="False if there are more than `total` issues: show it as `10,000+`"
     )
     notice: str | None = Field(
         default=None, description="Why a search found nothing: all its words are too common to be searched for"
@@ -273,7 +273,7 @@ class IssueQuery(PageQuery):
         default=None, description="Defaults to `relevance` with `q`, otherwise to `-created`"
     )
 
-    total: bool = Field(default=False, description="Count the matching issues on the first page, up to 1,000")
+    total: bool = Field(default=False, description="Count the matching issues, up to 10,000")
 
     @model_validator(mode="after")
     def _require_search_for_relevance(self) -> Self:
