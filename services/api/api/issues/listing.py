@@ -1,6 +1,8 @@
 """Lists of issues: filtered, searched, sorted and paginated by keyset, each with an index.
 
-A search ranks only the newest `RANKED_MAX` matches, which bounds the cost of frequent words.
+A search ranks only the newest `RANKED_MAX` matches, which bounds the cost of frequent words. It reads the newest
+issues first; if few of them match, it uses the index of words. The planner cannot choose between the two: it
+estimates a phrase like its separate words, and does not know that a word is only in old issues.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from contracts.states import PRIORITY_RANK, IssueSort, JobState, Priority
 
 RANKED_MAX = 500
 """Newest matches that are ranked."""
+DEPTHS = (2000, 50_000)
+"""Newest issues that a search reads before it uses the index of words, as long as 1 % of them match."""
 TOTAL_MAX = 10_000
 """Issues up to which a total is exact, which bounds its cost."""
 
@@ -95,6 +99,13 @@ class _Statement:
     def sql(self) -> str:
         return " AND ".join(self.conditions)
 
+    @property
+    def bounds(self) -> str:
+        """The conditions that the index of the creation times bounds."""
+        return " AND ".join(
+            each for each in self.conditions if each.startswith(("deleted_at", "created_at", "(created_at"))
+        )
+
 
 # The state is a literal, not a parameter, so that the planner can use a partial index of the ledger.
 _STATE = f"""EXISTS (
@@ -112,9 +123,26 @@ async def list_issues(
 
     `words` is the text of `search.compile_terms`, or None for a query without words.
     """
-    sql, values = build_statement(query, words, after, limit)
     order = ORDERS[query.order]
-    return [ListedIssue(build_issue(row), _key(row, order)) for row in await database.fetch(sql, *values)]
+    return [
+        ListedIssue(build_issue(row), _key(row, order))
+        for row in await _fetch(database, query, words, after, limit)
+    ]
+
+
+async def _fetch(
+    database: Database, query: IssueQuery, words: str | None, after: Any, limit: int
+) -> list[asyncpg.Record]:
+    for depth in DEPTHS if query.order is IssueSort.RELEVANCE else ():
+        sql, values = build_statement(query, words, after, limit, depth)
+        rows = await database.fetch(sql, *values)
+        matches = rows[0]["matches"] if rows else 0
+        if matches == RANKED_MAX:
+            return rows
+        if matches < depth // 100:
+            break
+    sql, values = build_statement(query, words, after, limit)
+    return await database.fetch(sql, *values)
 
 
 async def count_issues(database: Database, query: IssueQuery, words: str | None) -> int:
@@ -127,12 +155,14 @@ async def count_issues(database: Database, query: IssueQuery, words: str | None)
     return count
 
 
-def build_statement(query: IssueQuery, words: str | None, after: Any, limit: int) -> tuple[str, list[Any]]:
-    """Return the SQL of a page and its parameters."""
+def build_statement(
+    query: IssueQuery, words: str | None, after: Any, limit: int, depth: int | None = None
+) -> tuple[str, list[Any]]:
+    """Return the SQL of a page and its parameters. With `depth`, it searches only the newest issues."""
     order = ORDERS[query.order]
     filtered = _build_filters(query)
     if query.order is IssueSort.RELEVANCE:
-        source = _build_ranked_source(filtered, words or "", as_of=after[3] if after else None)
+        source = _build_ranked_source(filtered, words or "", after[3] if after else None, depth)
         filtered.conditions = ["true"]
     else:
         source = f"SELECT *, {PRIORITY_RANK} AS priority_rank FROM issue"
@@ -145,6 +175,8 @@ def build_statement(query: IssueQuery, words: str | None, after: Any, limit: int
     bound = filtered.add_value(limit)
     page = f"(SELECT * FROM ({source}) issue WHERE {filtered.sql} ORDER BY {order.sql} LIMIT {bound})"
     keys = [column for column in order.columns if column not in Issue.model_fields]
+    if query.order is IssueSort.RELEVANCE:
+        keys.append("matches")
     return f"{select(page, *keys)} ORDER BY {order.sql}", filtered.values
 
 
@@ -173,16 +205,22 @@ def _literal(words: str) -> str:
     return "'{}'::tsquery".format(words.replace("'", "''"))
 
 
-def _build_ranked_source(statement: _Statement, words: str, as_of: datetime | None) -> str:
+def _build_ranked_source(statement: _Statement, words: str, as_of: datetime | None, depth: int | None) -> str:
     """Return the SQL of the newest matches with scores; `as_of` pins later pages to the first page's time."""
     query = _literal(words)
     timestamp = "now()" if as_of is None else f"{statement.add_value(as_of)}::timestamptz"
+    newest_first = "ORDER BY created_at DESC, id DESC LIMIT"
+    matching = f"lexemes @@ {query} AND {statement.sql}"
+    # The planner does not reorder a subquery with OFFSET or LIMIT.
+    if depth is None:
+        matches = f"SELECT * FROM issue WHERE {matching} AND created_at <= {timestamp} OFFSET 0"
+    else:
+        bounds = f"{statement.bounds} AND created_at <= {timestamp}"
+        newest = f"SELECT * FROM issue WHERE {bounds} {newest_first} {depth}"
+        matches = f"SELECT * FROM ({newest}) issue WHERE {matching}"
     return f"""
-SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of
-FROM (
-    SELECT * FROM issue WHERE {statement.sql} AND lexemes @@ {query} AND created_at <= {timestamp}
-    ORDER BY created_at DESC, id DESC LIMIT {RANKED_MAX}
-) newest
+SELECT *, ts_rank(lexemes, {query}, 1)::float8 AS score, {timestamp} AS as_of, count(*) OVER () AS matches
+FROM (SELECT * FROM ({matches}) matching {newest_first} {RANKED_MAX}) ranked
 """
 
 
