@@ -16,7 +16,7 @@ from contracts.validation import format_value
 PIECE_BYTES = 64 * 1024
 """Bytes that are unpacked at once. One byte of gzip can become 1,032."""
 MEMBERS_MAX = 1000
-"""Members of one body. Each of them takes time even if it is empty."""
+"""Members of one body or file. Each of them takes time even if it is empty."""
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _ACCEPTED = {"Accept-Encoding": "gzip"}
 

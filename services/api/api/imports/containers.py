@@ -4,12 +4,12 @@ import zlib
 
 from fastapi import HTTPException
 
+from api.gzip_bodies import MEMBERS_MAX
 from contracts.states import ImportFormat
 
 _CHUNK = 256 * 1024
 _PIECE = 64 * 1024
 """Compressed bytes that are read at a time. zlib copies the rest of them at the end of a member."""
-_MEMBERS_MAX = 1000
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _WORKBOOK = b"xl/workbook"
@@ -38,8 +38,8 @@ def unpack(body: bytes, max_bytes: int) -> bytes:
     parts, size, position, members = [], 0, 0, 0
     while body.startswith(_GZIP, position):  # a file may have several members
         members += 1
-        if members > _MEMBERS_MAX:
-            detail = f"The gzip file has more than {_MEMBERS_MAX} members. Compress it again."
+        if members > MEMBERS_MAX:
+            detail = f"The gzip file has more than {MEMBERS_MAX} members. Compress it again."
             raise HTTPException(422, detail)
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while not decompressor.eof:
